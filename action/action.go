@@ -1,0 +1,82 @@
+// Package action is an order's life: planned, approved, applied on a lease,
+// verified, released or failed.
+//
+// In: a request from a person, an approval from another, results from agents.
+// Out: Action, signed orders (action/order), entries for the chronology.
+// Always true: the requester never approves; nothing reaches an agent without
+// approval and a lease; an order that would cut the hub off is refused.
+package action
+
+import (
+	"time"
+)
+
+// Kind is what an action does.
+type Kind string
+
+// Kinds of actions.
+const (
+	Isolate  Kind = "isolate"  // the host talks to the hub and to nothing else
+	Preserve Kind = "preserve" // collect evidence; needs no approval, changes nothing on the host
+)
+
+// State is the stage of an action.
+type State string
+
+// States. Requested waits for approval; Approved waits for the agent; Applied
+// waits for verification; Verified is in force; Released, Expired, Refused and
+// Failed are ends.
+const (
+	Requested State = "requested"
+	Approved  State = "approved"
+	Applied   State = "applied"
+	Verified  State = "verified"
+	Releasing State = "releasing"
+	Released  State = "released"
+	Expired   State = "expired"
+	Refused   State = "refused"
+	Failed    State = "failed"
+)
+
+// Consequence is one thing that stops when the action is applied.
+type Consequence struct {
+	Service string `json:"service"`
+	Effect  string `json:"effect"`
+	Load    string `json:"load"`
+}
+
+// Check is one half of the two-way verification.
+type Check struct {
+	Name    string    `json:"name"` // hub-reachable | forbidden-blocked
+	Target  string    `json:"target"`
+	OK      bool      `json:"ok"`
+	Detail  string    `json:"detail"`
+	Checked time.Time `json:"checked"`
+}
+
+// Action is a measure (措置).
+type Action struct {
+	ID           string        `json:"id"`
+	Kind         Kind          `json:"kind"`
+	State        State         `json:"state"`
+	Incident     string        `json:"incident"`
+	Host         string        `json:"host"`
+	Site         string        `json:"site"`
+	Reason       string        `json:"reason"`
+	Consequences []Consequence `json:"consequences"`
+	Keep         []string      `json:"keep"`      // addresses that stay reachable: the hub's
+	Forbidden    string        `json:"forbidden"` // ip:port that must not answer afterwards
+	Lease        time.Duration `json:"lease"`
+	RequestedBy  string        `json:"requested_by"`
+	RequestedAt  time.Time     `json:"requested_at"`
+	DecidedBy    string        `json:"decided_by"`
+	DecidedAt    time.Time     `json:"decided_at"`
+	AppliedAt    time.Time     `json:"applied_at"`
+	VerifiedAt   time.Time     `json:"verified_at"`
+	ExpiresAt    time.Time     `json:"expires_at"` // end of the lease
+	EndedAt      time.Time     `json:"ended_at"`
+	Checks       []Check       `json:"checks"`
+	Failure      string        `json:"failure"`
+	Drill        bool          `json:"drill"`
+	Bag          string        `json:"bag"` // evidence bag that the action fills (preserve)
+}

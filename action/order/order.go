@@ -1,0 +1,128 @@
+// Package order is the signed instruction from the hub to one agent, and the
+// agent's answer.
+//
+// In: what action decided. Out: Order and Result on the wire. Always true: an
+// order names its host, its time of issue and its expiry, and carries an
+// Ed25519 signature over exactly these bytes; whoever lacks the hub's key
+// cannot make one. Standard library only: the agent links it.
+package order
+
+import (
+	"crypto/ed25519"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Kind is what the agent is told to do.
+type Kind string
+
+// Kinds of orders.
+const (
+	Isolate  Kind = "isolate"
+	Release  Kind = "release"
+	Preserve Kind = "preserve"
+)
+
+// Order is an instruction (指示).
+type Order struct {
+	ID        string        `json:"id"`
+	Kind      Kind          `json:"kind"`
+	Host      string        `json:"host"`   // host id it is addressed to
+	Action    string        `json:"action"` // action id
+	IssuedAt  time.Time     `json:"issued_at"`
+	ExpiresAt time.Time     `json:"expires_at"` // after this the agent must not start it
+	Lease     time.Duration `json:"lease,omitempty"`
+	Keep      []string      `json:"keep,omitempty"`      // hub addresses "ip:port" that stay open
+	Forbidden string        `json:"forbidden,omitempty"` // "ip:port" to probe after isolating
+	CodeHash  string        `json:"code_hash,omitempty"` // hex SHA-256 of the release code printed for the console
+	Bag       string        `json:"bag,omitempty"`       // evidence bag id (preserve)
+	PID       int           `json:"pid,omitempty"`       // process of interest (preserve)
+	Drill     bool          `json:"drill,omitempty"`
+}
+
+// Signed is an order as it travels: the exact bytes and their signature.
+type Signed struct {
+	Body []byte `json:"body"` // JSON of Order
+	Sig  []byte `json:"sig"`  // Ed25519 over domain + Body
+}
+
+// domain keeps the signature from being valid for anything else.
+const domain = "sonae order v1\n"
+
+// Errors that Open returns; the agent reports them to the hub.
+var (
+	ErrSignature = errors.New("order: the signature is not the hub's")
+	ErrAddress   = errors.New("order: addressed to another host")
+	ErrExpired   = errors.New("order: expired")
+	ErrEarly     = errors.New("order: issued in the future")
+)
+
+// Sign makes the travelling form.
+func Sign(key ed25519.PrivateKey, o Order) (Signed, error) {
+	body, err := json.Marshal(o)
+	if err != nil {
+		return Signed{}, fmt.Errorf("sign order %s: %w", o.ID, err)
+	}
+	return Signed{Body: body, Sig: ed25519.Sign(key, append([]byte(domain), body...))}, nil
+}
+
+// skew is how far the clocks of hub and agent may differ.
+const skew = 2 * time.Minute
+
+// Open checks signature, address and time, and returns the order. It does not
+// know whether the order was carried out before: the agent keeps those ids.
+func Open(key ed25519.PublicKey, host string, now time.Time, s Signed) (Order, error) {
+	if len(key) != ed25519.PublicKeySize || !ed25519.Verify(key, append([]byte(domain), s.Body...), s.Sig) {
+		return Order{}, ErrSignature
+	}
+	var o Order
+	if err := json.Unmarshal(s.Body, &o); err != nil {
+		return Order{}, fmt.Errorf("open order: %w", err)
+	}
+	switch {
+	case o.Host != host:
+		return o, fmt.Errorf("%w: %s", ErrAddress, o.Host)
+	case now.After(o.ExpiresAt):
+		return o, fmt.Errorf("%w at %s", ErrExpired, o.ExpiresAt.Format(time.RFC3339))
+	case o.IssuedAt.After(now.Add(skew)):
+		return o, fmt.Errorf("%w: %s", ErrEarly, o.IssuedAt.Format(time.RFC3339))
+	}
+	return o, nil
+}
+
+// Phase is what a result reports.
+type Phase string
+
+// Phases of an order on the agent.
+const (
+	Applied  Phase = "applied"  // done, checks enclosed
+	Released Phase = "released" // undone by order, by code, or by the end of the lease
+	Progress Phase = "progress" // evidence: an item was handed over
+	Done     Phase = "done"     // evidence: all items were handed over
+	Rejected Phase = "rejected" // not carried out; Detail says why
+	Failed   Phase = "failed"   // tried, and undone
+)
+
+// Check is one observed fact after applying.
+type Check struct {
+	Name   string    `json:"name"` // hub-reachable | forbidden-blocked
+	Target string    `json:"target"`
+	OK     bool      `json:"ok"`
+	Detail string    `json:"detail"`
+	At     time.Time `json:"at"`
+}
+
+// Result is what the agent answers.
+type Result struct {
+	Order  string    `json:"order"`
+	Action string    `json:"action"`
+	Kind   Kind      `json:"kind"`
+	Host   string    `json:"host"` // set by the hub from the certificate
+	Phase  Phase     `json:"phase"`
+	Cause  string    `json:"cause,omitempty"` // order | code | lease, for Released
+	Checks []Check   `json:"checks,omitempty"`
+	Detail string    `json:"detail,omitempty"`
+	At     time.Time `json:"at"`
+}

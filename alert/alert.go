@@ -1,0 +1,80 @@
+// Package alert groups findings into the alerts a person sees.
+//
+// In: detect.Finding. Out: Alert. Always true: an alert is never deleted, it
+// is open, acknowledged or closed, and every change names who made it; the
+// same finding counts once however often it arrives.
+package alert
+
+import (
+	"time"
+
+	"github.com/sonae/sonae/detect"
+	"github.com/sonae/sonae/event"
+)
+
+// State is how far an alert is.
+type State string
+
+// States: 未対応, 対応中, 完了.
+const (
+	Open   State = "open"
+	Acked  State = "acked"
+	Closed State = "closed"
+)
+
+// Peer is somebody the host talked to, with what went each way (bytes).
+type Peer struct {
+	Address    string    `json:"address"` // ip:port
+	Protocol   string    `json:"protocol"`
+	Verdict    string    `json:"verdict"`
+	Confidence string    `json:"confidence"`
+	Sent       int64     `json:"sent"`
+	Received   int64     `json:"received"`
+	First      time.Time `json:"first"`
+	Last       time.Time `json:"last"`
+}
+
+// Process is who did it on the host, as far as known.
+type Process struct {
+	PID     string `json:"pid"`
+	Image   string `json:"image"`
+	Command string `json:"command"`
+	User    string `json:"user"`
+}
+
+// Alert is grouped findings that a person must see: one per host and rule
+// while it is not closed.
+type Alert struct {
+	ID       string         `json:"id"`
+	Rule     detect.Rule    `json:"rule"`
+	Severity event.Severity `json:"severity"`
+	Site     string         `json:"site"` // site id
+	Host     string         `json:"host"` // host id
+	State    State          `json:"state"`
+	Count    int            `json:"count"` // findings
+	First    time.Time      `json:"first"`
+	Last     time.Time      `json:"last"`
+	RaisedAt time.Time      `json:"raised_at"` // when the hub made it
+	Drill    bool           `json:"drill"`
+
+	Peers    []Peer    `json:"peers"`
+	Sent     int64     `json:"sent"`     // bytes over all peers
+	Received int64     `json:"received"` //
+	Process  []Process `json:"process"`
+	Events   []string  `json:"events"` // ids of the newest 50 events
+
+	AckedBy  string `json:"acked_by"` // person id
+	ClosedBy string `json:"closed_by"`
+	Incident string `json:"incident"` // id, once it belongs to one
+}
+
+// Filter selects alerts. Zero fields select all.
+type Filter struct {
+	State    State
+	Site     string
+	Host     string
+	Incident string
+	Text     string
+	Limit    int // 50 when 0, at most 200
+	Offset   int
+}

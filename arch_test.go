@@ -1,0 +1,163 @@
+package sonae
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/sonae/sonae/"
+
+// layers is the architecture, read from top to bottom: a package may import
+// those on the lines above its own, never below; beside it only where the
+// pair stands in besides.
+var layers = [][]string{
+	{"event", "fault", "clock", "ledger/leaf"},
+	{"i18n", "state", "bus", "archive", "ledger", "secret"},
+	{"auth"},
+	{"flow", "action/order"},
+	{"source"},
+	{"detect"},
+	{"alert", "ready/asset"},
+	{"incident"},
+	{"action"},
+	{"evidence"},
+	{"duty"},
+	{"report"},
+	{"ready"},
+	{"api", "ui"},
+	{"agent"},
+	{"hub"},
+	{"cmd", "e2e"},
+}
+
+// only lists the imports that few packages keep for themselves, so that an
+// engine can be replaced in one folder.
+var only = map[string][]string{
+	"github.com/nats-io/":            {"bus"},
+	"github.com/duckdb/":             {"archive"},
+	"github.com/parquet-go/":         {"archive"},
+	"modernc.org/sqlite":             {"state"},
+	"github.com/transparency-dev/":   {"ledger"},
+	"golang.org/x/mod/sumdb/note":    {"ledger", "secret"},
+	"github.com/danielgtaylor/huma":  {"api"},
+	"github.com/a-h/templ":           {"ui"},
+	"github.com/cedar-policy/":       {"auth"},
+	"github.com/pquerna/otp":         {"auth"},
+	"github.com/google/nftables":     {"agent/act", "agent/forensic"},
+	"github.com/digitorus/timestamp": {"evidence"},
+	"github.com/prometheus/":         {"hub"},
+	"github.com/gopacket/gopacket":   {"agent/sensor", "source/pcap"},
+	"net/http":                       {"api", "ui", "hub", "source", "agent", "cmd", "e2e", "evidence/stamp"},
+}
+
+// agentMay is all of Sonae that the agent is built from.
+var agentMay = []string{"agent", "event", "flow", "detect", "fault", "clock", "action/order", "source/agentlink/wire", "source/pcap", "ledger/leaf"}
+
+type pkg struct {
+	ImportPath string
+	Name       string
+	Imports    []string
+	Doc        string
+	Deps       []string
+}
+
+func packages(t *testing.T, args ...string) []pkg {
+	t.Helper()
+	out, err := exec.Command("go", append([]string{"list", "-json=ImportPath,Name,Imports,Doc,Deps"}, args...)...).Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	var all []pkg
+	for d := json.NewDecoder(strings.NewReader(string(out))); ; {
+		var p pkg
+		if err := d.Decode(&p); errors.Is(err, io.EOF) {
+			return all
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, p)
+	}
+}
+
+// within says whether package path lies in folder dir.
+func within(path, dir string) bool { return path == dir || strings.HasPrefix(path, dir+"/") }
+
+// layer returns the line on which path stands, by its longest entry.
+func layer(path string) int {
+	best, at := -1, -1
+	for i, line := range layers {
+		for _, dir := range line {
+			if within(path, dir) && len(dir) > best {
+				best, at = len(dir), i
+			}
+		}
+	}
+	return at
+}
+
+func top(path string) string { first, _, _ := strings.Cut(path, "/"); return first }
+
+func TestImportsPointUpstream(t *testing.T) {
+	for _, p := range packages(t, "./...") {
+		from, ok := strings.CutPrefix(p.ImportPath, module)
+		if !ok {
+			continue
+		}
+		if layer(from) < 0 {
+			t.Errorf("%s stands on no line of the architecture: add it to layers", from)
+		}
+		for _, imp := range p.Imports {
+			if to, ours := strings.CutPrefix(imp, module); ours {
+				if top(to) != top(from) && layer(to) >= layer(from) {
+					t.Errorf("%s imports %s, which stands beside or below it", from, to)
+				}
+				continue
+			}
+			checkOnly(t, from, imp)
+		}
+	}
+}
+
+func checkOnly(t *testing.T, from, imp string) {
+	t.Helper()
+	for prefix, owners := range only {
+		if (imp == strings.TrimSuffix(prefix, "/") || strings.HasPrefix(imp, prefix)) && !strings.HasPrefix(imp, "net/http/") &&
+			!slices.ContainsFunc(owners, func(o string) bool { return within(from, o) }) {
+			t.Errorf("%s imports %s: only %v may", from, imp, owners)
+		}
+	}
+}
+
+func TestEventImportsStandardLibraryOnly(t *testing.T) {
+	for _, p := range packages(t, "./event", "./clock", "./fault", "./ledger/leaf", "./action/order") {
+		for _, imp := range p.Imports {
+			if strings.Contains(imp, ".") {
+				t.Errorf("%s imports %s", p.ImportPath, imp)
+			}
+		}
+	}
+}
+
+func TestAgentIsBuiltFromFewPackages(t *testing.T) {
+	for _, p := range packages(t, "./cmd/sonae-agent") {
+		for _, dep := range p.Deps {
+			to, ours := strings.CutPrefix(dep, module)
+			if ours && !slices.ContainsFunc(agentMay, func(dir string) bool { return within(to, dir) }) {
+				t.Errorf("the agent links %s", to)
+			}
+		}
+	}
+}
+
+func TestEveryPackageSaysWhatItIs(t *testing.T) {
+	for _, p := range packages(t, "./...") {
+		if p.Doc == "" && p.ImportPath != strings.TrimSuffix(module, "/") {
+			t.Errorf("%s has no package comment", p.ImportPath)
+		}
+	}
+}

@@ -1,0 +1,95 @@
+// Package duty is the law as data: which duties an incident triggers, until
+// when, and what each report must say.
+//
+// In: Facts that people state about an incident, rules and holidays (embedded
+// YAML with effective dates and sources). Out: Assessment with clocks. Always
+// true: no deadline is computed in code from a number that is not in the data;
+// every clock names the fact and the article it comes from; dates are those of
+// Asia/Tokyo.
+package duty
+
+import "time"
+
+// Answer to a question of fact: people often do not know yet.
+type Answer string
+
+// Answers.
+const (
+	Yes     Answer = "yes"
+	No      Answer = "no"
+	Unknown Answer = "unknown"
+)
+
+// Facts are what is known about an incident for the purpose of reporting.
+type Facts struct {
+	KnownAt      time.Time `json:"known_at"`      // when any department first knew
+	LegalClass   string    `json:"legal_class"`   // private_business, public_hospital_art58_2, administrative_organ, …
+	Personal     Answer    `json:"personal"`      // personal data leaked, lost or damaged, or may have been
+	Sensitive    Answer    `json:"sensitive"`     // 要配慮個人情報
+	Property     Answer    `json:"property"`      // could cause 財産的被害
+	BadIntent    Answer    `json:"bad_intent"`    // 不正の目的
+	Public       Answer    `json:"public"`        // open to unspecified many by electronic means
+	MyNumber     Answer    `json:"my_number"`     // 特定個人情報
+	PublicSystem Answer    `json:"public_system"` // a 個人番号利用事務 or public-body system
+	Encrypted    Answer    `json:"encrypted"`     // 高度な暗号化
+	Confirmed    int       `json:"confirmed"`     // persons, confirmed
+	Maximum      int       `json:"maximum"`       // persons, at most; 0 unknown
+	Contractor   string    `json:"contractor"`    // site id of the contractor where it arose, empty: own
+	NotifiedAt   time.Time `json:"notified_at"`   // when the contractor told the principal
+	Items        Items     `json:"items"`
+}
+
+// Items are the nine report items (施行規則第8条第1項), as far as people wrote
+// them. Empty means missing.
+type Items struct {
+	Occurred    string `json:"occurred"`    // 1 概要: 発生日
+	Found       string `json:"found"`       // 1 発覚日
+	Event       string `json:"event"`       // 1 発生事案
+	Finder      string `json:"finder"`      // 1 発見者
+	Medium      string `json:"medium"`      // 2 媒体
+	DataKind    string `json:"data_kind"`   // 2 種類
+	DataItems   string `json:"data_items"`  // 2 項目
+	Cause       string `json:"cause"`       // 4 原因
+	CauseParty  string `json:"cause_party"` // 4 発生箇所
+	Secondary   string `json:"secondary"`   // 5 二次被害
+	PersonCare  string `json:"person_care"` // 6 本人への対応
+	Publication string `json:"publication"` // 7 公表
+	Done        string `json:"done"`        // 8 再発防止(済)
+	Planned     string `json:"planned"`     // 8 再発防止(予定)
+	Other       string `json:"other"`       // 9 その他
+}
+
+// Trigger is a category of the law that applies, may apply, or does not.
+type Trigger struct {
+	Regime  string `json:"regime"` // appi_26, mynumber_29_4, …
+	ID      string `json:"id"`     // appi_1 …
+	Applies Answer `json:"applies"`
+	Because string `json:"because"` // i18n key of the reason
+}
+
+// Clock is one deadline.
+type Clock struct {
+	ID      string    `json:"id"`     // e.g. appi_26.prompt, appi_26.final, contractor.notice
+	Regime  string    `json:"regime"` //
+	Kind    string    `json:"kind"`   // prompt | final | final_alternative | contractor
+	From    time.Time `json:"from"`   // day 1
+	Target  time.Time `json:"target"` // internal target (end of that day); zero: none
+	Raw     time.Time `json:"raw"`    // the counted day before any slide
+	Due     time.Time `json:"due"`    // last moment, end of the day in Tokyo
+	Days    int       `json:"days"`
+	Slid    bool      `json:"slid"`    // moved because the raw day is closed
+	Applies Answer    `json:"applies"` // Unknown: shown as a precaution
+	Basis   string    `json:"basis"`   // article and source
+	Fact    string    `json:"fact"`    // which fact it follows from (i18n key)
+	Guide   bool      `json:"guide"`   // a guide value, not a statutory day
+}
+
+// Assessment is what the law asks for, given the facts.
+type Assessment struct {
+	Facts    Facts     `json:"facts"`
+	Triggers []Trigger `json:"triggers"`
+	Clocks   []Clock   `json:"clocks"`
+	Missing  []string  `json:"missing"` // report items still empty, as item ids (occurred, cause …)
+	MadeAt   time.Time `json:"made_at"`
+	Rules    string    `json:"rules"` // schema and compile date of the rules used
+}

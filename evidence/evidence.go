@@ -1,0 +1,65 @@
+// Package evidence preserves items so that a court accepts them.
+//
+// In: items that agents stream, with the hash they computed at the source.
+// Out: Bag (BagIt, RFC 8493) with custody record, ledger proof and time stamp.
+// Always true: an item is stored only when both hashes agree; a sealed bag is
+// never changed; every hand-over is a custody record.
+package evidence
+
+import "time"
+
+// State of a bag.
+type State string
+
+// States of a bag.
+const (
+	Collecting State = "collecting"
+	Sealed     State = "sealed"
+	Broken     State = "broken" // collection ended with items missing; what arrived is sealed all the same
+)
+
+// Item is one preserved thing.
+type Item struct {
+	Bag       string    `json:"bag"`
+	Path      string    `json:"path"` // below data/ in the bag, slash separated
+	Title     string    `json:"title"`
+	Method    string    `json:"method"` // how it was taken: command or file, exactly
+	Bytes     int64     `json:"bytes"`
+	SHA256    string    `json:"sha256"`
+	SHA512    string    `json:"sha512"`
+	StartedAt time.Time `json:"started_at"`
+	EndedAt   time.Time `json:"ended_at"`
+	Error     string    `json:"error,omitempty"` // why it is missing or partial
+}
+
+// Custody is one line of the custody record (保管記録).
+type Custody struct {
+	Bag     string    `json:"bag"`
+	No      int       `json:"no"`
+	At      time.Time `json:"at"`
+	What    string    `json:"what"` // ordered | received | sealed | viewed | exported | handed-over | verified
+	By      string    `json:"by"`   // person id, host id or "sonae"
+	To      string    `json:"to"`
+	Purpose string    `json:"purpose"`
+	Witness string    `json:"witness"` // 立会人
+	Prev    string    `json:"prev"`    // digest of the line before
+	Salt    string    `json:"salt"`
+}
+
+// Bag is the package of evidence from one host.
+type Bag struct {
+	ID       string    `json:"id"`
+	Incident string    `json:"incident"`
+	Host     string    `json:"host"`
+	Site     string    `json:"site"`
+	Action   string    `json:"action"`
+	State    State     `json:"state"`
+	OpenedAt time.Time `json:"opened_at"`
+	OpenedBy string    `json:"opened_by"`
+	SealedAt time.Time `json:"sealed_at"`
+	Digest   string    `json:"digest"` // SHA-256 of tagmanifest-sha256.txt
+	Items    []Item    `json:"items"`
+	Bytes    int64     `json:"bytes"`
+	Stamped  bool      `json:"stamped"` // an RFC 3161 token is inside
+	Drill    bool      `json:"drill"`
+}

@@ -1,0 +1,68 @@
+// Package asset is the register of sites, hosts and the services they carry.
+//
+// In: what administrators enter, enrolments, heartbeats of agents. Out: Site,
+// Host, Service: whose machine it is and what stops when it stops. Always
+// true: a host belongs to exactly one site, and its site comes from the
+// enrolment token, never from what the agent says.
+package asset
+
+import "time"
+
+// SiteKind is what a site is to the hospital.
+type SiteKind string
+
+// Kinds of sites.
+const (
+	Hospital   SiteKind = "hospital"
+	Contractor SiteKind = "contractor"
+	DataCentre SiteKind = "datacentre"
+	Office     SiteKind = "office"
+)
+
+// Site is a place with its own people, machines and rights (拠点).
+type Site struct {
+	ID        string   `json:"id"` // short, lower case, used in subjects and certificates: [a-z0-9-]{1,32}
+	Name      string   `json:"name"`
+	Kind      SiteKind `json:"kind"`
+	Principal string   `json:"principal"` // site id of who entrusts work to it (委託元); empty for the hospital
+	Contact   string   `json:"contact"`   // whom to call, free text
+	Drill     bool     `json:"drill"`
+}
+
+// Service is work that depends on hosts, with the effect of stopping it.
+type Service struct {
+	ID     string `json:"id"`
+	Name   string `json:"name"`
+	Effect string `json:"effect"` // what stops for patients or callers, one sentence
+	Load   string `json:"load"`   // how much, e.g. 「1時間あたり約40件の電話」
+}
+
+// Host is one machine with an agent.
+type Host struct {
+	ID         string    `json:"id"` // made by the hub at enrolment
+	Name       string    `json:"name"`
+	Site       string    `json:"site"`
+	Class      string    `json:"class"` // pc | server | medical | vm …
+	OS         string    `json:"os"`
+	Agent      string    `json:"agent"` // version of the agent
+	Addresses  []string  `json:"addresses"`
+	Services   []Service `json:"services"`
+	Keep       string    `json:"keep"` // why it must not be isolated without the director (keep-list); empty: may be
+	EnrolledAt time.Time `json:"enrolled_at"`
+	LastSeen   time.Time `json:"last_seen"`
+	Health     Health    `json:"health"`
+	Drill      bool      `json:"drill"`
+}
+
+// Health is what the last heartbeat said.
+type Health struct {
+	CPU        float64       `json:"cpu"`         // share 0–1 of all processors
+	Memory     float64       `json:"memory"`      // share used 0–1
+	Disk       float64       `json:"disk"`        // share used 0–1 of the fullest volume
+	Spool      int64         `json:"spool"`       // bytes waiting in the agent's spool
+	Dropped    uint64        `json:"dropped"`     // events the agent had to drop since start
+	Offset     time.Duration `json:"offset"`      // agent clock minus hub clock
+	Isolated   bool          `json:"isolated"`    // an isolation is in force
+	SensorOn   bool          `json:"sensor_on"`   // packets are being seen
+	SensorDrop uint64        `json:"sensor_drop"` // packets the kernel dropped
+}

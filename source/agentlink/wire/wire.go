@@ -1,0 +1,147 @@
+// Package wire is what hub and agent say to each other over HTTPS.
+//
+// In and out: plain values and their encodings. Always true: it knows no
+// transport and no storage, so that the agent can link it; decoding is bounded
+// in memory whatever the other side sends.
+//
+// The agent speaks to the hub's agent port only, with TLS 1.3 and, except for
+// enrolment, a client certificate from the hub's own authority:
+//
+//	POST /agent/v1/enroll     EnrollRequest → EnrollReply (JSON, no certificate yet)
+//	POST /agent/v1/batch      EncodeBatch body → 204 once the bus has synced it; 503 when full
+//	POST /agent/v1/heartbeat  Heartbeat → HeartbeatReply
+//	GET  /agent/v1/orders     endless NDJSON of order.Signed; an empty line every 10 s
+//	POST /agent/v1/results    order.Result → 204
+//	PUT  /agent/v1/evidence   one item: header Sonae-Item (base64 JSON ItemHeader), body, trailers Sonae-Sha256, Sonae-Sha512 → 204
+package wire
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/klauspost/compress/zstd"
+
+	"github.com/sonae/sonae/event"
+)
+
+// EnrollRequest asks for a certificate with a one-time token.
+type EnrollRequest struct {
+	Token     string   `json:"token"`
+	Name      string   `json:"name"` // host name
+	OS        string   `json:"os"`
+	Agent     string   `json:"agent"` // version
+	Addresses []string `json:"addresses"`
+	CSR       []byte   `json:"csr"` // PKCS #10, DER; the key never leaves the machine
+}
+
+// EnrollReply is the agent's identity.
+type EnrollReply struct {
+	Host        string `json:"host"`
+	Site        string `json:"site"`
+	Certificate []byte `json:"certificate"` // PEM, leaf first
+	CA          []byte `json:"ca"`          // PEM of the hub's authority, pinned from now on
+	OrderKey    []byte `json:"order_key"`   // Ed25519 public key that signs orders, pinned from now on
+}
+
+// Health is what a machine says of itself, see asset.Health.
+type Health struct {
+	CPU        float64 `json:"cpu"`
+	Memory     float64 `json:"memory"`
+	Disk       float64 `json:"disk"`
+	Spool      int64   `json:"spool"`
+	Dropped    uint64  `json:"dropped"`
+	Isolated   bool    `json:"isolated"`
+	SensorOn   bool    `json:"sensor_on"`
+	SensorDrop uint64  `json:"sensor_drop"`
+}
+
+// Heartbeat says that the agent lives, every 5 s.
+type Heartbeat struct {
+	At        time.Time `json:"at"`
+	Agent     string    `json:"agent"`
+	OS        string    `json:"os"`
+	Addresses []string  `json:"addresses"`
+	Hub       string    `json:"hub"` // ip:port at which the agent reaches the hub: what isolation must keep
+	Health    Health    `json:"health"`
+	Action    string    `json:"action"`    // id of the isolation in force, if any
+	LeaseEnd  time.Time `json:"lease_end"` // and when it ends
+}
+
+// HeartbeatReply carries the hub's clock, for the offset.
+type HeartbeatReply struct {
+	At time.Time `json:"at"`
+}
+
+// ItemHeader announces one evidence item.
+type ItemHeader struct {
+	Bag       string    `json:"bag"`
+	Path      string    `json:"path"`
+	Title     string    `json:"title"`
+	Method    string    `json:"method"`
+	StartedAt time.Time `json:"started_at"`
+	Error     string    `json:"error,omitempty"`
+}
+
+// Headers and trailers of an evidence item.
+const (
+	HeaderItem    = "Sonae-Item"
+	TrailerSHA256 = "Sonae-Sha256"
+	TrailerSHA512 = "Sonae-Sha512"
+)
+
+// Limits of a batch.
+const (
+	MaxBatch    = 4 << 20  // bytes on the wire
+	MaxDecoded  = 32 << 20 // bytes after decompression
+	MaxPerBatch = 20000    // events
+)
+
+// EncodeBatch writes a batch as zstd-compressed JSON.
+func EncodeBatch(b event.Batch) ([]byte, error) {
+	var out bytes.Buffer
+	z, err := zstd.NewWriter(&out, zstd.WithEncoderConcurrency(1))
+	if err != nil {
+		return nil, fmt.Errorf("encode batch: %w", err)
+	}
+	if err := json.NewEncoder(z).Encode(b); err != nil {
+		return nil, fmt.Errorf("encode batch %s: %w", b.ID, err)
+	}
+	if err := z.Close(); err != nil {
+		return nil, fmt.Errorf("encode batch %s: %w", b.ID, err)
+	}
+	if out.Len() > MaxBatch {
+		return nil, fmt.Errorf("encode batch %s: %d bytes, more than %d", b.ID, out.Len(), MaxBatch)
+	}
+	return out.Bytes(), nil
+}
+
+// DecodeBatch reads what EncodeBatch wrote. It needs at most about twice
+// MaxDecoded bytes of memory, whatever data holds.
+func DecodeBatch(data []byte) (event.Batch, error) {
+	var b event.Batch
+	if len(data) > MaxBatch {
+		return b, fmt.Errorf("decode batch: %d bytes, more than %d", len(data), MaxBatch)
+	}
+	z, err := zstd.NewReader(bytes.NewReader(data), zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(MaxDecoded))
+	if err != nil {
+		return b, fmt.Errorf("decode batch: %w", err)
+	}
+	defer z.Close()
+	text, err := io.ReadAll(io.LimitReader(z, MaxDecoded+1))
+	if err != nil {
+		return b, fmt.Errorf("decode batch: %w", err)
+	}
+	if len(text) > MaxDecoded {
+		return b, fmt.Errorf("decode batch: more than %d bytes after decompression", MaxDecoded)
+	}
+	if err := json.Unmarshal(text, &b); err != nil {
+		return b, fmt.Errorf("decode batch: %w", err)
+	}
+	if len(b.Events) > MaxPerBatch {
+		return b, fmt.Errorf("decode batch %s: %d events, more than %d", b.ID, len(b.Events), MaxPerBatch)
+	}
+	return b, nil
+}

@@ -1,0 +1,78 @@
+package state
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+func open(t *testing.T, path string) *DB {
+	t.Helper()
+	db, err := Open(t.Context(), path, slog.New(slog.NewTextHandler(t.Output(), nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	return db
+}
+
+func TestEmittedOnlyWhenCommitted(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "state.db")
+	db := open(t, path)
+	ctx := t.Context()
+	refuse := errors.New("changed my mind")
+	err := db.Tx(ctx, func(tx *Tx) error {
+		if err := tx.Emit(ctx, "alert.raised", "lost", "lost"); err != nil {
+			return err
+		}
+		return refuse
+	})
+	if !errors.Is(err, refuse) {
+		t.Fatalf("got %v, want the reason for the roll-back", err)
+	}
+	for _, id := range []string{"a", "b", "c"} {
+		if err := db.Tx(ctx, func(tx *Tx) error { return tx.Emit(ctx, "alert.raised", id, id) }); err != nil {
+			t.Fatal(err)
+		}
+	}
+
+	// the bus refuses "b" once: nothing is lost and the order stays
+	var got []string
+	failed := false
+	rctx, stop := context.WithTimeout(ctx, 5*time.Second)
+	defer stop()
+	err = db.Relay(rctx, func(_ context.Context, subject, id string, body []byte) error {
+		if id == "b" && !failed {
+			failed = true
+			return errors.New("bus is full")
+		}
+		got = append(got, id)
+		if len(got) == 3 {
+			stop()
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := "[a b c]"; len(got) != 3 || got[0] != "a" || got[1] != "b" || got[2] != "c" {
+		t.Fatalf("published %v, want %s", got, want)
+	}
+}
+
+func TestReopenKeepsWhatWasCommitted(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "日本語 と space.db")
+	db := open(t, path)
+	ctx := t.Context()
+	if err := db.Tx(ctx, func(tx *Tx) error { return tx.Emit(ctx, "x.y", "1", "v") }); err != nil {
+		t.Fatal(err)
+	}
+	again := open(t, path)
+	var n int
+	if err := again.QueryRow(ctx, `SELECT COUNT(*) FROM outbox`).Scan(&n); err != nil || n != 1 {
+		t.Fatalf("got %d rows, %v; want 1", n, err)
+	}
+}
