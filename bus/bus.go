@@ -35,6 +35,7 @@ type Config struct {
 	Dir      string
 	Streams  []string // first tokens of the subjects, e.g. "event"
 	MaxBytes int64    // per stream; 0: 4 GiB
+	MinFree  uint64   // bytes that must be free on the disk for Offer; 0: not checked
 }
 
 // Bus is a running bus. It is safe for concurrent use.
@@ -43,6 +44,7 @@ type Bus struct {
 	conn   *nats.Conn
 	js     jetstream.JetStream
 	log    *slog.Logger
+	room   room
 	stop   context.CancelFunc
 	life   context.Context
 	pumps  sync.WaitGroup
@@ -64,7 +66,7 @@ func Open(ctx context.Context, cfg Config, log *slog.Logger) (*Bus, error) {
 		return nil, fmt.Errorf("open bus %s: the server does not start", cfg.Dir)
 	}
 	life, stop := context.WithCancel(context.WithoutCancel(ctx))
-	b := &Bus{server: srv, log: log, life: life, stop: stop}
+	b := &Bus{server: srv, log: log, room: room{dir: cfg.Dir, min: cfg.MinFree}, life: life, stop: stop}
 	if err := b.connect(ctx, cfg); err != nil {
 		return nil, errors.Join(fmt.Errorf("open bus %s: %w", cfg.Dir, err), b.Close())
 	}
@@ -103,6 +105,16 @@ func (b *Bus) stream(ctx context.Context, name string, limit int64) error {
 		Retention: retention, Discard: jetstream.DiscardNew, MaxBytes: limit, Duplicates: Duplicates,
 	})
 	return err
+}
+
+// Offer is Publish for what comes from outside: it refuses with fault.Busy
+// while the disk has less than Config.MinFree left, so that what was accepted
+// before can still be finished.
+func (b *Bus) Offer(ctx context.Context, subject, id string, body []byte) error {
+	if err := b.room.check(); err != nil {
+		return err
+	}
+	return b.Publish(ctx, subject, id, body)
 }
 
 // Publish hands a message over. It returns nil once the message is on disk.

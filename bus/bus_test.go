@@ -127,6 +127,20 @@ func TestFullBusRefuses(t *testing.T) {
 	t.Fatal("a full stream took everything")
 }
 
+func TestNearlyFullDiskRefusesWhatComesFromOutside(t *testing.T) {
+	b, err := Open(t.Context(), Config{Dir: t.TempDir(), Streams: []string{"event"}, MinFree: 1 << 62}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = b.Close() })
+	if err := b.Offer(t.Context(), "event.a.b", "1", nil); fault.Of(err) != fault.Busy {
+		t.Errorf("offered: got %v, want kind busy", err)
+	}
+	if err := b.Publish(t.Context(), "event.a.b", "1", nil); err != nil {
+		t.Errorf("published by a stage: %v", err)
+	}
+}
+
 // TestKilledPublisherLosesNothing kills a process in the middle of publishing
 // and checks that every acknowledged message is delivered afterwards.
 func TestKilledPublisherLosesNothing(t *testing.T) {
