@@ -36,12 +36,16 @@ func classifyHTTP(b []byte, final bool, v *verdict) (more bool) {
 func request(b []byte, at int, final bool, v *verdict) (more bool) {
 	nl := bytes.IndexByte(b, '\n')
 	if nl < 0 {
+		line := bytes.TrimSuffix(b, []byte{'\r'}) // as far as it goes
+		if !printable(line) {
+			return false
+		}
 		// The line may be longer than what is kept, or the capture was cut.
-		if final && printable(b) && (b[at] == '/' || hasPrefix(b[at:], "http://")) {
+		if final && (b[at] == '/' || hasPrefix(b[at:], "http://")) {
 			*v = verdict{app: appHTTP, rule: ruleOfApp, proof: b[:min(len(b), MaxProof)]}
 			announce(b, at, len(b), v)
 		}
-		return printable(b)
+		return true
 	}
 	line := bytes.TrimSuffix(b[:nl], []byte{'\r'})
 	if !bytes.HasSuffix(line, []byte(" HTTP/1.1")) && !bytes.HasSuffix(line, []byte(" HTTP/1.0")) || !printable(line) {

@@ -61,7 +61,7 @@ func (s *stream) prefix() []byte {
 // insert adds b at offset from the start of the stream. Bytes beyond the
 // buffer, and pieces that would make too many gaps, are left out.
 func (s *stream) insert(from int, b []byte) {
-	if from >= len(s.data) {
+	if from >= len(s.data) || len(b) == 0 {
 		return
 	}
 	to := min(from+len(b), len(s.data))
