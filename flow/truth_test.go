@@ -59,7 +59,6 @@ type tuple struct {
 // truth is one line of flows.csv.
 type truth struct {
 	tuple
-	label            string
 	packets, back    int64
 	bytes, bytesBack int64
 }
