@@ -31,6 +31,9 @@ type Table struct {
 // sweepEvery bounds how late an end or an update is noticed.
 const sweepEvery = int64(250 * time.Millisecond)
 
+// stepBack is more than packets of one capture are ever out of order.
+const stepBack = int64(time.Minute)
+
 // New makes an empty table. A Table keeps at most about
 // MaxFlows × 0.7 KiB + MaxStreams × 4 KiB + MaxEndpoints × 0.2 KiB + 2 MiB.
 func New(c Config) *Table {
@@ -74,8 +77,8 @@ func (t *Table) Stats() Stats {
 }
 
 // Packet hands in one frame that was captured on link at the time at. The
-// frame is not kept. Time may jump back between packets; the table's own clock
-// only moves forward.
+// frame is not kept. Times may be a little out of order; a time more than a
+// minute back means that the clock was set.
 func (t *Table) Packet(at time.Time, link LinkType, frame []byte) {
 	t.stats.Packets++
 	now := at.UnixNano()
@@ -117,8 +120,11 @@ func (t *Table) Flush() {
 }
 
 func (t *Table) advance(now int64) {
-	if now > t.now {
+	switch {
+	case now > t.now:
 		t.now = now
+	case now < t.now-stepBack: // the clock was set, or another capture begins
+		t.now, t.sweep = now, now
 	}
 	if t.now < t.sweep {
 		return

@@ -86,6 +86,23 @@ func TestQuietConnectionsEndInTheirOwnTime(t *testing.T) {
 	}
 }
 
+func TestAClockThatWasSetBackStopsNothing(t *testing.T) {
+	w := newTap(Config{})
+	w.wait(time.Second)
+	w.now = w.now.Add(-time.Hour)
+	w.udp(pc, tracker, trackerConnect())
+	w.wait(4 * time.Second)
+	w.udp(pc, tracker, trackerConnect())
+	w.wait(4 * time.Second)
+	if f := w.last(t, pc, tracker); f.Phase != Update {
+		t.Errorf("%+v", f)
+	}
+	w.wait(3 * time.Minute)
+	if w.Stats().Flows != 0 {
+		t.Error("the connection never ended")
+	}
+}
+
 func TestAFloodCannotPushOutWhatMatters(t *testing.T) {
 	const most = 100
 	w := newTap(Config{MaxFlows: most, MaxStreams: 4})
