@@ -54,9 +54,9 @@ func (r *Registry) record(ctx context.Context, tx *state.Tx, kind, ref string, v
 	return tx.Emit(ctx, "record."+kind, kind+"/"+ref, l)
 }
 
-// siteID says whether id fits subjects and certificates: [a-z0-9-]{1,32}.
+// siteID says whether id fits subjects and certificates: [a-z0-9][a-z0-9-]{0,31}.
 func siteID(id string) bool {
-	if len(id) < 1 || len(id) > 32 {
+	if len(id) < 1 || len(id) > 32 || id[0] == '-' {
 		return false
 	}
 	for _, c := range id {
