@@ -12,6 +12,7 @@ import (
 	"hash"
 	"io"
 	"net/http"
+	"sync"
 
 	"github.com/sonae/sonae/source/agentlink/wire"
 )
@@ -41,10 +42,8 @@ func (c *Client) Upload(ctx context.Context, h wire.ItemHeader, body io.Reader) 
 	req.Header.Set("Expect", "100-continue") // a refusal comes before a gigabyte is sent
 	req.Header.Set(wire.HeaderItem, base64.StdEncoding.EncodeToString(head))
 	res, err := c.http.Do(req)
-	if src.failed != nil {
-		err = errors.Join(src.failed, err)
-	}
 	if err != nil {
+		err = errors.Join(src.failure(), err)
 		return Sums{}, fmt.Errorf("upload %s: %w", h.Path, err)
 	}
 	defer res.Body.Close()
@@ -56,8 +55,10 @@ func (c *Client) Upload(ctx context.Context, h wire.ItemHeader, body io.Reader) 
 
 // source hashes what passes and sets the trailers at the end.
 type source struct {
-	from       io.Reader
-	trailer    http.Header
+	from    io.Reader
+	trailer http.Header
+
+	mu         sync.Mutex // the transport may still read when the hub has refused already
 	h256, h512 hash.Hash
 	n          int64
 	failed     error
@@ -65,11 +66,13 @@ type source struct {
 
 func (s *source) Read(p []byte) (int, error) {
 	n, err := s.from.Read(p)
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.h256.Write(p[:n])
 	s.h512.Write(p[:n])
 	s.n += int64(n)
 	if err == io.EOF {
-		sums := s.sums()
+		sums := s.total()
 		s.trailer.Set(wire.TrailerSHA256, sums.SHA256)
 		s.trailer.Set(wire.TrailerSHA512, sums.SHA512)
 	} else if err != nil {
@@ -78,6 +81,18 @@ func (s *source) Read(p []byte) (int, error) {
 	return n, err
 }
 
+func (s *source) failure() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.failed
+}
+
 func (s *source) sums() Sums {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.total()
+}
+
+func (s *source) total() Sums {
 	return Sums{Bytes: s.n, SHA256: hex.EncodeToString(s.h256.Sum(nil)), SHA512: hex.EncodeToString(s.h512.Sum(nil))}
 }
