@@ -1,0 +1,479 @@
+package agentlink_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/sonae/sonae/action/order"
+	"github.com/sonae/sonae/agent/link"
+	"github.com/sonae/sonae/agent/spool"
+	"github.com/sonae/sonae/auth"
+	"github.com/sonae/sonae/event"
+	"github.com/sonae/sonae/source/agentlink/wire"
+)
+
+// refused checks status and key of a refusal.
+func refused(t *testing.T, err error, status int, key string) {
+	t.Helper()
+	var r *link.Refused
+	if !errors.As(err, &r) || r.Status != status || r.Key != key {
+		t.Errorf("got %v, want %d %s", err, status, key)
+	}
+}
+
+func batch(t testing.TB, id string, n int) []byte {
+	t.Helper()
+	b := event.Batch{ID: id, Site: "hospital", Host: "somebody-else", SentAt: time.Now()}
+	for i := range n {
+		b.Events = append(b.Events, event.Event{ID: "x", Site: "hospital", Host: "somebody-else", Drill: true, Kind: event.KindLog, Time: time.Now(), Raw: fmt.Sprint(i)})
+	}
+	data, err := wire.EncodeBatch(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+func TestEnrolmentPinsTheHub(t *testing.T) {
+	h := newHub(t)
+	dir := t.TempDir()
+	tok := h.token("callcentre")
+	id, err := link.Enroll(t.Context(), link.Enrolment{Dir: dir, Token: tok, Name: "pc-1", OS: "linux", Agent: "v1", Addresses: []string{"10.1.2.3"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := link.Load(dir)
+	if err != nil || got.Host != id.Host || got.Site != "callcentre" || len(got.Addresses) != 1 || got.Addresses[0].String() != h.addr {
+		t.Fatalf("got %+v, %v", got, err)
+	}
+	info, err := os.Stat(filepath.Join(dir, "identity.json"))
+	if err != nil || info.Mode().Perm() != 0o600 {
+		t.Fatalf("mode %v, %v", info.Mode(), err)
+	}
+	host, err := h.reg.Host(t.Context(), id.Host)
+	if err != nil || host.Name != "pc-1" || host.Site != "callcentre" {
+		t.Fatalf("registered %+v, %v", host, err)
+	}
+	if _, err := link.Enroll(t.Context(), link.Enrolment{Dir: dir, Token: tok, Name: "pc-1"}); !errors.Is(err, link.ErrEnrolled) {
+		t.Errorf("enrolled twice: %v", err)
+	}
+	_, err = link.Enroll(t.Context(), link.Enrolment{Dir: t.TempDir(), Token: tok, Name: "thief"})
+	refused(t, err, http.StatusForbidden, "asset.token-used")
+}
+
+func TestEnrolmentRefusesAnotherHub(t *testing.T) {
+	h, other := newHub(t), newHub(t)
+	tok := h.token("callcentre")
+	tok.Hub = "https://" + other.addr // somebody redirects the machine
+	if _, err := link.Enroll(t.Context(), link.Enrolment{Dir: t.TempDir(), Token: tok, Name: "pc"}); !errors.Is(err, link.ErrAuthority) {
+		t.Fatalf("got %v, want ErrAuthority", err)
+	}
+	if n := other.port.Stats().Refused; len(n) != 0 {
+		t.Errorf("the secret was sent to the wrong hub: %v", n)
+	}
+	tok.Hub = "https://" + h.addr
+	if _, err := link.Enroll(t.Context(), link.Enrolment{Dir: t.TempDir(), Token: tok, Name: "pc"}); err != nil {
+		t.Errorf("the token was spent by the wrong hub: %v", err)
+	}
+}
+
+func TestEnrolmentRefusesBadRequests(t *testing.T) {
+	h := newHub(t)
+	tok := h.token("callcentre")
+	weak, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	csr, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{}, weak)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, body := range map[string]string{
+		"no JSON":          "hello",
+		"no request":       `{"token":"` + tok.Secret + `"}`,
+		"another key type": `{"token":"` + tok.Secret + `","csr":"` + base64.StdEncoding.EncodeToString(csr) + `"}`,
+	} {
+		res, err := h.raw(link.Identity{}).Post("https://"+h.addr+"/agent/v1/enroll", "application/json", strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = res.Body.Close()
+		if res.StatusCode != http.StatusBadRequest {
+			t.Errorf("%s: got %d", name, res.StatusCode)
+		}
+	}
+	if _, err := link.Enroll(t.Context(), link.Enrolment{Dir: t.TempDir(), Token: tok, Name: "pc"}); err != nil {
+		t.Errorf("a bad request spent the token: %v", err)
+	}
+}
+
+func TestEnrolmentIsRateLimited(t *testing.T) {
+	h := newHub(t)
+	tok := wire.Token{Hub: "https://" + h.addr, CA: h.ca.fingerprint(), Secret: "guess"}
+	for i := range 12 {
+		_, err := link.Enroll(t.Context(), link.Enrolment{Dir: t.TempDir(), Token: tok, Name: "pc"})
+		if i < 10 {
+			refused(t, err, http.StatusForbidden, "asset.token-unknown")
+		} else {
+			refused(t, err, http.StatusTooManyRequests, "agentlink.too-many-tries")
+		}
+	}
+	if n := h.port.Stats().Refused; n["asset.token-unknown"] != 10 || n["agentlink.too-many-tries"] != 2 {
+		t.Errorf("counted %v", n)
+	}
+}
+
+func TestOnlyTrustedHostsSpeak(t *testing.T) {
+	h := newHub(t)
+	good, id := h.agent("callcentre")
+	if _, err := good.Heartbeat(t.Context(), wire.Heartbeat{Hub: h.addr}); err != nil {
+		t.Fatal(err)
+	}
+	block, _ := pem.Decode([]byte(id.Key))
+	key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pub := key.(ed25519.PrivateKey).Public()
+	with := func(cert []byte) link.Identity { c := id; c.Certificate = string(cert); return c }
+	beat := func(id link.Identity) error {
+		_, err := h.dial(t.TempDir(), id).Heartbeat(t.Context(), wire.Heartbeat{})
+		return err
+	}
+	refused(t, beat(with(h.ca.agent(t, pub, "callcentre", "ho-unknown", time.Hour))), http.StatusForbidden, "asset.host-untrusted")
+	refused(t, beat(with(h.ca.agent(t, pub, "hospital", id.Host, time.Hour))), http.StatusForbidden, "agentlink.certificate")
+	for name, cert := range map[string][]byte{
+		"another authority": newAuthority(t).agent(t, pub, "callcentre", id.Host, time.Hour),
+		"expired":           h.ca.agent(t, pub, "callcentre", id.Host, -time.Hour),
+	} {
+		if err := beat(with(cert)); err == nil || !strings.Contains(err.Error(), "tls: ") {
+			t.Errorf("%s: got %v, want a TLS alert", name, err)
+		}
+	}
+	res, err := h.raw(link.Identity{}).Post("https://"+h.addr+"/agent/v1/heartbeat", "application/json", strings.NewReader("{}"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = res.Body.Close()
+	if res.StatusCode != http.StatusForbidden {
+		t.Errorf("no certificate: got %d", res.StatusCode)
+	}
+	if err := h.reg.RemoveHost(t.Context(), id.Host, auth.Person{}); err != nil {
+		t.Fatal(err)
+	}
+	_, err = good.Heartbeat(t.Context(), wire.Heartbeat{})
+	refused(t, err, http.StatusForbidden, "asset.host-untrusted")
+	refused(t, good.Batch(t.Context(), batch(t, id.Host+".1", 1)), http.StatusForbidden, "asset.host-untrusted")
+	if len(h.arrived()) != 0 {
+		t.Error("a refused host published")
+	}
+}
+
+func TestOldTLSIsRefused(t *testing.T) {
+	h := newHub(t)
+	conn, err := tls.Dial("tcp", h.addr, &tls.Config{RootCAs: h.ca.pool(), MaxVersion: tls.VersionTLS12})
+	if err == nil {
+		_ = conn.Close()
+		t.Fatal("TLS 1.2 was accepted")
+	}
+}
+
+func TestBatchBelongsToTheSender(t *testing.T) {
+	h := newHub(t)
+	c, id := h.agent("callcentre")
+	if err := c.Batch(t.Context(), batch(t, id.Host+".b1", 3)); err != nil {
+		t.Fatal(err)
+	}
+	b, ok := h.batches[id.Host+".b1"]
+	if !ok || b.Site != "callcentre" || b.Host != id.Host || len(b.Events) != 3 {
+		t.Fatalf("got %+v", b)
+	}
+	for i, e := range b.Events {
+		if e.Site != "callcentre" || e.Host != id.Host || e.Drill || e.ID != fmt.Sprintf("%s.b1-%d", id.Host, i) || e.Raw != fmt.Sprint(i) {
+			t.Errorf("event %d: %+v", i, e)
+		}
+	}
+	refused(t, c.Batch(t.Context(), batch(t, "ho-another.b2", 1)), http.StatusBadRequest, "agentlink.batch-id")
+	refused(t, c.Batch(t.Context(), batch(t, id.Host+".b > *", 1)), http.StatusBadRequest, "agentlink.batch-id")
+	refused(t, c.Batch(t.Context(), []byte("hello")), http.StatusBadRequest, "agentlink.body")
+	refused(t, c.Batch(t.Context(), make([]byte, wire.MaxBatch+1)), http.StatusRequestEntityTooLarge, "agentlink.too-large")
+	h.setFull(true)
+	refused(t, c.Batch(t.Context(), batch(t, id.Host+".b3", 1)), http.StatusServiceUnavailable, "bus.full")
+	if got := h.arrived(); len(got) != 1 {
+		t.Errorf("published %v", got)
+	}
+}
+
+func TestBodiesWithoutLengthAreBounded(t *testing.T) {
+	h := newHub(t)
+	_, id := h.agent("callcentre")
+	for path, size := range map[string]int64{"batch": wire.MaxBatch + 1, "heartbeat": 1 << 20, "results": 1 << 20} {
+		res, err := h.raw(id).Post("https://"+h.addr+"/agent/v1/"+path, "", io.MultiReader(strings.NewReader(`{"order":"`), io.LimitReader(zeros{}, size)))
+		if err != nil {
+			t.Errorf("%s: %v", path, err)
+			continue
+		}
+		_ = res.Body.Close()
+		if res.StatusCode != http.StatusRequestEntityTooLarge {
+			t.Errorf("%s: got %d, want 413", path, res.StatusCode)
+		}
+	}
+}
+
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) {
+	for i := range p {
+		p[i] = '0'
+	}
+	return len(p), nil
+}
+
+func TestClockIsOnTheWay(t *testing.T) {
+	h := newHub(t)
+	c, id := h.agent("callcentre")
+	if c.HubAddress().IsValid() {
+		t.Error("an address before the first contact")
+	}
+	reply, err := c.Heartbeat(t.Context(), wire.Heartbeat{At: time.Now().Add(-time.Hour), Agent: "v1", Hub: h.addr, Addresses: []string{"10.9.8.7"}, Health: wire.Health{CPU: 0.25, SensorOn: true}})
+	if err != nil || time.Since(reply.At).Abs() > time.Minute {
+		t.Fatalf("got %v, %v", reply, err)
+	}
+	if got := c.HubAddress().String(); got != h.addr {
+		t.Errorf("hub address %s, want %s", got, h.addr)
+	}
+	host, err := h.reg.Host(t.Context(), id.Host)
+	if err != nil || (host.Health.Offset+time.Hour).Abs() > time.Minute || host.Health.CPU != 0.25 || !host.Health.SensorOn {
+		t.Fatalf("got %+v, %v", host, err)
+	}
+}
+
+// TestHubDownAndBack: nothing is lost and nothing doubled while the hub is
+// full, is killed in the middle of requests, and comes back.
+func TestHubDownAndBack(t *testing.T) {
+	h := newHub(t)
+	c, id := h.agent("callcentre")
+	s, err := spool.Open(spool.Config{Dir: t.TempDir(), SegmentBytes: 4096, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	wg.Go(func() { c.Drain(ctx, s) })
+	t.Cleanup(func() { cancel(); wg.Wait(); _ = s.Close() })
+
+	var want []string
+	put := func(n int) {
+		for range n {
+			id := fmt.Sprintf("%s.%06d", id.Host, len(want))
+			if err := s.Append(2, batch(t, id, 2)); err != nil {
+				t.Fatal(err)
+			}
+			want = append(want, id)
+		}
+	}
+	put(20)
+	await(t, "the first batches", func() bool { return len(h.arrived()) == 20 })
+	h.setFull(true)
+	put(20)
+	await(t, "a refusal", func() bool { return h.port.Stats().Refused["bus.full"] > 0 })
+	h.setFull(false)
+	for range 4 {
+		put(30)
+		h.stop()
+		put(10)
+		h.start(h.addr)
+	}
+	await(t, "all batches", func() bool { return len(h.arrived()) == len(want) })
+	if got := h.arrived(); !slices.Equal(got, want) {
+		t.Errorf("arrived in another order or with other ids")
+	}
+	await(t, "an empty spool", func() bool { return s.Bytes() == 0 })
+	if s.Dropped() != 0 {
+		t.Errorf("%d events dropped", s.Dropped())
+	}
+}
+
+func TestOrdersArriveAtOnceAndAfterRestart(t *testing.T) {
+	h := newHub(t)
+	c, id := h.agent("callcentre")
+	issue := func(n string) {
+		o, err := order.Sign(h.signer, order.Order{ID: n, Kind: order.Isolate, Host: id.Host, IssuedAt: time.Now(), ExpiresAt: time.Now().Add(time.Hour)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		h.mu.Lock()
+		h.pending[id.Host] = append(h.pending[id.Host], o)
+		h.mu.Unlock()
+	}
+	issue("or-1") // waits before the agent connects
+	var mu sync.Mutex
+	seen := map[string]int{}
+	count := func(n string) int { mu.Lock(); defer mu.Unlock(); return seen[n] }
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		c.Follow(ctx, func(s order.Signed) {
+			o, err := order.Open(id.OrderKey, id.Host, time.Now(), s)
+			if err != nil {
+				t.Error(err)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			seen[o.ID]++
+		})
+	})
+	t.Cleanup(func() { cancel(); wg.Wait() })
+	await(t, "the waiting order", func() bool { return count("or-1") == 1 })
+	issue("or-2")
+	h.port.Wake(id.Host)
+	await(t, "the woken order", func() bool { return count("or-2") == 1 })
+	issue("or-3") // the wake got lost: the keep-alive finds it
+	await(t, "the order without wake", func() bool { return count("or-3") == 1 })
+	if count("or-1") != 1 {
+		t.Error("an order was sent twice on one stream")
+	}
+	h.stop()
+	h.start(h.addr)
+	await(t, "all orders again after a restart", func() bool { return count("or-1") > 1 && count("or-2") > 1 && count("or-3") > 1 })
+	if n := h.port.Stats().Streams; n != 1 {
+		t.Errorf("%d streams open, want 1", n)
+	}
+	// trust ends: the stream ends with the next keep-alive
+	if err := h.reg.RemoveHost(t.Context(), id.Host, auth.Person{}); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "the end of the stream", func() bool { return h.port.Stats().Streams == 0 })
+}
+
+func TestResultsWaitForTheHub(t *testing.T) {
+	h := newHub(t)
+	c, id := h.agent("callcentre")
+	dir := t.TempDir()
+	q, err := link.OpenResults(dir, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.stop()
+	for i := range 3 {
+		if err := q.Put(order.Result{Order: fmt.Sprint("or-", i), Host: "somebody-else", Phase: order.Applied}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if q, err = link.OpenResults(dir, slog.New(slog.DiscardHandler)); err != nil { // the agent starts again
+		t.Fatal(err)
+	}
+	if err := q.Put(order.Result{Order: "or-3", Phase: order.Released}); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	wg.Go(func() { q.Drain(ctx, c) })
+	t.Cleanup(func() { cancel(); wg.Wait() })
+	h.start(h.addr)
+	got := func() []order.Result { h.mu.Lock(); defer h.mu.Unlock(); return slices.Clone(h.results) }
+	await(t, "the results", func() bool { return len(got()) == 4 })
+	for i, r := range got() {
+		if r.Order != fmt.Sprint("or-", i) || r.Host != id.Host {
+			t.Errorf("result %d: %+v", i, r)
+		}
+	}
+	await(t, "an empty queue", func() bool { left, _ := filepath.Glob(filepath.Join(dir, "*.json")); return len(left) == 0 })
+}
+
+func TestEvidenceIsHashedAtBothEnds(t *testing.T) {
+	h := newHub(t)
+	c, id := h.agent("callcentre")
+	data := bytes.Repeat([]byte("証拠"), 1<<18)
+	head := wire.ItemHeader{Bag: "bg-1", Path: "net/ring.pcapng", Title: "通信の記録", Method: "AF_PACKET", StartedAt: time.Now()}
+	sums, err := c.Upload(t.Context(), head, bytes.NewReader(data))
+	if err != nil || sums.Bytes != int64(len(data)) {
+		t.Fatalf("got %+v, %v", sums, err)
+	}
+	if !bytes.Equal(h.items[id.Host+"/bg-1/net/ring.pcapng"], data) {
+		t.Error("stored something else")
+	}
+	head.Path = "../../etc/passwd"
+	_, err = c.Upload(t.Context(), head, strings.NewReader("x"))
+	refused(t, err, http.StatusBadRequest, "agentlink.item-path")
+
+	// a source that breaks in the middle is no item
+	head.Path = "broken"
+	broken := errors.New("disk broke")
+	_, err = c.Upload(t.Context(), head, io.MultiReader(bytes.NewReader(data), failing{broken}))
+	if !errors.Is(err, broken) {
+		t.Errorf("broken source: got %v", err)
+	}
+	// what changed on the way is refused
+	head.Path = "changed"
+	text, err := json.Marshal(head)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req, err := http.NewRequest(http.MethodPut, "https://"+h.addr+"/agent/v1/evidence", io.MultiReader(strings.NewReader("changed")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set(wire.HeaderItem, base64.StdEncoding.EncodeToString(text))
+	req.Trailer = http.Header{wire.TrailerSHA256: {strings.Repeat("00", 32)}, wire.TrailerSHA512: {strings.Repeat("00", 64)}}
+	res, err := h.raw(id).Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = res.Body.Close()
+	if res.StatusCode != http.StatusBadRequest {
+		t.Errorf("wrong hash: got %d", res.StatusCode)
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if len(h.items) != 1 {
+		t.Errorf("%d items stored, want 1", len(h.items))
+	}
+}
+
+type failing struct{ err error }
+
+func (f failing) Read([]byte) (int, error) { return 0, f.err }
+
+// BenchmarkBatch is the intake of one hub process, TLS included.
+func BenchmarkBatch(b *testing.B) {
+	h := newHub(b)
+	tok := h.token("callcentre")
+	dir := b.TempDir()
+	id, err := link.Enroll(b.Context(), link.Enrolment{Dir: dir, Token: tok, Name: "pc"})
+	if err != nil {
+		b.Fatal(err)
+	}
+	c := h.dial(dir, id)
+	data := batch(b, id.Host+".b", 1000)
+	var events atomic.Uint64
+	for b.Loop() {
+		if err := c.Batch(b.Context(), data); err != nil {
+			b.Fatal(err)
+		}
+		events.Add(1000)
+	}
+	b.ReportMetric(float64(events.Load())/b.Elapsed().Seconds(), "events/s")
+}
