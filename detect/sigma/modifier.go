@@ -140,9 +140,8 @@ func (s spec) regex(text string) ([]test, error) {
 	return []test{regexTest{re}}, nil
 }
 
-// maxVariants bounds what windash and base64offset may make of one value:
-// five dashes at five places.
-const maxVariants = 3125
+// maxVariants bounds what several changes may make of one value.
+const maxVariants = 4096
 
 func (s spec) literals(field, text string, wildcards bool) ([]test, error) {
 	first := plain(text)
@@ -176,7 +175,11 @@ func changed(how string, variants []pattern) ([]pattern, error) {
 	for _, p := range variants {
 		switch {
 		case how == "windash":
-			out = append(out, dashes(p, 0)...)
+			all, err := dashes(p)
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, all...)
 		case p.wild():
 			return nil, fmt.Errorf("%s of a value with a wildcard", how)
 		case how == "base64":
@@ -195,29 +198,34 @@ func changed(how string, variants []pattern) ([]pattern, error) {
 	return out, nil
 }
 
-// dashes are the characters that Windows programs accept before an option.
+// dashRunes are the characters that Windows programs accept before an option.
 var dashRunes = [...]rune{'-', '/', '–', '—', '―'}
 
-// dashes returns p with each option dash from place "from" on replaced by each
-// kind of dash. An option dash stands before a word and not behind one.
-func dashes(p pattern, from int) []pattern {
-	for i := from; i < len(p); i++ {
+// maxDashes keeps the variants of one value below 5^5.
+const maxDashes = 5
+
+// dashes returns p with each option dash replaced by each kind of dash. An
+// option dash stands before a word and not behind one.
+func dashes(p pattern) ([]pattern, error) {
+	out, n := []pattern{p}, 0
+	for i := range p {
 		if (p[i] != '-' && p[i] != '/') || (i > 0 && wordRune(p[i-1])) || i+1 == len(p) || !wordRune(p[i+1]) {
 			continue
 		}
-		var out []pattern
-		for _, rest := range dashes(p, i+1) {
+		if n++; n > maxDashes {
+			return nil, fmt.Errorf("windash of a value with more than %d dashes", maxDashes)
+		}
+		var next []pattern
+		for _, q := range out {
 			for _, d := range dashRunes {
-				q := slices.Clone(rest)
-				q[i] = d
-				if out = append(out, q); len(out) > maxVariants {
-					return out // refused by the caller
-				}
+				r := slices.Clone(q)
+				r[i] = d
+				next = append(next, r)
 			}
 		}
-		return out
+		out = next
 	}
-	return []pattern{p}
+	return out, nil
 }
 
 func wordRune(r rune) bool {

@@ -125,6 +125,8 @@ func TestRejectedWithLineAndReason(t *testing.T) {
 		"empty values":            {rule("s: {F: []}\ncondition: s"), "list of values is empty", false},
 		"a map as value":          {rule("s: {F: {a: b}}\ncondition: s"), "a value must be text", false},
 		"bad regex":               {rule("s: {F|re: '(?<=a)b'}\ncondition: s"), "re: error parsing", false},
+		"too many dashes":         {rule("s: {F|windash: '" + strings.Repeat(" -a", 5000) + "'}\ncondition: s"), "more than 5 dashes", false},
+		"too many variants":       {rule("s: {F|" + strings.Repeat("base64offset|", 9) + "contains: a}\ncondition: s"), "more than 4096 variants", false},
 		"bad cidr":                {rule("s: {F|cidr: 10.0.0.0}\ncondition: s"), "cidr: ", false},
 		"gt of text":              {rule("s: {F|gt: x}\ncondition: s"), "gt needs a number", false},
 		"same key twice":          {rule("s: {F: a, F: b}\ncondition: s"), `the key "F" stands twice`, false},
