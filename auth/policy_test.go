@@ -43,10 +43,6 @@ func policies(t *testing.T) *Policies {
 	return p
 }
 
-func roles() []Role {
-	return []Role{Administrator, Responder, Approver, Executive, Contractor, Auditor}
-}
-
 func verbs() []Verb {
 	return []Verb{View, Handle, Request, Approve, Release, Preserve, Report, Administer, Audit, Practise}
 }
@@ -75,7 +71,7 @@ func TestMatrix(t *testing.T) {
 		{"other site", "callcentre", "hospital"},
 		{"person of one site, thing without site", "callcentre", ""},
 	}
-	for _, role := range roles() {
+	for _, role := range Roles() {
 		fmt.Fprintf(&b, "%s\n", role)
 		for _, v := range verbs() {
 			got := make([]string, len(places))
@@ -118,7 +114,7 @@ func cells(p *Policies, who Person, v Verb, site string) string {
 
 func TestRules(t *testing.T) {
 	p := policies(t)
-	all := roles()
+	all := Roles()
 	for name, tt := range map[string]struct {
 		who  Person
 		verb Verb
