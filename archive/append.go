@@ -124,10 +124,9 @@ func (a *Archive) write(batches []event.Batch) (int32, error) {
 		}
 		return 0, err
 	}
-	sum := sha256.Sum256(text)
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.index.add(l, hex.EncodeToString(sum[:]), a.keep), nil
+	return a.index.add(l, sha256.Sum256(text), a.keep), nil
 }
 
 // describe makes the rows, newest last, and fills in what the manifest says of them.

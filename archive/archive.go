@@ -145,6 +145,7 @@ type Stats struct {
 	Bytes    int64     // of segments, compressed
 	From, To time.Time // oldest and newest event; zero when empty
 	Batches  int       // ids held in memory
+	Damaged  int       // segments that queries leave out because they are not what the manifest says
 }
 
 // Stats counts what the archive holds, from memory.
@@ -155,6 +156,9 @@ func (a *Archive) Stats() Stats {
 	for i := range a.index.segments {
 		g := &a.index.segments[i]
 		s.Events, s.Bytes = s.Events+g.rows, s.Bytes+g.bytes
+		if g.damaged {
+			s.Damaged++
+		}
 		if s.From.IsZero() || g.from.Before(s.From) {
 			s.From = g.from
 		}

@@ -311,6 +311,32 @@ func TestQuery(t *testing.T) {
 	}
 }
 
+func TestDamagedSegmentsDoNotHideTheOthers(t *testing.T) {
+	dir := t.TempDir()
+	a := open(t, dir)
+	var all []leaf.Leaf
+	for n := range 4 {
+		all = append(all, appended(t, a, batchOf(n, 20))...)
+	}
+	if err := os.Remove(filepath.Join(dir, all[1].Ref)); err != nil {
+		t.Fatal(err)
+	}
+	put(t, dir, all[2].Ref, get(t, dir, all[2].Ref)[:100])
+	if got := query(t, a, Query{Limit: 1000}); len(got) != 40 {
+		t.Errorf("%d events, want those of two segments", len(got))
+	}
+	if s := a.Stats(); s.Damaged != 2 || s.Segments != 4 {
+		t.Errorf("stats: %+v", s)
+	}
+	closed(t, a)
+	if _, err := a.Query(t.Context(), Query{}); err == nil {
+		t.Error("closed archive answers")
+	}
+	if s := a.Stats(); s.Damaged != 2 {
+		t.Errorf("an error of the engine was taken for damage: %+v", s)
+	}
+}
+
 func TestEngineReachesSegmentsOnly(t *testing.T) {
 	dir := t.TempDir()
 	a := open(t, dir)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -48,6 +49,9 @@ func literal(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + 
 
 // ask runs q over some segments.
 func (a *Archive) ask(ctx context.Context, q Query, files []file) ([]event.Event, error) {
+	if len(files) == 0 {
+		return nil, nil
+	}
 	s := conditions(q)
 	text := "SELECT " + selected() + " FROM read_parquet(" + list(files) + ", hive_partitioning = false)"
 	if len(s.where) > 0 {
@@ -73,30 +77,45 @@ func (a *Archive) ask(ctx context.Context, q Query, files []file) ([]event.Event
 // lookUp finds the segment, among some, that holds a batch.
 func (a *Archive) lookUp(ctx context.Context, batch string, numbers []int32) (int32, bool, error) {
 	a.mu.RLock()
-	files := make([]file, len(numbers))
-	for i, n := range numbers {
-		files[i] = file{path: filepath.Join(a.dir, filepath.FromSlash(a.index.segments[n].path))}
+	var files []file
+	for _, n := range numbers {
+		if s := &a.index.segments[n]; !s.damaged {
+			files = append(files, file{number: n, path: filepath.Join(a.dir, filepath.FromSlash(s.path))})
+		}
 	}
 	a.mu.RUnlock()
-	for len(files) > 0 {
-		group := files[:min(256, len(files))]
-		var path string
-		text := "SELECT filename FROM read_parquet(" + list(group) + ", filename = true, hive_partitioning = false) WHERE batch = ? LIMIT 1"
-		err := a.db.QueryRowContext(ctx, text, clean(batch)).Scan(&path)
-		if err == nil {
-			for i, f := range group {
-				if f.path == path {
-					return numbers[i], true, nil
-				}
+	for group := range slices.Chunk(files, 256) {
+		n, found, err := a.lookUpIn(ctx, batch, group)
+		if err != nil && ctx.Err() == nil {
+			if whole := a.whole(group); len(whole) < len(group) {
+				n, found, err = a.lookUpIn(ctx, batch, whole)
 			}
-			return 0, false, fmt.Errorf("look up batch: %s is not one of the files asked", path)
 		}
-		if !errors.Is(err, sql.ErrNoRows) {
-			return 0, false, fmt.Errorf("look up batch: %w", err)
+		if err != nil || found {
+			return n, found, err
 		}
-		files, numbers = files[len(group):], numbers[len(group):]
 	}
 	return 0, false, nil
+}
+
+func (a *Archive) lookUpIn(ctx context.Context, batch string, files []file) (int32, bool, error) {
+	if len(files) == 0 {
+		return 0, false, nil
+	}
+	var path string
+	text := "SELECT filename FROM read_parquet(" + list(files) + ", filename = true, hive_partitioning = false) WHERE batch = ? LIMIT 1"
+	err := a.db.QueryRowContext(ctx, text, clean(batch)).Scan(&path)
+	if errors.Is(err, sql.ErrNoRows) {
+		return 0, false, nil
+	}
+	if err != nil {
+		return 0, false, fmt.Errorf("look up batch: %w", err)
+	}
+	i := slices.IndexFunc(files, func(f file) bool { return f.path == path })
+	if i < 0 {
+		return 0, false, fmt.Errorf("look up batch: %s is not one of the files asked", path)
+	}
+	return files[i].number, true, nil
 }
 
 // selected lists the columns that scan reads.

@@ -3,6 +3,7 @@ package archive
 import (
 	"cmp"
 	"crypto/sha256"
+	"encoding/hex"
 	"slices"
 	"time"
 
@@ -25,15 +26,16 @@ func keyOf(batch string) batchKey {
 // segment is what is kept in memory of a manifest line.
 type segment struct {
 	path        string
-	digest      string // of the line
+	line, file  [32]byte // SHA-256 of both
 	at          time.Time
 	from, to    time.Time
 	rows, bytes int64
 	hosts       []uint32 // numbers from index.hosts
+	damaged     bool     // the file is not what the manifest says; queries leave it out
 }
 
 func (s *segment) leaf() leaf.Leaf {
-	return leaf.Leaf{Type: "segment", Ref: s.path, Digest: s.digest, At: s.at}
+	return leaf.Leaf{Type: "segment", Ref: s.path, Digest: hex.EncodeToString(s.line[:]), At: s.at}
 }
 
 // index answers, without reading files: which segments can hold what is asked
@@ -54,8 +56,9 @@ func newIndex() index {
 }
 
 // add takes a line over and forgets the oldest ids beyond keep.
-func (x *index) add(l line, digest string, keep int) int32 {
-	s := segment{path: l.Path, digest: digest, at: l.At, from: l.From, to: l.To, rows: l.Rows, bytes: l.Bytes}
+func (x *index) add(l line, digest [32]byte, keep int) int32 {
+	s := segment{path: l.Path, line: digest, at: l.At, from: l.From, to: l.To, rows: l.Rows, bytes: l.Bytes}
+	hex.Decode(s.file[:], []byte(l.SHA256)) // parseLine and the writer make sure of the form
 	for _, h := range l.Hosts {
 		n, known := x.hosts[h]
 		if !known {

@@ -3,7 +3,6 @@ package archive
 import (
 	"context"
 	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -56,8 +55,7 @@ func (a *Archive) readManifest() (named map[string]bool, damaged int, err error)
 			}
 			return nil
 		}
-		sum := sha256.Sum256(raw.bytes)
-		a.index.add(l, hex.EncodeToString(sum[:]), a.keep)
+		a.index.add(l, sha256.Sum256(raw.bytes), a.keep)
 		named[l.Path] = true
 		n, _ := numberOf(l.Path)
 		a.next = max(a.next, n+1)

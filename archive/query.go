@@ -2,7 +2,10 @@ package archive
 
 import (
 	"context"
+	"crypto/sha256"
 	"fmt"
+	"io"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -32,6 +35,9 @@ type Query struct {
 // Query returns matching events, newest first. It reads segment after segment,
 // newest first, and stops as soon as no older segment can hold a newer event.
 // Cancelling ctx stops it within about a second.
+//
+// A segment that was removed or changed must not hide all others during an
+// incident: it is left out, which the log says as an error and Stats counts.
 func (a *Archive) Query(ctx context.Context, q Query) ([]event.Event, error) {
 	if q.Limit <= 0 {
 		q.Limit = DefaultLimit
@@ -45,6 +51,11 @@ func (a *Archive) Query(ctx context.Context, q Query) ([]event.Event, error) {
 		group := files[:min(rest, len(files))]
 		files = files[len(group):]
 		more, err := a.ask(ctx, q, group)
+		if err != nil && ctx.Err() == nil {
+			if whole := a.whole(group); len(whole) < len(group) {
+				more, err = a.ask(ctx, q, whole)
+			}
+		}
 		if err != nil {
 			return nil, fmt.Errorf("query archive: %w", err)
 		}
@@ -67,8 +78,38 @@ func (a *Archive) Query(ctx context.Context, q Query) ([]event.Event, error) {
 
 // file is a segment that can hold what is asked for.
 type file struct {
-	path string
-	to   time.Time
+	number int32
+	path   string
+	to     time.Time
+}
+
+// whole returns those files that still have the content they were written
+// with, and marks the others as damaged.
+func (a *Archive) whole(files []file) []file {
+	return slices.DeleteFunc(slices.Clone(files), func(f file) bool {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		s := &a.index.segments[f.number]
+		if sum, err := digestOf(f.path); err == nil && sum == s.file {
+			return false
+		}
+		s.damaged = true
+		a.log.Error("segment is missing or changed and is left out of queries", "file", s.path)
+		return true
+	})
+}
+
+func digestOf(path string) (sum [32]byte, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return sum, err
+	}
+	defer f.Close()
+	h := sha256.New()
+	if _, err := io.Copy(h, f); err != nil {
+		return sum, err
+	}
+	return [32]byte(h.Sum(nil)), nil
 }
 
 // candidates returns the segments that can match, by their newest event, the
@@ -85,11 +126,11 @@ func (a *Archive) candidates(q Query) []file {
 	for i := range a.index.segments {
 		s := &a.index.segments[i]
 		switch {
-		case !q.From.IsZero() && s.to.Before(q.From), !q.To.IsZero() && !s.from.Before(q.To),
+		case s.damaged, !q.From.IsZero() && s.to.Before(q.From), !q.To.IsZero() && !s.from.Before(q.To),
 			q.Host != "" && !slices.Contains(s.hosts, host), only != nil && !only[int32(i)]:
 			continue
 		}
-		files = append(files, file{filepath.Join(a.dir, filepath.FromSlash(s.path)), s.to})
+		files = append(files, file{int32(i), filepath.Join(a.dir, filepath.FromSlash(s.path)), s.to})
 	}
 	slices.SortStableFunc(files, func(x, y file) int { return y.to.Compare(x.to) })
 	return files
