@@ -26,7 +26,7 @@ type pending struct {
 // the leaf is on disk and covered by a signed checkpoint. A leaf with the same
 // type, ref and digest as an earlier one is not written again: the index of
 // the first is returned. Calls that run at the same time share a batch; a
-// single call takes about 60 ms plus two disk syncs. A full disk is fault.Busy
+// call takes 60 to 160 ms, which is one batch and one checkpoint. A full disk is fault.Busy
 // ("ledger.full"); the leaf may then be offered again. Cancelling ctx ends the
 // wait, not the write.
 func (l *Ledger) Append(ctx context.Context, lf leaf.Leaf) (uint64, error) {
