@@ -158,7 +158,7 @@ const (
 )
 
 // agentPart is what site and host ids look like in a certificate.
-var agentPart = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,63}$`)
+var agentPart = regexp.MustCompile(`^[a-z0-9-]{1,64}$`)
 
 // maxCSR bounds a certificate request; real ones have a few hundred bytes.
 const maxCSR = 16 << 10
