@@ -1,0 +1,98 @@
+package ui
+
+import (
+	"github.com/a-h/templ"
+
+	"github.com/sonae/sonae/auth"
+	"github.com/sonae/sonae/ui/view"
+)
+
+// screen is what a page handler answers: the page and its body.
+type screen struct {
+	page   view.Page
+	body   templ.Component
+	status int // 200 when 0
+}
+
+// route is one address. Exactly one of page, do and raw is set.
+//
+// The right to use it stands here and nowhere else: verb and kind of resource,
+// or open for what works without a log-in. {id} in the pattern is the id of a
+// resource of that kind unless of says another kind.
+type route struct {
+	pattern string
+	open    bool
+	verb    auth.Verb
+	kind    string
+	of      string // kind of the resource that {id} names, when not kind
+
+	page   func(*call) (screen, error)           // GET: a page
+	topics []string                              // what makes the page change while it is open; nil: not live
+	do     func(*call) (to string, err error)    // POST: do it, then go there
+	back   func(*call) (screen, error)           // page that shows the form again when do is refused
+	raw    func(*call) (handled bool, err error) // answers by itself; not handled only before the first byte
+}
+
+// routes is the table of all addresses that need a decision about rights.
+func routes() []route {
+	return []route{
+		{pattern: "GET /login", open: true, page: (*call).loginPage},
+		{pattern: "POST /login", open: true, do: (*call).logIn, back: (*call).loginPage},
+		{pattern: "GET /join/{token}", open: true, page: (*call).joinPage},
+		{pattern: "POST /join/{token}", open: true, do: (*call).join, back: (*call).joinPage},
+		{pattern: "POST /logout", open: true, do: (*call).logOut},
+
+		{pattern: "GET /{$}", verb: auth.View, kind: "page", page: (*call).nowPage, topics: []string{"alert", "incident", "action", "duty", "host"}},
+		{pattern: "POST /drill", verb: auth.Practise, kind: "page", do: (*call).drill, back: (*call).nowPage},
+
+		{pattern: "GET /alerts", verb: auth.View, kind: "alert", page: (*call).alerts, topics: []string{"alert"}},
+		{pattern: "GET /alerts/{id}", verb: auth.View, kind: "alert", page: (*call).alert, topics: []string{"alert"}},
+		{pattern: "POST /alerts/{id}/ack", verb: auth.Handle, kind: "alert", do: (*call).ack, back: (*call).alert},
+		{pattern: "POST /alerts/{id}/close", verb: auth.Handle, kind: "alert", do: (*call).closeAlert, back: (*call).alert},
+		{pattern: "POST /alerts/{id}/incident", verb: auth.Handle, kind: "alert", do: (*call).makeIncident, back: (*call).alert},
+
+		{pattern: "GET /incidents", verb: auth.View, kind: "incident", page: (*call).incidents, topics: []string{"incident", "duty"}},
+		{pattern: "POST /incidents", verb: auth.Handle, kind: "incident", do: (*call).openIncident, back: (*call).incidents},
+		{pattern: "GET /incidents/{id}", verb: auth.View, kind: "incident", page: (*call).room, topics: []string{"incident", "alert", "action", "evidence", "duty", "document"}},
+		{pattern: "POST /incidents/{id}/entries", verb: auth.Handle, kind: "entry", of: "incident", do: (*call).write, back: (*call).room},
+		{pattern: "POST /incidents/{id}/command", verb: auth.Handle, kind: "incident", do: (*call).command, back: (*call).room},
+		{pattern: "POST /incidents/{id}/state", verb: auth.Handle, kind: "incident", do: (*call).move, back: (*call).room},
+		{pattern: "POST /incidents/{id}/severity", verb: auth.Handle, kind: "incident", do: (*call).setSeverity, back: (*call).room},
+		{pattern: "POST /incidents/{id}/scope", verb: auth.Handle, kind: "incident", do: (*call).setScope, back: (*call).room},
+		{pattern: "GET /incidents/{id}/facts", verb: auth.Report, kind: "incident", page: (*call).facts},
+		{pattern: "POST /incidents/{id}/facts", verb: auth.Report, kind: "incident", do: (*call).setFacts, back: (*call).facts},
+		{pattern: "POST /incidents/{id}/documents", verb: auth.Report, kind: "report", of: "incident", do: (*call).makeDocument, back: (*call).room},
+		{pattern: "GET /incidents/{id}/documents/{document}", verb: auth.View, kind: "report", of: "incident", raw: (*call).document},
+		{pattern: "GET /incidents/{id}/isolate", verb: auth.Request, kind: "action", of: "incident", page: (*call).plan},
+		{pattern: "POST /incidents/{id}/isolations", verb: auth.Request, kind: "action", of: "incident", do: (*call).requestIsolation, back: (*call).plan},
+		{pattern: "POST /incidents/{id}/bags", verb: auth.Preserve, kind: "evidence", of: "incident", do: (*call).preserve, back: (*call).room},
+
+		{pattern: "GET /actions", verb: auth.View, kind: "action", page: (*call).actions, topics: []string{"action"}},
+		{pattern: "GET /actions/{id}", verb: auth.View, kind: "action", page: (*call).action, topics: []string{"action"}},
+		{pattern: "GET /actions/{id}/approve", verb: auth.Approve, kind: "action", page: (*call).approvePage},
+		{pattern: "POST /actions/{id}/approve", verb: auth.Approve, kind: "action", do: (*call).approve, back: (*call).approvePage},
+		{pattern: "POST /actions/{id}/refuse", verb: auth.Approve, kind: "action", do: (*call).refuse, back: (*call).approvePage},
+		{pattern: "POST /actions/{id}/release", verb: auth.Release, kind: "action", do: (*call).release, back: (*call).action},
+		{pattern: "GET /actions/{id}/code", verb: auth.Release, kind: "action", page: (*call).code},
+
+		{pattern: "GET /evidence", verb: auth.View, kind: "evidence", page: (*call).bags, topics: []string{"evidence"}},
+		{pattern: "GET /evidence/{id}", verb: auth.View, kind: "evidence", page: (*call).bag, topics: []string{"evidence"}},
+		{pattern: "POST /evidence/{id}/zip", verb: auth.Preserve, kind: "evidence", raw: (*call).zip, back: (*call).bag},
+
+		{pattern: "GET /hosts", verb: auth.View, kind: "host", page: (*call).hosts, topics: []string{"host", "action"}},
+		{pattern: "GET /hosts/{id}", verb: auth.View, kind: "host", page: (*call).host, topics: []string{"host", "alert", "action"}},
+		{pattern: "POST /hosts/{id}", verb: auth.Administer, kind: "host", do: (*call).saveHost, back: (*call).host},
+		{pattern: "POST /sites", verb: auth.Administer, kind: "site", do: (*call).saveSite, back: (*call).hosts},
+		{pattern: "POST /tokens", verb: auth.Administer, kind: "host", raw: (*call).makeToken, back: (*call).hosts},
+		{pattern: "POST /tokens/{token}/revoke", verb: auth.Administer, kind: "host", do: (*call).revokeToken, back: (*call).hosts},
+
+		{pattern: "GET /settings", verb: auth.Administer, kind: "person", page: (*call).settings},
+		{pattern: "POST /people", verb: auth.Administer, kind: "person", raw: (*call).invite, back: (*call).settings},
+		{pattern: "POST /people/{id}/renew", verb: auth.Administer, kind: "person", raw: (*call).renew, back: (*call).settings},
+		{pattern: "POST /people/{id}/roles", verb: auth.Administer, kind: "person", do: (*call).setRoles, back: (*call).settings},
+		{pattern: "POST /people/{id}/disable", verb: auth.Administer, kind: "person", do: (*call).disable, back: (*call).settings},
+		{pattern: "POST /people/{id}/enable", verb: auth.Administer, kind: "person", do: (*call).enable, back: (*call).settings},
+
+		{pattern: "GET /audit", verb: auth.Audit, kind: "page", page: (*call).audit, topics: []string{"record"}},
+	}
+}

@@ -1,0 +1,40 @@
+package view
+
+import (
+	"github.com/sonae/sonae/alert"
+	"github.com/sonae/sonae/event"
+	"github.com/sonae/sonae/incident"
+	"github.com/sonae/sonae/ready/asset"
+)
+
+// AlertsData is a list of alerts with its filters.
+type AlertsData struct {
+	Lines  []AlertLine
+	Paging Paging
+	State  alert.State
+	Text   string
+}
+
+// AlertData is one alert with its three answers.
+type AlertData struct {
+	Alert               alert.Alert
+	What, Affects, Next string
+	Host                asset.Host // zero when the register does not know it
+	Events              []event.Event
+	Incident            *incident.Incident  // it belongs to
+	Active              []incident.Incident // it may be added to
+}
+
+// shownFields are the fields of an event that people look at first, in order.
+func shownFields(e event.Event) []string {
+	var out []string
+	for _, f := range []string{
+		event.FieldApp, event.FieldVerdict, event.FieldConfidence, event.FieldProtocol, event.FieldRemoteIP, event.FieldRemotePort,
+		event.FieldSent, event.FieldReceived, event.FieldImage, event.FieldCommand, event.FieldPID, event.FieldUser, event.FieldProof, event.FieldProofAt,
+	} {
+		if e.Fields[f] != "" {
+			out = append(out, f)
+		}
+	}
+	return out
+}

@@ -1,0 +1,69 @@
+package view
+
+import (
+	"github.com/sonae/sonae/duty"
+	"github.com/sonae/sonae/incident"
+	"github.com/sonae/sonae/ready/asset"
+)
+
+// FactsData is the form of facts behind the clocks and the report.
+type FactsData struct {
+	Incident incident.Incident
+	Facts    duty.Facts
+	Missing  []string
+	Sites    []asset.Site // contractors
+}
+
+// Question is one question of fact; the name is that of the form field.
+type Question struct {
+	Name  string
+	Value duty.Answer
+}
+
+// Questions of facts in the order of the form.
+func Questions(f duty.Facts) []Question {
+	return []Question{
+		{"personal", f.Personal}, {"sensitive", f.Sensitive}, {"property", f.Property}, {"bad_intent", f.BadIntent},
+		{"public", f.Public}, {"my_number", f.MyNumber}, {"public_system", f.PublicSystem}, {"encrypted", f.Encrypted},
+	}
+}
+
+// LegalClasses of the body that reports (reference of the regimes: 個人情報保護法
+// 第16条・第58条・第66条).
+func LegalClasses() []string {
+	return []string{"private_business", "public_hospital_art58_2", "art58_1_body", "administrative_organ"}
+}
+
+// ReportItem is one of the nine report items with its parts.
+type ReportItem struct {
+	No    int
+	Parts []ItemPart
+}
+
+// ItemPart is one text of a report item; the name is that of the form field.
+type ItemPart struct{ Name, Value string }
+
+// ReportItems returns the items that people write, numbered as in 施行規則第8条
+// 第1項; item 3, the number of persons, is asked for by its own fields.
+func ReportItems(i duty.Items) []ReportItem {
+	return []ReportItem{
+		{1, []ItemPart{{"occurred", i.Occurred}, {"found", i.Found}, {"event", i.Event}, {"finder", i.Finder}}},
+		{2, []ItemPart{{"medium", i.Medium}, {"data_kind", i.DataKind}, {"data_items", i.DataItems}}},
+		{4, []ItemPart{{"cause", i.Cause}, {"cause_party", i.CauseParty}}},
+		{5, []ItemPart{{"secondary", i.Secondary}}},
+		{6, []ItemPart{{"person_care", i.PersonCare}}},
+		{7, []ItemPart{{"publication", i.Publication}}},
+		{8, []ItemPart{{"done", i.Done}, {"planned", i.Planned}}},
+		{9, []ItemPart{{"other", i.Other}}},
+	}
+}
+
+func answers() []duty.Answer { return []duty.Answer{duty.Yes, duty.No, duty.Unknown} }
+
+// orUnknown reads an answer nobody gave as "unknown".
+func orUnknown(a duty.Answer) duty.Answer {
+	if a == "" {
+		return duty.Unknown
+	}
+	return a
+}

@@ -1,0 +1,129 @@
+package view
+
+import (
+	"time"
+
+	"github.com/sonae/sonae/action"
+	"github.com/sonae/sonae/auth"
+	"github.com/sonae/sonae/duty"
+	"github.com/sonae/sonae/evidence"
+	"github.com/sonae/sonae/i18n"
+	"github.com/sonae/sonae/incident"
+	"github.com/sonae/sonae/ready/asset"
+	"github.com/sonae/sonae/report"
+)
+
+// IncidentsData is the list of incidents.
+type IncidentsData struct {
+	Lines  []IncidentLine
+	Paging Paging
+	All    bool // ended ones too
+}
+
+// RoomData is the incident room: everything about one incident.
+type RoomData struct {
+	Incident  incident.Incident
+	Next      *Deadline
+	Entries   []incident.Entry // newest first
+	Corrected map[int]int      // No of an entry → No of the entry that corrects it
+	Older     int              // No of the oldest shown entry when there are older ones, else 0
+	Correct   int              // No of the entry that the form corrects, 0: none
+	Alerts    []AlertLine
+	Actions   []action.Action
+	Bags      []evidence.Bag
+	Duty      *duty.Assessment // nil when it could not be assessed
+	Documents []report.Document
+	People    []auth.Person // who may command
+	Hosts     []asset.Host  // in scope
+	AllHosts  []asset.Host  // that may be put in scope
+	Sites     []asset.Site
+}
+
+// Sources are where an entry that a person writes may come from.
+func Sources() []string {
+	return []string{"person", "phone", "fax", "mail", "paper", "whiteboard", "oral", "radio"}
+}
+
+// Certainties of entries, the surest first.
+func Certainties() []incident.Certainty {
+	return []incident.Certainty{incident.Fact, incident.Estimate, incident.Unconfirmed}
+}
+
+// resource is the incident for questions about rights.
+func (d RoomData) resource(p Page) auth.Resource {
+	return auth.Resource{Kind: "incident", ID: d.Incident.ID, Site: auth.Among(p.Viewer, d.Incident.Scope.Sites)}
+}
+
+// entryResource is its chronology: more people may write there.
+func (d RoomData) entryResource(p Page) auth.Resource {
+	r := d.resource(p)
+	r.Kind = "entry"
+	return r
+}
+
+func (d RoomData) ended() bool { return d.Incident.State == incident.Ended }
+
+// inScope says whether id stands in list.
+func inScope(list []string, id string) bool {
+	for _, s := range list {
+		if s == id {
+			return true
+		}
+	}
+	return false
+}
+
+// isolated returns the isolation of host that is not ended, nil if none.
+func (d RoomData) isolated(host string) *action.Action {
+	for _, a := range d.Actions {
+		if a.Host == host && a.Kind == action.Isolate && !ActionEnded(a.State) {
+			return &a
+		}
+	}
+	return nil
+}
+
+// ActionEnded says whether nothing more happens to an action.
+func ActionEnded(s action.State) bool {
+	switch s {
+	case action.Released, action.Expired, action.Refused, action.Failed:
+		return true
+	}
+	return false
+}
+
+// entryText is what an entry says: what a person wrote, or the sentence a
+// stage chose.
+func entryText(p Page, e incident.Entry) string {
+	return e.Say(p.Lang, i18n.T, p.NamesIn(e.Args))
+}
+
+// lateEntry is the difference between happening and writing down from which
+// both times are shown.
+const lateEntry = time.Minute
+
+// commanderChoice is the person that the form offers first: the commander, or
+// the viewer when there is none.
+func commanderChoice(p Page, d RoomData) string {
+	if d.Incident.Commander != "" {
+		return p.Field("person", d.Incident.Commander)
+	}
+	return p.Field("person", p.Viewer.ID)
+}
+
+func bagProgress(s evidence.State) string {
+	switch s {
+	case evidence.Sealed:
+		return "done"
+	case evidence.Broken:
+		return "failed"
+	}
+	return "working"
+}
+
+// reportResource is a document about it.
+func (d RoomData) reportResource(p Page) auth.Resource {
+	r := d.resource(p)
+	r.Kind = "report"
+	return r
+}

@@ -1,0 +1,128 @@
+package view
+
+import (
+	"maps"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/a-h/templ"
+
+	"github.com/sonae/sonae/action"
+	"github.com/sonae/sonae/alert"
+	"github.com/sonae/sonae/clock"
+	"github.com/sonae/sonae/duty"
+	"github.com/sonae/sonae/event"
+	"github.com/sonae/sonae/incident"
+)
+
+// shape is the sign of a severity: never colour alone.
+func shape(s event.Severity) string {
+	return [...]string{"○", "●", "■", "▲", "◆"}[max(0, min(int(s), 4))]
+}
+
+// alertProgress and incidentProgress fold states to 未対応・対応中・完了.
+func alertProgress(s alert.State) string {
+	switch s {
+	case alert.Acked:
+		return "working"
+	case alert.Closed:
+		return "done"
+	}
+	return "waiting"
+}
+
+func incidentProgress(s incident.State) string {
+	switch s {
+	case incident.Opened:
+		return "waiting"
+	case incident.Ended:
+		return "done"
+	}
+	return "working"
+}
+
+func actionProgress(s action.State) string {
+	switch s {
+	case action.Requested:
+		return "waiting"
+	case action.Released, action.Expired, action.Refused:
+		return "done"
+	case action.Failed:
+		return "failed"
+	}
+	return "working"
+}
+
+func urlEscape(s string) string { return url.QueryEscape(s) }
+
+// LocalInput is the form of a moment in a datetime-local field, Japan time.
+const LocalInput = "2006-01-02T15:04"
+
+func localInput(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.In(clock.Tokyo()).Format(LocalInput)
+}
+
+func machineTime(t time.Time) string { return t.In(clock.Tokyo()).Format(time.RFC3339) }
+
+// short cuts a digest for reading; the whole one stands in the title.
+func short(digest string) string {
+	if len(digest) > 16 {
+		return digest[:16] + "…"
+	}
+	return digest
+}
+
+// lines splits text that people wrote over several lines.
+func lines(s string) []string { return strings.Split(strings.ReplaceAll(s, "\r\n", "\n"), "\n") }
+
+// groups writes a secret in groups of four, to be typed.
+func groups(s string) string {
+	var b strings.Builder
+	for i, r := range s {
+		if i > 0 && i%4 == 0 {
+			b.WriteByte(' ')
+		}
+		b.WriteRune(r)
+	}
+	return b.String()
+}
+
+// current marks the link to where the reader is.
+func current(here bool) templ.Attributes {
+	if here {
+		return templ.Attributes{"aria-current": "true"}
+	}
+	return nil
+}
+
+// clockName says which deadline a clock is.
+func clockName(p Page, c duty.Clock) string {
+	name := p.Known("duty.clock."+c.Kind, c.ID)
+	if c.Kind == "contractor" { // its regime says the same
+		return name
+	}
+	return p.T("clock.of", "clock", name, "regime", p.Known("duty.regime."+c.Regime, c.Regime))
+}
+
+// actionTitle says what an action does to which host.
+func actionTitle(p Page, a action.Action) string {
+	return p.T("action.title."+string(a.Kind), "host", p.Host(a.Host))
+}
+
+// custodian names who holds evidence: a person, a host, or the hub itself.
+func custodian(p Page, id string) string {
+	if id == "" {
+		return "—"
+	}
+	if name := p.Person(id); name != id {
+		return name
+	}
+	return p.Host(id)
+}
+
+func sortedKeys(m map[string]string) []string { return slices.Sorted(maps.Keys(m)) }
