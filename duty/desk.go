@@ -24,6 +24,8 @@ const SubjectChanged = "duty.changed"
 // Changed is what is published on SubjectChanged.
 type Changed struct {
 	Incident string `json:"incident"`
+	No       int    `json:"no"` // which version of the facts
+	By       string `json:"by"` // person id
 }
 
 // Statement is one version of the facts: who stated them and when. It is what
@@ -157,7 +159,7 @@ func (d *Desk) store(ctx context.Context, tx *state.Tx, s Statement) error {
 	if err := tx.Emit(ctx, "record.facts", "record.facts:"+l.Ref, l); err != nil {
 		return err
 	}
-	return tx.Emit(ctx, SubjectChanged, SubjectChanged+":"+l.Ref, Changed{Incident: s.Incident})
+	return tx.Emit(ctx, SubjectChanged, SubjectChanged+":"+l.Ref, Changed{Incident: s.Incident, No: s.No, By: s.By})
 }
 
 func lastNo(ctx context.Context, tx *state.Tx, id string) (n int, err error) {

@@ -16,6 +16,8 @@ type Translate = func(lang, key string, args map[string]string) string
 //
 //	<name>_key  a catalogue key; its sentence replaces {name}
 //	<name>_at   a time in RFC 3339; {name} becomes that time in Japan
+//	<name>_ja   text that exists in both languages (with <name>_en); {name}
+//	<name>_en   becomes the one in the reader's
 //	any other   {name} becomes the value, or names[value] where it is an id
 //	            that has a name (persons, hosts, sites; also in lists "a, b")
 //
@@ -34,9 +36,26 @@ func (e Entry) Say(lang string, t Translate, names map[string]string) string {
 			args[name] = sayTime(v)
 			continue
 		}
+		if name, own, ok := inLanguage(k, lang); ok {
+			if own {
+				args[name] = v
+			}
+			continue
+		}
 		args[k] = sayNames(v, names)
 	}
 	return t(lang, "entry."+e.Key, args)
+}
+
+// inLanguage says whether an argument is text in one language, and whether
+// that is the reader's.
+func inLanguage(arg, lang string) (name string, own, ok bool) {
+	for _, l := range []string{"ja", "en"} {
+		if name, ok := strings.CutSuffix(arg, "_"+l); ok {
+			return name, l == lang, true
+		}
+	}
+	return "", false, false
 }
 
 // sayTime writes the year as well: in a chronology a note from paper may be
