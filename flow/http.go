@@ -48,7 +48,8 @@ func request(b []byte, at int, final bool, v *verdict) (more bool) {
 		return true
 	}
 	line := bytes.TrimSuffix(b[:nl], []byte{'\r'})
-	if !bytes.HasSuffix(line, []byte(" HTTP/1.1")) && !bytes.HasSuffix(line, []byte(" HTTP/1.0")) || !printable(line) {
+	target := line[min(at, len(line)):]
+	if !bytes.HasSuffix(target, []byte(" HTTP/1.1")) && !bytes.HasSuffix(target, []byte(" HTTP/1.0")) || !printable(line) {
 		return false
 	}
 	*v = verdict{app: appHTTP, rule: ruleOfApp, proof: line[:min(len(line), MaxProof)]}
