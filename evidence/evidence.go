@@ -37,13 +37,15 @@ type Custody struct {
 	Bag     string    `json:"bag"`
 	No      int       `json:"no"`
 	At      time.Time `json:"at"`
-	What    string    `json:"what"` // ordered | received | sealed | viewed | exported | handed-over | verified
+	What    string    `json:"what"` // ordered | received | missing | refused | sealed | viewed | exported | handed-over
 	By      string    `json:"by"`   // person id, host id or "sonae"
 	To      string    `json:"to"`
 	Purpose string    `json:"purpose"`
 	Witness string    `json:"witness"` // 立会人
 	Prev    string    `json:"prev"`    // digest of the line before
 	Salt    string    `json:"salt"`
+	Item    string    `json:"item,omitempty"`   // path of the item it is about; empty: the whole bag
+	SHA256  string    `json:"sha256,omitempty"` // of that item, as the hub computed it
 }
 
 // Bag is the package of evidence from one host.
