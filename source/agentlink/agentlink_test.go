@@ -28,6 +28,7 @@ import (
 
 	"github.com/sonae/sonae/action/order"
 	"github.com/sonae/sonae/agent/link"
+	"github.com/sonae/sonae/agent/linktest"
 	"github.com/sonae/sonae/agent/spool"
 	"github.com/sonae/sonae/auth"
 	"github.com/sonae/sonae/event"
@@ -57,22 +58,22 @@ func batch(t testing.TB, id string, n int) []byte {
 }
 
 func TestEnrolmentPinsTheHub(t *testing.T) {
-	h := newHub(t)
+	h := linktest.Start(t)
 	dir := t.TempDir()
-	tok := h.token("callcentre")
+	tok := h.Token("callcentre")
 	id, err := link.Enroll(t.Context(), link.Enrolment{Dir: dir, Token: tok, Name: "pc-1", OS: "linux", Agent: "v1", Addresses: []string{"10.1.2.3"}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	got, err := link.Load(dir)
-	if err != nil || got.Host != id.Host || got.Site != "callcentre" || len(got.Addresses) != 1 || got.Addresses[0].String() != h.addr {
+	if err != nil || got.Host != id.Host || got.Site != "callcentre" || len(got.Addresses) != 1 || got.Addresses[0].String() != h.Addr {
 		t.Fatalf("got %+v, %v", got, err)
 	}
 	info, err := os.Stat(filepath.Join(dir, "identity.json"))
 	if err != nil || info.Mode().Perm() != 0o600 {
 		t.Fatalf("mode %v, %v", info.Mode(), err)
 	}
-	host, err := h.reg.Host(t.Context(), id.Host)
+	host, err := h.Registry.Host(t.Context(), id.Host)
 	if err != nil || host.Name != "pc-1" || host.Site != "callcentre" {
 		t.Fatalf("registered %+v, %v", host, err)
 	}
@@ -84,24 +85,24 @@ func TestEnrolmentPinsTheHub(t *testing.T) {
 }
 
 func TestEnrolmentRefusesAnotherHub(t *testing.T) {
-	h, other := newHub(t), newHub(t)
-	tok := h.token("callcentre")
-	tok.Hub = "https://" + other.addr // somebody redirects the machine
+	h, other := linktest.Start(t), linktest.Start(t)
+	tok := h.Token("callcentre")
+	tok.Hub = "https://" + other.Addr // somebody redirects the machine
 	if _, err := link.Enroll(t.Context(), link.Enrolment{Dir: t.TempDir(), Token: tok, Name: "pc"}); !errors.Is(err, link.ErrAuthority) {
 		t.Fatalf("got %v, want ErrAuthority", err)
 	}
-	if n := other.port.Stats().Refused; len(n) != 0 {
+	if n := other.Port.Stats().Refused; len(n) != 0 {
 		t.Errorf("the secret was sent to the wrong hub: %v", n)
 	}
-	tok.Hub = "https://" + h.addr
+	tok.Hub = "https://" + h.Addr
 	if _, err := link.Enroll(t.Context(), link.Enrolment{Dir: t.TempDir(), Token: tok, Name: "pc"}); err != nil {
 		t.Errorf("the token was spent by the wrong hub: %v", err)
 	}
 }
 
 func TestEnrolmentRefusesBadRequests(t *testing.T) {
-	h := newHub(t)
-	tok := h.token("callcentre")
+	h := linktest.Start(t)
+	tok := h.Token("callcentre")
 	weak, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
@@ -115,7 +116,7 @@ func TestEnrolmentRefusesBadRequests(t *testing.T) {
 		"no request":       `{"token":"` + tok.Secret + `"}`,
 		"another key type": `{"token":"` + tok.Secret + `","csr":"` + base64.StdEncoding.EncodeToString(csr) + `"}`,
 	} {
-		res, err := h.raw(link.Identity{}).Post("https://"+h.addr+"/agent/v1/enroll", "application/json", strings.NewReader(body))
+		res, err := h.Raw(link.Identity{}).Post("https://"+h.Addr+"/agent/v1/enroll", "application/json", strings.NewReader(body))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -130,8 +131,8 @@ func TestEnrolmentRefusesBadRequests(t *testing.T) {
 }
 
 func TestEnrolmentIsRateLimited(t *testing.T) {
-	h := newHub(t)
-	tok := wire.Token{Hub: "https://" + h.addr, CA: h.ca.fingerprint(), Secret: "guess"}
+	h := linktest.Start(t)
+	tok := wire.Token{Hub: "https://" + h.Addr, CA: h.CA.Fingerprint(), Secret: "guess"}
 	for i := range 12 {
 		_, err := link.Enroll(t.Context(), link.Enrolment{Dir: t.TempDir(), Token: tok, Name: "pc"})
 		if i < 10 {
@@ -140,15 +141,15 @@ func TestEnrolmentIsRateLimited(t *testing.T) {
 			refused(t, err, http.StatusTooManyRequests, "agentlink.too-many-tries")
 		}
 	}
-	if n := h.port.Stats().Refused; n["asset.token-unknown"] != 10 || n["agentlink.too-many-tries"] != 2 {
+	if n := h.Port.Stats().Refused; n["asset.token-unknown"] != 10 || n["agentlink.too-many-tries"] != 2 {
 		t.Errorf("counted %v", n)
 	}
 }
 
 func TestOnlyTrustedHostsSpeak(t *testing.T) {
-	h := newHub(t)
-	good, id := h.agent("callcentre")
-	if _, err := good.Heartbeat(t.Context(), wire.Heartbeat{Hub: h.addr}); err != nil {
+	h := linktest.Start(t)
+	good, id := h.Enrol("callcentre")
+	if _, err := good.Heartbeat(t.Context(), wire.Heartbeat{Hub: h.Addr}); err != nil {
 		t.Fatal(err)
 	}
 	block, _ := pem.Decode([]byte(id.Key))
@@ -159,20 +160,20 @@ func TestOnlyTrustedHostsSpeak(t *testing.T) {
 	pub := key.(ed25519.PrivateKey).Public()
 	with := func(cert []byte) link.Identity { c := id; c.Certificate = string(cert); return c }
 	beat := func(id link.Identity) error {
-		_, err := h.dial(t.TempDir(), id).Heartbeat(t.Context(), wire.Heartbeat{})
+		_, err := h.Dial(t.TempDir(), id).Heartbeat(t.Context(), wire.Heartbeat{})
 		return err
 	}
-	refused(t, beat(with(h.ca.agent(t, pub, "callcentre", "ho-unknown", time.Hour))), http.StatusForbidden, "asset.host-untrusted")
-	refused(t, beat(with(h.ca.agent(t, pub, "hospital", id.Host, time.Hour))), http.StatusForbidden, "agentlink.certificate")
+	refused(t, beat(with(h.CA.Agent(t, pub, "callcentre", "ho-unknown", time.Hour))), http.StatusForbidden, "asset.host-untrusted")
+	refused(t, beat(with(h.CA.Agent(t, pub, "hospital", id.Host, time.Hour))), http.StatusForbidden, "agentlink.certificate")
 	for name, cert := range map[string][]byte{
-		"another authority": newAuthority(t).agent(t, pub, "callcentre", id.Host, time.Hour),
-		"expired":           h.ca.agent(t, pub, "callcentre", id.Host, -time.Hour),
+		"another authority": linktest.NewAuthority(t).Agent(t, pub, "callcentre", id.Host, time.Hour),
+		"expired":           h.CA.Agent(t, pub, "callcentre", id.Host, -time.Hour),
 	} {
 		if err := beat(with(cert)); err == nil || !strings.Contains(err.Error(), "tls: ") {
 			t.Errorf("%s: got %v, want a TLS alert", name, err)
 		}
 	}
-	res, err := h.raw(link.Identity{}).Post("https://"+h.addr+"/agent/v1/heartbeat", "application/json", strings.NewReader("{}"))
+	res, err := h.Raw(link.Identity{}).Post("https://"+h.Addr+"/agent/v1/heartbeat", "application/json", strings.NewReader("{}"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -180,20 +181,20 @@ func TestOnlyTrustedHostsSpeak(t *testing.T) {
 	if res.StatusCode != http.StatusForbidden {
 		t.Errorf("no certificate: got %d", res.StatusCode)
 	}
-	if err := h.reg.RemoveHost(t.Context(), id.Host, auth.Person{}); err != nil {
+	if err := h.Registry.RemoveHost(t.Context(), id.Host, auth.Person{}); err != nil {
 		t.Fatal(err)
 	}
 	_, err = good.Heartbeat(t.Context(), wire.Heartbeat{})
 	refused(t, err, http.StatusForbidden, "asset.host-untrusted")
 	refused(t, good.Batch(t.Context(), batch(t, id.Host+".1", 1)), http.StatusForbidden, "asset.host-untrusted")
-	if len(h.arrived()) != 0 {
+	if len(h.Arrived()) != 0 {
 		t.Error("a refused host published")
 	}
 }
 
 func TestOldTLSIsRefused(t *testing.T) {
-	h := newHub(t)
-	conn, err := tls.Dial("tcp", h.addr, &tls.Config{RootCAs: h.ca.pool(), MaxVersion: tls.VersionTLS12})
+	h := linktest.Start(t)
+	conn, err := tls.Dial("tcp", h.Addr, &tls.Config{RootCAs: h.CA.Pool(), MaxVersion: tls.VersionTLS12})
 	if err == nil {
 		_ = conn.Close()
 		t.Fatal("TLS 1.2 was accepted")
@@ -201,12 +202,12 @@ func TestOldTLSIsRefused(t *testing.T) {
 }
 
 func TestBatchBelongsToTheSender(t *testing.T) {
-	h := newHub(t)
-	c, id := h.agent("callcentre")
+	h := linktest.Start(t)
+	c, id := h.Enrol("callcentre")
 	if err := c.Batch(t.Context(), batch(t, id.Host+".b1", 3)); err != nil {
 		t.Fatal(err)
 	}
-	b, ok := h.batches[id.Host+".b1"]
+	b, ok := h.Batches[id.Host+".b1"]
 	if !ok || b.Site != "callcentre" || b.Host != id.Host || len(b.Events) != 3 {
 		t.Fatalf("got %+v", b)
 	}
@@ -219,18 +220,18 @@ func TestBatchBelongsToTheSender(t *testing.T) {
 	refused(t, c.Batch(t.Context(), batch(t, id.Host+".b > *", 1)), http.StatusBadRequest, "agentlink.batch-id")
 	refused(t, c.Batch(t.Context(), []byte("hello")), http.StatusBadRequest, "agentlink.body")
 	refused(t, c.Batch(t.Context(), make([]byte, wire.MaxBatch+1)), http.StatusRequestEntityTooLarge, "agentlink.too-large")
-	h.setFull(true)
+	h.SetFull(true)
 	refused(t, c.Batch(t.Context(), batch(t, id.Host+".b3", 1)), http.StatusServiceUnavailable, "bus.full")
-	if got := h.arrived(); len(got) != 1 {
+	if got := h.Arrived(); len(got) != 1 {
 		t.Errorf("published %v", got)
 	}
 }
 
 func TestBodiesWithoutLengthAreBounded(t *testing.T) {
-	h := newHub(t)
-	_, id := h.agent("callcentre")
+	h := linktest.Start(t)
+	_, id := h.Enrol("callcentre")
 	for path, size := range map[string]int64{"batch": wire.MaxBatch + 1, "heartbeat": 1 << 20, "results": 1 << 20} {
-		res, err := h.raw(id).Post("https://"+h.addr+"/agent/v1/"+path, "", io.MultiReader(strings.NewReader(`{"order":"`), io.LimitReader(zeros{}, size)))
+		res, err := h.Raw(id).Post("https://"+h.Addr+"/agent/v1/"+path, "", io.MultiReader(strings.NewReader(`{"order":"`), io.LimitReader(zeros{}, size)))
 		if err != nil {
 			t.Errorf("%s: %v", path, err)
 			continue
@@ -252,19 +253,19 @@ func (zeros) Read(p []byte) (int, error) {
 }
 
 func TestClockIsOnTheWay(t *testing.T) {
-	h := newHub(t)
-	c, id := h.agent("callcentre")
+	h := linktest.Start(t)
+	c, id := h.Enrol("callcentre")
 	if c.HubAddress().IsValid() {
 		t.Error("an address before the first contact")
 	}
-	reply, err := c.Heartbeat(t.Context(), wire.Heartbeat{At: time.Now().Add(-time.Hour), Agent: "v1", Hub: h.addr, Addresses: []string{"10.9.8.7"}, Health: wire.Health{CPU: 0.25, SensorOn: true}})
+	reply, err := c.Heartbeat(t.Context(), wire.Heartbeat{At: time.Now().Add(-time.Hour), Agent: "v1", Hub: h.Addr, Addresses: []string{"10.9.8.7"}, Health: wire.Health{CPU: 0.25, SensorOn: true}})
 	if err != nil || time.Since(reply.At).Abs() > time.Minute {
 		t.Fatalf("got %v, %v", reply, err)
 	}
-	if got := c.HubAddress().String(); got != h.addr {
-		t.Errorf("hub address %s, want %s", got, h.addr)
+	if got := c.HubAddress().String(); got != h.Addr {
+		t.Errorf("hub address %s, want %s", got, h.Addr)
 	}
-	host, err := h.reg.Host(t.Context(), id.Host)
+	host, err := h.Registry.Host(t.Context(), id.Host)
 	if err != nil || (host.Health.Offset+time.Hour).Abs() > time.Minute || host.Health.CPU != 0.25 || !host.Health.SensorOn {
 		t.Fatalf("got %+v, %v", host, err)
 	}
@@ -273,8 +274,8 @@ func TestClockIsOnTheWay(t *testing.T) {
 // TestHubDownAndBack: nothing is lost and nothing doubled while the hub is
 // full, is killed in the middle of requests, and comes back.
 func TestHubDownAndBack(t *testing.T) {
-	h := newHub(t)
-	c, id := h.agent("callcentre")
+	h := linktest.Start(t)
+	c, id := h.Enrol("callcentre")
 	s, err := spool.Open(spool.Config{Dir: t.TempDir(), SegmentBytes: 4096, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
@@ -295,38 +296,32 @@ func TestHubDownAndBack(t *testing.T) {
 		}
 	}
 	put(20)
-	await(t, "the first batches", func() bool { return len(h.arrived()) == 20 })
-	h.setFull(true)
+	linktest.Await(t, "the first batches", func() bool { return len(h.Arrived()) == 20 })
+	h.SetFull(true)
 	put(20)
-	await(t, "a refusal", func() bool { return h.port.Stats().Refused["bus.full"] > 0 })
-	h.setFull(false)
+	linktest.Await(t, "a refusal", func() bool { return h.Port.Stats().Refused["bus.full"] > 0 })
+	h.SetFull(false)
 	for range 4 {
 		put(30)
-		h.stop()
+		h.Stop()
 		put(10)
-		h.start(h.addr)
+		h.Listen(h.Addr)
 	}
-	await(t, "all batches", func() bool { return len(h.arrived()) == len(want) })
-	if got := h.arrived(); !slices.Equal(got, want) {
+	linktest.Await(t, "all batches", func() bool { return len(h.Arrived()) == len(want) })
+	if got := h.Arrived(); !slices.Equal(got, want) {
 		t.Errorf("arrived in another order or with other ids")
 	}
-	await(t, "an empty spool", func() bool { return s.Bytes() == 0 })
+	linktest.Await(t, "an empty spool", func() bool { return s.Bytes() == 0 })
 	if s.Dropped() != 0 {
 		t.Errorf("%d events dropped", s.Dropped())
 	}
 }
 
 func TestOrdersArriveAtOnceAndAfterRestart(t *testing.T) {
-	h := newHub(t)
-	c, id := h.agent("callcentre")
+	h := linktest.Start(t)
+	c, id := h.Enrol("callcentre")
 	issue := func(n string) {
-		o, err := order.Sign(h.signer, order.Order{ID: n, Kind: order.Isolate, Host: id.Host, IssuedAt: time.Now(), ExpiresAt: time.Now().Add(time.Hour)})
-		if err != nil {
-			t.Fatal(err)
-		}
-		h.mu.Lock()
-		h.pending[id.Host] = append(h.pending[id.Host], o)
-		h.mu.Unlock()
+		h.Issue(order.Order{ID: n, Kind: order.Isolate, Host: id.Host, IssuedAt: time.Now(), ExpiresAt: time.Now().Add(time.Hour)})
 	}
 	issue("or-1") // waits before the agent connects
 	var mu sync.Mutex
@@ -346,37 +341,37 @@ func TestOrdersArriveAtOnceAndAfterRestart(t *testing.T) {
 		})
 	})
 	t.Cleanup(func() { cancel(); wg.Wait() })
-	await(t, "the waiting order", func() bool { return count("or-1") == 1 })
+	linktest.Await(t, "the waiting order", func() bool { return count("or-1") == 1 })
 	issue("or-2")
-	h.port.Wake(id.Host)
-	await(t, "the woken order", func() bool { return count("or-2") == 1 })
+	h.Port.Wake(id.Host)
+	linktest.Await(t, "the woken order", func() bool { return count("or-2") == 1 })
 	issue("or-3") // the wake got lost: the keep-alive finds it
-	await(t, "the order without wake", func() bool { return count("or-3") == 1 })
+	linktest.Await(t, "the order without wake", func() bool { return count("or-3") == 1 })
 	if count("or-1") != 1 {
 		t.Error("an order was sent twice on one stream")
 	}
-	h.stop()
-	h.start(h.addr)
-	await(t, "all orders again after a restart", func() bool { return count("or-1") > 1 && count("or-2") > 1 && count("or-3") > 1 })
-	if n := h.port.Stats().Streams; n != 1 {
+	h.Stop()
+	h.Listen(h.Addr)
+	linktest.Await(t, "all orders again after a restart", func() bool { return count("or-1") > 1 && count("or-2") > 1 && count("or-3") > 1 })
+	if n := h.Port.Stats().Streams; n != 1 {
 		t.Errorf("%d streams open, want 1", n)
 	}
 	// trust ends: the stream ends with the next keep-alive
-	if err := h.reg.RemoveHost(t.Context(), id.Host, auth.Person{}); err != nil {
+	if err := h.Registry.RemoveHost(t.Context(), id.Host, auth.Person{}); err != nil {
 		t.Fatal(err)
 	}
-	await(t, "the end of the stream", func() bool { return h.port.Stats().Streams == 0 })
+	linktest.Await(t, "the end of the stream", func() bool { return h.Port.Stats().Streams == 0 })
 }
 
 func TestResultsWaitForTheHub(t *testing.T) {
-	h := newHub(t)
-	c, id := h.agent("callcentre")
+	h := linktest.Start(t)
+	c, id := h.Enrol("callcentre")
 	dir := t.TempDir()
 	q, err := link.OpenResults(dir, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
-	h.stop()
+	h.Stop()
 	for i := range 3 {
 		if err := q.Put(order.Result{Order: fmt.Sprint("or-", i), Host: "somebody-else", Phase: order.Applied}); err != nil {
 			t.Fatal(err)
@@ -392,27 +387,27 @@ func TestResultsWaitForTheHub(t *testing.T) {
 	var wg sync.WaitGroup
 	wg.Go(func() { q.Drain(ctx, c) })
 	t.Cleanup(func() { cancel(); wg.Wait() })
-	h.start(h.addr)
-	got := func() []order.Result { h.mu.Lock(); defer h.mu.Unlock(); return slices.Clone(h.results) }
-	await(t, "the results", func() bool { return len(got()) == 4 })
+	h.Listen(h.Addr)
+	got := h.Answers
+	linktest.Await(t, "the results", func() bool { return len(got()) == 4 })
 	for i, r := range got() {
 		if r.Order != fmt.Sprint("or-", i) || r.Host != id.Host {
 			t.Errorf("result %d: %+v", i, r)
 		}
 	}
-	await(t, "an empty queue", func() bool { left, _ := filepath.Glob(filepath.Join(dir, "*.json")); return len(left) == 0 })
+	linktest.Await(t, "an empty queue", func() bool { left, _ := filepath.Glob(filepath.Join(dir, "*.json")); return len(left) == 0 })
 }
 
 func TestEvidenceIsHashedAtBothEnds(t *testing.T) {
-	h := newHub(t)
-	c, id := h.agent("callcentre")
+	h := linktest.Start(t)
+	c, id := h.Enrol("callcentre")
 	data := bytes.Repeat([]byte("証拠"), 1<<18)
 	head := wire.ItemHeader{Bag: "bg-1", Path: "net/ring.pcapng", Title: "通信の記録", Method: "AF_PACKET", StartedAt: time.Now()}
 	sums, err := c.Upload(t.Context(), head, bytes.NewReader(data))
 	if err != nil || sums.Bytes != int64(len(data)) {
 		t.Fatalf("got %+v, %v", sums, err)
 	}
-	if !bytes.Equal(h.items[id.Host+"/bg-1/net/ring.pcapng"], data) {
+	if !bytes.Equal(h.Items[id.Host+"/bg-1/net/ring.pcapng"], data) {
 		t.Error("stored something else")
 	}
 	head.Path = "../../etc/passwd"
@@ -432,13 +427,13 @@ func TestEvidenceIsHashedAtBothEnds(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	req, err := http.NewRequest(http.MethodPut, "https://"+h.addr+"/agent/v1/evidence", io.MultiReader(strings.NewReader("changed")))
+	req, err := http.NewRequest(http.MethodPut, "https://"+h.Addr+"/agent/v1/evidence", io.MultiReader(strings.NewReader("changed")))
 	if err != nil {
 		t.Fatal(err)
 	}
 	req.Header.Set(wire.HeaderItem, base64.StdEncoding.EncodeToString(text))
 	req.Trailer = http.Header{wire.TrailerSHA256: {strings.Repeat("00", 32)}, wire.TrailerSHA512: {strings.Repeat("00", 64)}}
-	res, err := h.raw(id).Do(req)
+	res, err := h.Raw(id).Do(req)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -446,10 +441,10 @@ func TestEvidenceIsHashedAtBothEnds(t *testing.T) {
 	if res.StatusCode != http.StatusBadRequest {
 		t.Errorf("wrong hash: got %d", res.StatusCode)
 	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if len(h.items) != 1 {
-		t.Errorf("%d items stored, want 1", len(h.items))
+	h.Mu.Lock()
+	defer h.Mu.Unlock()
+	if len(h.Items) != 1 {
+		t.Errorf("%d items stored, want 1", len(h.Items))
 	}
 }
 
@@ -459,14 +454,14 @@ func (f failing) Read([]byte) (int, error) { return 0, f.err }
 
 // BenchmarkBatch is the intake of one hub process, TLS included.
 func BenchmarkBatch(b *testing.B) {
-	h := newHub(b)
-	tok := h.token("callcentre")
+	h := linktest.Start(b)
+	tok := h.Token("callcentre")
 	dir := b.TempDir()
 	id, err := link.Enroll(b.Context(), link.Enrolment{Dir: dir, Token: tok, Name: "pc"})
 	if err != nil {
 		b.Fatal(err)
 	}
-	c := h.dial(dir, id)
+	c := h.Dial(dir, id)
 	data := batch(b, id.Host+".b", 1000)
 	var events atomic.Uint64
 	for b.Loop() {
