@@ -10,6 +10,7 @@ import (
 
 	"github.com/sonae/sonae/action"
 	"github.com/sonae/sonae/alert"
+	"github.com/sonae/sonae/auth"
 	"github.com/sonae/sonae/event"
 	"github.com/sonae/sonae/evidence"
 	"github.com/sonae/sonae/evidence/stamp"
@@ -36,7 +37,13 @@ func (h *Hub) openKeys() (*secret.Keys, error) {
 		}
 		options = append(options, secret.Passphrase(bytes.TrimRight(b, "\r\n")))
 	}
-	return secret.Open(h.cfg.path("keys"), options...)
+	keys, err := secret.Open(h.cfg.path("keys"), options...)
+	if err != nil {
+		return nil, err
+	}
+	// the public key for `sonae verify`, which must not need the private ones
+	_, verifier := keys.Note()
+	return keys, os.WriteFile(h.cfg.path("ledger-key.txt"), []byte(verifier+"\n"), 0o644)
 }
 
 // prover appends a leaf and proves it, as evidence wants it.
@@ -125,7 +132,9 @@ func (h *Hub) receive(ctx context.Context, host string, i wire.ItemHeader, body 
 // agent, through the same doors.
 func (h *Hub) openPractice() (err error) {
 	h.practice, err = drill.New(drill.Deps{
-		AddSite:  h.assets.AddDrillSite,
+		AddSite: func(ctx context.Context, s asset.Site) error {
+			return h.assets.SaveSite(ctx, s, auth.Person{ID: "sonae"})
+		},
 		ShowHost: h.showDrillHost,
 		Publish: func(ctx context.Context, b event.Batch) error {
 			body, err := wire.EncodeBatch(b)

@@ -27,7 +27,6 @@ func commands() []command {
 		{"serve", "run the hub; the first start prints a one-time set-up link", serve},
 		{"verify", "check a bag, a document, an archive, a ledger or a hub's folder", verify},
 		{"drill", "play a practice incident on the running hub: sonae drill run NAME", drillCommand},
-		{"rule", "test or list detection rules: sonae rule test|list PATH…", rule},
 		{"version", "print the version", version},
 	}
 }
