@@ -153,7 +153,7 @@ func runClient(address, size string) int {
 	defer c.Close()
 	c.SetDeadline(time.Now().Add(30 * time.Second))
 	go c.Write(b)
-	if _, err := io.ReadFull(c, b); err != nil {
+	if _, err := io.CopyN(io.Discard, c, int64(n)); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
@@ -368,6 +368,37 @@ func TestLoopbackIsSeenOnce(t *testing.T) {
 	})
 	if packets > 16 { // 3 to open, 4 for data, 4 to close, and acknowledgements
 		t.Errorf("%d packets for one short connection: loopback is counted twice", packets)
+	}
+}
+
+func TestVLANTagsArePutBack(t *testing.T) {
+	pc, peer := twoHosts(t)
+	for i, ns := range []string{pc, peer} {
+		ip(t, "-n", ns, "link", "add", "link", "cable", "name", "tagged", "type", "vlan", "id", "5")
+		ip(t, "-n", ns, "addr", "add", fmt.Sprintf("203.0.113.%d/24", i+1), "dev", "tagged")
+		ip(t, "-n", ns, "link", "set", "tagged", "up")
+	}
+	s, _ := begin(t, pc, "sensor", "cable")
+	_, address := begin(t, peer, "server", "203.0.113.2:0")
+	talk(t, pc, address, 1000)
+	path := filepath.Join(t.TempDir(), "ring")
+	s.until(path, func(flows []flow.Flow) bool { return torrent(flows) != nil })
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	tagged := 0
+	if err := pcap.Read(f, func(p pcap.Packet) error {
+		if len(p.Data) > 18 && p.Data[12] == 0x81 && p.Data[13] == 0 && p.Data[15] == 5 {
+			tagged++
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if tagged < 8 {
+		t.Errorf("%d frames carry their tag, want all of a connection", tagged)
 	}
 }
 
