@@ -371,37 +371,6 @@ func TestLoopbackIsSeenOnce(t *testing.T) {
 	}
 }
 
-func TestVLANTagsArePutBack(t *testing.T) {
-	pc, peer := twoHosts(t)
-	for i, ns := range []string{pc, peer} {
-		ip(t, "-n", ns, "link", "add", "link", "cable", "name", "tagged", "type", "vlan", "id", "5")
-		ip(t, "-n", ns, "addr", "add", fmt.Sprintf("203.0.113.%d/24", i+1), "dev", "tagged")
-		ip(t, "-n", ns, "link", "set", "tagged", "up")
-	}
-	s, _ := begin(t, pc, "sensor", "cable")
-	_, address := begin(t, peer, "server", "203.0.113.2:0")
-	talk(t, pc, address, 1000)
-	path := filepath.Join(t.TempDir(), "ring")
-	s.until(path, func(flows []flow.Flow) bool { return torrent(flows) != nil })
-	f, err := os.Open(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	tagged := 0
-	if err := pcap.Read(f, func(p pcap.Packet) error {
-		if len(p.Data) > 18 && p.Data[12] == 0x81 && p.Data[13] == 0 && p.Data[15] == 5 {
-			tagged++
-		}
-		return nil
-	}); err != nil {
-		t.Fatal(err)
-	}
-	if tagged < 8 {
-		t.Errorf("%d frames carry their tag, want all of a connection", tagged)
-	}
-}
-
 func TestAnInterfaceThatComesBack(t *testing.T) {
 	pc, peer := twoHosts(t)
 	s, _ := begin(t, pc, "sensor", "cable")
