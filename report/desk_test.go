@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"log/slog"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
@@ -335,5 +336,62 @@ func TestEveryWordOfADocumentExists(t *testing.T) {
 		if !i18n.Has(k) {
 			t.Errorf("no word for %s", k)
 		}
+	}
+}
+
+// TestOneChangedByteInWhatIsKeptIsNamed changes one byte of a kept document,
+// 200 times.
+func TestOneChangedByteInWhatIsKeptIsNamed(t *testing.T) {
+	h := build(t)
+	ctx := t.Context()
+	for range 2 {
+		if _, err := h.Make(ctx, h.in.ID, anna); err != nil {
+			t.Fatal(err)
+		}
+	}
+	differences := func() []incident.Difference {
+		got, err := report.VerifyRows(ctx, h.db, func(string) []leaf.Leaf { return nil }) // all leaves are still in the outbox
+		if err != nil {
+			t.Fatal(err)
+		}
+		return got
+	}
+	if got := differences(); len(got) != 0 {
+		t.Fatalf("honest rows: %v", got)
+	}
+	exec := func(query string, args ...any) error {
+		return h.db.Tx(ctx, func(tx *state.Tx) error { _, err := tx.ExecContext(ctx, query, args...); return err })
+	}
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	random := rand.New(rand.NewPCG(seed, 0))
+	columns := []string{"document.id", "document.incident", "document.no", "document.digest", "document.made_at", "document.made_by", "document.body",
+		"document_page.document", "document_page.lang", "document_page.digest", "document_page.body"}
+	for i := 0; i < 200; {
+		table, column, _ := strings.Cut(columns[random.IntN(len(columns))], ".")
+		row := 1 + random.IntN(2)
+		var old string
+		if err := h.db.QueryRow(ctx, `SELECT CAST(`+column+` AS TEXT) FROM `+table+` WHERE rowid = $1`, row).Scan(&old); err != nil {
+			t.Fatal(err)
+		}
+		b := []byte(old)
+		b[random.IntN(len(b))] ^= byte(1 + random.IntN(255))
+		set := `UPDATE ` + table + ` SET ` + column + ` = CAST($1 AS TEXT) WHERE rowid = $2`
+		if exec(set, string(b), row) != nil { // a key that exists already
+			continue
+		}
+		i++
+		if len(differences()) == 0 {
+			t.Errorf("%s.%s of row %d: %q became %q unnoticed", table, column, row, old, b)
+		}
+		if err := exec(set, old, row); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := exec(`DELETE FROM document_page WHERE lang = 'en'`); err != nil {
+		t.Fatal(err)
+	}
+	if got := differences(); len(got) != 2 || got[0].Kind != incident.RowMissing {
+		t.Errorf("removed pages: %v", got)
 	}
 }
