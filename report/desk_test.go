@@ -177,7 +177,7 @@ func TestADraftSaysWhatIsKnownAndMarksWhatIsNot(t *testing.T) {
 	if d.No != 0 || d.Document != "" || len(d.Items) != 9 || len(d.Entries) != 2 || len(d.Clocks) != 7 || d.Reporter[0].Missing || !d.Reporter[1].Missing {
 		t.Errorf("draft: %+v", d)
 	}
-	if a := d.Alerts[0]; a.ID != "al-1" || len(a.Peers) != 20 || a.MorePeer != 5 || a.Peers[0].Sent != 24 || a.Host != "cc-pc-07" {
+	if a := d.Alerts[0]; a.ID != "al-1" || len(a.Peers) != 10 || a.MorePeer != 15 || a.Peers[0].Sent != 24 || a.Host != "cc-pc-07" {
 		t.Errorf("alert: %+v", a)
 	}
 	if diff := cmp.Diff([]string{"hub-reachable 10.0.0.1:8443 ok", "forbidden-blocked 192.0.2.1:6881 failed"}, d.Actions[0].Checks); diff != "" {
