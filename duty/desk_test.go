@@ -3,6 +3,7 @@ package duty
 import (
 	"encoding/json"
 	"log/slog"
+	"math/rand/v2"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -146,5 +147,67 @@ func TestFactsThatCannotBe(t *testing.T) {
 	}
 	if _, err := d.Assess(t.Context(), "in-1"); fault.Of(err) != fault.Missing {
 		t.Errorf("assess: %v", err)
+	}
+}
+
+// TestOneChangedByteIsNamed changes one byte of each column of each statement
+// at a random place, 200 times in all.
+func TestOneChangedByteIsNamed(t *testing.T) {
+	now := at(t, "2026-11-22 16:00")
+	d := desk(t, now)
+	ctx := t.Context()
+	for _, id := range []string{"in-1", "in-2"} {
+		if err := d.Start(ctx, incident.Incident{ID: id, KnownAt: now}, "callcentre"); err != nil {
+			t.Fatal(err)
+		}
+		f := patients(now.Add(-time.Hour))
+		f.Items.Cause = "原因 & <b>\uFFFD"
+		if err := d.SetFacts(ctx, id, f, anna); err != nil {
+			t.Fatal(err)
+		}
+	}
+	none := func(string) []leaf.Leaf { return nil } // all leaves are still in the outbox
+	differences := func() []incident.Difference {
+		got, err := VerifyRows(ctx, d.db, none)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return got
+	}
+	if got := differences(); len(got) != 0 {
+		t.Fatalf("honest rows: %v", got)
+	}
+	exec := func(query string, args ...any) error {
+		return d.db.Tx(ctx, func(tx *state.Tx) error { _, err := tx.ExecContext(ctx, query, args...); return err })
+	}
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	random := rand.New(rand.NewPCG(seed, 0))
+	names := strings.Split(columns, ", ")
+	for i := 0; i < 200; {
+		column, row := names[random.IntN(len(names))], 1+random.IntN(4)
+		var old string
+		if err := d.db.QueryRow(ctx, `SELECT CAST(`+column+` AS TEXT) FROM duty_facts WHERE rowid = $1`, row).Scan(&old); err != nil {
+			t.Fatal(err)
+		}
+		b := []byte(old)
+		b[random.IntN(len(b))] ^= byte(1 + random.IntN(255))
+		set := `UPDATE duty_facts SET ` + column + ` = CAST($1 AS TEXT) WHERE rowid = $2`
+		if exec(set, string(b), row) != nil { // a key that exists already
+			continue
+		}
+		i++
+		if len(differences()) == 0 {
+			t.Errorf("%s of row %d: %q became %q unnoticed", column, row, old, b)
+		}
+		if err := exec(set, old, row); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := exec(`DELETE FROM duty_facts WHERE incident = 'in-2' AND no = 2`); err != nil {
+		t.Fatal(err)
+	}
+	if got := differences(); len(got) != 1 || got[0].Kind != incident.RowMissing || got[0].Ref != "in-2/2" {
+		t.Errorf("a removed row: %v", got)
 	}
 }

@@ -42,10 +42,10 @@ func (d Difference) String() string { return d.Kind + " " + d.Ref + ": " + d.Det
 func VerifyRows(ctx context.Context, db *state.DB, known func(leaf.Leaf) bool, leaves func(kind string) []leaf.Leaf) ([]Difference, error) {
 	c := &check{known: known, seen: map[string]bool{}, newest: map[string]int{}, numbers: map[string][]int{}, claimed: map[string]int{}}
 	var err error
-	if c.entries, err = index(ctx, db, "entry", leaves); err != nil {
+	if c.entries, err = Recorded(ctx, db, "entry", leaves); err != nil {
 		return nil, err
 	}
-	if c.incidents, err = index(ctx, db, "incident", leaves); err != nil {
+	if c.incidents, err = Recorded(ctx, db, "incident", leaves); err != nil {
 		return nil, err
 	}
 	if err := c.entryRows(ctx, db); err != nil {
@@ -79,8 +79,10 @@ func (c *check) name(kind, ref, format string, args ...any) {
 	c.found = append(c.found, Difference{Kind: kind, Ref: ref, Detail: fmt.Sprintf(format, args...)})
 }
 
-// index collects the leaves of one type by ref, those of the outbox included.
-func index(ctx context.Context, db *state.DB, kind string, leaves func(string) []leaf.Leaf) (map[string][]leaf.Leaf, error) {
+// Recorded returns the leaves of one type by ref, each content once: those of
+// the ledger and those that still wait in the outbox of db. An honest hub has
+// one for each ref.
+func Recorded(ctx context.Context, db *state.DB, kind string, leaves func(string) []leaf.Leaf) (map[string][]leaf.Leaf, error) {
 	all := leaves(kind)
 	rows, err := db.Query(ctx, `SELECT body FROM outbox WHERE subject = $1`, "record."+kind)
 	if err != nil {

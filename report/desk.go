@@ -127,7 +127,8 @@ func (d *Desk) Make(ctx context.Context, id string, by auth.Person) (Document, e
 	if err != nil {
 		return Document{}, err
 	}
-	data.Document, data.MadeBy, data.Salt = clock.ID("do", data.MadeAt), by.Name, leaf.Salt()
+	data.Document, data.Salt = clock.ID("do", data.MadeAt), leaf.Salt()
+	data.MadeBy, data.MadeByID = by.Name, by.ID
 	doc := Document{ID: data.Document, Incident: id, At: data.MadeAt, By: by.ID}
 	err = d.db.Tx(ctx, func(tx *state.Tx) error {
 		if err := tx.QueryRowContext(ctx, `SELECT COALESCE(MAX(no), 0) + 1 FROM document WHERE incident = $1`, id).Scan(&doc.No); err != nil {

@@ -21,7 +21,7 @@ import (
 const (
 	firstEntries = 50  // of a long chronology: how it began
 	lastEntries  = 450 // and how it stands
-	mostPeers    = 20
+	mostPeers    = 10
 )
 
 // known is what a draft is made of.
@@ -274,9 +274,14 @@ func (k known) suggest(data Data) map[string]Text {
 func (k known) summary(data Data) []Field {
 	rule := Field{ID: "rule_items", Label: Word("report.item.rule", nil), Suggested: true}
 	var ja, en []string
+	law := ""
 	for _, t := range data.Triggers {
-		ja = append(ja, t.Label.JA+"："+t.Applies.JA)
-		en = append(en, t.Label.EN+": "+t.Applies.EN)
+		if t.Regime.JA != law { // one heading per law
+			law = t.Regime.JA
+			ja, en = append(ja, "【"+t.Regime.JA+"】"), append(en, t.Regime.EN)
+		}
+		ja = append(ja, "・"+t.Label.JA+"："+t.Applies.JA)
+		en = append(en, "· "+t.Label.EN+": "+t.Applies.EN)
 	}
 	rule.Value = Text{JA: strings.Join(ja, "\n"), EN: strings.Join(en, "\n")}
 	if rule.Value.Empty() {

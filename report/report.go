@@ -60,7 +60,8 @@ type Data struct {
 	Kind     string    `json:"kind"`     // prompt (速報)
 	MadeAt   time.Time `json:"made_at"`
 	MadeBy   string    `json:"made_by"` // name of the person
-	Drill    bool      `json:"drill"`   // 訓練
+	MadeByID string    `json:"made_by_id"`
+	Drill    bool      `json:"drill"` // 訓練
 
 	Incident  Incident  `json:"incident"`
 	Reporter  []Field   `json:"reporter"`

@@ -93,6 +93,15 @@ func (v view) When(t time.Time) string {
 // Short is a time without the year, to the second, for the chronology.
 func (v view) Short(t time.Time) string { return i18n.TimeSeconds(v.Lang, t) }
 
+// Span is the time from one moment to another; the day of the end is left out
+// where it is the same.
+func (v view) Span(from, to time.Time) string {
+	if i18n.Date(v.Lang, from) == i18n.Date(v.Lang, to) && !from.IsZero() {
+		return v.Short(from) + " – " + to.In(clock.Tokyo()).Format("15:04:05")
+	}
+	return v.Short(from) + " – " + v.Short(to)
+}
+
 // Day is a day with its year.
 func (v view) Day(t time.Time) string { return i18n.Date(v.Lang, t) }
 
@@ -135,18 +144,24 @@ func (v view) Check(line string) string {
 	return name + " " + target + " " + i18n.T(v.Lang, "report.check."+result, nil)
 }
 
-// Foot is the line at the foot of every sheet, for the style sheet: numbers
-// and fixed words only, nothing that a person wrote.
+// Foot is the line at the foot of every sheet. Like Head and Ledger it goes
+// into the style sheet: numbers and fixed words only, nothing a person wrote.
 func (v view) Foot() template.CSS {
-	text := v.TN("foot-incident", v.Incident.No) + " · " + v.TN("foot-version", v.No) + " · " + v.When(v.MadeAt)
-	return template.CSS(`"` + strings.NewReplacer(`"`, ``, `\`, ``, `<`, ``, "\n", " ").Replace(text) + `"`)
+	return quoted(v.TN("foot-incident", v.Incident.No) + " · " + v.TN("foot-version", v.No) + " · " + v.When(v.MadeAt))
 }
 
 // Head is the line at the head of every sheet.
 func (v view) Head() template.CSS {
-	text := v.T("title")
 	if v.Drill {
-		text = v.T("drill-short") + " " + text + " " + v.T("drill-short")
+		return quoted(v.T("drill-short") + " " + v.T("title") + " " + v.T("drill-short"))
 	}
+	return quoted(v.T("title"))
+}
+
+// Ledger is the word before the checkpoint.
+func (v view) Ledger() template.CSS { return quoted(v.T("foot-ledger")) }
+
+// quoted makes a CSS string.
+func quoted(text string) template.CSS {
 	return template.CSS(`"` + strings.NewReplacer(`"`, ``, `\`, ``, `<`, ``, "\n", " ").Replace(text) + `"`)
 }
