@@ -95,6 +95,21 @@ func (d *Desk) Close(ctx context.Context, id, reason string, by auth.Person) err
 	return nil
 }
 
+// CloseDrill closes what is left of an earlier drill on a host, so that the
+// next one begins anew. Alerts that are no drill's stay as they are.
+func (d *Desk) CloseDrill(ctx context.Context, host, reason string, by auth.Person) error {
+	all, err := selectAlerts(ctx, readDB{d.db}, `WHERE host = $1 AND drill = 1 AND state <> 'closed'`, host)
+	if err != nil {
+		return fmt.Errorf("close drill alerts of %s: %w", host, err)
+	}
+	for _, a := range all {
+		if err := d.Close(ctx, a.ID, reason, by); err != nil && fault.Of(err) != fault.Conflict {
+			return err
+		}
+	}
+	return nil
+}
+
 // Link puts the alert into an incident. It is idempotent; an alert belongs to
 // one incident only.
 func (d *Desk) Link(ctx context.Context, id, incident string) error {

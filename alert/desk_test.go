@@ -248,6 +248,20 @@ func TestAfterClosingANewAlertIsRaised(t *testing.T) {
 	}
 }
 
+func TestANewDrillBeginsAnew(t *testing.T) {
+	w := newWorld(t)
+	drill := flowFinding(2, 1, 0, 1, 1)
+	drill.Drill = true
+	handle(t, w, flowFinding(1, 1, 0, 1, 1), drill)
+	if err := w.CloseDrill(t.Context(), "pc1", "次の訓練のため", auth.Person{ID: "p"}); err != nil {
+		t.Fatal(err)
+	}
+	all, n, err := w.List(t.Context(), Filter{State: Open})
+	if err != nil || n != 1 || all[0].Drill {
+		t.Errorf("got %d open alerts, %v; want the one that is no drill's", n, err)
+	}
+}
+
 func TestHandling(t *testing.T) {
 	tanaka, sato := auth.Person{ID: "p1", Name: "田中"}, auth.Person{ID: "p2", Name: "佐藤"}
 	outside := auth.Person{ID: "p3", Name: "鈴木", Site: "other", Roles: []auth.Role{auth.Contractor}}

@@ -271,8 +271,8 @@ const maxText = 4096
 func addProcess(ctx context.Context, tx *state.Tx, a *stored, e event.Event) error {
 	f := e.Fields
 	p := Process{PID: f[event.FieldPID], Image: f[event.FieldImage], Command: f[event.FieldCommand], User: f[event.FieldUser]}
-	if p.PID == "" && p.Image == "" && p.User == "" {
-		return nil
+	if p.Image == "" && p.User == "" {
+		return nil // a bare number tells nobody anything
 	}
 	p.Command = p.Command[:min(len(p.Command), maxText)]
 	return saveProcess(ctx, tx, a.ID, p, e.Time)

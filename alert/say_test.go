@@ -2,9 +2,11 @@ package alert
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/sonae/sonae/detect"
+	"github.com/sonae/sonae/detect/rules"
 )
 
 func TestSay(t *testing.T) {
@@ -38,6 +40,23 @@ func TestSay(t *testing.T) {
 	}
 	if got := full.Say(nil, "ja", nil); got != "" {
 		t.Errorf("no text gives %q", got)
+	}
+}
+
+func TestEveryTextOfThePackCanBeSaid(t *testing.T) {
+	engine, _, err := detect.Load(rules.FS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := Alert{Site: "s", Host: "h"}
+	for _, r := range engine.Rules() {
+		for _, text := range []detect.Text{r.Title, r.What, r.Affects, r.Next} {
+			for _, lang := range []string{"ja", "en"} {
+				if got := a.Say(text, lang, nil); got == "" || strings.ContainsAny(got, "{}") {
+					t.Errorf("rule %s in %s: %q", r.ID, lang, got)
+				}
+			}
+		}
 	}
 }
 
