@@ -85,7 +85,8 @@ func (s *server) actionDecisions() {
 			a, err := s.Actions.Approve(ctx, in.ID, who)
 			return &body[action.Action]{a}, err
 		})
-	register(s, operation{"refuse-action", http.MethodPost, "/actions/{id}/refuse", "Refuse an action", 0}, actionRule[reasoned](s, auth.Approve),
+	register(s, operation{"refuse-action", http.MethodPost, "/actions/{id}/refuse", "Refuse an action, or take the own request back", 0},
+		rule[reasoned]{auth.Approve, "action", s.refusal},
 		func(ctx context.Context, who auth.Person, in *reasoned) (*none, error) {
 			return nil, s.Actions.Refuse(ctx, in.ID, in.Body.Reason, who)
 		})
@@ -106,6 +107,18 @@ func actionRule[I identified](s *server, v auth.Verb) rule[I] {
 		a, err := s.Actions.Get(ctx, (*in).of())
 		return auth.Resource{ID: a.ID, Site: a.Site, RequestedBy: a.RequestedBy}, err
 	})
+}
+
+// refusal is the right to say no: an approver's, and the requester's own.
+func (s *server) refusal(ctx context.Context, who auth.Person, in *reasoned) ([]need, error) {
+	a, err := s.Actions.Get(ctx, in.ID)
+	if err != nil {
+		return nil, err
+	}
+	if a.RequestedBy == who.ID {
+		return []need{{verbOf(string(a.Kind)), auth.Resource{Kind: "action", ID: a.ID, Site: a.Site}}}, nil
+	}
+	return []need{{auth.Approve, auth.Resource{Kind: "action", ID: a.ID, Site: a.Site, RequestedBy: a.RequestedBy}}}, nil
 }
 
 // atHost is the right to an action that does not exist yet: where its host is,

@@ -13,6 +13,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"path"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -26,6 +28,7 @@ import (
 const (
 	prefix  = "/api/v1"
 	version = "1.0.0"
+	module  = "github.com/sonae/sonae/"
 	// maxBody bounds a request; nothing that people write is longer.
 	maxBody = 1 << 20
 )
@@ -45,6 +48,7 @@ func New(d Deps) http.Handler {
 	// its program from another host.
 	config.OpenAPIPath, config.DocsPath, config.SchemasPath = "", "", ""
 	config.CreateHooks = nil
+	config.Components.Schemas = huma.NewMapRegistry("#/components/schemas/", schemaName)
 	config.Info.Description = "Watch, decide, contain, preserve, report. Every operation names its right as x-sonae-verb and x-sonae-kind."
 	config.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
 		"session": {Type: "http", Scheme: "bearer", Description: "token of POST /session"},
@@ -96,6 +100,20 @@ func (s *server) description(mux *http.ServeMux) {
 			_, _ = w.Write(body) // a reader who hung up
 		})
 	}
+}
+
+// schemaName names a type in the description: the stages' types after their
+// package, because several have a Check or an Item.
+func schemaName(t reflect.Type, hint string) string {
+	name := huma.DefaultSchemaNamer(t, hint)
+	for t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	pkg := path.Base(t.PkgPath())
+	if t.Name() == "" || !strings.HasPrefix(t.PkgPath(), module) || pkg == "api" || strings.EqualFold(pkg, name) {
+		return name
+	}
+	return strings.ToUpper(pkg[:1]) + pkg[1:] + name
 }
 
 // secured does what every request needs before any operation is looked for.
@@ -176,7 +194,7 @@ func add[I, O any](s *server, op huma.Operation, do func(ctx context.Context, in
 	op.Responses = map[string]*huma.Response{"default": {
 		Description: "Problem (RFC 9457)",
 		Content: map[string]*huma.MediaType{problemType: {
-			Schema: huma.SchemaFromType(s.api.OpenAPI().Components.Schemas, problemModel),
+			Schema: s.api.OpenAPI().Components.Schemas.Schema(problemModel, true, "Problem"),
 		}},
 	}}
 	op.Middlewares = slices.Insert(op.Middlewares, 0, s.remember)

@@ -2,6 +2,7 @@ package api
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"io"
 	"log/slog"
@@ -15,12 +16,16 @@ import (
 
 	"github.com/pquerna/otp/totp"
 
+	"github.com/sonae/sonae/action"
 	"github.com/sonae/sonae/alert"
 	"github.com/sonae/sonae/auth"
 	"github.com/sonae/sonae/detect"
+	"github.com/sonae/sonae/duty"
 	"github.com/sonae/sonae/event"
+	"github.com/sonae/sonae/evidence"
 	"github.com/sonae/sonae/incident"
 	"github.com/sonae/sonae/ledger"
+	"github.com/sonae/sonae/ledger/leaf"
 	"github.com/sonae/sonae/ready/asset"
 	"github.com/sonae/sonae/secret"
 	"github.com/sonae/sonae/state"
@@ -37,6 +42,8 @@ type bench struct {
 	assets *asset.Registry
 	alerts *alert.Desk
 	room   *incident.Room
+	vault  *evidence.Vault
+	duties *duty.Desk
 	db     *state.DB
 	admin  auth.Person
 
@@ -72,7 +79,20 @@ func newBench(t *testing.T) *bench {
 		t.Fatal(err)
 	}
 	b.assets, b.alerts, b.room = asset.New(db, b.clock, log), alert.New(db, b.clock, log), incident.New(db, b.clock, log)
-	b.h = New(Deps{People: b.keeper, Assets: b.assets, Alerts: b.alerts, Incidents: b.room, Ledger: ldg, Log: log})
+	rules, err := duty.LoadRules()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, verifier := keys.Note()
+	b.vault, err = evidence.New(db, filepath.Join(dir, "evidence"), evidence.Deps{Ledger: prover{ldg}, Key: verifier, Now: b.clock, Log: log})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.duties = duty.New(db, rules, b.clock, log)
+	b.h = New(Deps{
+		People: b.keeper, Assets: b.assets, Alerts: b.alerts, Incidents: b.room, Ledger: ldg, Evidence: b.vault, Log: log,
+		Actions: action.New(db, keys.Order(), b.assets, b.clock, log), Duties: b.duties,
+	})
 	b.story()
 	return b
 }
@@ -121,6 +141,9 @@ func (b *bench) host(site string) asset.Host {
 	}
 	h, err := b.assets.Enroll(b.t.Context(), asset.NewHost{Token: token.Secret, Name: "PC-" + site, OS: "Debian", Agent: "1", Addresses: []string{"192.0.2.9"}})
 	if err != nil {
+		b.t.Fatal(err)
+	}
+	if err := b.assets.Beat(b.t.Context(), h.ID, asset.Heartbeat{At: b.clock(), Agent: "1", OS: "Debian", Addresses: h.Addresses, Hub: "192.0.2.1:8444"}); err != nil {
 		b.t.Fatal(err)
 	}
 	return h
@@ -233,4 +256,18 @@ func (b *bench) refusals() int {
 		b.t.Fatal(err)
 	}
 	return n
+}
+
+// prover appends a leaf and gives evidence the canonical bytes of its proof.
+type prover struct{ l *ledger.Ledger }
+
+func (p prover) Prove(ctx context.Context, l leaf.Leaf) ([]byte, error) {
+	if _, err := p.l.Append(ctx, l); err != nil {
+		return nil, err
+	}
+	proof, err := p.l.Prove(ctx, l)
+	if err != nil {
+		return nil, err
+	}
+	return proof.Bytes()
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"reflect"
 	"strconv"
@@ -38,6 +39,17 @@ func (p *Problem) GetStatus() int { return p.Status }
 
 // ContentType tells huma the content type.
 func (p *Problem) ContentType(string) string { return problemType }
+
+// GetHeaders tells huma what else the status needs.
+func (p *Problem) GetHeaders() http.Header {
+	switch p.Status {
+	case http.StatusUnauthorized:
+		return http.Header{"Www-Authenticate": {`Bearer realm="sonae"`}}
+	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
+		return http.Header{"Retry-After": {"10"}}
+	}
+	return nil
+}
 
 // statusOf is the HTTP status of a fault.
 func statusOf(f *fault.Error) int {
@@ -96,12 +108,7 @@ func newProblem(status int, key, lang string, args []any) *Problem {
 func (s *server) write(w http.ResponseWriter, r *http.Request, err error) {
 	p := s.problem(r, auth.Person{}, err)
 	w.Header().Set("Content-Type", problemType)
-	switch p.Status {
-	case http.StatusUnauthorized:
-		w.Header().Set("WWW-Authenticate", `Bearer realm="sonae"`)
-	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
-		w.Header().Set("Retry-After", "10")
-	}
+	maps.Copy(w.Header(), p.GetHeaders())
 	w.WriteHeader(p.Status)
 	_ = json.NewEncoder(w).Encode(p) // a reader who hung up
 }
