@@ -117,7 +117,7 @@ func (h *Hub) openStores(ctx context.Context) (err error) {
 // openStages makes the stages in the order of the flow.
 func (h *Hub) openStages(context.Context) (err error) {
 	now := h.cfg.Now
-	if h.people, err = auth.New(h.state, h.keys, now, h.part("auth")); err != nil {
+	if h.people, err = auth.New(h.state, h.keys, now, h.log); err != nil {
 		return err
 	}
 	h.assets = asset.New(h.state, now, h.part("asset"))
@@ -127,7 +127,7 @@ func (h *Hub) openStages(context.Context) (err error) {
 	}
 	h.engine = engine
 	h.log.Info("rules loaded", "loaded", len(loaded.Loaded), "rejected", len(loaded.Rejected))
-	h.alerts = alert.New(h.state, now, h.part("alert"))
+	h.alerts = alert.New(h.state, now, h.log)
 	h.incidents = incident.New(h.state, now, h.part("incident"))
 	h.actions = action.New(h.state, h.keys.Order(), h.assets, now, h.part("action"))
 	if err := h.openVault(); err != nil {

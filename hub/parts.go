@@ -94,7 +94,7 @@ func (h *Hub) openReports() error {
 		Names: h.names,
 		Say:   alert.Alert.Say,
 		Pages: html.Pages{},
-	}, h.cfg.Now, h.part("report"))
+	}, h.cfg.Now, h.log)
 	return nil
 }
 
@@ -118,7 +118,7 @@ func (h *Hub) openLink() {
 	h.link = agentlink.New(agentlink.Deps{
 		Registry: h.assets.Gate(), Identity: secret.AgentOf, Sign: h.keys.SignAgent, Publish: h.bus.Offer,
 		Pending: h.actions.Pending, Result: h.actions.Result, Receive: h.receive,
-		CA: h.keys.CAPEM(), OrderKey: h.orderKey(), Now: h.cfg.Now, Log: h.part("agentlink"),
+		CA: h.keys.CAPEM(), OrderKey: h.orderKey(), Now: h.cfg.Now, Log: h.log,
 	})
 }
 
@@ -152,6 +152,6 @@ func (h *Hub) showDrillHost(ctx context.Context, s drill.HostState) error {
 	if err := h.assets.AddDrillHost(ctx, s.Host); err != nil {
 		return err
 	}
-	return h.assets.Beat(ctx, s.ID, asset.Heartbeat{At: h.cfg.Now(), Agent: s.Agent, OS: s.OS, Addresses: s.Addresses, Hub: s.Hub,
+	return h.assets.DrillBeat(ctx, s.ID, asset.Heartbeat{At: h.cfg.Now(), Agent: s.Agent, OS: s.OS, Addresses: s.Addresses, Hub: s.Hub,
 		Health: s.Health, Action: s.Action, LeaseEnd: s.LeaseEnd})
 }

@@ -12,11 +12,13 @@ import (
 	"strings"
 
 	"github.com/sonae/sonae/archive"
+	"github.com/sonae/sonae/duty"
 	"github.com/sonae/sonae/evidence"
 	"github.com/sonae/sonae/evidence/bag"
 	"github.com/sonae/sonae/incident"
 	"github.com/sonae/sonae/ledger"
 	"github.com/sonae/sonae/ledger/leaf"
+	"github.com/sonae/sonae/report"
 	"github.com/sonae/sonae/report/html"
 	"github.com/sonae/sonae/state"
 )
@@ -214,14 +216,9 @@ func (c *check) hub(ctx context.Context, dir string) error {
 		return err
 	}
 	defer db.Close()
-	rows, err := incident.VerifyRows(ctx, db, nil, byType(leaves))
-	if err != nil {
+	if err := c.rows(ctx, db, leaves); err != nil {
 		return err
 	}
-	for _, d := range rows {
-		c.differ(d.String())
-	}
-	fmt.Fprintln(c.out, "chronology checked")
 	bags, err := evidence.SealedBags(ctx, db)
 	if err != nil {
 		return err
@@ -231,6 +228,33 @@ func (c *check) hub(ctx context.Context, dir string) error {
 			return err
 		}
 	}
+	return nil
+}
+
+// rows checks what the state holds of chronology, facts and documents.
+func (c *check) rows(ctx context.Context, db *state.DB, leaves []leaf.Leaf) error {
+	entries, err := incident.VerifyRows(ctx, db, nil, byType(leaves))
+	if err != nil {
+		return err
+	}
+	for _, d := range entries {
+		c.differ(d.String())
+	}
+	facts, err := duty.VerifyRows(ctx, db, byType(leaves))
+	if err != nil {
+		return err
+	}
+	for _, d := range facts {
+		c.differ(d.String())
+	}
+	documents, err := report.VerifyRows(ctx, db, byType(leaves))
+	if err != nil {
+		return err
+	}
+	for _, d := range documents {
+		c.differ(d.String())
+	}
+	fmt.Fprintln(c.out, "chronology, facts and documents: checked row by row")
 	return nil
 }
 

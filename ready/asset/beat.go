@@ -72,7 +72,7 @@ func (r *Registry) Beat(ctx context.Context, host string, h Heartbeat) error {
 		return nil
 	}
 	r.mu.Unlock()
-	return r.saveBeat(ctx, host, h, now)
+	return r.saveBeat(ctx, host, h, now, false)
 }
 
 // sameButLoad says whether only numbers changed that may be half a minute old.
@@ -81,11 +81,17 @@ func sameButLoad(a, b Heartbeat) bool {
 		a.Health.Isolated == b.Health.Isolated && a.Health.SensorOn == b.Health.SensorOn && slices.Equal(a.Addresses, b.Addresses)
 }
 
-func (r *Registry) saveBeat(ctx context.Context, host string, h Heartbeat, now time.Time) error {
+// DrillBeat is the heartbeat of a practice host, which has no agent. A real
+// host is refused.
+func (r *Registry) DrillBeat(ctx context.Context, host string, h Heartbeat) error {
+	return r.saveBeat(ctx, host, h, r.now().UTC(), true)
+}
+
+func (r *Registry) saveBeat(ctx context.Context, host string, h Heartbeat, now time.Time, drill bool) error {
 	return r.db.Tx(ctx, func(tx *state.Tx) error {
 		res, err := tx.ExecContext(ctx, `UPDATE asset_host SET last_seen = $2, agent = $3, os = $4, addresses = $5, hub = $6, health = $7, action = $8, lease_end = $9
-			WHERE id = $1 AND removed_at = 0 AND drill = 0`,
-			host, state.Nanos(now), h.Agent, h.OS, state.JSON(h.Addresses), h.Hub, state.JSON(h.Health), h.Action, state.Nanos(h.LeaseEnd))
+			WHERE id = $1 AND removed_at = 0 AND drill = $10`,
+			host, state.Nanos(now), h.Agent, h.OS, state.JSON(h.Addresses), h.Hub, state.JSON(h.Health), h.Action, state.Nanos(h.LeaseEnd), flag(drill))
 		if err != nil {
 			return fmt.Errorf("heartbeat of %s: %w", host, err)
 		}
