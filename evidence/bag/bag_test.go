@@ -99,10 +99,13 @@ func TestHostileZips(t *testing.T) {
 		zip  []byte
 		want string
 	}{
-		"way out":    {raw(func(z *zip.Writer) { add(z, "b/bagit.txt", zip.Store, "x"); add(z, "b/../../x", zip.Store, "x") }), "b/../../x"},
-		"twice":      {raw(func(z *zip.Writer) { add(z, "b/bagit.txt", zip.Store, "x"); add(z, "b/bagit.txt", zip.Store, "y") }), "bagit.txt"},
-		"two roots":  {raw(func(z *zip.Writer) { add(z, "b/bagit.txt", zip.Store, "x"); add(z, "c/x", zip.Store, "y") }), "c/x"},
-		"zip bomb":   {raw(func(z *zip.Writer) { add(z, "b/bagit.txt", zip.Store, "x"); add(z, "b/data/x", zip.Deflate, strings.Repeat("0", 1<<20)) }), "data/x"},
+		"way out":   {raw(func(z *zip.Writer) { add(z, "b/bagit.txt", zip.Store, "x"); add(z, "b/../../x", zip.Store, "x") }), "b/../../x"},
+		"twice":     {raw(func(z *zip.Writer) { add(z, "b/bagit.txt", zip.Store, "x"); add(z, "b/bagit.txt", zip.Store, "y") }), "bagit.txt"},
+		"two roots": {raw(func(z *zip.Writer) { add(z, "b/bagit.txt", zip.Store, "x"); add(z, "c/x", zip.Store, "y") }), "c/x"},
+		"zip bomb": {raw(func(z *zip.Writer) {
+			add(z, "b/bagit.txt", zip.Store, "x")
+			add(z, "b/data/x", zip.Deflate, strings.Repeat("0", 1<<20))
+		}), "data/x"},
 		"incomplete": {zipOf(t, map[string]string{"bagit.txt": DeclarationText}), "proof.json"},
 	} {
 		t.Run(name, func(t *testing.T) {
