@@ -98,7 +98,7 @@ type Flow struct {
 	Label      string // application, "" while unknown
 	Confidence Confidence
 	Rule       string
-	Proof      []byte // the bytes that prove the label, at most 68; for RuleHarvested those that named the endpoint
+	Proof      []byte // the bytes that prove the label, at most MaxProof; for RuleHarvested those that named the endpoint
 	// ProofOffset is where Proof stands in its TCP stream or UDP payload.
 	ProofOffset int
 	NamedBy     string // RuleHarvested only: the rule of the message that named the endpoint

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// seedFrames adds the first frames of the shared little-endian Ethernet captures, if
+// seedFrames adds the first frames of the shared self-made captures, if
 // they are there, so that fuzzing starts from real traffic.
 func seedFrames(f *testing.F, add func(link LinkType, frames [][]byte)) {
 	f.Helper()
