@@ -25,7 +25,7 @@ import (
 
 // Config is what the collectors need.
 type Config struct {
-	Dir   string   // where positions in logs are kept
+	Dir   string   // where positions in logs are kept; empty: they are not
 	Files []string // log files to follow where there is no journal; empty means the usual ones
 	Now   clock.Now
 	Log   *slog.Logger
@@ -78,7 +78,11 @@ type positions struct {
 
 const settle = 3 * time.Second
 
+// openPositions reads the positions kept in dir; without dir nothing is kept.
 func openPositions(dir, name string) *positions {
+	if dir == "" {
+		return &positions{now: map[string]string{}}
+	}
 	p := &positions{path: filepath.Join(dir, name), now: map[string]string{}}
 	b, err := os.ReadFile(p.path)
 	if err != nil || json.Unmarshal(b, &p.now) != nil || p.now == nil {
@@ -114,6 +118,9 @@ func (p *positions) close() error {
 }
 
 func (p *positions) write(m map[string]string) error {
+	if p.path == "" {
+		return nil
+	}
 	b, err := json.Marshal(m)
 	if err != nil {
 		return err
