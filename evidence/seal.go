@@ -103,21 +103,28 @@ func (v *Vault) sweep(id string, items map[string]Item) error {
 	return nil
 }
 
-// close writes all files of the bag beside data/.
-func (v *Vault) close(ctx context.Context, row bagRow, items []Item) (Bag, error) {
-	var m256, m512 []bag.Entry
-	var lines bytes.Buffer
-	enc := json.NewEncoder(&lines)
+// listing returns items.jsonl and the entries of both manifests.
+func listing(items []Item) (lines []byte, m256, m512 []bag.Entry, err error) {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)
 	for _, it := range items {
 		if err := enc.Encode(it); err != nil {
-			return Bag{}, err
+			return nil, nil, nil, err
 		}
-		if it.missing() {
-			continue
+		if !it.missing() {
+			m256 = append(m256, bag.Entry{Path: bag.Data + it.Path, Digest: it.SHA256})
+			m512 = append(m512, bag.Entry{Path: bag.Data + it.Path, Digest: it.SHA512})
 		}
-		m256 = append(m256, bag.Entry{Path: bag.Data + it.Path, Digest: it.SHA256})
-		m512 = append(m512, bag.Entry{Path: bag.Data + it.Path, Digest: it.SHA512})
+	}
+	return b.Bytes(), m256, m512, nil
+}
+
+// close writes all files of the bag beside data/.
+func (v *Vault) close(ctx context.Context, row bagRow, items []Item) (Bag, error) {
+	lines, m256, m512, err := listing(items)
+	if err != nil {
+		return Bag{}, err
 	}
 	custody, err := custodyLines(ctx, v.db, row.ID, 1, row.sealedNo)
 	if err != nil {
@@ -127,7 +134,7 @@ func (v *Vault) close(ctx context.Context, row bagRow, items []Item) (Bag, error
 		bag.Declaration: []byte(bag.DeclarationText),
 		bag.Manifest256: manifest(m256),
 		bag.Manifest512: manifest(m512),
-		bag.Items:       lines.Bytes(),
+		bag.Items:       lines,
 		bag.Custody:     custody,
 		bag.Key:         []byte(strings.TrimSpace(v.deps.Key) + "\n"),
 	}
