@@ -16,6 +16,7 @@ const (
 // complete fills in the lists that stand in tables of their own.
 func complete(ctx context.Context, q querier, a stored) (Alert, error) {
 	out := a.Alert
+	out.Events = make([]string, 0, len(a.newest))
 	for _, e := range a.newest {
 		out.Events = append(out.Events, e.ID)
 	}
@@ -57,7 +58,7 @@ func peers(ctx context.Context, q querier, alert string, limit, offset int) ([]P
 		return nil, fmt.Errorf("peers of alert %s: %w", alert, err)
 	}
 	defer rows.Close()
-	var out []Peer
+	out := []Peer{}
 	for rows.Next() {
 		var p Peer
 		var verdict string
@@ -95,7 +96,7 @@ func processes(ctx context.Context, q querier, alert string) ([]Process, error) 
 		return nil, fmt.Errorf("processes of alert %s: %w", alert, err)
 	}
 	defer rows.Close()
-	var out []Process
+	out := []Process{}
 	for rows.Next() {
 		var p Process
 		if err := rows.Scan(&p.PID, &p.Image, &p.Command, &p.User); err != nil {
