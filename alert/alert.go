@@ -58,12 +58,13 @@ type Alert struct {
 	RaisedAt time.Time      `json:"raised_at"` // when the hub made it
 	Drill    bool           `json:"drill"`
 
-	Peers    []Peer    `json:"peers"`     // the 20 with the most bytes, see Desk.Peers for all
-	PeersAll int       `json:"peers_all"` // how many there are
-	Sent     int64     `json:"sent"`      // bytes over all peers
-	Received int64     `json:"received"`  //
-	Process  []Process `json:"process"`
-	Events   []string  `json:"events"` // ids of the newest 50 events
+	Peers     []Peer    `json:"peers"`     // the 20 with the most bytes, see Desk.Peers for all
+	PeersAll  int       `json:"peers_all"` // how many there are
+	Addresses int       `json:"addresses"` // how many different addresses those are, ports aside
+	Sent      int64     `json:"sent"`      // bytes over all peers
+	Received  int64     `json:"received"`  //
+	Process   []Process `json:"process"`
+	Events    []string  `json:"events"` // ids of the newest 50 events
 
 	AckedBy  string    `json:"acked_by"` // person id
 	AckedAt  time.Time `json:"acked_at"`

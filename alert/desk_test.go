@@ -122,7 +122,7 @@ func TestBytesAreNeverCountedTwice(t *testing.T) {
 	got := w.only(t)
 	want := Alert{
 		Rule: p2p, Severity: event.High, Site: "cc", Host: "pc1", State: Open, Count: 5, First: noon, Last: noon.Add(3 * time.Second),
-		RaisedAt: noon, Sent: 305, Received: 3050, PeersAll: 2, Events: []string{"ev5", "ev2", "ev3", "ev4", "ev1"},
+		RaisedAt: noon, Sent: 305, Received: 3050, PeersAll: 2, Addresses: 2, Events: []string{"ev5", "ev2", "ev3", "ev4", "ev1"},
 		Peers: []Peer{
 			{Address: "198.51.100.1:6881", Protocol: "tcp", Verdict: "bt.handshake", Confidence: "certain", Sent: 300, Received: 3000, First: noon, Last: noon.Add(3 * time.Second)},
 			{Address: "198.51.100.2:6881", Protocol: "tcp", Verdict: "bt.handshake", Confidence: "certain", Sent: 5, Received: 50, First: noon, Last: noon.Add(time.Second)},
@@ -387,7 +387,7 @@ func TestFlood(t *testing.T) {
 	got := w.only(t)
 	told := len(w.emitted(t))
 	t.Logf("10,000 findings in %v; heap grew by %d kB; %d messages", took.Round(time.Millisecond), (int64(after.HeapAlloc)-int64(before.HeapAlloc))/1000, told)
-	if got.Count != 10000 || got.PeersAll != 3000 || len(got.Peers) != 20 || len(got.Events) != 50 {
+	if got.Count != 10000 || got.PeersAll != 3000 || got.Addresses != 200 || len(got.Peers) != 20 || len(got.Events) != 50 {
 		t.Errorf("got count %d, peers %d (%d shown), %d events", got.Count, got.PeersAll, len(got.Peers), len(got.Events))
 	}
 	if told > 2+11 || int64(after.HeapAlloc)-int64(before.HeapAlloc) > 8<<20 || took > time.Minute {

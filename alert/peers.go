@@ -16,6 +16,7 @@ const (
 // complete fills in the lists that stand in tables of their own.
 func complete(ctx context.Context, q querier, a stored) (Alert, error) {
 	out := a.Alert
+	out.Events = make([]string, 0, len(a.newest))
 	for _, e := range a.newest {
 		out.Events = append(out.Events, e.ID)
 	}
@@ -23,7 +24,7 @@ func complete(ctx context.Context, q querier, a stored) (Alert, error) {
 	if out.Peers, err = peers(ctx, q, a.ID, maxPeers, 0); err != nil {
 		return out, err
 	}
-	if out.PeersAll, err = countPeers(ctx, q, a.ID); err != nil {
+	if out.PeersAll, out.Addresses, err = countPeers(ctx, q, a.ID); err != nil {
 		return out, err
 	}
 	out.Process, err = processes(ctx, q, a.ID)
@@ -38,7 +39,7 @@ func (d *Desk) Peers(ctx context.Context, alert string, limit, offset int) ([]Pe
 		limit = 50
 	}
 	q := readDB{d.db}
-	n, err := countPeers(ctx, q, alert)
+	n, _, err := countPeers(ctx, q, alert)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -57,7 +58,7 @@ func peers(ctx context.Context, q querier, alert string, limit, offset int) ([]P
 		return nil, fmt.Errorf("peers of alert %s: %w", alert, err)
 	}
 	defer rows.Close()
-	var out []Peer
+	out := []Peer{}
 	for rows.Next() {
 		var p Peer
 		var verdict string
@@ -73,19 +74,19 @@ func peers(ctx context.Context, q querier, alert string, limit, offset int) ([]P
 	return out, rows.Err()
 }
 
-func countPeers(ctx context.Context, q querier, alert string) (n int, err error) {
-	rows, err := q.query(ctx, `SELECT COUNT(*) FROM (SELECT DISTINCT address, protocol FROM alert_flow WHERE alert = $1) AS peer`, alert)
+func countPeers(ctx context.Context, q querier, alert string) (n, addresses int, err error) {
+	rows, err := q.query(ctx, `SELECT COUNT(*), COUNT(DISTINCT ip) FROM (SELECT DISTINCT address, protocol, ip FROM alert_flow WHERE alert = $1) AS peer`, alert)
 	if err != nil {
-		return 0, fmt.Errorf("count peers of alert %s: %w", alert, err)
+		return 0, 0, fmt.Errorf("count peers of alert %s: %w", alert, err)
 	}
 	defer rows.Close()
 	if rows.Next() {
-		err = rows.Scan(&n)
+		err = rows.Scan(&n, &addresses)
 	}
 	if err == nil {
 		err = rows.Err()
 	}
-	return n, err
+	return n, addresses, err
 }
 
 func processes(ctx context.Context, q querier, alert string) ([]Process, error) {
@@ -95,7 +96,7 @@ func processes(ctx context.Context, q querier, alert string) ([]Process, error) 
 		return nil, fmt.Errorf("processes of alert %s: %w", alert, err)
 	}
 	defer rows.Close()
-	var out []Process
+	out := []Process{}
 	for rows.Next() {
 		var p Process
 		if err := rows.Scan(&p.PID, &p.Image, &p.Command, &p.User); err != nil {

@@ -33,7 +33,7 @@ func (a Alert) Say(t detect.Text, lang string, names map[string]string) string {
 	return strings.NewReplacer(
 		"{host}", named(names, a.Host, "host", words.unknown),
 		"{site}", named(names, a.Site, "site", words.unknown),
-		"{peers}", words.list(a.peerNames(), a.PeersAll),
+		"{peers}", words.list(a.peerNames(), a.Addresses),
 		"{count}", strconv.Itoa(a.Count),
 		"{sent}", Bytes(a.Sent),
 		"{received}", Bytes(a.Received),
@@ -88,15 +88,20 @@ func named(names map[string]string, id, kind, unknown string) string {
 func (a Alert) peerNames() []string {
 	var out []string
 	for _, p := range a.Peers {
-		host, _, err := net.SplitHostPort(p.Address)
-		if err != nil {
-			host = p.Address
-		}
-		if !slices.Contains(out, host) {
-			out = append(out, host)
+		if ip := p.ip(); !slices.Contains(out, ip) {
+			out = append(out, ip)
 		}
 	}
 	return out
+}
+
+// ip is the address without the port.
+func (p Peer) ip() string {
+	ip, _, err := net.SplitHostPort(p.Address)
+	if err != nil {
+		return p.Address
+	}
+	return ip
 }
 
 // programs lists the programs by file name, each once.

@@ -15,7 +15,7 @@ func TestSay(t *testing.T) {
 		"en": "{host} at {site} talks to {peers}; {process} ({user}).",
 	}
 	full := Alert{
-		Site: "cc", Host: "h-1", Sent: 12345678, Received: 999, Count: 7, PeersAll: 9,
+		Site: "cc", Host: "h-1", Sent: 12345678, Received: 999, Count: 7, PeersAll: 12, Addresses: 9,
 		Peers:   []Peer{{Address: "192.0.2.1:6881"}, {Address: "192.0.2.1:51413"}, {Address: "[2001:db8::1]:1"}, {Address: "192.0.2.3:1"}, {Address: "192.0.2.4:1"}},
 		Process: []Process{{Image: "/usr/bin/transmission-daemon", User: "tanaka"}, {Image: `C:\Tools\aria2c.exe`, User: "tanaka"}},
 	}

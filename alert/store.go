@@ -150,11 +150,11 @@ func loadFlow(ctx context.Context, tx *state.Tx, alert, flow string) (Peer, bool
 }
 
 func saveFlow(ctx context.Context, tx *state.Tx, alert, flow string, p Peer) error {
-	_, err := tx.ExecContext(ctx, `INSERT INTO alert_flow (alert, flow, address, protocol, verdict, confidence, sent, received, first_at, last_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+	_, err := tx.ExecContext(ctx, `INSERT INTO alert_flow (alert, flow, address, protocol, verdict, confidence, sent, received, first_at, last_at, ip)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
 		ON CONFLICT (alert, flow) DO UPDATE SET verdict = excluded.verdict, confidence = excluded.confidence,
 			sent = excluded.sent, received = excluded.received, first_at = excluded.first_at, last_at = excluded.last_at`,
-		alert, flow, p.Address, p.Protocol, p.Verdict, p.Confidence, p.Sent, p.Received, state.Nanos(p.First), state.Nanos(p.Last))
+		alert, flow, p.Address, p.Protocol, p.Verdict, p.Confidence, p.Sent, p.Received, state.Nanos(p.First), state.Nanos(p.Last), p.ip())
 	if err != nil {
 		return fmt.Errorf("save connection: %w", err)
 	}

@@ -73,11 +73,15 @@ func (l Logsource) lower() Logsource {
 // Match calls hit for every rule that e matches, in no particular order.
 func (s *Set) Match(e Event, hit func(*Rule)) {
 	v := s.views.Get().(*view)
-	v.reset(e)
 	defer func() {
 		v.reset(Event{}) // the pool must not keep an event alive
 		s.views.Put(v)
 	}()
+	s.match(v, e, hit)
+}
+
+func (s *Set) match(v *view, e Event, hit func(*Rule)) {
+	v.reset(e)
 	key := Logsource{Product: strings.ToLower(e.Product), Service: strings.ToLower(e.Service)}
 	s.eachCategory(key, v, hit)
 	for _, c := range e.Categories {

@@ -35,6 +35,15 @@ import (
 // centre shares a file with strangers by BitTorrent.
 const TorrentCallcentre = "torrent-callcentre"
 
+// Check says whether there is a practice incident of that name: fault.Missing
+// "drill.unknown" when not.
+func Check(name string) error {
+	if name != TorrentCallcentre {
+		return fault.New(fault.Missing, "drill.unknown", name)
+	}
+	return nil
+}
+
 // The practice site and host. The ids are fixed, so that a second drill uses
 // the same ones.
 const (

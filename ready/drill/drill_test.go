@@ -152,6 +152,15 @@ func TestPlayRaisesWhatTheRealThingRaises(t *testing.T) {
 	})
 }
 
+func TestUnknownDrillsAreRefused(t *testing.T) {
+	if err := Check(TorrentCallcentre); err != nil {
+		t.Error(err)
+	}
+	if err := Check("fire"); fault.Of(err) != fault.Missing {
+		t.Errorf("got %v, want missing", err)
+	}
+}
+
 func TestOnePlayAtATime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)

@@ -42,6 +42,7 @@ CREATE TABLE alert_flow (
     alert      TEXT NOT NULL,
     flow       TEXT NOT NULL,
     address    TEXT NOT NULL,
+    ip         TEXT NOT NULL,
     protocol   TEXT NOT NULL,
     verdict    TEXT NOT NULL,
     confidence TEXT NOT NULL,
