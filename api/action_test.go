@@ -113,3 +113,39 @@ func TestDutiesFollowFacts(t *testing.T) {
 		t.Errorf("%+v", after)
 	}
 }
+
+func TestReportsBelongToTheirIncident(t *testing.T) {
+	b := newBench(t)
+	one := b.person("sato", "", auth.Responder)
+	reader := b.person("incho", "", auth.Executive)
+	local := b.person("ito", "callcentre", auth.Responder)
+	open := func(title string, sites ...string) incident.Incident {
+		var c incident.Incident
+		b.call(one, "POST", "/incidents", NewIncident{Title: title, Severity: "critical", Sites: sites}).is(http.StatusCreated, &c)
+		if err := b.duties.Start(t.Context(), c, ""); err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	c, other := open("病院の事案", "hospital"), open("委託先の事案", "callcentre")
+	b.call(reader, "GET", "/incidents/"+c.ID+"/draft", nil).is(http.StatusOK, nil)
+	b.call(reader, "POST", "/incidents/"+c.ID+"/reports", nil).problem(http.StatusForbidden, "denied.role")
+	var made Document
+	b.call(one, "POST", "/incidents/"+c.ID+"/reports", nil).is(http.StatusCreated, &made)
+	var list page[Document]
+	b.call(reader, "GET", "/incidents/"+c.ID+"/reports", nil).is(http.StatusOK, &list)
+	if len(list.Items) != 1 || list.Items[0].ID != made.ID || made.No != 1 || len(made.Digest) != 64 {
+		t.Fatalf("made %+v, listed %+v", made, list)
+	}
+	doc := "/reports/" + made.ID
+	b.call(reader, "GET", "/incidents/"+c.ID+doc, nil).is(http.StatusOK, nil)
+	page := b.call(reader, "GET", "/incidents/"+c.ID+doc+"/html?lang=ja", nil)
+	page.is(http.StatusOK, nil)
+	if !strings.Contains(page.Body.String(), "病院の事案") || !strings.HasPrefix(page.Header().Get("Content-Security-Policy"), "sandbox") {
+		t.Errorf("%v: %.300s", page.Header(), page.Body)
+	}
+	// by way of an incident that one may see, nobody reads another one's document
+	b.call(local, "GET", "/incidents/"+c.ID+doc, nil).problem(http.StatusForbidden, "denied.other-site")
+	b.call(local, "GET", "/incidents/"+other.ID+doc, nil).problem(http.StatusNotFound, "api.no-document")
+	b.call(local, "GET", "/incidents/"+other.ID+doc+"/html", nil).problem(http.StatusNotFound, "api.no-document")
+}

@@ -27,6 +27,8 @@ import (
 	"github.com/sonae/sonae/ledger"
 	"github.com/sonae/sonae/ledger/leaf"
 	"github.com/sonae/sonae/ready/asset"
+	"github.com/sonae/sonae/report"
+	"github.com/sonae/sonae/report/html"
 	"github.com/sonae/sonae/secret"
 	"github.com/sonae/sonae/state"
 )
@@ -36,16 +38,17 @@ const password = "橋の上 犬が三匹 雨あがり"
 // bench is the API with the real people, register, alerts, incidents and
 // ledger on a database of its own, and a clock that the test turns.
 type bench struct {
-	t      *testing.T
-	h      http.Handler
-	keeper *auth.Keeper
-	assets *asset.Registry
-	alerts *alert.Desk
-	room   *incident.Room
-	vault  *evidence.Vault
-	duties *duty.Desk
-	db     *state.DB
-	admin  auth.Person
+	t       *testing.T
+	h       http.Handler
+	keeper  *auth.Keeper
+	assets  *asset.Registry
+	alerts  *alert.Desk
+	room    *incident.Room
+	actions *action.Desk
+	vault   *evidence.Vault
+	duties  *duty.Desk
+	db      *state.DB
+	admin   auth.Person
 
 	mu  sync.Mutex
 	now time.Time
@@ -88,13 +91,37 @@ func newBench(t *testing.T) *bench {
 	if err != nil {
 		t.Fatal(err)
 	}
+	b.actions = action.New(db, keys.Order(), b.assets, b.clock, log)
 	b.duties = duty.New(db, rules, b.clock, log)
 	b.h = New(Deps{
 		People: b.keeper, Assets: b.assets, Alerts: b.alerts, Incidents: b.room, Ledger: ldg, Evidence: b.vault, Log: log,
-		Actions: action.New(db, keys.Order(), b.assets, b.clock, log), Duties: b.duties,
+		Actions: b.actions, Duties: b.duties,
+		Reports: report.New(db, b.reporting(ldg, rules), b.clock, log),
 	})
 	b.story()
 	return b
+}
+
+// reporting is what documents are made from.
+func (b *bench) reporting(ldg *ledger.Ledger, rules duty.Rules) report.Deps {
+	return report.Deps{
+		Incidents: b.room, Duties: b.duties, Ledger: ldg, Rules: rules, Say: alert.Alert.Say, Pages: html.Pages{},
+		Alerts: func(ctx context.Context, incident string) ([]alert.Alert, error) {
+			list, _, err := b.alerts.List(ctx, alert.Filter{Incident: incident})
+			return list, err
+		},
+		Actions: func(ctx context.Context, incident string) ([]action.Action, error) {
+			list, _, err := b.actions.List(ctx, action.Filter{Incident: incident})
+			return list, err
+		},
+		Bags: func(ctx context.Context, incident string) ([]evidence.Bag, error) {
+			list, _, err := b.vault.List(ctx, evidence.Filter{Incident: incident})
+			return list, err
+		},
+		Names: func(ctx context.Context) (map[string]string, error) {
+			return map[string]string{b.admin.ID: b.admin.Name}, nil
+		},
+	}
 }
 
 // story makes two sites with a host each, and the first administrator.
