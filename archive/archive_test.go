@@ -1,12 +1,8 @@
 package archive
 
 import (
-	"context"
-	"errors"
-	"fmt"
 	"io/fs"
 	"log/slog"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -17,7 +13,6 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/sonae/sonae/event"
 	"github.com/sonae/sonae/fault"
@@ -41,61 +36,6 @@ func closed(t testing.TB, a *Archive) {
 	if err := a.Close(); err != nil {
 		t.Fatalf("close: %v", err)
 	}
-}
-
-// batchOf makes a batch of n events as agents send them: mostly flows, some
-// processes, log lines and health.
-func batchOf(number, n int) event.Batch {
-	dice := rand.New(rand.NewPCG(uint64(number), 7))
-	b := event.Batch{ID: fmt.Sprintf("ba-%012x", number), Site: "si-callcentre", Host: fmt.Sprintf("ho-%d", number%5)}
-	b.SentAt = noon().Add(time.Duration(number) * time.Second)
-	for i := range n {
-		e := event.Event{ID: fmt.Sprintf("%s-%d", b.ID, i), Site: b.Site, Host: b.Host, Time: b.SentAt.Add(time.Duration(i) * 37 * time.Microsecond)}
-		switch dice.IntN(10) {
-		case 0, 1:
-			processEvent(&e, dice)
-		case 2, 3:
-			logEvent(&e, dice)
-		case 4:
-			e.Kind, e.Product, e.Service = event.KindHealth, "sonae", "health"
-			e.Fields = map[string]string{"Cpu": fmt.Sprintf("%.3f", dice.Float64()), "Memory": "0.412", "Disk": "0.77", "BytesSent": "0"}
-		default:
-			flowEvent(&e, dice)
-		}
-		b.Events = append(b.Events, e)
-	}
-	return b
-}
-
-func flowEvent(e *event.Event, dice *rand.Rand) {
-	e.Kind, e.Product, e.Category, e.Service = event.KindFlow, "sonae", "network_connection", "flow"
-	local, remote := fmt.Sprintf("10.20.%d.%d", dice.IntN(3), dice.IntN(200)), fmt.Sprintf("203.0.113.%d", dice.IntN(250))
-	sport, dport := fmt.Sprint(30000+dice.IntN(30000)), []string{"443", "80", "53", "6881", "51413"}[dice.IntN(5)]
-	e.Fields = map[string]string{
-		event.FieldFlowID: fmt.Sprintf("fl-%016x", dice.Uint64()), event.FieldPhase: "update", event.FieldProtocol: "tcp",
-		event.FieldSrcIP: local, event.FieldSrcPort: sport, event.FieldDstIP: remote, event.FieldDstPort: dport,
-		event.FieldLocalIP: local, event.FieldLocalPort: sport, event.FieldRemoteIP: remote, event.FieldRemotePort: dport,
-		event.FieldInitiated: "true", event.FieldApp: "tls", event.FieldConfidence: "certain",
-		event.FieldSent: fmt.Sprint(dice.IntN(1 << 20)), event.FieldReceived: fmt.Sprint(dice.IntN(1 << 24)), event.FieldPackets: fmt.Sprint(dice.IntN(9000)),
-		event.FieldFirst: e.Time.Add(-time.Minute).Format(time.RFC3339Nano), event.FieldLast: e.Time.Format(time.RFC3339Nano),
-		event.FieldImage: "/usr/bin/transmission-daemon", event.FieldPID: fmt.Sprint(1000 + dice.IntN(3000)), event.FieldUser: "operator",
-	}
-}
-
-func processEvent(e *event.Event, dice *rand.Rand) {
-	e.Kind, e.Product, e.Category = event.KindProcess, "linux", "process_creation"
-	e.Fields = map[string]string{
-		event.FieldImage: "/usr/bin/" + []string{"bash", "ls", "curl", "python3"}[dice.IntN(4)], "ParentImage": "/usr/bin/bash",
-		event.FieldCommand: fmt.Sprintf("curl -fsS https://intranet.example/api/v1/records/%d", dice.IntN(1<<20)),
-		event.FieldPID:     fmt.Sprint(dice.IntN(60000)), event.FieldUser: "operator", "CurrentDirectory": "/home/operator", "Hashes": fmt.Sprintf("SHA256=%064x", dice.Uint64()),
-	}
-}
-
-func logEvent(e *event.Event, dice *rand.Rand) {
-	e.Kind, e.Product, e.Service = event.KindLog, "linux", "sshd"
-	e.Raw = fmt.Sprintf("Nov 22 12:%02d:%02d pc-%d sshd[%d]: Accepted publickey for operator from 10.20.0.%d port %d ssh2: ED25519 SHA256:%016x%016x",
-		dice.IntN(60), dice.IntN(60), dice.IntN(40), dice.IntN(60000), dice.IntN(250), dice.IntN(60000), dice.Uint64(), dice.Uint64())
-	e.Fields = map[string]string{"Hostname": fmt.Sprintf("pc-%d", dice.IntN(40)), "Message": e.Raw[20:]}
 }
 
 func appended(t testing.TB, a *Archive, batches ...event.Batch) []leaf.Leaf {
@@ -234,83 +174,6 @@ func TestConcurrentAppendsAndQueries(t *testing.T) {
 	}
 }
 
-func TestQuery(t *testing.T) {
-	a := open(t, t.TempDir())
-	var all []event.Event
-	for n := range 40 { // segments overlap in time and are not written in its order
-		b := batchOf((n*17)%40, 30)
-		if n == 3 {
-			b.Site = "si-hospital"
-			for i := range b.Events {
-				b.Events[i].Site = b.Site
-			}
-			b.Events[7].Raw = "患者ID を Ｅxport: Ärger 100% 'quoted'"
-			b.Events[9].Fields = map[string]string{event.FieldImage: `C:\Temp\Evil.EXE`, "Custom": `say "Hello\World"`}
-		}
-		all = append(all, b.Events...)
-		appended(t, a, b)
-	}
-	slices.SortStableFunc(all, func(x, y event.Event) int { return y.Time.Compare(x.Time) })
-	contains := func(text string) func(event.Event) bool {
-		return func(e event.Event) bool {
-			hit := strings.Contains(strings.ToLower(e.Raw), text)
-			for name, v := range e.Fields {
-				number := slices.Contains([]string{event.FieldSrcPort, event.FieldDstPort, event.FieldSent, event.FieldReceived}, name)
-				hit = hit || !number && strings.Contains(strings.ToLower(v), text)
-			}
-			return hit
-		}
-	}
-	at := func(s int) time.Time { return noon().Add(time.Duration(s) * time.Second) }
-	for name, tt := range map[string]struct {
-		q     Query
-		match func(event.Event) bool
-	}{
-		"newest":           {Query{}, func(event.Event) bool { return true }},
-		"as many as asked": {Query{Limit: 7}, func(event.Event) bool { return true }},
-		"too many":         {Query{Limit: 1 << 30}, func(event.Event) bool { return true }},
-		"from and to":      {Query{From: at(3), To: at(5), Limit: 1000}, func(e event.Event) bool { return !e.Time.Before(at(3)) && e.Time.Before(at(5)) }},
-		"host":             {Query{Host: "ho-2", Limit: 1000}, func(e event.Event) bool { return e.Host == "ho-2" }},
-		"unknown host":     {Query{Host: "ho-77"}, func(event.Event) bool { return false }},
-		"site":             {Query{Site: "si-hospital"}, func(e event.Event) bool { return e.Site == "si-hospital" }},
-		"kind":             {Query{Kind: event.KindLog, Limit: 20}, func(e event.Event) bool { return e.Kind == event.KindLog }},
-		"japanese":         {Query{Text: "患者id"}, contains("患者id")},
-		"folded":           {Query{Text: "ÄRGER"}, contains("ärger")},
-		"per cent":         {Query{Text: "100%"}, contains("100%")},
-		"quote":            {Query{Text: "'quoted'"}, contains("'quoted'")},
-		"windows path":     {Query{Text: `temp\evil.exe`}, contains(`temp\evil.exe`)},
-		"other field":      {Query{Text: `"hello\w`}, contains(`"hello\w`)},
-		"injection":        {Query{Text: "') OR 1=1 --", Site: "' OR ''='"}, func(event.Event) bool { return false }},
-		"common text":      {Query{Text: "TRANSMISSION", Limit: 50, To: at(30)}, func(e event.Event) bool { return e.Time.Before(at(30)) && contains("transmission")(e) }},
-		"ids":              {Query{IDs: []string{all[5].ID, all[500].ID, "ba-none-1"}}, func(e event.Event) bool { return e.ID == all[5].ID || e.ID == all[500].ID }},
-		"known ids":        {Query{IDs: []string{all[5].ID, all[700].ID}}, func(e event.Event) bool { return e.ID == all[5].ID || e.ID == all[700].ID }},
-	} {
-		t.Run(name, func(t *testing.T) {
-			limit := min(tt.q.Limit, MaxLimit)
-			if limit == 0 {
-				limit = DefaultLimit
-			}
-			var want []event.Event
-			for _, e := range all {
-				if tt.match(e) && len(want) < limit {
-					want = append(want, e)
-				}
-			}
-			if diff := cmp.Diff(want, query(t, a, tt.q), cmpopts.EquateEmpty()); diff != "" {
-				t.Errorf("-want +got:\n%s", diff)
-			}
-		})
-	}
-	if _, err := a.Query(t.Context(), Query{IDs: make([]string, MaxLimit+1)}); fault.Of(err) != fault.Invalid {
-		t.Errorf("too many ids: %v", err)
-	}
-	gone, cancel := context.WithCancel(t.Context())
-	cancel()
-	if _, err := a.Query(gone, Query{}); !errors.Is(err, context.Canceled) {
-		t.Errorf("cancelled query: %v", err)
-	}
-}
-
 func TestDamagedSegmentsDoNotHideTheOthers(t *testing.T) {
 	dir := t.TempDir()
 	a := open(t, dir)
@@ -334,29 +197,6 @@ func TestDamagedSegmentsDoNotHideTheOthers(t *testing.T) {
 	}
 	if s := a.Stats(); s.Damaged != 2 {
 		t.Errorf("an error of the engine was taken for damage: %+v", s)
-	}
-}
-
-func TestEngineReachesSegmentsOnly(t *testing.T) {
-	dir := t.TempDir()
-	a := open(t, dir)
-	appended(t, a, batchOf(1, 3))
-	outside := filepath.Join(t.TempDir(), "secret.csv")
-	if err := os.WriteFile(outside, []byte("a\n1\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	for _, text := range []string{
-		"SELECT * FROM read_csv('" + outside + "')",
-		"SELECT * FROM read_text('" + filepath.Join(dir, manifestName) + "')",
-		"COPY (SELECT 1) TO '" + filepath.Join(t.TempDir(), "out.csv") + "'",
-		"SET enable_external_access = true",
-		"SET memory_limit = '100GB'",
-		"INSTALL httpfs",
-		"LOAD httpfs",
-	} {
-		if _, err := a.db.ExecContext(t.Context(), text); err == nil {
-			t.Errorf("allowed: %s", text)
-		}
 	}
 }
 
@@ -467,47 +307,5 @@ func put(t testing.TB, dir, file string, b []byte) {
 	t.Helper()
 	if err := os.WriteFile(filepath.Join(dir, file), b, 0o640); err != nil {
 		t.Fatal(err)
-	}
-}
-
-func BenchmarkAppend(b *testing.B) {
-	a := open(b, b.TempDir())
-	const events, perBatch = 20_000, 500
-	var op [][]event.Batch
-	for n := range b.N {
-		var batches []event.Batch
-		for i := range events / perBatch {
-			batches = append(batches, batchOf(n*1000+i, perBatch))
-		}
-		op = append(op, batches)
-	}
-	b.ResetTimer()
-	b.ReportAllocs()
-	for _, batches := range op {
-		appended(b, a, batches...)
-	}
-	s := a.Stats()
-	b.ReportMetric(float64(s.Events)/b.Elapsed().Seconds(), "events/s")
-	b.ReportMetric(float64(s.Bytes)/float64(s.Events), "bytes/event")
-}
-
-func BenchmarkQuery(b *testing.B) {
-	a := open(b, b.TempDir())
-	for n := range 50 {
-		appended(b, a, batchOf(n, 10_000))
-	}
-	for name, q := range map[string]Query{
-		"newest":       {},
-		"host":         {Host: "ho-3", Limit: 200},
-		"rare text":    {Text: "no such words"},
-		"one kind":     {Kind: event.KindProcess, Limit: 200},
-		"ids":          {IDs: []string{"ba-000000000007-77"}},
-		"five minutes": {From: noon(), To: noon().Add(20 * time.Second), Limit: 1000},
-	} {
-		b.Run(name, func(b *testing.B) {
-			for b.Loop() {
-				query(b, a, q)
-			}
-		})
 	}
 }

@@ -33,7 +33,6 @@ func openEngine(ctx context.Context, dir, memory string, threads int) (*sql.DB, 
 		"SET temp_directory = ''",
 		"SET autoinstall_known_extensions = false",
 		"SET autoload_known_extensions = false",
-		"SET parquet_metadata_cache = true", // segments never change
 		"SET allowed_directories = [" + literal(filepath.Join(dir, segmentsName)+"/") + "]",
 		"SET enable_external_access = false",
 		"SET lock_configuration = true",
