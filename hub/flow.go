@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/sonae/sonae/action"
 	"github.com/sonae/sonae/alert"
 	"github.com/sonae/sonae/bus"
@@ -24,16 +26,16 @@ var streams = []string{"event", "finding", "alert", "incident", "action", "order
 // flow joins the stages. Nothing else in Sonae knows who listens to whom.
 func (h *Hub) flow() []bus.Join {
 	return []bus.Join{
-		bus.OnBatch("event.>", "archive", 256, time.Second, h.remember), // remember everything
-		bus.OnBytes("event.>", "detect", h.find),                        // event    → finding
-		bus.On("finding.>", "alert", h.alerts.Handle),                   // finding  → alert
-		bus.On("incident.opened", "opened", h.opened),                   // incident → clocks, alerts, evidence
-		bus.On("action.>", "chronology-action", h.noteAction),           // action   → chronology, bag
-		bus.On("order.issued", "dispatch", h.dispatch),                  // decision → endpoint
-		bus.On("evidence.sealed", "chronology-evidence", h.noteBag),     // bag      → chronology
-		bus.On("document.made", "chronology-document", h.noteDocument),  // document → chronology
-		bus.On("duty.changed", "chronology-duty", h.noteFacts),          // facts    → chronology
-		bus.On("record.>", "ledger", h.record),                          // every change leaves a trace
+		bus.OnBatch("event.>", "archive", 256, time.Second, h.remember),        // remember everything
+		bus.OnBytes("event.>", "detect", h.find),                               // event    → finding
+		bus.On("finding.>", "alert", h.alerts.HandleAll),                       // finding  → alert
+		bus.On("incident.opened", "opened", h.opened),                          // incident → clocks, alerts, evidence
+		bus.On("action.>", "chronology-action", h.noteAction),                  // action   → chronology, bag
+		bus.On("order.issued", "dispatch", h.dispatch),                         // decision → endpoint
+		bus.On("evidence.sealed", "chronology-evidence", h.noteBag),            // bag      → chronology
+		bus.On("document.made", "chronology-document", h.noteDocument),         // document → chronology
+		bus.On("duty.changed", "chronology-duty", h.noteFacts),                 // facts    → chronology
+		bus.OnBatch("record.>", "ledger", 256, 200*time.Millisecond, h.record), // every change leaves a trace
 
 		// whoever looks at a page sees it change
 		bus.On("alert.>", "live-alert", h.show("alert")),
@@ -68,9 +70,19 @@ func (h *Hub) remember(ctx context.Context, bodies [][]byte) error {
 	return nil
 }
 
-func (h *Hub) record(ctx context.Context, l leaf.Leaf) error {
-	_, err := h.ledger.Append(ctx, l)
-	return err
+// record puts leaves into the ledger, all at once: the ledger signs many as
+// quickly as one.
+func (h *Hub) record(ctx context.Context, bodies [][]byte) error {
+	g, ctx := errgroup.WithContext(ctx)
+	for _, body := range bodies {
+		var l leaf.Leaf
+		if err := json.Unmarshal(body, &l); err != nil {
+			h.log.Error("leaf cannot be read", "err", err)
+			continue
+		}
+		g.Go(func() error { _, err := h.ledger.Append(ctx, l); return err })
+	}
+	return g.Wait()
 }
 
 func (h *Hub) find(ctx context.Context, body []byte) error {
@@ -79,12 +91,11 @@ func (h *Hub) find(ctx context.Context, body []byte) error {
 		h.log.Error("stored batch cannot be read", "err", err)
 		return nil
 	}
-	for _, f := range h.engine.Match(b) {
-		if err := h.publish(ctx, "finding."+f.Host, f.ID, f); err != nil {
-			return err
-		}
+	found := h.engine.Match(b)
+	if len(found) == 0 {
+		return nil
 	}
-	return nil
+	return h.publish(ctx, "finding."+b.Host, "findings of "+b.ID, found)
 }
 
 // opened starts everything that an incident needs from its first second: the
