@@ -42,7 +42,7 @@ func command(t *testing.T, dir string, args ...string) *exec.Cmd {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(bin, append(args, "--dir", dir)...)
+	cmd := exec.Command(bin, append([]string{args[0], "--dir", dir}, args[1:]...)...)
 	cmd.Stdout, cmd.Stderr = t.Output(), t.Output()
 	return cmd
 }
