@@ -131,7 +131,7 @@ func (p *hubProcess) awaitReady(t *testing.T) {
 
 func (p *hubProcess) ca(t *testing.T) []byte {
 	t.Helper()
-	b, err := os.ReadFile(filepath.Join(p.dir, "keys", "ca.crt"))
+	b, err := os.ReadFile(filepath.Join(p.dir, "ca.pem"))
 	if err != nil {
 		t.Fatal(err)
 	}

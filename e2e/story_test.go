@@ -495,6 +495,7 @@ func (s *story) provable(t *testing.T, bag string) {
 		t.Errorf("sha256sum -c: %v: %s", err, out)
 	}
 
+	s.stopAgents(t)
 	if err := s.hub.process.Process.Signal(os.Interrupt); err != nil {
 		t.Fatal(err)
 	}
@@ -523,6 +524,23 @@ func (s *story) provable(t *testing.T, bag string) {
 	}
 }
 
+// stopAgents ends both agents and waits until the hub has stored what they
+// handed over: what they still hold stays in their spools.
+func (s *story) stopAgents(t *testing.T) {
+	t.Helper()
+	for _, a := range []*agentProcess{s.pc, s.quiet} {
+		await(t, 60*time.Second, "an empty spool on "+a.host.Name, func() bool { return s.host(t, a.ID).Health.Spool == 0 })
+		a.process.Kill9()
+	}
+	await(t, 30*time.Second, "the hub having stored everything", func() bool {
+		out, err := s.hub.host.Run(t.Context(), "curl", "-sS", "http://127.0.0.1:8080/metrics")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return regexp.MustCompile(`(?m)^sonae_bus_waiting_messages\{join="archive"\} 0$`).MatchString(out)
+	})
+}
+
 func unpack(t *testing.T, dir, zip string) {
 	t.Helper()
 	if out, err := exec.Command("python3", "-m", "zipfile", "-e", zip, dir).CombinedOutput(); err != nil {
@@ -530,8 +548,8 @@ func unpack(t *testing.T, dir, zip string) {
 	}
 }
 
-// nothingAcknowledgedIsMissing compares the batches that the agents know to be
-// taken with those in the archive's manifest.
+// nothingAcknowledgedIsMissing compares the batches that the agents put into
+// their spools, which are empty now, with those in the archive's manifest.
 func (s *story) nothingAcknowledgedIsMissing(t *testing.T) {
 	t.Helper()
 	stored := map[string]int{}
@@ -557,16 +575,16 @@ func (s *story) nothingAcknowledgedIsMissing(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			for _, m := range regexp.MustCompile(`msg="batch taken".* batch=(\S+)`).FindAllStringSubmatch(string(b), -1) {
+			for _, m := range regexp.MustCompile(`msg="batch spooled".* batch=(\S+)`).FindAllStringSubmatch(string(b), -1) {
 				taken++
 				if stored[m[1]] != 1 {
-					t.Errorf("batch %s was acknowledged and is stored %d times", m[1], stored[m[1]])
+					t.Errorf("batch %s was spooled and is stored %d times", m[1], stored[m[1]])
 				}
 			}
 		}
 	}
 	if taken < 20 {
-		t.Errorf("only %d batches were acknowledged: the comparison says nothing", taken)
+		t.Errorf("only %d batches were spooled: the comparison says nothing", taken)
 	}
-	t.Logf("%d acknowledged batches, all stored once", taken)
+	t.Logf("%d spooled batches, all stored once", taken)
 }

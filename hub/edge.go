@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -28,12 +29,13 @@ type door struct {
 }
 
 // serve opens all doors before it returns; they close when ctx ends.
-func (e edge) serve(ctx context.Context, g *errgroup.Group) error {
+func (e edge) serve(ctx context.Context, g *errgroup.Group, log *slog.Logger) error {
 	for _, d := range e {
 		l, err := d.listen()
 		if err != nil {
 			return fmt.Errorf("open %s: %w", d.name, err)
 		}
+		d.server.ErrorLog = slog.NewLogLogger(log.With("part", d.name).Handler(), slog.LevelDebug) // refused handshakes and the like
 		g.Go(func() error { return d.serve(l) })
 		g.Go(func() error { return d.shut(ctx) })
 	}

@@ -166,7 +166,7 @@ func (h *Hub) work(ctx context.Context, out io.Writer) error {
 	g.Go(func() error { return h.watch(ctx) })
 	g.Go(func() error { return h.practice.Serve(ctx) })
 	g.Go(func() error { return h.playDrills(ctx) })
-	if err := h.edge.serve(ctx, g); err != nil {
+	if err := h.edge.serve(ctx, g, h.log); err != nil {
 		return err
 	}
 	if err := h.greet(ctx, out); err != nil {

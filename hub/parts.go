@@ -41,9 +41,17 @@ func (h *Hub) openKeys() (*secret.Keys, error) {
 	if err != nil {
 		return nil, err
 	}
-	// the public key for `sonae verify`, which must not need the private ones
+	return keys, h.publishKeys(keys)
+}
+
+// publishKeys writes what others need without the private keys: the ledger's
+// public key for `sonae verify`, and the authority's certificate for browsers.
+func (h *Hub) publishKeys(keys *secret.Keys) error {
 	_, verifier := keys.Note()
-	return keys, os.WriteFile(h.cfg.path("ledger-key.txt"), []byte(verifier+"\n"), 0o644)
+	if err := os.WriteFile(h.cfg.path("ledger-key.txt"), []byte(verifier+"\n"), 0o644); err != nil {
+		return err
+	}
+	return os.WriteFile(h.cfg.path("ca.pem"), keys.CAPEM(), 0o644)
 }
 
 // prover appends a leaf and proves it, as evidence wants it.
