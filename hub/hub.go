@@ -120,7 +120,7 @@ func (h *Hub) openStages(context.Context) (err error) {
 	if h.people, err = auth.New(h.state, h.keys, now, h.log); err != nil {
 		return err
 	}
-	h.assets = asset.New(h.state, now, h.part("asset"))
+	h.assets = asset.New(h.state, now, h.log)
 	engine, loaded, err := detect.Load(rules.FS)
 	if err != nil {
 		return err
