@@ -78,5 +78,11 @@ type Action struct {
 	Checks       []Check       `json:"checks"`
 	Failure      string        `json:"failure"`
 	Drill        bool          `json:"drill"`
-	Bag          string        `json:"bag"` // evidence bag that the action fills (preserve)
+	Bag          string        `json:"bag"`         // evidence bag that the action fills (preserve)
+	PID          int           `json:"pid"`         // process of interest, 0: none known
+	Cause        string        `json:"cause"`       // why it ended: order | code | lease | renewed
+	ReleasedBy   string        `json:"released_by"` // person id of who released it early
+	WrongCodes   int           `json:"wrong_codes"` // wrong release codes typed on the console
+	ReleasedAt   time.Time     `json:"released_at"` // when ReleasedBy asked for it
+	LastSign     time.Time     `json:"last_sign"`   // when the agent last said something about it
 }

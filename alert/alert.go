@@ -8,6 +8,7 @@ package alert
 import (
 	"time"
 
+	"github.com/sonae/sonae/auth"
 	"github.com/sonae/sonae/detect"
 	"github.com/sonae/sonae/event"
 )
@@ -57,15 +58,20 @@ type Alert struct {
 	RaisedAt time.Time      `json:"raised_at"` // when the hub made it
 	Drill    bool           `json:"drill"`
 
-	Peers    []Peer    `json:"peers"`
-	Sent     int64     `json:"sent"`     // bytes over all peers
-	Received int64     `json:"received"` //
-	Process  []Process `json:"process"`
-	Events   []string  `json:"events"` // ids of the newest 50 events
+	Peers     []Peer    `json:"peers"`     // the 20 with the most bytes, see Desk.Peers for all
+	PeersAll  int       `json:"peers_all"` // how many there are
+	Addresses int       `json:"addresses"` // how many different addresses those are, ports aside
+	Sent      int64     `json:"sent"`      // bytes over all peers
+	Received  int64     `json:"received"`  //
+	Process   []Process `json:"process"`
+	Events    []string  `json:"events"` // ids of the newest 50 events
 
-	AckedBy  string `json:"acked_by"` // person id
-	ClosedBy string `json:"closed_by"`
-	Incident string `json:"incident"` // id, once it belongs to one
+	AckedBy  string    `json:"acked_by"` // person id
+	AckedAt  time.Time `json:"acked_at"`
+	ClosedBy string    `json:"closed_by"`
+	ClosedAt time.Time `json:"closed_at"`
+	Reason   string    `json:"reason"`   // why it was closed
+	Incident string    `json:"incident"` // id, once it belongs to one
 }
 
 // Filter selects alerts. Zero fields select all.
@@ -74,7 +80,21 @@ type Filter struct {
 	Site     string
 	Host     string
 	Incident string
-	Text     string
-	Limit    int // 50 when 0, at most 200
+	Text     string // part of the title, the rule, the host, a peer's address or a program
+	none     bool   // selects nothing, see Within
+	Limit    int    // 50 when 0, at most 200
 	Offset   int
+}
+
+// Within limits the filter to what a person may see: people with a site of
+// their own see only that site, whatever the filter asks for.
+func (f Filter) Within(p auth.Person) Filter {
+	if p.Site == "" || p.Site == f.Site {
+		return f
+	}
+	if f.Site != "" { // asked for another site: nothing there is theirs
+		f.none = true
+	}
+	f.Site = p.Site
+	return f
 }

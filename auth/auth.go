@@ -51,9 +51,12 @@ const (
 	Practise   Verb = "practise"   // start a drill
 )
 
-// Resource is what a verb is aimed at. Empty fields are unknown.
+// Resource is what a verb is aimed at. Empty fields are unknown. A list is
+// asked for with the site it is filtered by: people with a site of their own
+// get lists of that site only. Writing into a chronology is Handle of an
+// "entry"; moving the incident is Handle of the "incident".
 type Resource struct {
-	Kind        string // alert, incident, action, evidence, host, site, person, report, page
+	Kind        string // alert, incident, entry, action, evidence, host, site, person, report, ledger, page
 	ID          string
 	Site        string // the site it belongs to; empty: no site or all sites
 	RequestedBy string // person id who requested it (actions)

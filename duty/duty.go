@@ -36,7 +36,10 @@ type Facts struct {
 	Maximum      int       `json:"maximum"`       // persons, at most; 0 unknown
 	Contractor   string    `json:"contractor"`    // site id of the contractor where it arose, empty: own
 	NotifiedAt   time.Time `json:"notified_at"`   // when the contractor told the principal
-	Items        Items     `json:"items"`
+	// ContractorKnownAt is when any department of the contractor first knew;
+	// zero: the same as KnownAt. It starts the contractor's own clock.
+	ContractorKnownAt time.Time `json:"contractor_known_at"`
+	Items             Items     `json:"items"`
 }
 
 // Items are the nine report items (施行規則第8条第1項), as far as people wrote
@@ -82,6 +85,7 @@ type Clock struct {
 	Basis   string    `json:"basis"`   // article and source
 	Fact    string    `json:"fact"`    // which fact it follows from (i18n key)
 	Guide   bool      `json:"guide"`   // a guide value, not a statutory day
+	DoneAt  time.Time `json:"done_at"` // when it was met, as far as the facts say; zero: open
 }
 
 // Assessment is what the law asks for, given the facts.
@@ -92,4 +96,5 @@ type Assessment struct {
 	Missing  []string  `json:"missing"` // report items still empty, as item ids (occurred, cause …)
 	MadeAt   time.Time `json:"made_at"`
 	Rules    string    `json:"rules"` // schema and compile date of the rules used
+	Notes    []string  `json:"notes"` // what else to know, as catalogue keys
 }

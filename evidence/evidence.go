@@ -6,7 +6,12 @@
 // never changed; every hand-over is a custody record.
 package evidence
 
-import "time"
+import (
+	"strconv"
+	"time"
+
+	"github.com/sonae/sonae/action"
+)
 
 // State of a bag.
 type State string
@@ -37,13 +42,15 @@ type Custody struct {
 	Bag     string    `json:"bag"`
 	No      int       `json:"no"`
 	At      time.Time `json:"at"`
-	What    string    `json:"what"` // ordered | received | sealed | viewed | exported | handed-over | verified
+	What    string    `json:"what"` // ordered | received | missing | refused | sealed | viewed | exported | handed-over
 	By      string    `json:"by"`   // person id, host id or "sonae"
 	To      string    `json:"to"`
 	Purpose string    `json:"purpose"`
 	Witness string    `json:"witness"` // 立会人
 	Prev    string    `json:"prev"`    // digest of the line before
 	Salt    string    `json:"salt"`
+	Item    string    `json:"item,omitempty"`   // path of the item it is about; empty: the whole bag
+	SHA256  string    `json:"sha256,omitempty"` // of that item, as the hub computed it
 }
 
 // Bag is the package of evidence from one host.
@@ -62,4 +69,20 @@ type Bag struct {
 	Bytes    int64     `json:"bytes"`
 	Stamped  bool      `json:"stamped"` // an RFC 3161 token is inside
 	Drill    bool      `json:"drill"`
+}
+
+// Line returns what the chronology should say of a closed bag; false while it
+// is open.
+func (b Bag) Line() (action.Line, bool) {
+	if b.State == Collecting {
+		return action.Line{}, false
+	}
+	kept := 0
+	for _, it := range b.Items {
+		if !it.missing() {
+			kept++
+		}
+	}
+	return action.Line{Key: "evidence." + string(b.State), OccurredAt: b.SealedAt, Unique: b.ID + "/sealed", Args: map[string]string{
+		"host": b.Host, "bag": b.ID, "count": strconv.Itoa(kept), "bytes": strconv.FormatInt(b.Bytes, 10), "digest": b.Digest}}, true
 }

@@ -75,5 +75,6 @@ type Entry struct {
 	Args       map[string]string `json:"args"`
 	Corrects   int               `json:"corrects"` // No of the entry that this one corrects, 0: none
 	Ref        string            `json:"ref"`      // what it is about, e.g. an action or bag id
+	Unique     string            `json:"unique"`   // key under which a stage writes it once only; empty for people
 	Salt       string            `json:"salt"`     // makes the digest unguessable
 }

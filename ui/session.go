@@ -17,9 +17,9 @@ const (
 // exactly this host.
 func sessionCookie(r *http.Request) string {
 	if r.TLS != nil {
-		return "__Host-sonae"
+		return "__Host-sonae_session"
 	}
-	return "sonae"
+	return "sonae_session"
 }
 
 // viewer returns who has the session of r; the zero Person when nobody.

@@ -9,6 +9,8 @@ package order
 
 import (
 	"crypto/ed25519"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -125,4 +127,11 @@ type Result struct {
 	Checks []Check   `json:"checks,omitempty"`
 	Detail string    `json:"detail,omitempty"`
 	At     time.Time `json:"at"`
+}
+
+// Digest returns the hex SHA-256 of the exact bytes that were signed: what the
+// ledger holds of an order.
+func Digest(s Signed) string {
+	sum := sha256.Sum256(s.Body)
+	return hex.EncodeToString(sum[:])
 }

@@ -52,6 +52,11 @@ type Host struct {
 	LastSeen   time.Time `json:"last_seen"`
 	Health     Health    `json:"health"`
 	Drill      bool      `json:"drill"`
+
+	Hub       string    `json:"hub"`        // ip:port at which the agent reaches the hub, from the last heartbeat
+	Action    string    `json:"action"`     // id of the isolation in force, from the last heartbeat
+	LeaseEnd  time.Time `json:"lease_end"`  // and when it ends by itself
+	RemovedAt time.Time `json:"removed_at"` // no longer trusted since; zero: trusted
 }
 
 // Health is what the last heartbeat said.

@@ -15,17 +15,7 @@
 //	PUT  /agent/v1/evidence   one item: header Sonae-Item (base64 JSON ItemHeader), body, trailers Sonae-Sha256, Sonae-Sha512 → 204
 package wire
 
-import (
-	"bytes"
-	"encoding/json"
-	"fmt"
-	"io"
-	"time"
-
-	"github.com/klauspost/compress/zstd"
-
-	"github.com/sonae/sonae/event"
-)
+import "time"
 
 // EnrollRequest asks for a certificate with a one-time token.
 type EnrollRequest struct {
@@ -75,6 +65,12 @@ type HeartbeatReply struct {
 	At time.Time `json:"at"`
 }
 
+// Refusal is the body of every answer that is not a success. Key names a
+// sentence of the catalogue ("fault.<Key>").
+type Refusal struct {
+	Key string `json:"key"`
+}
+
 // ItemHeader announces one evidence item.
 type ItemHeader struct {
 	Bag       string    `json:"bag"`
@@ -91,57 +87,3 @@ const (
 	TrailerSHA256 = "Sonae-Sha256"
 	TrailerSHA512 = "Sonae-Sha512"
 )
-
-// Limits of a batch.
-const (
-	MaxBatch    = 4 << 20  // bytes on the wire
-	MaxDecoded  = 32 << 20 // bytes after decompression
-	MaxPerBatch = 20000    // events
-)
-
-// EncodeBatch writes a batch as zstd-compressed JSON.
-func EncodeBatch(b event.Batch) ([]byte, error) {
-	var out bytes.Buffer
-	z, err := zstd.NewWriter(&out, zstd.WithEncoderConcurrency(1))
-	if err != nil {
-		return nil, fmt.Errorf("encode batch: %w", err)
-	}
-	if err := json.NewEncoder(z).Encode(b); err != nil {
-		return nil, fmt.Errorf("encode batch %s: %w", b.ID, err)
-	}
-	if err := z.Close(); err != nil {
-		return nil, fmt.Errorf("encode batch %s: %w", b.ID, err)
-	}
-	if out.Len() > MaxBatch {
-		return nil, fmt.Errorf("encode batch %s: %d bytes, more than %d", b.ID, out.Len(), MaxBatch)
-	}
-	return out.Bytes(), nil
-}
-
-// DecodeBatch reads what EncodeBatch wrote. It needs at most about twice
-// MaxDecoded bytes of memory, whatever data holds.
-func DecodeBatch(data []byte) (event.Batch, error) {
-	var b event.Batch
-	if len(data) > MaxBatch {
-		return b, fmt.Errorf("decode batch: %d bytes, more than %d", len(data), MaxBatch)
-	}
-	z, err := zstd.NewReader(bytes.NewReader(data), zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(MaxDecoded))
-	if err != nil {
-		return b, fmt.Errorf("decode batch: %w", err)
-	}
-	defer z.Close()
-	text, err := io.ReadAll(io.LimitReader(z, MaxDecoded+1))
-	if err != nil {
-		return b, fmt.Errorf("decode batch: %w", err)
-	}
-	if len(text) > MaxDecoded {
-		return b, fmt.Errorf("decode batch: more than %d bytes after decompression", MaxDecoded)
-	}
-	if err := json.Unmarshal(text, &b); err != nil {
-		return b, fmt.Errorf("decode batch: %w", err)
-	}
-	if len(b.Events) > MaxPerBatch {
-		return b, fmt.Errorf("decode batch %s: %d events, more than %d", b.ID, len(b.Events), MaxPerBatch)
-	}
-	return b, nil
-}

@@ -1,0 +1,89 @@
+package action
+
+import (
+	"fmt"
+	"strconv"
+	"time"
+)
+
+// Line is one line for the chronology, in catalogue words. Args follow the
+// chronology's rule: a name that ends in _key is a catalogue key, one that
+// ends in _at a time; ids of persons and hosts are shown by name.
+type Line struct {
+	Key        string // "action.requested" …; the sentence is "entry." + Key
+	Args       map[string]string
+	OccurredAt time.Time
+	Unique     string // the same whenever the same thing is said again
+}
+
+// Lines returns all that the chronology should say of an action as it is. The
+// reader writes those that it has not written yet.
+func (a Action) Lines() []Line {
+	var out []Line
+	add := func(at time.Time, unique, key string, args ...string) {
+		l := Line{Key: "action." + key, OccurredAt: at, Unique: a.ID + "/" + unique, Args: map[string]string{"host": a.Host}}
+		for i := 0; i+1 < len(args); i += 2 {
+			l.Args[args[i]] = args[i+1]
+		}
+		out = append(out, l)
+	}
+	kind := string(a.Kind)
+	add(a.RequestedAt, "requested", "requested."+kind, "by", a.RequestedBy, "reason", a.Reason, "lease", minutes(a.Lease))
+	if a.DecidedBy != "" && a.State != Refused {
+		add(a.DecidedAt, "approved", "approved", "by", a.DecidedBy)
+	}
+	if !a.AppliedAt.IsZero() {
+		add(a.AppliedAt, "applied", "applied."+kind, "ends_at", rfc(a.ExpiresAt))
+	}
+	if a.Leaking() {
+		add(a.AppliedAt, fmt.Sprintf("leaking/%d", a.lastCheck().UnixNano()), "leaking", "target", a.Forbidden)
+	}
+	if !a.VerifiedAt.IsZero() {
+		add(a.VerifiedAt, "verified", "verified."+kind, "target", a.Forbidden, "bag", a.Bag)
+	}
+	if a.WrongCodes > 0 {
+		add(a.LastSign, fmt.Sprintf("wrong-code/%d", a.WrongCodes), "wrong-code", "count", strconv.Itoa(a.WrongCodes))
+	}
+	if a.ReleasedBy != "" {
+		add(a.ReleasedAt, "releasing", "releasing", "by", a.ReleasedBy)
+	}
+	a.endLine(add)
+	return out
+}
+
+func (a Action) endLine(add func(at time.Time, unique, key string, args ...string)) {
+	switch a.State {
+	case Refused:
+		add(a.EndedAt, "refused", "refused", "by", a.DecidedBy, "reason", a.Failure)
+	case Released:
+		add(a.EndedAt, "released", "released."+a.Cause)
+	case Expired:
+		if a.Failure == "" {
+			add(a.EndedAt, "expired", "expired.lease")
+			return
+		}
+		add(a.EndedAt, "expired", "expired."+a.Failure)
+	case Failed:
+		add(a.EndedAt, "failed", "failed."+string(a.Kind), "detail", a.Failure)
+	}
+}
+
+func (a Action) lastCheck() time.Time {
+	var last time.Time
+	for _, c := range a.Checks {
+		if c.Checked.After(last) {
+			last = c.Checked
+		}
+	}
+	return last
+}
+
+// minutes writes a lease for a sentence: the unit is in the catalogue.
+func minutes(d time.Duration) string { return strconv.FormatFloat(d.Minutes(), 'f', -1, 64) }
+
+func rfc(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format(time.RFC3339)
+}

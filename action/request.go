@@ -1,0 +1,236 @@
+package action
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/sonae/sonae/action/order"
+	"github.com/sonae/sonae/auth"
+	"github.com/sonae/sonae/clock"
+	"github.com/sonae/sonae/fault"
+	"github.com/sonae/sonae/ready/asset"
+	"github.com/sonae/sonae/state"
+)
+
+// Plan shows what a request would do and what would stop. Nothing is stored.
+// The State of the answer is empty.
+func (d *Desk) Plan(ctx context.Context, q NewRequest) (Action, error) {
+	h, err := d.hosts.Host(ctx, q.Host)
+	if err != nil {
+		return Action{}, fmt.Errorf("plan for host %s: %w", q.Host, err)
+	}
+	a := Action{Kind: q.Kind, Incident: q.Incident, Host: h.ID, Site: h.Site, Reason: strings.TrimSpace(q.Reason), Drill: q.Drill || h.Drill,
+		PID: q.PID, Consequences: []Consequence{}, Keep: []string{}}
+	switch q.Kind {
+	case Preserve: // changes nothing on the host, so nothing stops
+		return a, nil
+	case Isolate:
+		return d.planIsolate(ctx, a, h, q)
+	}
+	return Action{}, fault.New(fault.Invalid, "action.kind", string(q.Kind))
+}
+
+func (d *Desk) planIsolate(ctx context.Context, a Action, h asset.Host, q NewRequest) (Action, error) {
+	for _, s := range h.Services {
+		a.Consequences = append(a.Consequences, Consequence{Service: s.Name, Effect: s.Effect, Load: s.Load})
+	}
+	hub, err := d.isolable(ctx, h)
+	if err != nil {
+		return Action{}, err
+	}
+	a.Keep = []string{hub}
+	if a.Lease = q.Lease; a.Lease == 0 {
+		a.Lease = DefaultLease
+	}
+	if a.Lease < minLease || a.Lease > maxLease {
+		return Action{}, fault.New(fault.Invalid, "action.lease", minLease.String(), maxLease.String())
+	}
+	target, err := netip.ParseAddrPort(strings.TrimSpace(q.Forbidden))
+	switch {
+	case q.Forbidden == "":
+		return Action{}, fault.New(fault.Invalid, "action.forbidden-missing")
+	case err != nil || target.Port() == 0 || target.Addr().IsUnspecified() || target.Addr().IsLoopback():
+		return Action{}, fault.New(fault.Invalid, "action.forbidden", q.Forbidden)
+	case target.String() == hub:
+		return Action{}, fault.New(fault.Invalid, "action.forbidden-is-hub", hub)
+	}
+	a.Forbidden = target.String()
+	return a, nil
+}
+
+// isolable returns the hub's address as the host sees it, or why the host must
+// not be isolated.
+func (d *Desk) isolable(ctx context.Context, h asset.Host) (string, error) {
+	if h.Keep != "" {
+		return "", fault.New(fault.Denied, "action.keep-listed", h.Name, h.Keep)
+	}
+	hub, err := d.hosts.HubAddress(ctx, h.ID)
+	if err != nil && fault.Of(err) == "" {
+		return "", fmt.Errorf("hub address of host %s: %w", h.ID, err)
+	}
+	ap, perr := netip.ParseAddrPort(hub)
+	if err != nil || perr != nil || ap.Port() == 0 || ap.Addr().IsUnspecified() { // isolating would cut the hub off as well
+		return "", fault.New(fault.Conflict, "action.no-hub-address", h.Name).With(err)
+	}
+	return netip.AddrPortFrom(ap.Addr().Unmap().WithZone(""), ap.Port()).String(), nil
+}
+
+// Request asks for an action. Preserving starts at once; isolating waits for a
+// second person, and is preceded by preserving, so that the state before it is
+// kept.
+func (d *Desk) Request(ctx context.Context, q NewRequest, by auth.Person) (Action, error) {
+	if strings.TrimSpace(q.Reason) == "" || utf8.RuneCountInString(q.Reason) > maxReason {
+		return Action{}, fault.New(fault.Invalid, "action.reason")
+	}
+	if q.Incident == "" {
+		return Action{}, fault.New(fault.Invalid, "action.incident")
+	}
+	a, err := d.Plan(ctx, q)
+	if err != nil {
+		return Action{}, err
+	}
+	err = d.db.Tx(ctx, func(tx *state.Tx) error {
+		if a.Kind == Preserve {
+			return d.startPreserve(ctx, tx, &a, by)
+		}
+		if err := d.notTwice(ctx, tx, a); err != nil {
+			return err
+		}
+		if err := d.preserveFirst(ctx, tx, a, by); err != nil {
+			return err
+		}
+		return d.create(ctx, tx, &a, by)
+	})
+	if err != nil {
+		return Action{}, err
+	}
+	return a, nil
+}
+
+// create stores a new action as Requested.
+func (d *Desk) create(ctx context.Context, tx *state.Tx, a *Action, by auth.Person) error {
+	now := d.now().UTC()
+	a.ID, a.State, a.RequestedBy, a.RequestedAt = clock.ID("ac", now), Requested, by.ID, now
+	if a.Kind == Preserve {
+		a.Bag = clock.ID("bag", now)
+	}
+	if err := d.save(ctx, tx, a); err != nil {
+		return err
+	}
+	return d.decide(ctx, tx, Decision{Action: a.ID, What: "requested", By: by.ID, At: now, Reason: a.Reason})
+}
+
+// startPreserve needs no second person: it reads, and changes nothing.
+func (d *Desk) startPreserve(ctx context.Context, tx *state.Tx, a *Action, by auth.Person) error {
+	if err := d.create(ctx, tx, a, by); err != nil {
+		return err
+	}
+	now := d.now().UTC()
+	o := order.Order{ID: clock.ID("or", now), Kind: order.Preserve, Host: a.Host, Action: a.ID, IssuedAt: now,
+		ExpiresAt: now.Add(waitPreserve), Bag: a.Bag, PID: a.PID, Drill: a.Drill}
+	if _, err := d.issue(ctx, tx, o); err != nil {
+		return err
+	}
+	a.DecidedAt, a.LastSign = now, now
+	return d.change(ctx, tx, a, Approved)
+}
+
+// preserveFirst orders evidence unless this incident has, or gets, some of the
+// host.
+func (d *Desk) preserveFirst(ctx context.Context, tx *state.Tx, iso Action, by auth.Person) error {
+	var n int
+	err := tx.QueryRowContext(ctx, `SELECT COUNT(*) FROM action WHERE incident = $1 AND host = $2 AND kind = $3 AND state NOT IN ('failed', 'expired', 'refused')`,
+		iso.Incident, iso.Host, string(Preserve)).Scan(&n)
+	if err != nil {
+		return fmt.Errorf("look for evidence of %s: %w", iso.Host, err)
+	}
+	if n > 0 {
+		return nil
+	}
+	p := Action{Kind: Preserve, Incident: iso.Incident, Host: iso.Host, Site: iso.Site, Reason: iso.Reason, Drill: iso.Drill,
+		PID: iso.PID, Consequences: []Consequence{}, Keep: []string{}}
+	return d.startPreserve(ctx, tx, &p, by)
+}
+
+// notTwice refuses a second request while one waits. One that is in force may
+// be renewed: that is a request of its own, with a second person of its own.
+func (d *Desk) notTwice(ctx context.Context, tx *state.Tx, a Action) error {
+	waiting, err := list[Action](ctx, inTx{tx}, `SELECT body FROM action WHERE host = $1 AND kind = $2 AND state IN ('requested', 'approved')`, a.Host, string(Isolate))
+	if err != nil {
+		return err
+	}
+	if len(waiting) > 0 {
+		return fault.New(fault.Conflict, "action.already-requested", waiting[0].RequestedAt.In(clock.Tokyo()).Format("15:04"))
+	}
+	return nil
+}
+
+// Expire ends what time has ended: requests that nobody decided on, orders
+// that no agent fetched, leases, collections that fell silent. Call it every
+// second; one failing action does not hold up the others.
+func (d *Desk) Expire(ctx context.Context) error {
+	open, err := list[Action](ctx, d.db, `SELECT body FROM action WHERE state IN ('requested', 'approved', 'applied', 'releasing') OR (state = 'verified' AND kind = $1)`, string(Isolate))
+	if err != nil {
+		return err
+	}
+	now := d.now().UTC()
+	var first error
+	for _, a := range open {
+		if a.over(now) == "" {
+			continue
+		}
+		if err := d.db.Tx(ctx, func(tx *state.Tx) error { return d.expire(ctx, tx, a.ID, now) }); err != nil && first == nil {
+			first = fmt.Errorf("expire action %s: %w", a.ID, err)
+		}
+	}
+	return first
+}
+
+// over returns what the action becomes because of the time, or "".
+func (a Action) over(now time.Time) State {
+	switch {
+	case a.State == Requested && now.Sub(a.RequestedAt) > waitForPerson:
+		return Expired
+	case a.Kind == Preserve && a.State == Approved && now.Sub(a.DecidedAt) > waitPreserve:
+		return Expired
+	case a.Kind == Preserve && a.State == Applied && now.Sub(a.LastSign) > quietPreserve:
+		return Failed
+	case a.Kind == Isolate && a.State == Approved && now.Sub(a.DecidedAt) > waitForAgent:
+		return Expired
+	case a.Kind == Isolate && !a.ExpiresAt.IsZero() && now.After(a.ExpiresAt.Add(grace)):
+		return Expired
+	case a.State == Releasing && a.ExpiresAt.IsZero() && now.After(a.DecidedAt.Add(waitForAgent+a.Lease+grace)):
+		return Expired // the agent never said whether it had isolated; by now its lease is over too
+	}
+	return ""
+}
+
+func (d *Desk) expire(ctx context.Context, tx *state.Tx, id string, now time.Time) error {
+	a, err := d.in(ctx, tx, id)
+	if err != nil {
+		return err
+	}
+	to := a.over(now)
+	if to == "" { // decided or answered in the meantime
+		return nil
+	}
+	a.EndedAt = now
+	switch {
+	case a.State == Requested:
+		a.Failure = "nobody-decided"
+	case a.State == Approved:
+		a.Failure = "no-answer"
+	case to == Failed:
+		a.Failure = "agent-silent"
+	case !a.ExpiresAt.IsZero():
+		a.EndedAt = earlier(a.ExpiresAt, now)
+	}
+	if err := d.withdraw(ctx, tx, a.ID); err != nil {
+		return err
+	}
+	return d.change(ctx, tx, &a, to)
+}

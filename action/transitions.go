@@ -1,0 +1,31 @@
+package action
+
+import "slices"
+
+// transitions says which state may follow which. Expired may come back: an
+// agent that carried an order out while the hub could not be reached says so
+// later, and what is true on the machine counts.
+var transitions = map[State][]State{
+	Requested: {Approved, Refused, Expired},
+	Approved:  {Applied, Verified, Releasing, Released, Expired, Failed},
+	Applied:   {Verified, Releasing, Released, Expired, Failed},
+	Verified:  {Applied, Releasing, Released, Expired}, // back to Applied: a later check found a leak
+	Releasing: {Released, Expired},
+	Expired:   {Applied, Verified},
+	Released:  nil,
+	Refused:   nil,
+	Failed:    nil,
+}
+
+func may(from, to State) bool { return slices.Contains(transitions[from], to) }
+
+// Active says whether the action is, or may be, in force on its host.
+func (a Action) Active() bool {
+	switch a.State {
+	case Approved, Applied, Releasing:
+		return true
+	case Verified:
+		return a.Kind != Preserve // evidence that was handed over is an end
+	}
+	return false
+}

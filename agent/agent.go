@@ -1,0 +1,225 @@
+// Package agent is the program on each machine: it observes, reports, and
+// carries out the hub's signed orders.
+//
+// In: packets from a sensor, events from collectors, signed orders from the
+// link. Out: batches in the spool, heartbeats, results, evidence. Always true:
+// an order is carried out only when it is signed by the pinned key, addressed
+// to this host and not expired, and each order once; events are handed to the
+// spool before anything waits for the hub; what had no room is counted and the
+// count is reported; a sensor or collector that does not work leaves the rest
+// running and says so.
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/sonae/sonae/action/order"
+	"github.com/sonae/sonae/agent/collect"
+	"github.com/sonae/sonae/agent/link"
+	"github.com/sonae/sonae/agent/spool"
+	"github.com/sonae/sonae/clock"
+	"github.com/sonae/sonae/flow"
+	"github.com/sonae/sonae/source/agentlink/wire"
+)
+
+// Config is what can be set.
+type Config struct {
+	Dir        string        // state: identity, spool, results, orders
+	Version    string        // of the program
+	OS         string        // name and version of the system
+	Heartbeat  time.Duration // 0 means 5 s
+	FlushEvery time.Duration // the longest an event waits for others; 0 means 1 s
+	SpoolBytes int64         // 0 means 512 MiB
+	MaxFlows   int           // 0 means the default of package flow
+}
+
+// Sensor sees packets.
+type Sensor interface {
+	// Run calls packet for every frame until ctx ends.
+	Run(ctx context.Context, packet func(at time.Time, link flow.LinkType, frame []byte)) error
+	// Drops is how many packets the kernel could not hand over.
+	Drops() uint64
+}
+
+// Process owns a connection.
+type Process struct {
+	PID                  int
+	Image, Command, User string
+}
+
+// Actor contains the machine.
+type Actor interface {
+	// Do carries out an order and returns the answer; the same order again
+	// gives the same answer.
+	Do(ctx context.Context, o order.Order) order.Result
+	// Resume goes on after a restart and returns what happened meanwhile.
+	Resume(ctx context.Context) []order.Result
+	// Run watches the lease until ctx ends.
+	Run(ctx context.Context, report func(order.Result))
+	// Status says what is in force.
+	Status() (action string, until time.Time, isolated bool)
+}
+
+// Parts are the organs of the agent. A nil field is an organ it lacks; orders
+// for it are rejected.
+type Parts struct {
+	// OpenSensor opens the sensor; it is tried again when it fails. tick is
+	// to be called a few times a second from the goroutine of Sensor.Run.
+	OpenSensor func(tick func(time.Time)) (Sensor, error)
+	// Owner finds the process that owns a connection.
+	Owner func(proto string, local, remote netip.AddrPort) (Process, bool)
+	Actor Actor
+	// Preserve collects evidence, reports each step and returns when done.
+	Preserve   func(ctx context.Context, o order.Order, report func(order.Result))
+	Collectors []collect.Collector
+	Load       collect.Sampler
+}
+
+// Agent is the running program.
+type Agent struct {
+	cfg     Config
+	client  *link.Client
+	id      link.Identity
+	now     clock.Now
+	log     *slog.Logger
+	spool   *spool.Spool
+	results *link.Results
+	orders  *memory
+	queue   *collect.Queue
+	parts   Parts
+
+	flush    chan struct{} // an event must not wait for others
+	pulse    chan struct{} // tell the hub now
+	sensing  atomic.Bool
+	sensor   atomic.Pointer[Sensor]
+	drops    atomic.Uint64 // of sensors that ended
+	lost     atomic.Uint64 // events that could not be encoded
+	refused  atomic.Uint64 // orders that were not the hub's
+	offset   atomic.Int64  // hub's clock minus ours, ns
+	lastBeat atomic.Int64  // when the hub answered last, ns
+
+	mu  sync.Mutex
+	why string // why the sensor is off
+}
+
+// queued is how many events may wait for the spool.
+const queued = 16384
+
+// New opens the agent's state in cfg.Dir. Call Close when Run has returned.
+func New(cfg Config, client *link.Client, now clock.Now, log *slog.Logger) (*Agent, error) {
+	if cfg.Heartbeat <= 0 {
+		cfg.Heartbeat = 5 * time.Second
+	}
+	if cfg.FlushEvery <= 0 {
+		cfg.FlushEvery = time.Second
+	}
+	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
+		return nil, fmt.Errorf("agent: %w", err)
+	}
+	a := &Agent{cfg: cfg, client: client, id: client.Identity(), now: now, log: log.With("part", "agent"),
+		queue: collect.NewQueue(queued), flush: make(chan struct{}, 1), pulse: make(chan struct{}, 1)}
+	var err error
+	if a.results, err = link.OpenResults(filepath.Join(cfg.Dir, "results"), log); err != nil {
+		return nil, fmt.Errorf("agent: %w", err)
+	}
+	if a.orders, err = openMemory(filepath.Join(cfg.Dir, "orders.json"), now()); err != nil {
+		return nil, fmt.Errorf("agent: %w", err)
+	}
+	if a.spool, err = spool.Open(spool.Config{Dir: filepath.Join(cfg.Dir, "spool"), MaxBytes: cfg.SpoolBytes, Log: log.With("part", "spool")}); err != nil {
+		return nil, fmt.Errorf("agent: %w", err)
+	}
+	return a, nil
+}
+
+// Close closes the state.
+func (a *Agent) Close() error { return a.spool.Close() }
+
+// Run works until ctx ends. It returns after the last events are in the spool.
+func (a *Agent) Run(ctx context.Context, parts Parts) error {
+	a.parts = parts
+	a.log.Info("agent runs", "host", a.id.Host, "site", a.id.Site, "version", a.cfg.Version)
+	if parts.Actor != nil { // before anything else: a lease may have ended meanwhile
+		for _, r := range parts.Actor.Resume(ctx) {
+			a.answer(r)
+		}
+	}
+	ends, stop := context.WithCancel(context.Background())
+	var batches, rest sync.WaitGroup
+	batches.Go(func() { a.batch(ends) }) // outlives what fills the queue
+	rest.Go(func() { a.client.Drain(ctx, a.spool) })
+	rest.Go(func() { a.results.Drain(ctx, a.client) })
+	rest.Go(func() { a.beats(ctx) })
+	if parts.Actor != nil {
+		rest.Go(func() { parts.Actor.Run(ctx, a.answer) })
+	}
+	rest.Go(func() { a.obey(ctx) })
+	if parts.OpenSensor != nil {
+		rest.Go(func() { a.sense(ctx) })
+	} else {
+		a.off(errors.New("no sensor in this build"))
+	}
+	for _, c := range parts.Collectors {
+		rest.Go(func() {
+			if err := c.Run(ctx, a.queue); err != nil {
+				a.log.Error("collector ended", "collector", c.Name(), "err", err)
+			}
+		})
+	}
+	rest.Wait()
+	stop()
+	batches.Wait()
+	a.log.Info("agent stopped", "waiting_bytes", a.spool.Bytes())
+	return nil
+}
+
+// answer queues a result for the hub and lets the next heartbeat come at once.
+// When the disk does not take it, it is sent at once or not at all.
+func (a *Agent) answer(r order.Result) {
+	if err := a.results.Put(r); err != nil {
+		a.log.Error("result not queued", "order", r.Order, "phase", r.Phase, "err", err)
+		ctx, cancel := context.WithTimeout(context.Background(), directTimeout)
+		defer cancel()
+		if err := a.client.Result(ctx, r); err != nil {
+			a.log.Error("result lost", "order", r.Order, "phase", r.Phase, "err", err)
+		}
+	}
+	a.beatNow()
+}
+
+// directTimeout bounds sending a result past the queue.
+const directTimeout = 10 * time.Second
+
+func (a *Agent) beatNow() {
+	select {
+	case a.pulse <- struct{}{}:
+	default:
+	}
+}
+
+// Probe asks the hub for one heartbeat now.
+func (a *Agent) Probe(ctx context.Context) error {
+	_, err := a.client.Heartbeat(ctx, a.beat())
+	return err
+}
+
+// health gathers what the heartbeat says.
+func (a *Agent) health() wire.Health {
+	h := wire.Health{Spool: a.spool.Bytes(), Dropped: a.dropped(), SensorOn: a.sensing.Load(), SensorDrop: a.sensorDrops()}
+	if a.parts.Load != nil {
+		l := a.parts.Load.Sample()
+		h.CPU, h.Memory, h.Disk = l.CPU, l.Memory, l.Disk
+	}
+	return h
+}
+
+// dropped is all events that were given up, wherever.
+func (a *Agent) dropped() uint64 { return a.spool.Dropped() + a.queue.Dropped() + a.lost.Load() }

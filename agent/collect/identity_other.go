@@ -1,0 +1,8 @@
+//go:build !unix
+
+package collect
+
+import "os"
+
+// identity tells files of one name apart.
+func identity(i os.FileInfo) string { return i.ModTime().String() }

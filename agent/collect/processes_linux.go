@@ -1,0 +1,127 @@
+package collect
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Processes reports processes that begin and end: through the kernel's process
+// connector where that is permitted, else by looking at /proc four times a
+// second, which misses what lives shorter.
+type Processes struct {
+	said
+	cfg Config
+	t   *table
+	n   uint64 // polls so far
+}
+
+const (
+	pollEvery = 200 * time.Millisecond
+	young     = 2 * time.Second // a new process may still exchange its program
+	fullEvery = 10              // polls after which numbers that were used again are looked for
+)
+
+// NewProcesses makes the collector.
+func NewProcesses(cfg Config) *Processes {
+	p := &Processes{cfg: cfg, t: newTable()}
+	p.say("not started")
+	return p
+}
+
+// Name implements Collector.
+func (p *Processes) Name() string { return "processes" }
+
+// Run implements Collector. Processes that run already when it begins are
+// known, but not reported.
+func (p *Processes) Run(ctx context.Context, q *Queue) error {
+	if _, err := p.t.pids(); err != nil {
+		p.say("no /proc")
+		return fmt.Errorf("processes: %w", err)
+	}
+	err := p.listen(ctx, q)
+	if ctx.Err() != nil {
+		return nil
+	}
+	if !errors.Is(err, errNoConnector) {
+		p.cfg.Log.Warn("process connector lost", "err", err)
+	}
+	p.say("looking at /proc every 200 ms (no process connector: " + err.Error() + ")")
+	p.fill()
+	for pause(ctx, pollEvery) {
+		p.poll(q)
+	}
+	return nil
+}
+
+// fill learns what runs without reporting it.
+func (p *Processes) fill() {
+	pids, err := p.t.pids()
+	if err != nil {
+		return // tried again with the next poll
+	}
+	now := p.cfg.Now()
+	for _, pid := range pids {
+		if _, known := p.t.live[pid]; known {
+			continue
+		}
+		if pr, ok := p.t.read(pid, now); ok {
+			p.t.add(pr)
+		}
+	}
+}
+
+// poll compares /proc with what is known.
+func (p *Processes) poll(q *Queue) {
+	pids, err := p.t.pids()
+	if err != nil {
+		return
+	}
+	now := p.cfg.Now()
+	p.n++
+	there := make(map[int]bool, len(pids))
+	for _, pid := range pids {
+		there[pid] = true
+		old, known := p.t.live[pid]
+		if known && p.n%fullEvery != 0 && now.Sub(old.seen) > young {
+			continue
+		}
+		p.look(pid, old, known, now, q)
+	}
+	for pid, old := range p.t.live {
+		if !there[pid] {
+			q.Put(p.t.end(old, now, ""))
+			delete(p.t.live, pid)
+		}
+	}
+}
+
+// look reads one process and reports what is new about it.
+func (p *Processes) look(pid int, old process, known bool, now time.Time, q *Queue) {
+	pr, ok := p.t.read(pid, now)
+	if !ok {
+		return // reported as ended by the next poll
+	}
+	if known && old.started == pr.started {
+		pr.seen = old.seen
+		p.t.add(pr)
+		if pr.image != old.image || (pr.command != old.command && pr.image != "" && now.Sub(old.seen) <= young) {
+			pr.seen = now
+			q.Put(p.t.start(pr))
+		}
+		return
+	}
+	if known {
+		q.Put(p.t.end(old, now, ""))
+		delete(p.t.live, pid)
+	}
+	p.t.add(pr)
+	if pr.image != "" || pr.parent != kernelThreads {
+		q.Put(p.t.start(pr))
+	}
+}
+
+// kernelThreads is the parent of the kernel's own threads, which come and go
+// all the time and say nothing.
+const kernelThreads = 2

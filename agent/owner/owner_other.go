@@ -1,0 +1,14 @@
+//go:build !linux
+
+package owner
+
+import "net/netip"
+
+// Finder finds nothing on this system.
+type Finder struct{}
+
+// New returns a Finder that finds nothing.
+func New(Config) *Finder { return &Finder{} }
+
+// Of finds nothing.
+func (*Finder) Of(string, netip.AddrPort, netip.AddrPort) (Process, bool) { return Process{}, false }

@@ -1,0 +1,125 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/sonae/sonae/event"
+	"github.com/sonae/sonae/flow"
+)
+
+// sensorRetry is how long a sensor that cannot be opened is left alone: the
+// interface may come later, or the permission.
+const sensorRetry = 15 * time.Second
+
+// sense runs the sensor, again and again when it ends.
+func (a *Agent) sense(ctx context.Context) {
+	for said := ""; ctx.Err() == nil; {
+		err := a.senseOnce(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		if err == nil {
+			err = errors.New("the sensor ended")
+		}
+		a.off(err)
+		if err.Error() != said {
+			said = err.Error()
+			a.log.Warn("sensor is off, the agent goes on without it", "err", err)
+		}
+		pause(ctx, sensorRetry)
+	}
+}
+
+func (a *Agent) senseOnce(ctx context.Context) error {
+	here := newLocal()
+	t := flow.New(flow.Config{MaxFlows: a.cfg.MaxFlows, Emit: func(f flow.Flow) { a.flow(f, here) }})
+	s, err := a.parts.OpenSensor(t.Tick)
+	if err != nil {
+		return err
+	}
+	a.sensor.Store(&s)
+	a.sensing.Store(true)
+	a.beatNow()
+	defer func() {
+		a.sensing.Store(false)
+		a.sensor.Store(nil)
+		a.drops.Add(s.Drops())
+	}()
+	err = s.Run(ctx, t.Packet)
+	t.Flush() // Run has returned: nobody else uses the table
+	return err
+}
+
+// flow turns what the table says into an event, with the process that owns the
+// connection. An identified connection is reported at once.
+//
+// What the machine only overhears, such as a neighbour's multicast, says
+// nothing about this machine and is left out.
+func (a *Agent) flow(f flow.Flow, here *local) {
+	if !here.has(f.Src.Addr()) && !here.has(f.Dst.Addr()) {
+		return
+	}
+	e := flow.Event(f, here.has)
+	if a.parts.Owner != nil && f.Phase != flow.End { // an ended connection has no owner left; the hub knows it from before
+		mine, other := f.Src, f.Dst
+		if e.Fields[event.FieldInitiated] != "true" {
+			mine, other = f.Dst, f.Src
+		}
+		if p, ok := a.parts.Owner(f.Proto, mine, other); ok {
+			for k, v := range map[string]string{event.FieldImage: p.Image, event.FieldCommand: p.Command, event.FieldUser: p.User, event.FieldPID: strconv.Itoa(p.PID)} {
+				if v != "" {
+					e.Fields[k] = v
+				}
+			}
+		}
+	}
+	if f.Phase == flow.Identified {
+		a.urgent(e)
+		return
+	}
+	a.queue.Put(e)
+}
+
+func (a *Agent) off(why error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.why = why.Error()
+}
+
+func (a *Agent) sensorDrops() uint64 {
+	n := a.drops.Load()
+	if s := a.sensor.Load(); s != nil {
+		n += (*s).Drops()
+	}
+	return n
+}
+
+// local knows the machine's own addresses. It looks again every few seconds,
+// because a machine may get others.
+type local struct {
+	mu   sync.Mutex
+	own  map[netip.Addr]bool
+	seen time.Time
+}
+
+const localEvery = 10 * time.Second
+
+func newLocal() *local { return &local{} }
+
+func (l *local) has(a netip.Addr) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if time.Since(l.seen) > localEvery {
+		l.seen = time.Now()
+		l.own = map[netip.Addr]bool{}
+		for _, own := range ownAddresses(true) {
+			l.own[own] = true
+		}
+	}
+	return l.own[a.Unmap().WithZone("")]
+}

@@ -1,0 +1,300 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/pquerna/otp/totp"
+
+	"github.com/sonae/sonae/action"
+	"github.com/sonae/sonae/alert"
+	"github.com/sonae/sonae/auth"
+	"github.com/sonae/sonae/detect"
+	"github.com/sonae/sonae/duty"
+	"github.com/sonae/sonae/event"
+	"github.com/sonae/sonae/evidence"
+	"github.com/sonae/sonae/incident"
+	"github.com/sonae/sonae/ledger"
+	"github.com/sonae/sonae/ledger/leaf"
+	"github.com/sonae/sonae/ready/asset"
+	"github.com/sonae/sonae/report"
+	"github.com/sonae/sonae/report/html"
+	"github.com/sonae/sonae/secret"
+	"github.com/sonae/sonae/state"
+)
+
+const password = "橋の上 犬が三匹 雨あがり"
+
+// bench is the API with the real people, register, alerts, incidents and
+// ledger on a database of its own, and a clock that the test turns.
+type bench struct {
+	t       *testing.T
+	h       http.Handler
+	keeper  *auth.Keeper
+	assets  *asset.Registry
+	alerts  *alert.Desk
+	room    *incident.Room
+	actions *action.Desk
+	vault   *evidence.Vault
+	duties  *duty.Desk
+	db      *state.DB
+	admin   auth.Person
+
+	mu  sync.Mutex
+	now time.Time
+}
+
+func (b *bench) clock() time.Time { b.mu.Lock(); defer b.mu.Unlock(); return b.now }
+
+func (b *bench) pass(d time.Duration) { b.mu.Lock(); defer b.mu.Unlock(); b.now = b.now.Add(d) }
+
+func newBench(t *testing.T) *bench {
+	t.Helper()
+	log := slog.New(slog.NewTextHandler(t.Output(), nil))
+	dir := t.TempDir()
+	db, err := state.Open(t.Context(), filepath.Join(dir, "state.db"), log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	keys, err := secret.Open(filepath.Join(dir, "keys"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	signer, _ := keys.Note()
+	ldg, err := ledger.Open(t.Context(), filepath.Join(dir, "ledger"), signer, log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = ldg.Close() })
+	b := &bench{t: t, db: db, now: time.Date(2026, 4, 1, 9, 0, 0, 0, time.UTC)}
+	if b.keeper, err = auth.New(db, keys, b.clock, log); err != nil {
+		t.Fatal(err)
+	}
+	b.assets, b.alerts, b.room = asset.New(db, b.clock, log), alert.New(db, b.clock, log), incident.New(db, b.clock, log)
+	rules, err := duty.LoadRules()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, verifier := keys.Note()
+	b.vault, err = evidence.New(db, filepath.Join(dir, "evidence"), evidence.Deps{Ledger: prover{ldg}, Key: verifier, Now: b.clock, Log: log})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.actions = action.New(db, keys.Order(), b.assets, b.clock, log)
+	b.duties = duty.New(db, rules, b.clock, log)
+	b.h = New(Deps{
+		People: b.keeper, Assets: b.assets, Alerts: b.alerts, Incidents: b.room, Ledger: ldg, Evidence: b.vault, Log: log,
+		Actions: b.actions, Duties: b.duties,
+		Reports: report.New(db, b.reporting(ldg, rules), b.clock, log),
+	})
+	b.story()
+	return b
+}
+
+// reporting is what documents are made from.
+func (b *bench) reporting(ldg *ledger.Ledger, rules duty.Rules) report.Deps {
+	return report.Deps{
+		Incidents: b.room, Duties: b.duties, Ledger: ldg, Rules: rules, Say: alert.Alert.Say, Pages: html.Pages{},
+		Alerts: func(ctx context.Context, incident string) ([]alert.Alert, error) {
+			list, _, err := b.alerts.List(ctx, alert.Filter{Incident: incident})
+			return list, err
+		},
+		Actions: func(ctx context.Context, incident string) ([]action.Action, error) {
+			list, _, err := b.actions.List(ctx, action.Filter{Incident: incident})
+			return list, err
+		},
+		Bags: func(ctx context.Context, incident string) ([]evidence.Bag, error) {
+			list, _, err := b.vault.List(ctx, evidence.Filter{Incident: incident})
+			return list, err
+		},
+		Names: func(ctx context.Context) (map[string]string, error) {
+			return map[string]string{b.admin.ID: b.admin.Name}, nil
+		},
+	}
+}
+
+// story makes two sites with a host each, and the first administrator.
+func (b *bench) story() {
+	b.t.Helper()
+	ctx := b.t.Context()
+	token, err := b.keeper.FirstInvitation(ctx)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	inv, err := b.keeper.Invitation(ctx, token)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.admin, err = b.keeper.Accept(ctx, token, auth.Acceptance{Login: "admin", Name: "管理", Password: password, Code: b.code(inv.TOTPSecret)})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	for _, site := range []asset.Site{
+		{ID: "hospital", Name: "病院", Kind: asset.Hospital},
+		{ID: "callcentre", Name: "コールセンター", Kind: asset.Contractor, Principal: "hospital"},
+	} {
+		if err := b.assets.SaveSite(ctx, site, b.admin); err != nil {
+			b.t.Fatal(err)
+		}
+	}
+}
+
+func (b *bench) code(secret string) string {
+	b.t.Helper()
+	code, err := totp.GenerateCode(secret, b.clock())
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return code
+}
+
+// host enrols a machine at a site.
+func (b *bench) host(site string) asset.Host {
+	b.t.Helper()
+	token, err := b.assets.NewToken(b.t.Context(), site, "", 0, b.admin)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	h, err := b.assets.Enroll(b.t.Context(), asset.NewHost{Token: token.Secret, Name: "PC-" + site, OS: "Debian", Agent: "1", Addresses: []string{"192.0.2.9"}})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	if err := b.assets.Beat(b.t.Context(), h.ID, asset.Heartbeat{At: b.clock(), Agent: "1", OS: "Debian", Addresses: h.Addresses, Hub: "192.0.2.1:8444"}); err != nil {
+		b.t.Fatal(err)
+	}
+	return h
+}
+
+// raise makes an alert on a host.
+func (b *bench) raise(h asset.Host) alert.Alert {
+	b.t.Helper()
+	ctx := b.t.Context()
+	f := detect.Finding{ID: "f-" + h.ID, Time: b.clock(), Site: h.Site, Host: h.ID,
+		Rule:   detect.Rule{ID: "p2p", Title: detect.Text{"ja": "ファイル共有", "en": "File sharing"}, Level: event.Critical},
+		Events: []event.Event{{ID: "b-1-" + h.ID, Time: b.clock(), Site: h.Site, Host: h.ID, Kind: event.KindFlow}}}
+	if err := b.alerts.Handle(ctx, f); err != nil {
+		b.t.Fatal(err)
+	}
+	list, _, err := b.alerts.List(ctx, alert.Filter{Host: h.ID})
+	if err != nil || len(list) != 1 {
+		b.t.Fatal(list, err)
+	}
+	return list[0]
+}
+
+// person makes somebody and returns their session token.
+func (b *bench) person(login, site string, roles ...auth.Role) string {
+	b.t.Helper()
+	ctx := b.t.Context()
+	token, err := b.keeper.Invite(ctx, auth.NewPerson{Login: login, Name: "名前", Roles: roles, Site: site}, b.admin)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	inv, err := b.keeper.Invitation(ctx, token)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	if _, err := b.keeper.Accept(ctx, token, auth.Acceptance{Password: password, Code: b.code(inv.TOTPSecret)}); err != nil {
+		b.t.Fatal(err)
+	}
+	var s Session
+	b.call("", "POST", "/session", LogIn{login, password, b.code(inv.TOTPSecret)}).is(http.StatusCreated, &s)
+	return s.Token
+}
+
+// answer is what came back.
+type answer struct {
+	t *testing.T
+	*httptest.ResponseRecorder
+	what string
+}
+
+// call sends a request with a bearer token.
+func (b *bench) call(token, method, path string, in any) answer {
+	b.t.Helper()
+	var r io.Reader
+	if in != nil {
+		text, err := json.Marshal(in)
+		if err != nil {
+			b.t.Fatal(err)
+		}
+		r = bytes.NewReader(text)
+	}
+	req := httptest.NewRequest(method, "http://127.0.0.1"+prefix+path, r)
+	if in != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	if token != "" {
+		req.Header.Set("Authorization", "Bearer "+token)
+	}
+	return b.send(req)
+}
+
+func (b *bench) send(req *http.Request) answer {
+	b.t.Helper()
+	w := httptest.NewRecorder()
+	b.h.ServeHTTP(w, req)
+	return answer{b.t, w, req.Method + " " + req.URL.Path}
+}
+
+// is checks the status and reads the body.
+func (a answer) is(status int, out any) {
+	a.t.Helper()
+	if a.Code != status {
+		a.t.Fatalf("%s: %d, want %d: %s", a.what, a.Code, status, a.Body)
+	}
+	if out != nil {
+		if err := json.Unmarshal(a.Body.Bytes(), out); err != nil {
+			a.t.Fatalf("%s: %v in %s", a.what, err, a.Body)
+		}
+	}
+}
+
+// problem checks that the answer is a problem with this key, in words.
+func (a answer) problem(status int, key string) Problem {
+	a.t.Helper()
+	var p Problem
+	a.is(status, &p)
+	if p.Key != key || p.Status != status || p.Type != "urn:sonae:fault:"+key || a.Header().Get("Content-Type") != problemType {
+		a.t.Errorf("%s: %+v as %s; want %s", a.what, p, a.Header().Get("Content-Type"), key)
+	}
+	if p.Detail == "" || strings.Contains(p.Detail, "⟦") {
+		a.t.Errorf("%s: no sentence for %s: %q", a.what, key, p.Detail)
+	}
+	return p
+}
+
+// refusals counts the recorded refusals.
+func (b *bench) refusals() int {
+	b.t.Helper()
+	_, n, err := b.keeper.Records(b.t.Context(), auth.RecordFilter{Kind: auth.RecordRefusal})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return n
+}
+
+// prover appends a leaf and gives evidence the canonical bytes of its proof.
+type prover struct{ l *ledger.Ledger }
+
+func (p prover) Prove(ctx context.Context, l leaf.Leaf) ([]byte, error) {
+	if _, err := p.l.Append(ctx, l); err != nil {
+		return nil, err
+	}
+	proof, err := p.l.Prove(ctx, l)
+	if err != nil {
+		return nil, err
+	}
+	return proof.Bytes()
+}

@@ -1,0 +1,125 @@
+package api
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"time"
+
+	"github.com/sonae/sonae/action"
+	"github.com/sonae/sonae/alert"
+	"github.com/sonae/sonae/auth"
+	"github.com/sonae/sonae/duty"
+	"github.com/sonae/sonae/event"
+	"github.com/sonae/sonae/evidence"
+	"github.com/sonae/sonae/incident"
+	"github.com/sonae/sonae/ledger"
+	"github.com/sonae/sonae/ledger/leaf"
+	"github.com/sonae/sonae/ready/asset"
+	"github.com/sonae/sonae/report"
+)
+
+// Deps is all that the operations call. Every field is needed.
+type Deps struct {
+	People    People
+	Assets    Assets
+	Alerts    Alerts
+	Incidents Incidents
+	Actions   Actions
+	Evidence  Evidence
+	Duties    Duties
+	Reports   Reports
+	Ledger    Ledger
+	Log       *slog.Logger
+}
+
+// People is what the operations need from auth.
+type People interface {
+	LogIn(ctx context.Context, c auth.Credentials) (auth.Session, error)
+	Session(ctx context.Context, token string) (auth.Person, error)
+	LogOut(ctx context.Context, token string) error
+	People(ctx context.Context) ([]auth.Person, error)
+	Person(ctx context.Context, id string) (auth.Person, error)
+	Invite(ctx context.Context, n auth.NewPerson, by auth.Person) (string, error)
+	Renew(ctx context.Context, id string, by auth.Person) (string, error)
+	SetRoles(ctx context.Context, id string, roles []auth.Role, by auth.Person) error
+	Disable(ctx context.Context, id string, by auth.Person) error
+	Enable(ctx context.Context, id string, by auth.Person) error
+	Records(ctx context.Context, f auth.RecordFilter) ([]auth.Record, int, error)
+	Allow(p auth.Person, v auth.Verb, r auth.Resource) auth.Decision
+	Refused(ctx context.Context, p auth.Person, v auth.Verb, r auth.Resource, d auth.Decision)
+}
+
+// Assets is what the operations need from the register.
+type Assets interface {
+	Sites(ctx context.Context) ([]asset.Site, error)
+	Site(ctx context.Context, id string) (asset.Site, error)
+	SaveSite(ctx context.Context, s asset.Site, by auth.Person) error
+	Hosts(ctx context.Context, f asset.Filter) ([]asset.Host, int, error)
+	Host(ctx context.Context, id string) (asset.Host, error)
+	SaveHost(ctx context.Context, h asset.Host, by auth.Person) error
+	NewToken(ctx context.Context, site, note string, lifetime time.Duration, by auth.Person) (asset.Token, error)
+	Tokens(ctx context.Context) ([]asset.Token, error)
+}
+
+// Alerts is what the operations need from alert.
+type Alerts interface {
+	List(ctx context.Context, f alert.Filter) ([]alert.Alert, int, error)
+	Get(ctx context.Context, id string) (alert.Alert, error)
+	Ack(ctx context.Context, id string, by auth.Person) error
+	Close(ctx context.Context, id, reason string, by auth.Person) error
+}
+
+// Incidents is what the operations need from incident.
+type Incidents interface {
+	Open(ctx context.Context, n incident.NewIncident, by auth.Person) (incident.Incident, error)
+	List(ctx context.Context, f incident.Filter) ([]incident.Incident, int, error)
+	Get(ctx context.Context, id string) (incident.Incident, error)
+	Entries(ctx context.Context, id string, after, limit int) ([]incident.Entry, error)
+	Write(ctx context.Context, id string, e incident.NewEntry, by auth.Person) (incident.Entry, error)
+	Command(ctx context.Context, id, person string, by auth.Person) error
+	Move(ctx context.Context, id string, to incident.State, reason string, by auth.Person) error
+	SetSeverity(ctx context.Context, id string, s event.Severity, reason string, by auth.Person) error
+	SetScope(ctx context.Context, id string, s incident.Scope, by auth.Person) error
+}
+
+// Actions is what the operations need from action.
+type Actions interface {
+	Plan(ctx context.Context, n action.NewRequest) (action.Action, error)
+	Request(ctx context.Context, n action.NewRequest, by auth.Person) (action.Action, error)
+	Approve(ctx context.Context, id string, by auth.Person) (action.Action, error)
+	Refuse(ctx context.Context, id, reason string, by auth.Person) error
+	Release(ctx context.Context, id, reason string, by auth.Person) error
+	Code(ctx context.Context, id string, by auth.Person) (string, error)
+	List(ctx context.Context, f action.Filter) ([]action.Action, int, error)
+	Get(ctx context.Context, id string) (action.Action, error)
+}
+
+// Evidence is what the operations need from evidence.
+type Evidence interface {
+	List(ctx context.Context, f evidence.Filter) ([]evidence.Bag, int, error)
+	Get(ctx context.Context, id string) (evidence.Bag, error)
+	Custody(ctx context.Context, id string) ([]evidence.Custody, error)
+	Zip(ctx context.Context, id string, w io.Writer, purpose string, by auth.Person) error
+}
+
+// Duties is what the operations need from duty.
+type Duties interface {
+	Assess(ctx context.Context, incident string) (duty.Assessment, error)
+	SetFacts(ctx context.Context, incident string, f duty.Facts, by auth.Person) error
+}
+
+// Reports is what the operations need from report.
+type Reports interface {
+	Draft(ctx context.Context, incident string) (report.Data, error)
+	Make(ctx context.Context, incident string, by auth.Person) (report.Document, error)
+	List(ctx context.Context, incident string) ([]report.Document, error)
+	HTML(ctx context.Context, id, lang string, w io.Writer) error
+	JSON(ctx context.Context, id string) (report.Data, error)
+}
+
+// Ledger is what the operations need from the ledger.
+type Ledger interface {
+	Checkpoint(ctx context.Context) (ledger.Checkpoint, error)
+	Prove(ctx context.Context, l leaf.Leaf) (ledger.Proof, error)
+}

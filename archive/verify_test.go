@@ -1,0 +1,264 @@
+package archive
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/sonae/sonae/fault"
+	"github.com/sonae/sonae/ledger/leaf"
+)
+
+// fixture writes a closed archive of a few segments.
+func fixture(t *testing.T) (dir string, leaves []leaf.Leaf) {
+	t.Helper()
+	dir = t.TempDir()
+	a := open(t, dir)
+	for n := range 6 {
+		leaves = append(leaves, appended(t, a, batchOf(2*n, 40), batchOf(2*n+1, 40))...)
+	}
+	closed(t, a)
+	return dir, leaves
+}
+
+// named returns the files that r names, each once.
+func named(r Report) []string {
+	var files []string
+	for _, d := range r.Differences {
+		files = append(files, d.File)
+	}
+	slices.Sort(files)
+	return slices.Compact(files)
+}
+
+func TestVerifyNamesEveryChange(t *testing.T) {
+	dir, leaves := fixture(t)
+	r := checked(t, dir, leaves)
+	if len(r.Differences)+len(r.Leftovers) > 0 || r.Checked.Segments != 6 || r.Checked.Events != 480 || r.Checked.Files != 7 {
+		t.Fatalf("untouched archive: %+v", r)
+	}
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	dice := rand.New(rand.NewPCG(seed, 3))
+	files := filesOf(t, dir)
+	for i := range 200 + len(files) {
+		file := manifestName
+		switch {
+		case i >= 200: // each file at least once
+			file = files[i-200]
+		case i >= 100:
+			file = files[dice.IntN(len(files))]
+		}
+		flip(t, dir, leaves, file, dice)
+	}
+	good := get(t, dir, manifestName)
+	for at, c := range good { // every line end
+		if c == '\n' {
+			bad := bytes.Clone(good)
+			bad[at] ^= byte(1 + dice.IntN(255))
+			put(t, dir, manifestName, bad)
+			if got := named(checked(t, dir, leaves)); !slices.Contains(got, manifestName) {
+				t.Errorf("line end at %d: named %v", at, got)
+			}
+		}
+	}
+	put(t, dir, manifestName, good)
+	if r := checked(t, dir, leaves); len(r.Differences) > 0 {
+		t.Fatalf("restored archive: %+v", r)
+	}
+}
+
+func flip(t *testing.T, dir string, leaves []leaf.Leaf, file string, dice *rand.Rand) {
+	t.Helper()
+	good := get(t, dir, file)
+	at := dice.IntN(len(good))
+	bad := bytes.Clone(good)
+	bad[at] ^= byte(1 + dice.IntN(255))
+	put(t, dir, file, bad)
+	defer put(t, dir, file, good)
+	r := checked(t, dir, leaves)
+	got := named(r)
+	// A changed path in a line names a segment that is not there, so that one
+	// is named besides; a segment stands for itself.
+	if !slices.Contains(got, file) || file != manifestName && len(got) != 1 {
+		t.Errorf("%s, byte %d %#x → %#x: named %v", file, at, good[at], bad[at], got)
+	}
+}
+
+func TestVerifyNamesWhatIsMissingOrForeign(t *testing.T) {
+	dir, leaves := fixture(t)
+	second := leaves[1].Ref
+	manifest := get(t, dir, manifestName)
+	lines := bytes.SplitAfter(manifest, []byte("\n"))
+	lines = lines[:len(lines)-1]
+	segment := get(t, dir, second)
+	extra := "segments/2026/11/22/000000000099.parquet"
+	forged := bytes.Replace(lines[1], []byte("000000000001"), []byte("000000000006"), 1)
+	for name, tt := range map[string]struct {
+		change func()
+		want   []string
+	}{
+		"a segment is gone":    {func() { os.Remove(filepath.Join(dir, second)) }, []string{second}},
+		"a segment is cut":     {func() { put(t, dir, second, segment[:len(segment)/2]) }, []string{second}},
+		"a segment is longer":  {func() { put(t, dir, second, append(bytes.Clone(segment), 0)) }, []string{second}},
+		"a segment is another": {func() { put(t, dir, second, get(t, dir, leaves[2].Ref)) }, []string{second}},
+		"a foreign segment":    {func() { put(t, dir, extra, segment) }, []string{extra}},
+		"a foreign file":       {func() { put(t, dir, "note.txt", nil) }, []string{"note.txt"}},
+		"a line is gone":       {func() { put(t, dir, manifestName, bytes.Join(slices.Delete(slices.Clone(lines), 1, 2), nil)) }, []string{manifestName}},
+		"line and segment gone": {func() {
+			put(t, dir, manifestName, bytes.Join(slices.Delete(slices.Clone(lines), 1, 2), nil))
+			os.Remove(filepath.Join(dir, second))
+		}, []string{manifestName, second}},
+		"the last line is gone": {func() { put(t, dir, manifestName, bytes.Join(lines[:5], nil)) }, []string{manifestName}},
+		"lines change places": {func() {
+			put(t, dir, manifestName, bytes.Join([][]byte{lines[1], lines[0], lines[2], lines[3], lines[4], lines[5]}, nil))
+		}, []string{manifestName}},
+		"a line twice":           {func() { put(t, dir, manifestName, bytes.Join(append(slices.Clone(lines), lines[5]), nil)) }, []string{manifestName}},
+		"an empty line":          {func() { put(t, dir, manifestName, append(bytes.Clone(manifest), '\n')) }, []string{manifestName}},
+		"spaces in a line":       {func() { put(t, dir, manifestName, bytes.Replace(manifest, []byte(`,"rows"`), []byte(`, "rows"`), 1)) }, []string{manifestName}},
+		"a foreign line between": {func() { put(t, dir, manifestName, slices.Concat(lines[0], forged, bytes.Join(lines[1:], nil))) }, []string{manifestName, "segments/2026/11/22/000000000006.parquet"}},
+		"the manifest is gone":   {func() { os.Remove(filepath.Join(dir, manifestName)) }, []string{manifestName}},
+		"a segment is no file":   {func() { os.Remove(filepath.Join(dir, second)); os.Symlink("/dev/null", filepath.Join(dir, second)) }, []string{second}},
+		"line and digest changed": {func() {
+			put(t, dir, manifestName, bytes.Replace(manifest, []byte(`"rows":80`), []byte(`"rows":81`), 1))
+		}, []string{manifestName}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			tt.change()
+			if diff := cmp.Diff(tt.want, named(checked(t, dir, leaves))); diff != "" {
+				t.Errorf("-want +got:\n%s", diff)
+			}
+			for _, file := range []string{extra, "note.txt", second} {
+				os.Remove(filepath.Join(dir, file))
+			}
+			put(t, dir, second, segment)
+			put(t, dir, manifestName, manifest)
+			if r := checked(t, dir, leaves); len(r.Differences)+len(r.Leftovers) > 0 {
+				t.Fatalf("restored archive: %+v", r)
+			}
+		})
+	}
+	if _, err := Verify(t.Context(), t.TempDir(), func(string) []leaf.Leaf { return nil }); fault.Of(err) != fault.Invalid {
+		t.Errorf("no archive: %v", err)
+	}
+}
+
+func TestNotYetRecordedSegmentsAreLeftovers(t *testing.T) {
+	dir, leaves := fixture(t)
+	r := checked(t, dir, leaves[:4])
+	if len(r.Differences) > 0 || len(r.Leftovers) != 2 {
+		t.Errorf("two not recorded: %+v", r)
+	}
+	if got := named(checked(t, dir, slices.Concat(leaves[:2], leaves[3:]))); !slices.Equal(got, []string{manifestName}) {
+		t.Errorf("a gap in the ledger: named %v", got)
+	}
+}
+
+func TestInterruptedWritesAreCleanedUp(t *testing.T) {
+	dir, leaves := fixture(t)
+	manifest := get(t, dir, manifestName)
+	next := "segments/2026/11/22/000000000006.parquet"
+	put(t, dir, next, get(t, dir, leaves[0].Ref))
+	put(t, dir, next+temporary, []byte("PAR1"))
+	put(t, dir, manifestName, append(bytes.Clone(manifest), `{"path":"segments/20`...))
+	if r := checked(t, dir, leaves); len(r.Differences) > 0 || len(r.Leftovers) != 3 {
+		t.Fatalf("before opening: %+v", r)
+	}
+	a := open(t, dir)
+	if r := checked(t, dir, leaves); len(r.Differences)+len(r.Leftovers) > 0 {
+		t.Errorf("after opening: %+v", r)
+	}
+	leaves = append(leaves, appended(t, a, batchOf(50, 10))...)
+	if r := checked(t, dir, leaves); len(r.Differences)+len(r.Leftovers) > 0 || r.Checked.Segments != 7 {
+		t.Errorf("after the next segment: %+v", r)
+	}
+}
+
+func TestOpenKeepsSegmentsThatADamagedManifestLost(t *testing.T) {
+	for name, damage := range map[string]func([]byte) []byte{
+		"a byte in the last line":   func(b []byte) []byte { b[len(b)-20] ^= 1; return b },
+		"a byte in the first line":  func(b []byte) []byte { b[20] ^= 1; return b },
+		"all lines but one are cut": func(b []byte) []byte { return b[:bytes.IndexByte(b, '\n')+1] },
+		"no line is left":           func([]byte) []byte { return nil },
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir, leaves := fixture(t)
+			put(t, dir, manifestName, damage(get(t, dir, manifestName)))
+			a := open(t, dir)
+			more := appended(t, a, batchOf(60, 10))
+			files := filesOf(t, dir)
+			for _, l := range leaves {
+				if !slices.Contains(files, l.Ref) {
+					t.Errorf("%s was removed", l.Ref)
+				}
+			}
+			if got := query(t, a, Query{Host: batchOf(60, 10).Host, Limit: 10}); len(got) != 10 || !strings.HasPrefix(got[0].ID, batchOf(60, 0).ID) {
+				t.Errorf("new events: %d", len(got))
+			}
+			if got := named(checked(t, dir, append(leaves, more...))); !slices.Contains(got, manifestName) {
+				t.Errorf("named %v", got)
+			}
+		})
+	}
+}
+
+func FuzzManifest(f *testing.F) {
+	l := line{Path: pathOf(7, noon()), SHA256: strings.Repeat("ab", 32), Bytes: 9, Rows: 1, From: noon(), To: noon(), Hosts: []string{"ho-1"}, Batches: []string{"ba-1"}, At: noon()}
+	good, err := l.encode()
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(append(good, '\n'))
+	f.Add([]byte("\n{}\n{\"path\":\"segments/../x\"}"))
+	f.Add([]byte(`{"path":"segments/2026/02/30/000000000001.parquet"}` + "\n"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var whole []byte
+		lines := 0
+		err := eachLine(bytes.NewReader(b), func(raw rawLine) error {
+			lines++
+			if raw.number != lines || raw.offset != int64(len(whole)) {
+				return fmt.Errorf("line %d at %d: number %d, offset %d", lines, len(whole), raw.number, raw.offset)
+			}
+			whole = append(whole, raw.bytes...)
+			if raw.ended {
+				whole = append(whole, '\n')
+			}
+			l, err := parseLine(raw.bytes)
+			if err != nil {
+				return nil
+			}
+			if again, err := l.encode(); err != nil || !bytes.Equal(again, raw.bytes) {
+				return fmt.Errorf("accepted %q, writes %q", raw.bytes, again)
+			}
+			if strings.Contains(l.Path, "..") || !strings.HasPrefix(l.Path, "segments/") {
+				return fmt.Errorf("accepted path %q", l.Path)
+			}
+			return nil
+		})
+		if err != nil || !bytes.Equal(whole, b) {
+			t.Errorf("%v; %d of %d bytes", err, len(whole), len(b))
+		}
+	})
+}
+
+func TestManifestReaderHoldsOneLine(t *testing.T) {
+	long := bytes.Repeat([]byte("x"), 3*maxLine)
+	input := slices.Concat([]byte("a\n"), long, []byte("\nb\n"), long)
+	var got []string
+	err := eachLine(bytes.NewReader(input), func(raw rawLine) error {
+		got = append(got, fmt.Sprintf("%d@%d %q %v", raw.number, raw.offset, raw.bytes, raw.ended))
+		return nil
+	})
+	want := []string{`1@0 "a" true`, `2@2 "" true`, fmt.Sprintf(`3@%d "b" true`, 3+len(long)), fmt.Sprintf(`4@%d "" false`, 5+len(long))}
+	if diff := cmp.Diff(want, got); diff != "" || err != nil {
+		t.Errorf("%v\n%s", err, diff)
+	}
+}

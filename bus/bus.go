@@ -1,0 +1,150 @@
+// Package bus carries messages between the stages: an embedded NATS server
+// with JetStream on disk. It is the only package that imports nats.
+//
+// In: bytes with a subject and an id. Out: the same to every Join whose
+// subject matches, in order, at least once. Always true: Publish returns only
+// after the message has been synced to disk; a message is kept until every
+// join has handled it, also over kill -9; a repeated id within Duplicates is
+// dropped; when the disk quota is full Publish refuses with fault.Busy.
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/sonae/sonae/fault"
+)
+
+// Duplicates is how long the bus remembers message ids.
+const Duplicates = 10 * time.Minute
+
+// maxPayload is the largest message; an agent's batch is at most 4 MiB.
+const maxPayload = 5 << 20
+
+// Config says where the bus keeps its messages and which streams there are.
+type Config struct {
+	Dir      string
+	Streams  []string // first tokens of the subjects, e.g. "event"
+	MaxBytes int64    // per stream; 0: 4 GiB
+	MinFree  uint64   // bytes that must be free on the disk for Offer; 0: not checked
+}
+
+// Bus is a running bus. It is safe for concurrent use.
+type Bus struct {
+	server *server.Server
+	conn   *nats.Conn
+	js     jetstream.JetStream
+	log    *slog.Logger
+	room   room
+	stop   context.CancelFunc
+	life   context.Context
+	pumps  sync.WaitGroup
+}
+
+// Open starts the server on dir without any network port and makes the
+// streams.
+func Open(ctx context.Context, cfg Config, log *slog.Logger) (*Bus, error) {
+	srv, err := server.NewServer(&server.Options{
+		ServerName: "sonae", DontListen: true, NoSigs: true, NoLog: true,
+		JetStream: true, StoreDir: cfg.Dir, SyncAlways: true, MaxPayload: maxPayload,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("open bus %s: %w", cfg.Dir, err)
+	}
+	srv.Start()
+	if !srv.ReadyForConnections(20 * time.Second) {
+		srv.Shutdown()
+		return nil, fmt.Errorf("open bus %s: the server does not start", cfg.Dir)
+	}
+	life, stop := context.WithCancel(context.WithoutCancel(ctx))
+	b := &Bus{server: srv, log: log, room: room{dir: cfg.Dir, min: cfg.MinFree}, life: life, stop: stop}
+	if err := b.connect(ctx, cfg); err != nil {
+		return nil, errors.Join(fmt.Errorf("open bus %s: %w", cfg.Dir, err), b.Close())
+	}
+	return b, nil
+}
+
+func (b *Bus) connect(ctx context.Context, cfg Config) (err error) {
+	if b.conn, err = nats.Connect("", nats.InProcessServer(b.server), nats.MaxReconnects(-1)); err != nil {
+		return err
+	}
+	if b.js, err = jetstream.New(b.conn); err != nil {
+		return err
+	}
+	limit := cfg.MaxBytes
+	if limit == 0 {
+		limit = 4 << 30
+	}
+	for _, name := range append([]string{deadStream}, cfg.Streams...) {
+		if err := b.stream(ctx, name, limit); err != nil {
+			return fmt.Errorf("stream %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// stream makes one stream. Its messages live until every join has
+// acknowledged them, dead letters until somebody removes them; a full stream
+// refuses new messages rather than dropping old ones.
+func (b *Bus) stream(ctx context.Context, name string, limit int64) error {
+	retention := jetstream.InterestPolicy
+	if name == deadStream {
+		retention = jetstream.LimitsPolicy
+	}
+	_, err := b.js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
+		Name: strings.ToUpper(name), Subjects: []string{name + ".>"}, Storage: jetstream.FileStorage,
+		Retention: retention, Discard: jetstream.DiscardNew, MaxBytes: limit, Duplicates: Duplicates,
+	})
+	return err
+}
+
+// Offer is Publish for what comes from outside: it refuses with fault.Busy
+// while the disk has less than Config.MinFree left, so that what was accepted
+// before can still be finished.
+func (b *Bus) Offer(ctx context.Context, subject, id string, body []byte) error {
+	if err := b.room.check(); err != nil {
+		return err
+	}
+	return b.Publish(ctx, subject, id, body)
+}
+
+// Publish hands a message over. It returns nil once the message is on disk.
+// The same id twice within Duplicates counts once.
+func (b *Bus) Publish(ctx context.Context, subject, id string, body []byte) error {
+	_, err := b.js.PublishMsg(ctx, &nats.Msg{Subject: subject, Data: body}, jetstream.WithMsgID(id))
+	if err == nil {
+		return nil
+	}
+	var api *jetstream.APIError
+	if errors.As(err, &api) && (api.ErrorCode == jetstream.ErrorCode(maximumBytes) || api.ErrorCode == jetstream.ErrorCode(insufficientStorage)) {
+		return fault.New(fault.Busy, "bus.full").With(err)
+	}
+	return fmt.Errorf("publish %s: %w", subject, err)
+}
+
+// Codes of the JetStream API for a stream at its limit and for a full disk.
+const (
+	maximumBytes        = 10077
+	insufficientStorage = 10047
+)
+
+// Close stops the joins, waits for running handlers, and stops the server.
+func (b *Bus) Close() error {
+	b.stop()
+	b.pumps.Wait()
+	if b.conn != nil {
+		b.conn.Close()
+	}
+	b.server.Shutdown()
+	b.server.WaitForShutdown()
+	return nil
+}

@@ -1,0 +1,115 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/sonae/sonae/agent"
+	"github.com/sonae/sonae/agent/act"
+	"github.com/sonae/sonae/agent/collect"
+	"github.com/sonae/sonae/agent/link"
+)
+
+// status prints what the running agent wrote last.
+func (p program) status(_ context.Context, args []string) error {
+	f, dir := p.flags("status")
+	asJSON := f.Bool("json", false, "print JSON")
+	if err := p.parse(f, args, 0); err != nil {
+		return err
+	}
+	if _, err := link.Load(*dir); err != nil {
+		return err
+	}
+	st, err := agent.ReadStatus(*dir, time.Now())
+	if err != nil {
+		return err
+	}
+	if *asJSON {
+		return json.NewEncoder(p.out).Encode(st)
+	}
+	p.print(st)
+	return nil
+}
+
+func (p program) print(st agent.Status) {
+	row := func(name, format string, args ...any) {
+		fmt.Fprintf(p.out, "%-10s "+format+"\n", append([]any{name}, args...)...)
+	}
+	row("host", "%s at site %s, process %d", st.Host, st.Site, st.PID)
+	if st.Connected != "" {
+		row("hub", "connected: %s (%s), last answer %s, clock %+v", st.Connected, st.Hub, st.LastAnswer.Local().Format(time.DateTime), st.Offset.Round(time.Millisecond))
+	} else {
+		row("hub", "NOT connected: %s: %s", st.Hub, st.Trouble)
+	}
+	row("sensor", "%s, %d packets dropped", st.Sensor, st.Health.SensorDrop)
+	for _, name := range slices.Sorted(maps.Keys(st.Sources)) {
+		row(name, "%s", st.Sources[name])
+	}
+	row("spool", "%d bytes waiting, %d events dropped", st.Health.Spool, st.Health.Dropped)
+	row("load", "cpu %.0f%%, memory %.0f%%, disk %.0f%%", 100*st.Health.CPU, 100*st.Health.Memory, 100*st.Health.Disk)
+	if st.Health.Isolated {
+		row("isolation", "IN FORCE until %s (%s)", st.LeaseEnd.Local().Format(time.DateTime), st.Action)
+	} else {
+		row("isolation", "none")
+	}
+	if st.Refused > 0 {
+		row("orders", "%d refused", st.Refused)
+	}
+}
+
+// release ends an isolation with the printed code. It works whether or not the
+// agent runs; the agent tells the hub when it does.
+func (p program) release(ctx context.Context, args []string) error {
+	f, dir := p.flags("release")
+	if err := p.parse(f, args, 1); err != nil {
+		return err
+	}
+	if _, err := link.Load(*dir); err != nil {
+		return err
+	}
+	code := f.Arg(0)
+	if code == "" {
+		fmt.Fprint(p.out, "code / 解除コード: ")
+		var err error
+		if code, err = p.line(); err != nil {
+			return err
+		}
+	}
+	a := act.New(act.Config{Dir: filepath.Join(*dir, "act"), Now: time.Now, Log: p.log})
+	r, err := a.Release(ctx, code)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(p.out, "released: %s\n隔離を解除しました: %s\n", r.Action, r.Action)
+	return nil
+}
+
+// collect prints what the collectors see, without a hub.
+func (p program) collect(ctx context.Context, args []string) error {
+	f, _ := p.flags("collect")
+	span := f.Duration("for", 10*time.Second, "how long; 0 until stopped")
+	if err := p.parse(f, args, 0); err != nil {
+		return err
+	}
+	if *span > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, *span)
+		defer cancel()
+	}
+	return p.observe(ctx)
+}
+
+// errRunning says that the directory is in use.
+var errRunning = errors.New("an agent runs already")
+
+// sources of collect are followed from now on; nothing is remembered.
+func (p program) sources() []collect.Collector {
+	out, _ := collect.All(collect.Config{Now: time.Now, Log: p.log})
+	return out
+}

@@ -1,0 +1,59 @@
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/sonae/sonae/hub"
+)
+
+// drillCommand asks the running hub for a practice incident, through the
+// socket in its folder that only its owner can open.
+func drillCommand(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	flags := flag.NewFlagSet("sonae drill run", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	dir := flags.String("dir", hub.Default().Dir, "folder of the running hub")
+	if len(args) == 0 || args[0] != "run" {
+		fmt.Fprintln(stderr, "usage: sonae drill run [--dir DIR] NAME   (there is: torrent-callcentre)")
+		return 2
+	}
+	if err := flags.Parse(args[1:]); err != nil {
+		return 2
+	}
+	if flags.NArg() != 1 {
+		fmt.Fprintln(stderr, "sonae drill run: name one practice incident (there is: torrent-callcentre)")
+		return 2
+	}
+	socket := filepath.Join(*dir, "control.sock")
+	client := http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			var d net.Dialer
+			return d.DialContext(ctx, "unix", socket)
+		}}}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://hub/drill/"+flags.Arg(0), nil)
+	if err != nil {
+		fmt.Fprintln(stderr, "sonae drill run:", err)
+		return 2
+	}
+	res, err := client.Do(req)
+	if err != nil {
+		fmt.Fprintf(stderr, "sonae drill run: no hub answers in %s; is `sonae serve` running? (%v)\n", *dir, err)
+		return 1
+	}
+	defer res.Body.Close()
+	if res.StatusCode != http.StatusAccepted {
+		b, _ := io.ReadAll(io.LimitReader(res.Body, 4096)) // the status alone is enough to fail
+		fmt.Fprintln(stderr, "sonae drill run:", strings.TrimSpace(string(b)))
+		return 1
+	}
+	fmt.Fprintln(stdout, "訓練を始めました。今の状況のページに、訓練の印のついた警報が数秒で現れます。")
+	fmt.Fprintln(stdout, "The practice incident has started; an alert marked 訓練 (drill) appears on the Now page within seconds.")
+	return 0
+}

@@ -1,0 +1,53 @@
+// Command sonae is the hub and its offline tools.
+//
+// In: a command and its flags. Out: a running hub, or a verdict on standard
+// output with an exit status. Always true: 2 means unusable arguments.
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
+
+// command is one of the program's tools.
+type command struct {
+	name string
+	say  string
+	run  func(ctx context.Context, args []string, stdout, stderr io.Writer) int
+}
+
+func commands() []command {
+	return []command{
+		{"serve", "run the hub; the first start prints a one-time set-up link", serve},
+		{"verify", "check a bag, a document, an archive, a ledger or a hub's folder", verify},
+		{"drill", "play a practice incident on the running hub: sonae drill run NAME", drillCommand},
+		{"version", "print the version", version},
+	}
+}
+
+func run(args []string, stdout, stderr io.Writer) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if len(args) > 0 {
+		for _, c := range commands() {
+			if c.name == args[0] {
+				return c.run(ctx, args[1:], stdout, stderr)
+			}
+		}
+	}
+	out, code := stderr, 2
+	if len(args) > 0 && (args[0] == "help" || args[0] == "-h" || args[0] == "--help") {
+		out, code = stdout, 0
+	}
+	fmt.Fprintln(out, "sonae (備え): usage: sonae COMMAND [flags]")
+	for _, c := range commands() {
+		fmt.Fprintf(out, "  %-8s %s\n", c.name, c.say)
+	}
+	return code
+}

@@ -1,0 +1,64 @@
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"runtime/debug"
+	"strings"
+
+	"github.com/sonae/sonae/hub"
+)
+
+func serve(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	cfg := hub.Default()
+	flags := flag.NewFlagSet("sonae serve", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	flags.StringVar(&cfg.Dir, "dir", cfg.Dir, "folder for everything the hub keeps")
+	flags.StringVar(&cfg.Listen, "listen", cfg.Listen, "address of pages and API (HTTPS)")
+	flags.StringVar(&cfg.Local, "local", cfg.Local, "loopback address of pages and API (plain HTTP); empty: none")
+	flags.StringVar(&cfg.Agents, "agents", cfg.Agents, "address of the agents' port")
+	flags.StringVar(&cfg.Passphrase, "passphrase", "", "file with the passphrase that encrypts the keys at rest")
+	flags.StringVar(&cfg.TSA, "tsa", "", "address of an RFC 3161 time stamp authority")
+	flags.StringVar(&cfg.TSARoots, "tsa-roots", "", "PEM file with the authority's root certificates")
+	flags.Uint64Var(&cfg.MinFree, "min-free", cfg.MinFree, "bytes the disk must have left to take in events")
+	names := flags.String("names", "", "further host names and addresses for the certificate, separated by commas")
+	verbose := flags.Bool("verbose", false, "log more")
+	if err := flags.Parse(args); err != nil {
+		return 2
+	}
+	if flags.NArg() > 0 {
+		fmt.Fprintf(stderr, "sonae serve: unexpected %q\n", flags.Arg(0))
+		return 2
+	}
+	if *names != "" {
+		cfg.Names = strings.Split(*names, ",")
+	}
+	level := slog.LevelInfo
+	if *verbose {
+		level = slog.LevelDebug
+	}
+	log := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: level}))
+	h, err := hub.New(ctx, cfg, log)
+	if err != nil {
+		fmt.Fprintln(stderr, "sonae serve:", err)
+		return 1
+	}
+	if err := h.Run(ctx, stdout); err != nil {
+		fmt.Fprintln(stderr, "sonae serve:", err)
+		return 1
+	}
+	return 0
+}
+
+func version(_ context.Context, _ []string, stdout, _ io.Writer) int {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		fmt.Fprintln(stdout, "sonae")
+		return 0
+	}
+	fmt.Fprintln(stdout, "sonae", info.Main.Version, info.GoVersion)
+	return 0
+}

@@ -1,0 +1,279 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/sonae/sonae/archive"
+	"github.com/sonae/sonae/duty"
+	"github.com/sonae/sonae/evidence"
+	"github.com/sonae/sonae/evidence/bag"
+	"github.com/sonae/sonae/incident"
+	"github.com/sonae/sonae/ledger"
+	"github.com/sonae/sonae/ledger/leaf"
+	"github.com/sonae/sonae/report"
+	"github.com/sonae/sonae/report/html"
+	"github.com/sonae/sonae/state"
+)
+
+// Exit statuses of verify.
+const (
+	intact      = 0
+	differs     = 1
+	notVerified = 2 // not something that can be verified
+)
+
+// keyFile is where a hub writes the public key of its ledger.
+const keyFile = "ledger-key.txt"
+
+// check is one run of verify.
+type check struct {
+	key         string // verifier key of the ledger; empty: what lies beside the path
+	out         io.Writer
+	differences int
+}
+
+func verify(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	flags := flag.NewFlagSet("sonae verify", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	flags.Usage = func() {
+		fmt.Fprintln(stderr, "usage: sonae verify [--key KEY|FILE] PATH\n\nPATH is an evidence bag (folder or zip), an exported document, an archive, a ledger or a hub's folder.\nExit status: 0 intact, 1 with the differences named, 2 not something that can be verified.")
+		flags.PrintDefaults()
+	}
+	key := flags.String("key", "", "public key of the hub's ledger, or a file with it; without it the key beside or inside PATH is used")
+	if err := flags.Parse(args); err != nil {
+		return notVerified
+	}
+	if flags.NArg() != 1 {
+		flags.Usage()
+		return notVerified
+	}
+	c := &check{key: readKey(*key), out: stdout}
+	if err := c.path(ctx, filepath.Clean(flags.Arg(0))); err != nil {
+		fmt.Fprintln(stderr, "sonae verify:", err)
+		return notVerified
+	}
+	if c.differences > 0 {
+		fmt.Fprintf(stdout, "NOT INTACT: %d differences\n", c.differences)
+		return differs
+	}
+	fmt.Fprintln(stdout, "intact")
+	return intact
+}
+
+// readKey accepts the key itself or a file that holds it.
+func readKey(s string) string {
+	if b, err := os.ReadFile(s); err == nil && s != "" {
+		s = string(b)
+	}
+	return strings.TrimSpace(s)
+}
+
+var errKind = errors.New("not an evidence bag, document, archive, ledger or hub folder")
+
+// path finds out what path is and checks it.
+func (c *check) path(ctx context.Context, path string) error {
+	info, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	has := func(name string) bool { _, err := os.Lstat(filepath.Join(path, name)); return err == nil }
+	switch {
+	case !info.IsDir() && strings.HasSuffix(path, ".html"):
+		return c.document(path)
+	case !info.IsDir() && strings.HasSuffix(path, ".zip"), info.IsDir() && has(bag.TagManifest), info.IsDir() && has(bag.Declaration):
+		return c.bag(path)
+	case info.IsDir() && has("state.db"):
+		return c.hub(ctx, path)
+	case info.IsDir() && has("manifest.jsonl"):
+		return c.archiveOf(ctx, path, filepath.Join(filepath.Dir(path), "ledger"))
+	case info.IsDir() && has("checkpoint"):
+		_, err := c.ledger(ctx, path)
+		return err
+	}
+	return fmt.Errorf("%s: %w", path, errKind)
+}
+
+// keyFor returns the key to check with, and says where it comes from.
+func (c *check) keyFor(dir string) (string, error) {
+	if c.key != "" {
+		return c.key, nil
+	}
+	file := filepath.Join(dir, keyFile)
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return "", fmt.Errorf("no key: give the hub's public key with --key (%w)", err)
+	}
+	fmt.Fprintf(c.out, "key: %s (it lies beside what is checked; compare it with the printed one, or give --key)\n", file)
+	return strings.TrimSpace(string(b)), nil
+}
+
+func (c *check) differ(what string) {
+	c.differences++
+	fmt.Fprintln(c.out, "DIFFERS", what)
+}
+
+func (c *check) document(path string) error {
+	key, err := c.keyFor(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	r, err := html.Verify(path, key)
+	if err != nil {
+		return err
+	}
+	for _, p := range r.Problems {
+		c.differ(path + ": " + p)
+	}
+	fmt.Fprintf(c.out, "document %s, recorded %s\n", r.Document, r.RecordedAt)
+	return nil
+}
+
+func (c *check) bag(path string) error {
+	r, err := bag.Verify(path, c.key)
+	if err != nil {
+		return err
+	}
+	if r.OwnKey {
+		fmt.Fprintln(c.out, "key: the bag's own (compare it with the hub's printed key, or give --key)")
+	}
+	for _, d := range r.Differences {
+		c.differ(filepath.Join(path, d.String()))
+	}
+	fmt.Fprintf(c.out, "bag %s: %d files, %d bytes, recorded %s\n", r.Bag, r.Files, r.Bytes, r.LoggedAt.Format("2006-01-02T15:04:05Z07:00"))
+	return nil
+}
+
+// ledger checks a ledger and returns its leaves.
+func (c *check) ledger(ctx context.Context, dir string) ([]leaf.Leaf, error) {
+	key, err := c.keyFor(filepath.Dir(dir))
+	if err != nil {
+		return nil, err
+	}
+	r, err := ledger.Verify(ctx, dir, key)
+	if err != nil {
+		return nil, err
+	}
+	for _, d := range r.Differences {
+		c.differ(filepath.Join(dir, d.String()))
+	}
+	leaves, err := ledger.Scan(dir)
+	if err != nil {
+		if len(r.Differences) > 0 { // it cannot be read because it was changed, which was said above
+			return nil, nil
+		}
+		return nil, err
+	}
+	fmt.Fprintf(c.out, "ledger: %d leaves\n", len(leaves))
+	return leaves, nil
+}
+
+// byType returns the leaves of one type.
+func byType(leaves []leaf.Leaf) func(kind string) []leaf.Leaf {
+	return func(kind string) []leaf.Leaf {
+		return slices.DeleteFunc(slices.Clone(leaves), func(l leaf.Leaf) bool { return l.Type != kind })
+	}
+}
+
+func (c *check) archiveOf(ctx context.Context, dir, ledgerDir string) error {
+	leaves, err := c.ledger(ctx, ledgerDir)
+	if err != nil {
+		return err
+	}
+	return c.archive(ctx, dir, leaves)
+}
+
+func (c *check) archive(ctx context.Context, dir string, leaves []leaf.Leaf) error {
+	r, err := archive.Verify(ctx, dir, byType(leaves))
+	if err != nil {
+		return err
+	}
+	for _, d := range r.Differences {
+		c.differ(filepath.Join(dir, d.String()))
+	}
+	fmt.Fprintf(c.out, "archive: %d segments\n", r.Checked.Segments)
+	return nil
+}
+
+// hub checks everything that a hub keeps: ledger, archive, chronology, bags.
+func (c *check) hub(ctx context.Context, dir string) error {
+	leaves, err := c.ledger(ctx, filepath.Join(dir, "ledger"))
+	if err != nil {
+		return err
+	}
+	if err := c.archive(ctx, filepath.Join(dir, "archive"), leaves); err != nil {
+		return err
+	}
+	db, err := state.OpenReadOnly(filepath.Join(dir, "state.db"))
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	if err := c.rows(ctx, db, leaves); err != nil {
+		return err
+	}
+	bags, err := evidence.SealedBags(ctx, db)
+	if err != nil {
+		return err
+	}
+	for _, id := range bags {
+		if err := c.sealed(filepath.Join(dir, "evidence", id), dir); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// rows checks what the state holds of chronology, facts and documents.
+func (c *check) rows(ctx context.Context, db *state.DB, leaves []leaf.Leaf) error {
+	entries, err := incident.VerifyRows(ctx, db, nil, byType(leaves))
+	if err != nil {
+		return err
+	}
+	for _, d := range entries {
+		c.differ(d.String())
+	}
+	facts, err := duty.VerifyRows(ctx, db, byType(leaves))
+	if err != nil {
+		return err
+	}
+	for _, d := range facts {
+		c.differ(d.String())
+	}
+	documents, err := report.VerifyRows(ctx, db, byType(leaves))
+	if err != nil {
+		return err
+	}
+	for _, d := range documents {
+		c.differ(d.String())
+	}
+	fmt.Fprintln(c.out, "chronology, facts and documents: checked row by row")
+	return nil
+}
+
+// sealed checks a bag that must be there, with the hub's own key.
+func (c *check) sealed(path, hubDir string) error {
+	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
+		c.differ(path + ": the bag is missing")
+		return nil
+	}
+	key := c.key
+	if key == "" {
+		key = readKey(filepath.Join(hubDir, keyFile))
+	}
+	sub := &check{key: key, out: c.out}
+	err := sub.bag(path)
+	c.differences += sub.differences
+	if errors.Is(err, bag.ErrNotABag) {
+		c.differ(path + ": " + err.Error())
+		return nil
+	}
+	return err
+}

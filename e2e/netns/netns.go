@@ -1,0 +1,234 @@
+// Package netns builds small networks of Linux network namespaces for tests:
+// several hosts on one machine, joined by a router.
+//
+// In: host names and addresses. Out: a World whose hosts can run programs and
+// be dialled. Always true: nothing outside the World is touched or reachable,
+// and Close ends every process that was started in it and removes it.
+package netns
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// World is a router with hosts around it.
+type World struct {
+	prefix string
+	mu     sync.Mutex
+	hosts  map[string]*Host
+	procs  []*Process
+	links  int
+}
+
+// Host is one namespace with one interface, eth0.
+type Host struct {
+	Name  string
+	NS    string // name of the namespace
+	Addrs []netip.Prefix
+	world *World
+}
+
+// Process is a program that runs on a host.
+type Process struct {
+	*exec.Cmd
+	done chan struct{}
+	err  error
+}
+
+// New makes the router. prefix keeps worlds of parallel tests apart and must
+// be at most 6 characters.
+func New(prefix string) (*World, error) {
+	w := &World{prefix: fmt.Sprintf("%s%x", prefix, os.Getpid()&0xfffff), hosts: map[string]*Host{}}
+	router := w.ns("rt")
+	if err := sh("ip netns add %s", router); err != nil {
+		return nil, err
+	}
+	steps := []string{
+		"ip -n %s link set lo up", "ip netns exec %s sysctl -qw net.ipv4.ip_forward=1",
+		"ip netns exec %s sysctl -qw net.ipv6.conf.all.forwarding=1", "ip netns exec %s sysctl -qw net.ipv6.conf.default.accept_dad=0",
+	}
+	for _, s := range steps {
+		if err := sh(s, router); err != nil {
+			return nil, errors.Join(err, w.Close())
+		}
+	}
+	return w, nil
+}
+
+func (w *World) ns(name string) string { return w.prefix + "-" + name }
+
+// Router is the name of the router's namespace, for counters and rules.
+func (w *World) Router() string { return w.ns("rt") }
+
+// Add makes a host with the given addresses, such as "192.0.2.7/24" or
+// "2001:db8:1::7/64". The router has the first address of each network.
+func (w *World) Add(name string, addrs ...string) (*Host, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	h := &Host{Name: name, NS: w.ns(name), world: w}
+	w.links++
+	far := fmt.Sprintf("v%d", w.links)
+	steps := []string{
+		fmt.Sprintf("ip netns add %s", h.NS),
+		fmt.Sprintf("ip link add %s netns %s type veth peer name eth0 netns %s", far, w.Router(), h.NS),
+		fmt.Sprintf("ip netns exec %s sysctl -qw net.ipv6.conf.default.accept_dad=0 net.ipv6.conf.eth0.accept_dad=0", h.NS),
+		fmt.Sprintf("ip netns exec %s sysctl -qw net.ipv6.conf.%s.accept_dad=0", w.Router(), far),
+		fmt.Sprintf("ip -n %s link set lo up", h.NS),
+		fmt.Sprintf("ip -n %s link set eth0 up", h.NS),
+		fmt.Sprintf("ip -n %s link set %s up", w.Router(), far),
+	}
+	for _, a := range addrs {
+		p, err := netip.ParsePrefix(a)
+		if err != nil {
+			return nil, fmt.Errorf("host %s: %w", name, err)
+		}
+		gw := p.Masked().Addr().Next()
+		h.Addrs = append(h.Addrs, p)
+		family, all := "", "default"
+		if p.Addr().Is6() {
+			family = "-6"
+		}
+		steps = append(steps,
+			fmt.Sprintf("ip -n %s addr add %s dev eth0", h.NS, p),
+			fmt.Sprintf("ip -n %s addr add %s/%d dev %s", w.Router(), gw, p.Bits(), far))
+		if len(h.Addrs) == 1 || p.Addr().Is6() {
+			steps = append(steps, fmt.Sprintf("ip -n %s %s route add %s via %s", h.NS, family, all, gw))
+		}
+	}
+	for _, s := range steps {
+		if err := sh("%s", s); err != nil {
+			return nil, fmt.Errorf("host %s: %w", name, err)
+		}
+	}
+	w.hosts[name] = h
+	return h, nil
+}
+
+// IP is the host's first address.
+func (h *Host) IP() string { return h.Addrs[0].Addr().String() }
+
+// Command prepares a program on the host, in a process group of its own.
+func (h *Host) Command(ctx context.Context, name string, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, "ip", append([]string{"netns", "exec", h.NS, name}, args...)...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	cmd.WaitDelay = 5 * time.Second
+	return cmd
+}
+
+// Run runs a program to its end and returns what it printed.
+func (h *Host) Run(ctx context.Context, name string, args ...string) (string, error) {
+	out, err := h.Command(ctx, name, args...).CombinedOutput()
+	if err != nil {
+		return string(out), fmt.Errorf("%s: %s %s: %w: %s", h.Name, name, strings.Join(args, " "), err, out)
+	}
+	return string(out), nil
+}
+
+// Start starts a prepared program; Close of the World ends it if it still runs.
+func (h *Host) Start(cmd *exec.Cmd) (*Process, error) {
+	if err := cmd.Start(); err != nil {
+		return nil, fmt.Errorf("%s: %w", h.Name, err)
+	}
+	p := &Process{Cmd: cmd, done: make(chan struct{})}
+	go func() { p.err = cmd.Wait(); close(p.done) }()
+	h.world.mu.Lock()
+	h.world.procs = append(h.world.procs, p)
+	h.world.mu.Unlock()
+	return p, nil
+}
+
+// Kill9 ends the program and its children at once and waits.
+func (p *Process) Kill9() {
+	_ = syscall.Kill(-p.Process.Pid, syscall.SIGKILL) // may have ended by itself
+	<-p.done
+}
+
+// Done is closed when the program has ended.
+func (p *Process) Done() <-chan struct{} { return p.done }
+
+// Dial connects from inside the host: the socket stays in the namespace.
+func (h *Host) Dial(ctx context.Context, network, addr string) (conn net.Conn, err error) {
+	d := net.Dialer{FallbackDelay: -1} // no second goroutine: it would dial from the wrong namespace
+	inside := h.inside(func() { conn, err = d.DialContext(ctx, network, addr) })
+	return conn, errors.Join(err, inside)
+}
+
+// Listen listens inside the host.
+func (h *Host) Listen(ctx context.Context, network, addr string) (l net.Listener, err error) {
+	var c net.ListenConfig
+	inside := h.inside(func() { l, err = c.Listen(ctx, network, addr) })
+	return l, errors.Join(err, inside)
+}
+
+// inside calls f on a thread that is in the host's namespace. The goroutine is
+// its own, so that a thread that cannot return ends with it.
+func (h *Host) inside(f func()) error {
+	failed := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread()
+		leave, err := h.enter()
+		if err != nil {
+			failed <- err
+			return
+		}
+		f()
+		if leave() == nil {
+			runtime.UnlockOSThread()
+		}
+		failed <- nil
+	}()
+	return <-failed
+}
+
+func (h *Host) enter() (leave func() error, err error) {
+	old, err := unix.Open("/proc/thread-self/ns/net", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("own namespace: %w", err)
+	}
+	target, err := unix.Open(filepath.Join("/run/netns", h.NS), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("namespace %s: %w", h.NS, err), unix.Close(old))
+	}
+	defer unix.Close(target)
+	if err := unix.Setns(target, unix.CLONE_NEWNET); err != nil {
+		return nil, errors.Join(fmt.Errorf("enter %s: %w", h.NS, err), unix.Close(old))
+	}
+	return func() error { return errors.Join(unix.Setns(old, unix.CLONE_NEWNET), unix.Close(old)) }, nil
+}
+
+// Close ends all processes and removes all namespaces.
+func (w *World) Close() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, p := range w.procs {
+		p.Kill9()
+	}
+	var errs []error
+	for _, h := range w.hosts {
+		errs = append(errs, sh("ip netns del %s", h.NS))
+	}
+	return errors.Join(append(errs, sh("ip netns del %s", w.Router()))...)
+}
+
+func sh(format string, args ...any) error {
+	line := strings.Fields(fmt.Sprintf(format, args...))
+	out, err := exec.Command(line[0], line[1:]...).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("%s: %w: %s", strings.Join(line, " "), err, out)
+	}
+	return nil
+}

@@ -1,0 +1,49 @@
+package netns
+
+import (
+	"io"
+	"net"
+	"testing"
+)
+
+func TestHostsReachEachOtherThroughTheRouter(t *testing.T) {
+	w, err := New("nt")
+	if err != nil {
+		t.Skipf("needs root and network namespaces: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := w.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	a, err := w.Add("a", "192.0.2.7/24", "2001:db8:1::7/64")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := w.Add("b", "198.51.100.9/24", "2001:db8:2::9/64")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, addr := range b.Addrs {
+		l, err := b.Listen(t.Context(), "tcp", net.JoinHostPort(addr.Addr().String(), "7000"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		go func() {
+			c, err := l.Accept()
+			if err == nil {
+				_, _ = c.Write([]byte("hello from " + c.RemoteAddr().String()))
+				_ = c.Close()
+			}
+			_ = l.Close()
+		}()
+		c, err := a.Dial(t.Context(), "tcp", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := io.ReadAll(c)
+		if want := "hello from " + c.LocalAddr().String(); err != nil || string(got) != want {
+			t.Errorf("got %q, %v; want %q", got, err, want)
+		}
+	}
+}

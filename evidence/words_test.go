@@ -1,0 +1,81 @@
+package evidence
+
+import (
+	"encoding/json"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+func catalogue(t *testing.T, lang string) map[string]string {
+	t.Helper()
+	b, err := os.ReadFile("../i18n/" + lang + "/evidence.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var m map[string]string
+	if err := json.Unmarshal(b, &m); err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+var hole = regexp.MustCompile(`\{[a-z0-9_]+\}`)
+
+func holes(s string) []string {
+	h := hole.FindAllString(s, -1)
+	slices.Sort(h)
+	return slices.Compact(h)
+}
+
+func TestBothLanguagesSayTheSame(t *testing.T) {
+	ja, en := catalogue(t, "ja"), catalogue(t, "en")
+	for k, v := range ja {
+		if _, ok := en[k]; !ok {
+			t.Errorf("%s has no English", k)
+		} else if !slices.Equal(holes(v), holes(en[k])) {
+			t.Errorf("%s: placeholders %v and %v", k, holes(v), holes(en[k]))
+		}
+	}
+	for k := range en {
+		if _, ok := ja[k]; !ok {
+			t.Errorf("%s has no Japanese", k)
+		}
+	}
+}
+
+func TestEveryLineAndFaultHasASentence(t *testing.T) {
+	ja := catalogue(t, "ja")
+	for _, b := range []Bag{{State: Sealed}, {State: Broken}} {
+		if l, ok := b.Line(); !ok || ja["entry."+l.Key] == "" {
+			t.Errorf("no sentence for a %s bag", b.State)
+		} else {
+			for _, h := range holes(ja["entry."+l.Key]) {
+				if _, ok := l.Args[strings.Trim(h, "{}")]; !ok {
+					t.Errorf("entry.%s: nothing fills %s", l.Key, h)
+				}
+			}
+		}
+	}
+	src, err := os.ReadDir(".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	used := regexp.MustCompile(`fault\.New\(fault\.\w+, "([a-z.-]+)"`)
+	for _, f := range src {
+		if !strings.HasSuffix(f.Name(), ".go") || strings.HasSuffix(f.Name(), "_test.go") {
+			continue
+		}
+		b, err := os.ReadFile(f.Name())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range used.FindAllStringSubmatch(string(b), -1) {
+			if ja["fault."+m[1]] == "" {
+				t.Errorf("no sentence for fault.%s", m[1])
+			}
+		}
+	}
+}

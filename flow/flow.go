@@ -1,0 +1,167 @@
+// Package flow turns packets into connections and says what they are.
+//
+// In: frames with the time they were seen and the link type they were captured
+// on. Out: Flow values through Config.Emit: once when a connection is
+// identified, at the very packet that proves it; every few seconds while a
+// connection of interest lives; and once at its end with the final counters.
+//
+// Always true: memory is bounded by Config whatever arrives, and what had to
+// be forgotten is counted; no input makes it panic; a label is given for bytes
+// that prove it or for an endpoint that such bytes named, never for a port
+// number; a packet that changes nothing but counters allocates nothing. The
+// package does no input or output of its own and imports nothing but event.
+package flow
+
+import (
+	"net/netip"
+	"time"
+)
+
+// LinkType says how a frame begins. The numbers are the LINKTYPE_ values of
+// pcap and pcapng files (tcpdump.org/linktypes.html).
+type LinkType uint32
+
+// Link types that the parser understands. Frames of others are counted in
+// Stats.Unreadable.
+const (
+	LinkNull      LinkType = 0   // BSD loopback, address family in the byte order of the writer
+	LinkEthernet  LinkType = 1   //
+	LinkRaw12     LinkType = 12  // raw IP as some systems number it
+	LinkRaw14     LinkType = 14  //
+	LinkRaw       LinkType = 101 // IPv4 or IPv6 without a link header
+	LinkLoop      LinkType = 108 // OpenBSD loopback, family in network byte order
+	LinkLinuxSLL  LinkType = 113 // Linux "cooked" capture
+	LinkIPv4      LinkType = 228 //
+	LinkIPv6      LinkType = 229 //
+	LinkLinuxSLL2 LinkType = 276 // Linux "cooked" capture, version 2
+)
+
+// Phase is the moment in the life of a connection at which a Flow was emitted.
+type Phase string
+
+// Phases of a flow.
+const (
+	Identified Phase = "identified" // the packet that proved what it is was just seen
+	Update     Phase = "update"     // it lives, is of interest, and its counters changed
+	End        Phase = "end"        // it closed, went quiet, had to be forgotten, or the table was flushed
+)
+
+// Confidence is how sure a label is. Only Certain may start containment.
+type Confidence string
+
+// Confidences, from the surest to the weakest.
+const (
+	Certain  Confidence = "certain"
+	Probable Confidence = "probable"
+	Hint     Confidence = "hint"
+)
+
+// Rules that give the label "bittorrent". Rules of other labels carry the name
+// of the label.
+const (
+	RuleHandshake   = "bt.handshake"    // 0x13 "BitTorrent protocol" first in a TCP stream (BEP 3)
+	RuleTrackerHTTP = "bt.tracker.http" // GET with a 20-byte info_hash (BEP 3, BEP 48)
+	RuleTrackerUDP  = "bt.tracker.udp"  // connect with the protocol number 0x41727101980 (BEP 15)
+	RuleDHT         = "bt.dht"          // a whole KRPC message (BEP 5)
+	RuleUTP         = "bt.utp"          // uTP SYN answered with its connection id and sequence number (BEP 29)
+	RuleLSD         = "bt.lsd"          // BT-SEARCH of local service discovery (BEP 14)
+	RuleHarvested   = "bt.harvested"    // the other end was named as a peer by one of the above
+)
+
+// Labels that the table gives.
+const (
+	LabelBitTorrent = "bittorrent"
+	LabelDNS        = "dns"
+	LabelMDNS       = "mdns"
+	LabelLLMNR      = "llmnr"
+	LabelTLS        = "tls"
+	LabelHTTP       = "http"
+	LabelSSH        = "ssh"
+)
+
+// Flow is one connection as it stands at the moment of emission: a plain
+// value that shares no memory with the table.
+type Flow struct {
+	ID    string // 32 hex digits from the 5-tuple and First: the same for all phases of one connection
+	Phase Phase
+	Proto string // "tcp" or "udp"
+
+	// Src opened it: it sent the SYN, or, where no SYN was captured, it has
+	// the higher port number (a guess), or it sent the first datagram.
+	Src, Dst netip.AddrPort
+
+	First, Last time.Time // of the packets counted so far, UTC
+	Out, In     int64     // bytes Src→Dst and Dst→Src on the wire, link header included
+	PacketsOut  int64
+	PacketsIn   int64
+
+	Label      string // application, "" while unknown
+	Confidence Confidence
+	Rule       string
+	Proof      []byte // the bytes that prove the label, at most MaxProof; for RuleHarvested those that named the endpoint
+	// ProofOffset is where Proof stands in its TCP stream or UDP payload.
+	ProofOffset int
+	NamedBy     string // RuleHarvested only: the rule of the message that named the endpoint
+	NamedIn     string // RuleHarvested only: the ID of the connection in which it was named
+	Name        string // host name the client asked for in TLS (SNI) or HTTP (Host), when seen
+
+	Ended string // Phase End only: fin, rst, idle, evicted or flush
+}
+
+// Stats counts what the table saw and what it had to leave out. All values
+// grow from zero and never shrink, except Flows and Endpoints.
+type Stats struct {
+	Packets    uint64 // frames handed in
+	Unreadable uint64 // unknown link type, or headers cut short or contradicting themselves
+	OtherProto uint64 // readable, but neither TCP nor UDP over IP
+	Fragments  uint64 // fragments after the first, which carry no ports
+	Flows      int    // connections held now
+	Opened     uint64 // connections ever opened
+	Evicted    uint64 // connections ended early because the table was full
+	Endpoints  int    // harvested endpoints held now
+	Forgotten  uint64 // harvested endpoints dropped before their time because the set was full
+	Starved    uint64 // streams not reassembled because all buffers were in use
+}
+
+// Config bounds a Table. Zero fields take the value named in the comment.
+type Config struct {
+	MaxFlows     int // connections held at once: 16384
+	MaxEndpoints int // harvested endpoints held at once: 16384
+	MaxStreams   int // directions of TCP whose first bytes are being put together: 1024, 4 KiB each
+
+	Emit func(Flow) // called from inside Packet, Tick and Flush; must not call back into the Table
+
+	UpdateEvery time.Duration // between two updates of a connection of interest: 5 s
+	EndpointTTL time.Duration // a harvested endpoint is believed this long after it was last named: 2 h
+
+	IdleTCP     time.Duration // an open TCP connection without packets ends: 10 min
+	IdleUDP     time.Duration // 2 min
+	IdleOpening time.Duration // a TCP connection nobody answered: 30 s
+	Linger      time.Duration // after FIN from both sides, or RST, late packets still count: 2 s
+}
+
+func (c Config) withDefaults() Config {
+	number := func(v *int, d int) {
+		if *v <= 0 {
+			*v = d
+		}
+	}
+	span := func(v *time.Duration, d time.Duration) {
+		if *v <= 0 {
+			*v = d
+		}
+	}
+	number(&c.MaxFlows, 16384)
+	number(&c.MaxEndpoints, 16384)
+	number(&c.MaxStreams, 1024)
+	span(&c.UpdateEvery, 5*time.Second)
+	span(&c.EndpointTTL, 2*time.Hour)
+	span(&c.IdleTCP, 10*time.Minute)
+	span(&c.IdleUDP, 2*time.Minute)
+	span(&c.IdleOpening, 30*time.Second)
+	span(&c.Linger, 2*time.Second)
+	if c.Emit == nil {
+		c.Emit = func(Flow) {}
+	}
+	return c
+}

@@ -1,0 +1,87 @@
+package hub
+
+import (
+	"context"
+	"errors"
+	"strconv"
+
+	"github.com/sonae/sonae/action"
+	"github.com/sonae/sonae/alert"
+	"github.com/sonae/sonae/duty"
+	"github.com/sonae/sonae/evidence"
+	"github.com/sonae/sonae/fault"
+	"github.com/sonae/sonae/incident"
+	"github.com/sonae/sonae/report"
+)
+
+// noteAlert writes down that an alert belongs to the incident, with what was
+// known of it at that moment.
+func (h *Hub) noteAlert(ctx context.Context, id string, a alert.Alert) error {
+	process := ""
+	if len(a.Process) > 0 {
+		process = a.Process[0].Image
+	}
+	return h.incidents.Note(ctx, id, incident.Note{
+		Key: "alert.linked", OccurredAt: a.First, Source: "alert", Ref: a.ID, Unique: "alert/" + a.ID,
+		Args: map[string]string{
+			"title_ja": a.Rule.Title["ja"], "title_en": a.Rule.Title["en"], "host": a.Host, "site": a.Site,
+			"peers": strconv.Itoa(a.PeersAll), "sent": alert.Bytes(a.Sent), "received": alert.Bytes(a.Received), "process": process,
+		},
+	})
+}
+
+// noteAction writes down every step of an action that the chronology does not
+// have yet, and opens or closes the bag that it fills.
+func (h *Hub) noteAction(ctx context.Context, a action.Action) error {
+	if a.Kind == action.Preserve {
+		if err := h.fillBag(ctx, a); err != nil {
+			return err
+		}
+	}
+	var errs []error
+	for _, l := range a.Lines() {
+		errs = append(errs, h.noteLine(ctx, a.Incident, "action", a.ID, l))
+	}
+	return errors.Join(errs...)
+}
+
+func (h *Hub) noteLine(ctx context.Context, id, source, ref string, l action.Line) error {
+	return h.incidents.Note(ctx, id, incident.Note{
+		Key: l.Key, Args: l.Args, OccurredAt: l.OccurredAt, Source: source, Ref: ref, Unique: l.Unique})
+}
+
+// fillBag opens the bag when the order goes out and seals it when the agent
+// has handed over everything, or will not any more.
+func (h *Hub) fillBag(ctx context.Context, a action.Action) error {
+	switch a.State {
+	case action.Approved:
+		return h.vault.OpenBag(ctx, a)
+	case action.Verified, action.Failed, action.Expired:
+		err := h.vault.Seal(ctx, a.Bag, a.State != action.Verified || a.Failure != "")
+		if fault.Of(err) == fault.Missing { // ended before it was opened
+			return nil
+		}
+		return err
+	}
+	return nil
+}
+
+func (h *Hub) noteBag(ctx context.Context, b evidence.Bag) error {
+	l, sealed := b.Line()
+	if !sealed {
+		return nil
+	}
+	return h.noteLine(ctx, b.Incident, "evidence", b.ID, l)
+}
+
+func (h *Hub) noteDocument(ctx context.Context, d report.Document) error {
+	return h.incidents.Note(ctx, d.Incident, incident.Note{
+		Key: "report.made", OccurredAt: d.At, Source: "report", Ref: d.ID, Unique: "document/" + d.ID,
+		Args: map[string]string{"no": strconv.Itoa(d.No), "digest": d.Digest},
+	})
+}
+
+func (h *Hub) noteFacts(ctx context.Context, c duty.Changed) error {
+	return h.incidents.Note(ctx, c.Incident, incident.Note{
+		Key: "duty.changed", Source: "duty", Args: map[string]string{"by": c.By}, Unique: "facts/" + strconv.Itoa(c.No)})
+}

@@ -1,0 +1,97 @@
+// Package hub wires the stages together and holds no behaviour of its own.
+//
+// In: Config. Out: a running hub: bus, archive, ledger, state, stages, pages
+// and API in one process. Always true: parts open in the order of their
+// dependence and close in reverse; flow.go is the only place where one stage
+// hears of another.
+package hub
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/sonae/sonae/clock"
+	"github.com/sonae/sonae/fault"
+)
+
+// Config is all that can be set.
+type Config struct {
+	// Dir holds everything the hub keeps: keys, state, bus, archive, ledger,
+	// evidence. Backing it up backs up the hub.
+	Dir string
+	// Listen is the address of pages and API over HTTPS.
+	Listen string
+	// Local is the address of pages and API over plain HTTP. It must be a
+	// loopback address; empty: none.
+	Local string
+	// Agents is the address of the agents' port (TLS with client certificates).
+	Agents string
+	// Names are additional host names and addresses for the certificate.
+	Names []string
+	// Passphrase is a file whose content encrypts the keys at rest; empty:
+	// keys lie in files that only the owner can read.
+	Passphrase string
+	// TSA is the address of an RFC 3161 time stamp authority; empty: none.
+	TSA string
+	// TSARoots is a PEM file with the authority's root certificates.
+	TSARoots string
+	// MinFree is how many bytes the disk must have left for intake; below it
+	// agents are told to wait.
+	MinFree uint64
+	// Now tells the time.
+	Now clock.Now
+}
+
+// Default is the configuration of `sonae serve` without flags.
+func Default() Config {
+	return Config{Dir: "data", Listen: ":8443", Local: "127.0.0.1:8080", Agents: ":8444", MinFree: 256 << 20, Now: time.Now}
+}
+
+// Validate names the field that cannot be right.
+func (c Config) Validate() error {
+	if c.Dir == "" {
+		return fault.New(fault.Invalid, "config.dir")
+	}
+	if c.Local != "" {
+		host, _, err := net.SplitHostPort(c.Local)
+		if err != nil {
+			return fault.New(fault.Invalid, "config.local", c.Local).With(err)
+		}
+		if ip := net.ParseIP(host); ip == nil || !ip.IsLoopback() {
+			return fault.New(fault.Invalid, "config.local", c.Local).With(fmt.Errorf("plain HTTP is for loopback addresses only"))
+		}
+	}
+	return nil
+}
+
+func (c Config) path(elem ...string) string {
+	return filepath.Join(append([]string{c.Dir}, elem...)...)
+}
+
+// names are the host names and addresses that the certificate covers: those
+// of the machine and those configured.
+func (c Config) names() (names []string, ips []net.IP) {
+	names = []string{"localhost"}
+	if h, err := os.Hostname(); err == nil {
+		names = append(names, h)
+	}
+	ips = []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback}
+	if addrs, err := net.InterfaceAddrs(); err == nil {
+		for _, a := range addrs {
+			if n, ok := a.(*net.IPNet); ok && n.IP.IsGlobalUnicast() {
+				ips = append(ips, n.IP)
+			}
+		}
+	}
+	for _, n := range c.Names {
+		if ip := net.ParseIP(n); ip != nil {
+			ips = append(ips, ip)
+		} else {
+			names = append(names, n)
+		}
+	}
+	return names, ips
+}

@@ -1,0 +1,175 @@
+package hub
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/sonae/sonae/action"
+	"github.com/sonae/sonae/alert"
+	"github.com/sonae/sonae/bus"
+	"github.com/sonae/sonae/event"
+	"github.com/sonae/sonae/incident"
+	"github.com/sonae/sonae/ledger/leaf"
+	"github.com/sonae/sonae/ready/asset"
+	"github.com/sonae/sonae/ready/drill"
+	"github.com/sonae/sonae/source/agentlink/wire"
+)
+
+// streams are the first tokens of all subjects.
+var streams = []string{"event", "finding", "alert", "incident", "action", "order", "evidence", "duty", "document", "record"}
+
+// flow joins the stages. Nothing else in Sonae knows who listens to whom.
+func (h *Hub) flow() []bus.Join {
+	return []bus.Join{
+		bus.OnBatch("event.>", "archive", 256, time.Second, h.remember),        // remember everything
+		bus.OnBytes("event.>", "detect", h.find),                               // event    → finding
+		bus.On("finding.>", "alert", h.alerts.HandleAll),                       // finding  → alert
+		bus.On("incident.opened", "opened", h.opened),                          // incident → clocks, alerts, evidence
+		bus.On("action.>", "chronology-action", h.noteAction),                  // action   → chronology, bag
+		bus.On("order.issued", "dispatch", h.dispatch),                         // decision → endpoint
+		bus.On("evidence.sealed", "chronology-evidence", h.noteBag),            // bag      → chronology
+		bus.On("document.made", "chronology-document", h.noteDocument),         // document → chronology
+		bus.On("duty.changed", "chronology-duty", h.noteFacts),                 // facts    → chronology
+		bus.OnBatch("record.>", "ledger", 256, 200*time.Millisecond, h.record), // every change leaves a trace
+
+		// whoever looks at a page sees it change
+		bus.On("alert.>", "live-alert", h.show("alert")),
+		bus.On("incident.>", "live-incident", h.show("incident")),
+		bus.On("action.>", "live-action", h.show("action")),
+		bus.On("evidence.>", "live-evidence", h.show("evidence")),
+		bus.On("document.>", "live-document", h.show("document")),
+		bus.On("duty.>", "live-duty", h.show("duty")),
+	}
+}
+
+// remember stores batches of events and puts their segment into the ledger.
+func (h *Hub) remember(ctx context.Context, bodies [][]byte) error {
+	batches := make([]event.Batch, 0, len(bodies))
+	for _, body := range bodies {
+		b, err := wire.DecodeBatch(body)
+		if err != nil { // agentlink decoded it before it was published
+			h.log.Error("stored batch cannot be read", "err", err)
+			continue
+		}
+		batches = append(batches, b)
+	}
+	segments, err := h.archive.Append(ctx, batches)
+	if err != nil {
+		return err
+	}
+	for _, leaf := range segments {
+		if _, err := h.ledger.Append(ctx, leaf); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// record puts leaves into the ledger, all at once: the ledger signs many as
+// quickly as one.
+func (h *Hub) record(ctx context.Context, bodies [][]byte) error {
+	g, ctx := errgroup.WithContext(ctx)
+	for _, body := range bodies {
+		var l leaf.Leaf
+		if err := json.Unmarshal(body, &l); err != nil {
+			h.log.Error("leaf cannot be read", "err", err)
+			continue
+		}
+		g.Go(func() error { _, err := h.ledger.Append(ctx, l); return err })
+	}
+	return g.Wait()
+}
+
+func (h *Hub) find(ctx context.Context, body []byte) error {
+	b, err := wire.DecodeBatch(body)
+	if err != nil {
+		h.log.Error("stored batch cannot be read", "err", err)
+		return nil
+	}
+	found := h.engine.Match(b)
+	if len(found) == 0 {
+		return nil
+	}
+	return h.publish(ctx, "finding."+b.Host, "findings of "+b.ID, found)
+}
+
+// opened starts everything that an incident needs from its first second: the
+// legal clocks, the chronology of its alerts, and the evidence of its hosts.
+func (h *Hub) opened(ctx context.Context, m incident.OpenedMessage) error {
+	if err := h.startClocks(ctx, m.Incident); err != nil {
+		return err
+	}
+	by, err := h.people.Person(ctx, m.Incident.OpenedBy)
+	if err != nil {
+		return err
+	}
+	for _, id := range m.Alerts {
+		if err := h.alerts.Link(ctx, id, m.Incident.ID); err != nil {
+			return err
+		}
+		a, err := h.alerts.Get(ctx, id)
+		if err != nil {
+			return err
+		}
+		if err := h.noteAlert(ctx, m.Incident.ID, a); err != nil {
+			return err
+		}
+		if err := h.actions.PreserveFirst(ctx, preserve(m.Incident, a), by); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func preserve(in incident.Incident, a alert.Alert) action.NewRequest {
+	q := action.NewRequest{Incident: in.ID, Host: a.Host, Reason: in.Title, Drill: in.Drill}
+	if len(a.Process) > 0 {
+		q.PID, _ = strconv.Atoi(a.Process[0].PID) // not a number: no process of interest
+	}
+	return q
+}
+
+// startClocks states the first facts; a contractor's site is one of them.
+func (h *Hub) startClocks(ctx context.Context, in incident.Incident) error {
+	contractor := ""
+	for _, id := range in.Scope.Sites {
+		s, err := h.assets.Site(ctx, id)
+		if err != nil {
+			return err
+		}
+		if s.Kind == asset.Contractor {
+			contractor = id
+		}
+	}
+	return h.duties.Start(ctx, in, contractor)
+}
+
+func (h *Hub) dispatch(_ context.Context, o action.Issued) error {
+	if o.Host == drill.Host {
+		h.practice.Wake()
+	}
+	h.link.Wake(o.Host)
+	return nil
+}
+
+// show wakes the pages that show a topic. Site is empty where a message has
+// none: then it concerns all.
+func (h *Hub) show(topic string) func(context.Context, struct{ Site string }) error {
+	return func(_ context.Context, m struct{ Site string }) error {
+		h.live.Notify(topic, m.Site)
+		return nil
+	}
+}
+
+func (h *Hub) publish(ctx context.Context, subject, id string, v any) error {
+	body, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("publish %s: %w", subject, err)
+	}
+	return h.bus.Publish(ctx, subject, id, body)
+}

@@ -1,0 +1,186 @@
+package hub
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"slices"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/sonae/sonae/action"
+	"github.com/sonae/sonae/alert"
+	"github.com/sonae/sonae/archive"
+	"github.com/sonae/sonae/auth"
+	"github.com/sonae/sonae/bus"
+	"github.com/sonae/sonae/detect"
+	"github.com/sonae/sonae/detect/rules"
+	"github.com/sonae/sonae/duty"
+	"github.com/sonae/sonae/evidence"
+	"github.com/sonae/sonae/incident"
+	"github.com/sonae/sonae/ledger"
+	"github.com/sonae/sonae/ready/asset"
+	"github.com/sonae/sonae/ready/drill"
+	"github.com/sonae/sonae/report"
+	"github.com/sonae/sonae/secret"
+	"github.com/sonae/sonae/source/agentlink"
+	"github.com/sonae/sonae/state"
+	"github.com/sonae/sonae/ui"
+)
+
+// Hub is a hub with all its parts open.
+type Hub struct {
+	cfg Config
+	log *slog.Logger
+
+	keys    *secret.Keys
+	state   *state.DB
+	ledger  *ledger.Ledger
+	archive *archive.Archive
+	bus     *bus.Bus
+
+	people    *auth.Keeper
+	assets    *asset.Registry
+	engine    *detect.Engine
+	alerts    *alert.Desk
+	incidents *incident.Room
+	actions   *action.Desk
+	vault     *evidence.Vault
+	duties    *duty.Desk
+	reports   *report.Desk
+	practice  *drill.Drill
+
+	link   *agentlink.Server
+	live   *ui.Live
+	edge   edge
+	drills chan struct{} // a practice incident was asked for
+	close  []func() error
+}
+
+// New opens all parts in the order of their dependence. A hub that New
+// returned must be closed, by Run or by Close.
+func New(ctx context.Context, cfg Config, log *slog.Logger) (*Hub, error) {
+	h := &Hub{cfg: cfg, log: log, drills: make(chan struct{}, 1)}
+	for _, step := range []struct {
+		what string
+		do   func(context.Context) error
+	}{
+		{"configuration", func(context.Context) error { return cfg.Validate() }},
+		{"stores", h.openStores},
+		{"stages", h.openStages},
+		{"edge", h.openEdge},
+	} {
+		if err := step.do(ctx); err != nil {
+			return nil, errors.Join(fmt.Errorf("start %s: %w", step.what, err), h.Close())
+		}
+	}
+	return h, nil
+}
+
+func (h *Hub) onClose(f func() error) { h.close = append(h.close, f) }
+
+// openStores opens what lies underneath: keys, state, ledger, archive, bus.
+func (h *Hub) openStores(ctx context.Context) (err error) {
+	if err := os.MkdirAll(h.cfg.Dir, 0o700); err != nil {
+		return err
+	}
+	if err := h.lock(); err != nil {
+		return err
+	}
+	if h.keys, err = h.openKeys(); err != nil {
+		return err
+	}
+	if h.state, err = state.Open(ctx, h.cfg.path("state.db"), h.part("state")); err != nil {
+		return err
+	}
+	h.onClose(h.state.Close)
+	signer, _ := h.keys.Note()
+	if h.ledger, err = ledger.Open(ctx, h.cfg.path("ledger"), signer, h.part("ledger")); err != nil {
+		return err
+	}
+	h.onClose(h.ledger.Close)
+	if h.archive, err = archive.Open(ctx, h.cfg.path("archive"), h.part("archive")); err != nil {
+		return err
+	}
+	h.onClose(h.archive.Close)
+	h.bus, err = bus.Open(ctx, bus.Config{Dir: h.cfg.path("bus"), Streams: streams, MinFree: h.cfg.MinFree}, h.part("bus"))
+	if err != nil {
+		return err
+	}
+	h.onClose(h.bus.Close)
+	return nil
+}
+
+// openStages makes the stages in the order of the flow.
+func (h *Hub) openStages(context.Context) (err error) {
+	now := h.cfg.Now
+	if h.people, err = auth.New(h.state, h.keys, now, h.log); err != nil {
+		return err
+	}
+	h.assets = asset.New(h.state, now, h.part("asset"))
+	engine, loaded, err := detect.Load(rules.FS)
+	if err != nil {
+		return err
+	}
+	h.engine = engine
+	h.log.Info("rules loaded", "loaded", len(loaded.Loaded), "rejected", len(loaded.Rejected))
+	h.alerts = alert.New(h.state, now, h.log)
+	h.incidents = incident.New(h.state, now, h.part("incident"))
+	h.actions = action.New(h.state, h.keys.Order(), h.assets, now, h.part("action"))
+	if err := h.openVault(); err != nil {
+		return err
+	}
+	law, err := duty.LoadRules()
+	if err != nil {
+		return err
+	}
+	h.duties = duty.New(h.state, law, now, h.part("duty"))
+	if err := h.openReports(); err != nil {
+		return err
+	}
+	return h.openPractice()
+}
+
+func (h *Hub) part(name string) *slog.Logger { return h.log.With("part", name) }
+
+// Run joins the stages, opens the doors, and works until ctx ends; then it
+// closes everything in reverse. What a person must know at the start, such as
+// the set-up link, goes to out.
+func (h *Hub) Run(ctx context.Context, out io.Writer) error {
+	err := h.work(ctx, out)
+	return errors.Join(err, h.Close())
+}
+
+func (h *Hub) work(ctx context.Context, out io.Writer) error {
+	if err := h.bus.Join(ctx, h.flow()...); err != nil {
+		return err
+	}
+	if err := h.vault.Resume(ctx); err != nil { // bags that a crash left half sealed
+		return err
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return h.state.Relay(ctx, h.bus.Publish) })
+	g.Go(func() error { return h.watch(ctx) })
+	g.Go(func() error { return h.practice.Serve(ctx) })
+	g.Go(func() error { return h.playDrills(ctx) })
+	if err := h.edge.serve(ctx, g, h.log); err != nil {
+		return err
+	}
+	if err := h.greet(ctx, out); err != nil {
+		return err
+	}
+	return g.Wait()
+}
+
+// Close closes what is open, the last first.
+func (h *Hub) Close() error {
+	var errs []error
+	for _, f := range slices.Backward(h.close) {
+		errs = append(errs, f())
+	}
+	h.close = nil
+	return errors.Join(errs...)
+}

@@ -1,0 +1,80 @@
+package hub
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/sonae/sonae/alert"
+)
+
+// metrics serves Prometheus' text format on the loopback door.
+func (h *Hub) metrics() http.Handler {
+	r := prometheus.NewRegistry()
+	r.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), gauges{h, gaugeNames()})
+	return promhttp.HandlerFor(r, promhttp.HandlerOpts{})
+}
+
+// gauges reads the stages' own counters at each scrape, so that no stage
+// needs to know about metrics.
+type gauges struct {
+	hub   *Hub
+	names map[string]*prometheus.Desc
+}
+
+func gaugeNames() map[string]*prometheus.Desc {
+	desc := func(name, help string, labels ...string) *prometheus.Desc {
+		return prometheus.NewDesc("sonae_"+name, help, labels, nil)
+	}
+	return map[string]*prometheus.Desc{
+		"batches":  desc("agent_batches_total", "Batches that agents handed over."),
+		"events":   desc("agent_events_total", "Events that agents handed over."),
+		"bytes":    desc("agent_bytes_total", "Bytes of batches on the wire."),
+		"evidence": desc("agent_evidence_items_total", "Evidence items taken."),
+		"streams":  desc("agent_order_streams", "Agents connected for orders."),
+		"refused":  desc("agent_refused_total", "Requests of agents that were refused.", "reason"),
+		"lag":      desc("bus_waiting_messages", "Messages that wait for a join.", "join"),
+		"ledger":   desc("ledger_leaves", "Leaves in the ledger."),
+		"open":     desc("alerts", "Alerts by state.", "state"),
+	}
+}
+
+func (g gauges) Describe(out chan<- *prometheus.Desc) {
+	for _, d := range g.names {
+		out <- d
+	}
+}
+
+func (g gauges) Collect(out chan<- prometheus.Metric) {
+	ctx, stop := context.WithTimeout(context.Background(), 5*time.Second)
+	defer stop()
+	put := func(name string, kind prometheus.ValueType, v float64, labels ...string) {
+		out <- prometheus.MustNewConstMetric(g.names[name], kind, v, labels...)
+	}
+	s := g.hub.link.Stats()
+	put("batches", prometheus.CounterValue, float64(s.Batches))
+	put("events", prometheus.CounterValue, float64(s.Events))
+	put("bytes", prometheus.CounterValue, float64(s.Bytes))
+	put("evidence", prometheus.CounterValue, float64(s.Evidence))
+	put("streams", prometheus.GaugeValue, float64(s.Streams))
+	for reason, n := range s.Refused {
+		put("refused", prometheus.CounterValue, float64(n), reason)
+	}
+	if lags, err := g.hub.bus.Lags(ctx); err == nil {
+		for _, l := range lags {
+			put("lag", prometheus.GaugeValue, float64(l.Waiting)+float64(l.Pending), l.Join)
+		}
+	}
+	if c, err := g.hub.ledger.Checkpoint(ctx); err == nil {
+		put("ledger", prometheus.GaugeValue, float64(c.Size))
+	}
+	for _, st := range []alert.State{alert.Open, alert.Acked, alert.Closed} {
+		if _, n, err := g.hub.alerts.List(ctx, alert.Filter{State: st, Limit: 1}); err == nil {
+			put("open", prometheus.GaugeValue, float64(n), string(st))
+		}
+	}
+}

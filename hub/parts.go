@@ -1,0 +1,165 @@
+package hub
+
+import (
+	"bytes"
+	"context"
+	"crypto/ed25519"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/sonae/sonae/action"
+	"github.com/sonae/sonae/alert"
+	"github.com/sonae/sonae/auth"
+	"github.com/sonae/sonae/event"
+	"github.com/sonae/sonae/evidence"
+	"github.com/sonae/sonae/evidence/stamp"
+	"github.com/sonae/sonae/ledger"
+	"github.com/sonae/sonae/ledger/leaf"
+	"github.com/sonae/sonae/ready/asset"
+	"github.com/sonae/sonae/ready/drill"
+	"github.com/sonae/sonae/report"
+	"github.com/sonae/sonae/report/html"
+	"github.com/sonae/sonae/secret"
+	"github.com/sonae/sonae/source/agentlink"
+	"github.com/sonae/sonae/source/agentlink/wire"
+)
+
+// The stages declare what they need as small interfaces; this file fits the
+// parts to them where names or shapes differ.
+
+func (h *Hub) openKeys() (*secret.Keys, error) {
+	options := []secret.Option{secret.Clock(h.cfg.Now)}
+	if h.cfg.Passphrase != "" {
+		b, err := os.ReadFile(h.cfg.Passphrase)
+		if err != nil {
+			return nil, fmt.Errorf("read passphrase: %w", err)
+		}
+		options = append(options, secret.Passphrase(bytes.TrimRight(b, "\r\n")))
+	}
+	keys, err := secret.Open(h.cfg.path("keys"), options...)
+	if err != nil {
+		return nil, err
+	}
+	return keys, h.publishKeys(keys)
+}
+
+// publishKeys writes what others need without the private keys: the ledger's
+// public key for `sonae verify`, and the authority's certificate for browsers.
+func (h *Hub) publishKeys(keys *secret.Keys) error {
+	_, verifier := keys.Note()
+	if err := os.WriteFile(h.cfg.path("ledger-key.txt"), []byte(verifier+"\n"), 0o644); err != nil {
+		return err
+	}
+	return os.WriteFile(h.cfg.path("ca.pem"), keys.CAPEM(), 0o644)
+}
+
+// prover appends a leaf and proves it, as evidence wants it.
+type prover struct{ ledger *ledger.Ledger }
+
+func (p prover) Prove(ctx context.Context, l leaf.Leaf) ([]byte, error) {
+	if _, err := p.ledger.Append(ctx, l); err != nil {
+		return nil, err
+	}
+	proof, err := p.ledger.Prove(ctx, l)
+	if err != nil {
+		return nil, err
+	}
+	return proof.Bytes()
+}
+
+func (h *Hub) openVault() (err error) {
+	_, verifier := h.keys.Note()
+	deps := evidence.Deps{Ledger: prover{h.ledger}, Key: verifier, Now: h.cfg.Now, Log: h.part("evidence")}
+	if h.cfg.TSA != "" {
+		roots, err := os.ReadFile(h.cfg.TSARoots)
+		if err != nil {
+			return fmt.Errorf("read roots of the time stamp authority: %w", err)
+		}
+		if deps.Stamp, err = stamp.New(stamp.Config{URL: h.cfg.TSA, Roots: roots}); err != nil {
+			return err
+		}
+	}
+	h.vault, err = evidence.New(h.state, h.cfg.path("evidence"), deps)
+	return err
+}
+
+func (h *Hub) openReports() error {
+	h.reports = report.New(h.state, report.Deps{
+		Incidents: h.incidents, Duties: h.duties, Ledger: h.ledger, Rules: h.duties.Rules(),
+		Alerts: func(ctx context.Context, id string) ([]alert.Alert, error) {
+			list, _, err := h.alerts.List(ctx, alert.Filter{Incident: id, Limit: 200})
+			return list, err
+		},
+		Actions: func(ctx context.Context, id string) ([]action.Action, error) {
+			list, _, err := h.actions.List(ctx, action.Filter{Incident: id, Limit: 200})
+			return list, err
+		},
+		Bags: func(ctx context.Context, id string) ([]evidence.Bag, error) {
+			list, _, err := h.vault.List(ctx, evidence.Filter{Incident: id, Limit: 200})
+			return list, err
+		},
+		Names: h.names,
+		Say:   alert.Alert.Say,
+		Pages: html.Pages{},
+	}, h.cfg.Now, h.log)
+	return nil
+}
+
+// names maps ids of people, hosts and sites to what people call them.
+func (h *Hub) names(ctx context.Context) (map[string]string, error) {
+	out, err := h.assets.Names(ctx)
+	if err != nil {
+		return nil, err
+	}
+	people, err := h.people.People(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range people {
+		out[p.ID] = p.Name
+	}
+	return out, nil
+}
+
+func (h *Hub) openLink() {
+	h.link = agentlink.New(agentlink.Deps{
+		Registry: h.assets.Gate(), Identity: secret.AgentOf, Sign: h.keys.SignAgent, Publish: h.bus.Offer,
+		Pending: h.actions.Pending, Result: h.actions.Result, Receive: h.receive,
+		CA: h.keys.CAPEM(), OrderKey: h.orderKey(), Now: h.cfg.Now, Log: h.log,
+	})
+}
+
+func (h *Hub) orderKey() ed25519.PublicKey { return h.keys.Order().Public().(ed25519.PublicKey) }
+
+func (h *Hub) receive(ctx context.Context, host string, i wire.ItemHeader, body io.Reader, sums func() (string, string)) error {
+	return h.vault.Receive(ctx, host, evidence.NewItem(i), body, sums)
+}
+
+// openPractice makes the practice incident. It publishes and answers like an
+// agent, through the same doors.
+func (h *Hub) openPractice() (err error) {
+	h.practice, err = drill.New(drill.Deps{
+		AddSite: func(ctx context.Context, s asset.Site) error {
+			return h.assets.SaveSite(ctx, s, auth.Person{ID: "sonae"})
+		},
+		ShowHost: h.showDrillHost,
+		Publish: func(ctx context.Context, b event.Batch) error {
+			body, err := wire.EncodeBatch(b)
+			if err != nil {
+				return err
+			}
+			return h.bus.Offer(ctx, "event."+b.Site+"."+b.Host, b.ID, body)
+		},
+		Now: h.cfg.Now, Log: h.log, OrderKey: h.orderKey(), Pending: h.actions.Pending, Result: h.actions.Result, Item: h.receive,
+	})
+	return err
+}
+
+func (h *Hub) showDrillHost(ctx context.Context, s drill.HostState) error {
+	if err := h.assets.AddDrillHost(ctx, s.Host); err != nil {
+		return err
+	}
+	return h.assets.DrillBeat(ctx, s.ID, asset.Heartbeat{At: h.cfg.Now(), Agent: s.Agent, OS: s.OS, Addresses: s.Addresses, Hub: s.Hub,
+		Health: s.Health, Action: s.Action, LeaseEnd: s.LeaseEnd})
+}

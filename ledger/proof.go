@@ -1,0 +1,175 @@
+package ledger
+
+import (
+	"bytes"
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/transparency-dev/merkle/proof"
+	"github.com/transparency-dev/merkle/rfc6962"
+	"github.com/transparency-dev/tessera/api/layout"
+	"github.com/transparency-dev/tessera/client"
+
+	"github.com/sonae/sonae/fault"
+	"github.com/sonae/sonae/ledger/leaf"
+)
+
+// maxProof bounds what ParseProof reads: 64 hashes of 64 hex digits, a leaf
+// and a checkpoint stay far below.
+const maxProof = 256 << 10
+
+// Proof shows that a leaf stands in the ledger. It is complete: with the
+// verifier key it can be checked without the ledger and without a network.
+type Proof struct {
+	Leaf       leaf.Leaf `json:"leaf"`
+	Index      uint64    `json:"index"`      // counted from 0
+	Hashes     []string  `json:"hashes"`     // audit path of RFC 6962, leaf to root, hex
+	Checkpoint string    `json:"checkpoint"` // signed note that covers the leaf
+}
+
+// Prove returns the proof that a leaf of the same type, ref and digest stands
+// in the ledger, under the newest checkpoint known. The leaf in the proof is
+// the one that was written first, with its time. fault.Missing
+// ("ledger.no-leaf") when there is none.
+func (l *Ledger) Prove(ctx context.Context, lf leaf.Leaf) (Proof, error) {
+	l.mu.Lock()
+	index, known := l.index[keyOf(lf)]
+	read := l.engine.read
+	l.mu.Unlock()
+	if !known {
+		return Proof{}, fault.New(fault.Missing, "ledger.no-leaf").With(fmt.Errorf("%s %s", lf.Type, lf.Ref))
+	}
+	cp, err := l.pub.await(ctx, index+1)
+	if err != nil {
+		return Proof{}, fmt.Errorf("prove leaf %d: %w", index, err)
+	}
+	stored, err := l.Leaves(ctx, index, 1)
+	if err == nil && len(stored) == 0 {
+		err = errors.New("it is not in the log any more")
+	}
+	if err != nil {
+		return Proof{}, fmt.Errorf("prove leaf %d: %w", index, err)
+	}
+	builder, err := client.NewProofBuilder(ctx, cp.Size, read.ReadTile)
+	if err != nil {
+		return Proof{}, fmt.Errorf("prove leaf %d: %w", index, err)
+	}
+	path, err := builder.InclusionProof(ctx, index)
+	if err != nil {
+		return Proof{}, fmt.Errorf("prove leaf %d: %w", index, err)
+	}
+	p := Proof{Leaf: stored[0], Index: index, Hashes: make([]string, len(path)), Checkpoint: cp.Text}
+	for i, h := range path {
+		p.Hashes[i] = hex.EncodeToString(h)
+	}
+	if err := p.under(cp); err != nil { // never hand out what a reader would refuse
+		return Proof{}, fmt.Errorf("prove leaf %d: %w", index, err)
+	}
+	return p, nil
+}
+
+// Checkpoint returns the newest signed checkpoint.
+func (l *Ledger) Checkpoint(ctx context.Context) (Checkpoint, error) {
+	size, err := l.reader().IntegratedSize(ctx)
+	if err != nil {
+		return Checkpoint{}, fmt.Errorf("ledger size: %w", err)
+	}
+	return l.pub.await(ctx, size)
+}
+
+// Leaves returns up to n leaves from index from on, fewer at the end of the log.
+func (l *Ledger) Leaves(ctx context.Context, from uint64, n int) ([]leaf.Leaf, error) {
+	read := l.reader()
+	size, err := read.IntegratedSize(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("ledger size: %w", err)
+	}
+	var leaves []leaf.Leaf
+	for r := range layout.Range(from, uint64(max(n, 0)), size) {
+		raw, err := read.ReadEntryBundle(ctx, r.Index, r.Partial)
+		if err != nil {
+			return nil, fmt.Errorf("read leaves: %w", err)
+		}
+		entries, _, err := split(raw)
+		if err == nil && uint(len(entries)) < r.First+r.N {
+			err = errors.New("entries are missing")
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read leaves: bundle %d: %w", r.Index, err)
+		}
+		for i, b := range entries[r.First : r.First+r.N] {
+			lf, err := decode(b)
+			if err != nil {
+				return nil, fmt.Errorf("read leaves: bundle %d, entry %d: %w", r.Index, int(r.First)+i, err)
+			}
+			leaves = append(leaves, lf)
+		}
+	}
+	return leaves, nil
+}
+
+// Bytes returns the canonical form of the proof, the only one ParseProof accepts.
+func (p Proof) Bytes() ([]byte, error) {
+	if p.Hashes == nil {
+		p.Hashes = []string{}
+	}
+	b, err := json.Marshal(p)
+	if err != nil {
+		return nil, fmt.Errorf("encode proof: %w", err)
+	}
+	return b, nil
+}
+
+// ParseProof reads what Bytes wrote. Any other spelling is refused, so that a
+// changed byte in a proof is noticed even where it would change no meaning.
+// It does not check the proof; see Verify.
+func ParseProof(b []byte) (Proof, error) {
+	if len(b) > maxProof {
+		return Proof{}, fmt.Errorf("proof of %d bytes is longer than any proof", len(b))
+	}
+	var p Proof
+	if err := json.Unmarshal(b, &p); err != nil {
+		return Proof{}, fmt.Errorf("proof: %w", err)
+	}
+	again, err := p.Bytes()
+	if err != nil {
+		return Proof{}, err
+	}
+	if !bytes.Equal(b, again) {
+		return Proof{}, errors.New("proof is not in canonical form")
+	}
+	return p, nil
+}
+
+// Verify checks the signature of the checkpoint and that the leaf stands in
+// the tree it signs. verifierKey is a note verifier key.
+func (p Proof) Verify(verifierKey string) error {
+	cp, err := ParseCheckpoint(p.Checkpoint, verifierKey)
+	if err != nil {
+		return fmt.Errorf("proof: %w", err)
+	}
+	return p.under(cp)
+}
+
+func (p Proof) under(cp Checkpoint) error {
+	data, err := encode(p.Leaf)
+	if err != nil {
+		return fmt.Errorf("proof: %w", err)
+	}
+	path := make([][]byte, len(p.Hashes))
+	for i, h := range p.Hashes {
+		b, err := hex.DecodeString(h)
+		if err != nil || hex.EncodeToString(b) != h {
+			return fmt.Errorf("proof: hash %d is not lower-case hex", i)
+		}
+		path[i] = b
+	}
+	hasher := rfc6962.DefaultHasher
+	if err := proof.VerifyInclusion(hasher, p.Index, cp.Size, hasher.HashLeaf(data), path, cp.root()); err != nil {
+		return fmt.Errorf("proof: leaf %d is not in the signed tree: %w", p.Index, err)
+	}
+	return nil
+}

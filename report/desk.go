@@ -1,0 +1,303 @@
+package report
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"time"
+
+	"github.com/sonae/sonae/action"
+	"github.com/sonae/sonae/alert"
+	"github.com/sonae/sonae/auth"
+	"github.com/sonae/sonae/clock"
+	"github.com/sonae/sonae/detect"
+	"github.com/sonae/sonae/duty"
+	"github.com/sonae/sonae/evidence"
+	"github.com/sonae/sonae/fault"
+	"github.com/sonae/sonae/i18n"
+	"github.com/sonae/sonae/incident"
+	"github.com/sonae/sonae/ledger"
+	"github.com/sonae/sonae/ledger/leaf"
+	"github.com/sonae/sonae/state"
+)
+
+// SubjectMade tells that a document was made.
+const SubjectMade = "document.made"
+
+// Incidents is what the desk needs of the incident room.
+type Incidents interface {
+	Get(ctx context.Context, id string) (incident.Incident, error)
+	Entries(ctx context.Context, id string, after, limit int) ([]incident.Entry, error)
+}
+
+// Duties is what the desk needs of the duty desk.
+type Duties interface {
+	Assess(ctx context.Context, incident string) (duty.Assessment, error)
+}
+
+// Prover proves that a leaf stands in the ledger. Missing means: not yet.
+type Prover interface {
+	Prove(ctx context.Context, l leaf.Leaf) (ledger.Proof, error)
+}
+
+// Pages turns data into a file, see report/html.Pages.
+type Pages interface {
+	// Write renders data with the places for digest and proof left blank.
+	Write(w io.Writer, d Data, lang string) error
+	// Digest is what the ledger binds: of the page with these places blank.
+	Digest(blank []byte) string
+	// Fill puts digest and proof into their places; no proof: not yet recorded.
+	Fill(blank []byte, digest string, proof []byte, checkpoint string) ([]byte, error)
+}
+
+// Say fills the placeholders of an alert's text, as alert.Alert.Say does.
+type Say = func(a alert.Alert, t detect.Text, lang string, names map[string]string) string
+
+// Deps are what a Desk is built from; all are needed.
+type Deps struct {
+	Incidents Incidents
+	Duties    Duties
+	Alerts    func(ctx context.Context, incident string) ([]alert.Alert, error)
+	Actions   func(ctx context.Context, incident string) ([]action.Action, error)
+	Bags      func(ctx context.Context, incident string) ([]evidence.Bag, error)
+	Names     func(ctx context.Context) (map[string]string, error) // ids of persons, hosts and sites → what people call them
+	Say       Say
+	Pages     Pages
+	Ledger    Prover
+	Rules     duty.Rules
+	Reporter  Reporter
+}
+
+// Reporter is who reports, from the settings. Empty fields are marked as
+// missing on the form.
+type Reporter struct {
+	Organisation   string
+	Address        string
+	Representative string
+	Department     string
+	Person         string
+	Phone          string
+	Mail           string
+}
+
+func (r Reporter) fields() []Field {
+	var all []Field
+	for _, f := range []struct{ id, value string }{
+		{"organisation", r.Organisation}, {"address", r.Address}, {"representative", r.Representative}, {"department", r.Department},
+		{"person", r.Person}, {"phone", r.Phone}, {"mail", r.Mail},
+	} {
+		all = append(all, Field{ID: f.id, Label: Word("report.reporter."+f.id, nil), Value: Plain(f.value), Missing: f.value == ""})
+	}
+	return all
+}
+
+// Desk makes documents and keeps them. It is safe for concurrent use.
+type Desk struct {
+	db   *state.DB
+	deps Deps
+	now  clock.Now
+	log  *slog.Logger
+}
+
+// New makes a Desk on an open state.
+func New(db *state.DB, deps Deps, now clock.Now, log *slog.Logger) *Desk {
+	return &Desk{db: db, deps: deps, now: now, log: log.With("part", "report")}
+}
+
+func (d *Desk) moment() time.Time { return state.Time(state.Nanos(d.now())) }
+
+func inTokyo(t time.Time) time.Time { return t.In(clock.Tokyo()) }
+
+// page is a rendered page with blank places.
+type page struct {
+	lang, digest string
+	body         []byte
+}
+
+// Make freezes the draft as the next version, with its pages in all languages.
+// The ledger receives the digest of the data ("document", ref "<id>") and of
+// each page (ref "<id>/<lang>").
+func (d *Desk) Make(ctx context.Context, id string, by auth.Person) (Document, error) {
+	data, err := d.Draft(ctx, id)
+	if err != nil {
+		return Document{}, err
+	}
+	data.Document, data.Salt = clock.ID("do", data.MadeAt), leaf.Salt()
+	data.MadeBy, data.MadeByID = by.Name, by.ID
+	doc := Document{ID: data.Document, Incident: id, At: data.MadeAt, By: by.ID}
+	err = d.db.Tx(ctx, func(tx *state.Tx) error {
+		if err := tx.QueryRowContext(ctx, `SELECT COALESCE(MAX(no), 0) + 1 FROM document WHERE incident = $1`, id).Scan(&doc.No); err != nil {
+			return err
+		}
+		data.No = doc.No
+		if doc.Digest, err = leaf.Digest(data); err != nil {
+			return err
+		}
+		pages, err := d.render(data)
+		if err != nil {
+			return err
+		}
+		return store(ctx, tx, doc, data, pages)
+	})
+	if err != nil {
+		return Document{}, fmt.Errorf("make report of %s: %w", id, err)
+	}
+	d.log.Info("document made", "incident", id, "document", doc.ID, "no", doc.No)
+	return doc, nil
+}
+
+func (d *Desk) render(data Data) ([]page, error) {
+	var pages []page
+	for _, lang := range i18n.Languages() {
+		var b bytes.Buffer
+		if err := d.deps.Pages.Write(&b, data, lang); err != nil {
+			return nil, fmt.Errorf("render %s: %w", lang, err)
+		}
+		pages = append(pages, page{lang: lang, digest: d.deps.Pages.Digest(b.Bytes()), body: b.Bytes()})
+	}
+	return pages, nil
+}
+
+func store(ctx context.Context, tx *state.Tx, doc Document, data Data, pages []page) error {
+	_, err := tx.ExecContext(ctx, `INSERT INTO document (id, incident, no, digest, made_at, made_by, body) VALUES ($1, $2, $3, $4, $5, $6, $7)`,
+		doc.ID, doc.Incident, doc.No, doc.Digest, state.Nanos(doc.At), doc.By, state.JSON(data))
+	if err != nil {
+		return err
+	}
+	leaves := []leaf.Leaf{documentLeaf(doc, "", doc.Digest)}
+	for _, p := range pages {
+		if _, err := tx.ExecContext(ctx, `INSERT INTO document_page (document, lang, digest, body) VALUES ($1, $2, $3, $4)`,
+			doc.ID, p.lang, p.digest, string(p.body)); err != nil {
+			return err
+		}
+		leaves = append(leaves, documentLeaf(doc, p.lang, p.digest))
+	}
+	for _, l := range leaves {
+		if err := tx.Emit(ctx, "record.document", "record.document:"+l.Ref, l); err != nil {
+			return err
+		}
+	}
+	return tx.Emit(ctx, SubjectMade, SubjectMade+":"+doc.ID, doc)
+}
+
+func documentLeaf(doc Document, lang, digest string) leaf.Leaf {
+	ref := doc.ID
+	if lang != "" {
+		ref += "/" + lang
+	}
+	return leaf.Leaf{Type: "document", Ref: ref, Digest: digest, At: doc.At}
+}
+
+const columns = `id, incident, no, digest, made_at, made_by`
+
+type scanner interface{ Scan(dest ...any) error }
+
+func scan(row scanner, more ...any) (Document, error) {
+	var doc Document
+	var at int64
+	err := row.Scan(append([]any{&doc.ID, &doc.Incident, &doc.No, &doc.Digest, &at, &doc.By}, more...)...)
+	if errors.Is(err, sql.ErrNoRows) {
+		return doc, fault.New(fault.Missing, "report.missing")
+	}
+	doc.At = state.Time(at)
+	return doc, err
+}
+
+// List returns the documents of an incident, newest first.
+func (d *Desk) List(ctx context.Context, incident string) ([]Document, error) {
+	rows, err := d.db.Query(ctx, `SELECT `+columns+` FROM document WHERE incident = $1 ORDER BY no DESC`, incident)
+	if err != nil {
+		return nil, fmt.Errorf("list documents of %s: %w", incident, err)
+	}
+	defer rows.Close()
+	var all []Document
+	for rows.Next() {
+		doc, err := scan(rows)
+		if err != nil {
+			return nil, fmt.Errorf("list documents of %s: %w", incident, err)
+		}
+		all = append(all, doc)
+	}
+	return all, rows.Err()
+}
+
+// Get returns one document, or Missing.
+func (d *Desk) Get(ctx context.Context, id string) (Document, error) {
+	doc, err := scan(d.db.QueryRow(ctx, `SELECT `+columns+` FROM document WHERE id = $1`, id))
+	if err != nil {
+		return Document{}, fmt.Errorf("get document %s: %w", id, err)
+	}
+	return doc, nil
+}
+
+// JSON returns the frozen data of a document.
+func (d *Desk) JSON(ctx context.Context, id string) (Data, error) {
+	var body string
+	if _, err := scan(d.db.QueryRow(ctx, `SELECT `+columns+`, body FROM document WHERE id = $1`, id), &body); err != nil {
+		return Data{}, fmt.Errorf("data of document %s: %w", id, err)
+	}
+	var data Data
+	if err := json.Unmarshal([]byte(body), &data); err != nil {
+		return Data{}, fmt.Errorf("data of document %s: %w", id, err)
+	}
+	return data, nil
+}
+
+// HTML writes the page of a document with its digest and the ledger's proof.
+// Right after Make the ledger may not have the digest yet; HTML waits a short
+// while for it and then writes the page without a proof and says so on it,
+// because paper that is needed now is worth more than a proof.
+func (d *Desk) HTML(ctx context.Context, id, lang string, w io.Writer) error {
+	if !i18n.Known(lang) {
+		lang = i18n.Japanese
+	}
+	var digest, body string
+	doc, err := scan(d.db.QueryRow(ctx, `SELECT d.id, d.incident, d.no, d.digest, d.made_at, d.made_by, p.digest, p.body
+		FROM document d JOIN document_page p ON p.document = d.id WHERE d.id = $1 AND p.lang = $2`, id, lang), &digest, &body)
+	if err != nil {
+		return fmt.Errorf("print document %s: %w", id, err)
+	}
+	proof, checkpoint, err := d.prove(ctx, documentLeaf(doc, lang, digest))
+	if err != nil {
+		return fmt.Errorf("print document %s: %w", id, err)
+	}
+	file, err := d.deps.Pages.Fill([]byte(body), digest, proof, checkpoint)
+	if err != nil {
+		return fmt.Errorf("print document %s: %w", id, err)
+	}
+	if _, err := w.Write(file); err != nil {
+		return fmt.Errorf("print document %s: %w", id, err)
+	}
+	return nil
+}
+
+// patience is how long HTML waits for the ledger.
+const patience = 3 * time.Second
+
+func (d *Desk) prove(ctx context.Context, l leaf.Leaf) (proof []byte, checkpoint string, err error) {
+	ctx, stop := context.WithTimeout(ctx, patience)
+	defer stop()
+	retry := time.NewTicker(100 * time.Millisecond)
+	defer retry.Stop()
+	for {
+		p, err := d.deps.Ledger.Prove(ctx, l)
+		if err == nil {
+			proof, err = p.Bytes()
+			return proof, p.Checkpoint, err
+		}
+		if fault.Of(err) != fault.Missing && ctx.Err() == nil {
+			return nil, "", err
+		}
+		select {
+		case <-ctx.Done():
+			d.log.Error("document printed without proof", "document", l.Ref, "err", err)
+			return nil, "", nil
+		case <-retry.C:
+		}
+	}
+}

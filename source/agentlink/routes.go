@@ -1,0 +1,200 @@
+package agentlink
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"path"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/sonae/sonae/action/order"
+	"github.com/sonae/sonae/event"
+	"github.com/sonae/sonae/fault"
+	"github.com/sonae/sonae/source/agentlink/wire"
+)
+
+// Bounds of what agents send, in bytes.
+const (
+	maxJSON       = 256 << 10
+	maxItemHeader = 8 << 10
+	maxItemPath   = 512
+	maxItem       = 64 << 30
+	maxBatchID    = 128
+)
+
+// patience is how long an agent may be silent inside a body.
+const patience = 30 * time.Second
+
+// body bounds a request's body in bytes and in silence.
+func body(w http.ResponseWriter, r *http.Request, limit int64) io.Reader {
+	return &patient{from: http.MaxBytesReader(w, r.Body, limit), conn: http.NewResponseController(w)}
+}
+
+type patient struct {
+	from io.Reader
+	conn *http.ResponseController
+}
+
+func (p *patient) Read(b []byte) (int, error) {
+	_ = p.conn.SetReadDeadline(time.Now().Add(patience)) // not every connection has one
+	n, err := p.from.Read(b)
+	if err != nil {
+		_ = p.conn.SetReadDeadline(time.Time{})
+	}
+	return n, err
+}
+
+// readJSON decodes a bounded body.
+func readJSON(w http.ResponseWriter, r *http.Request, into any) error {
+	d := json.NewDecoder(body(w, r, maxJSON))
+	if err := d.Decode(into); err != nil {
+		var large *http.MaxBytesError
+		if errors.As(err, &large) {
+			return err
+		}
+		return fault.New(fault.Invalid, "agentlink.body").With(err)
+	}
+	return nil
+}
+
+func (s *Server) batch(w http.ResponseWriter, r *http.Request, a who) error {
+	if r.ContentLength > wire.MaxBatch {
+		return errTooLarge
+	}
+	data, err := io.ReadAll(body(w, r, wire.MaxBatch))
+	if err != nil {
+		return err
+	}
+	b, err := wire.DecodeBatch(data)
+	if errors.Is(err, wire.ErrTooLarge) {
+		return err
+	}
+	if err != nil {
+		return fault.New(fault.Invalid, "agentlink.body").With(err)
+	}
+	if err := s.own(&b, a); err != nil {
+		return err
+	}
+	out, err := wire.EncodeBatch(b)
+	if err != nil {
+		return err
+	}
+	if err := s.d.Publish(r.Context(), "event."+a.site+"."+a.host, b.ID, out); err != nil {
+		return err
+	}
+	s.counts.batch(len(b.Events), len(data))
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+// own makes a batch the sender's own, whatever it says: site, host, event ids
+// and the drill mark are ours. A batch id must begin with the host's id, so
+// that no host can take the id of another one's batch and make it vanish as a
+// repeat.
+func (s *Server) own(b *event.Batch, a who) error {
+	rest, ok := strings.CutPrefix(b.ID, a.host+".")
+	if !ok || rest == "" || len(b.ID) > maxBatchID || strings.ContainsFunc(rest, func(c rune) bool {
+		return (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '-' && c != '.' && c != '_'
+	}) {
+		return fault.New(fault.Invalid, "agentlink.batch-id")
+	}
+	b.Site, b.Host = a.site, a.host
+	now := s.d.Now().UTC()
+	b.SentAt = plausible(b.SentAt, now)
+	for i := range b.Events {
+		e := &b.Events[i]
+		e.ID, e.Site, e.Host, e.Drill = b.ID+"-"+strconv.Itoa(i), a.site, a.host, false
+		e.Time = plausible(e.Time, now)
+	}
+	return nil
+}
+
+// plausible replaces a time that nanoseconds in 64 bits cannot hold. A clock
+// that is merely wrong is kept: what the machine believed is a fact, too.
+func plausible(t, now time.Time) time.Time {
+	if y := t.Year(); y < 1970 || y > 2200 {
+		return now
+	}
+	return t.UTC()
+}
+
+func (s *Server) heartbeat(w http.ResponseWriter, r *http.Request, a who) error {
+	var b wire.Heartbeat
+	if err := readJSON(w, r, &b); err != nil {
+		return err
+	}
+	if err := s.d.Registry.Beat(r.Context(), a.host, b); err != nil {
+		return err
+	}
+	s.counts.heartbeats.Add(1)
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(wire.HeartbeatReply{At: s.d.Now().UTC()}) // the beat is noted, whether or not the agent waits
+	return nil
+}
+
+func (s *Server) results(w http.ResponseWriter, r *http.Request, a who) error {
+	var res order.Result
+	if err := readJSON(w, r, &res); err != nil {
+		return err
+	}
+	if res.Order == "" || res.Phase == "" {
+		return fault.New(fault.Invalid, "agentlink.body")
+	}
+	res.Host = a.host
+	if err := s.d.Result(r.Context(), res); err != nil {
+		return err
+	}
+	s.counts.results.Add(1)
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+func (s *Server) evidence(w http.ResponseWriter, r *http.Request, a who) error {
+	h, err := itemHeader(r.Header.Get(wire.HeaderItem))
+	if err != nil {
+		return err
+	}
+	sums := func() (string, string) { return r.Trailer.Get(wire.TrailerSHA256), r.Trailer.Get(wire.TrailerSHA512) }
+	if err := s.d.Receive(r.Context(), a.host, h, body(w, r, maxItem), sums); err != nil {
+		return err
+	}
+	s.counts.items.Add(1)
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+// itemHeader decodes and checks the header of an evidence item. The path must
+// already be clean, relative and without control characters: a path that has
+// to be repaired was made by somebody who wants to leave the bag.
+func itemHeader(text string) (wire.ItemHeader, error) {
+	var h wire.ItemHeader
+	if len(text) > maxItemHeader {
+		return h, errTooLarge
+	}
+	raw, err := base64.StdEncoding.DecodeString(text)
+	if err != nil {
+		return h, fault.New(fault.Invalid, "agentlink.item").With(err)
+	}
+	if err := json.Unmarshal(raw, &h); err != nil {
+		return h, fault.New(fault.Invalid, "agentlink.item").With(err)
+	}
+	if h.Bag == "" || !line(h.Bag) || !line(h.Title) || !line(h.Method) || !line(h.Error) {
+		return h, fault.New(fault.Invalid, "agentlink.item")
+	}
+	if p := h.Path; p == "" || len(p) > maxItemPath || !line(p) || strings.Contains(p, `\`) || path.IsAbs(p) ||
+		path.Clean(p) != p || p == "." || p == ".." || strings.HasPrefix(p, "../") {
+		return h, fault.New(fault.Invalid, "agentlink.item-path")
+	}
+	h.StartedAt = plausible(h.StartedAt, time.Time{})
+	return h, nil
+}
+
+func line(s string) bool {
+	return len(s) <= maxItemHeader && utf8.ValidString(s) && strings.IndexFunc(s, unicode.IsControl) < 0
+}
