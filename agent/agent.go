@@ -182,12 +182,21 @@ func (a *Agent) Run(ctx context.Context, parts Parts) error {
 }
 
 // answer queues a result for the hub and lets the next heartbeat come at once.
+// When the disk does not take it, it is sent at once or not at all.
 func (a *Agent) answer(r order.Result) {
 	if err := a.results.Put(r); err != nil {
 		a.log.Error("result not queued", "order", r.Order, "phase", r.Phase, "err", err)
+		ctx, cancel := context.WithTimeout(context.Background(), directTimeout)
+		defer cancel()
+		if err := a.client.Result(ctx, r); err != nil {
+			a.log.Error("result lost", "order", r.Order, "phase", r.Phase, "err", err)
+		}
 	}
 	a.beatNow()
 }
+
+// directTimeout bounds sending a result past the queue.
+const directTimeout = 10 * time.Second
 
 func (a *Agent) beatNow() {
 	select {

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"os/exec"
 	"slices"
 	"strconv"
 	"strings"
@@ -299,6 +300,34 @@ func TestOrderForAMissingOrganIsRejected(t *testing.T) {
 	linktest.Await(t, "the answer", func() bool { return len(h.Answers()) == 1 })
 	if r := h.Answers()[0]; r.Phase != order.Rejected {
 		t.Errorf("answered %+v", r)
+	}
+}
+
+// TestFullDiskIsSaid: an order that cannot be noted is not carried out, and the
+// hub is told why although the answer cannot be queued.
+func TestFullDiskIsSaid(t *testing.T) {
+	h := linktest.Start(t)
+	_, id := h.Enrol("callcentre")
+	dir := t.TempDir()
+	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", dir).CombinedOutput(); err != nil {
+		t.Skipf("needs the right to mount: %s", out)
+	}
+	t.Cleanup(func() { _ = exec.Command("umount", "-l", dir).Run() })
+	act := &recorder{}
+	_, stop := start(t, dir, id, agent.Parts{Actor: act})
+	t.Cleanup(stop)
+	linktest.Await(t, "the stream", func() bool { return h.Port.Stats().Streams == 1 })
+	hog, err := os.Create(dir + "/hog")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _ = hog.Write(make([]byte, 1<<20)) // ends with no space
+	_ = hog.Close()
+	h.Issue(anOrder("or-1", id.Host))
+	h.Port.Wake(id.Host)
+	linktest.Await(t, "the answer", func() bool { return len(h.Answers()) >= 1 })
+	if r := h.Answers()[0]; r.Phase != order.Failed || !strings.HasPrefix(r.Detail, "not-noted") || len(act.orders()) != 0 {
+		t.Errorf("answered %+v, carried out %v", r, act.orders())
 	}
 }
 

@@ -30,6 +30,7 @@ func (a *Agent) obey(ctx context.Context) {
 		switch {
 		case err != nil: // it cannot be kept from being carried out twice, so it is not carried out
 			a.log.Error("order not noted", "order", o.ID, "err", err)
+			a.answer(order.Result{Order: o.ID, Action: o.Action, Kind: o.Kind, Phase: order.Failed, Detail: "not-noted: " + err.Error(), At: a.now().UTC()})
 		case do:
 			running.Go(func() { a.carryOut(ctx, o) })
 		case last != nil: // the hub asks again: it has not got the answer

@@ -40,10 +40,14 @@ func (h *Hub) noteAction(ctx context.Context, a action.Action) error {
 	}
 	var errs []error
 	for _, l := range a.Lines() {
-		errs = append(errs, h.incidents.Note(ctx, a.Incident, incident.Note{
-			Key: l.Key, Args: l.Args, OccurredAt: l.OccurredAt, Source: "action", Ref: a.ID, Unique: l.Unique}))
+		errs = append(errs, h.noteLine(ctx, a.Incident, "action", a.ID, l))
 	}
 	return errors.Join(errs...)
+}
+
+func (h *Hub) noteLine(ctx context.Context, id, source, ref string, l action.Line) error {
+	return h.incidents.Note(ctx, id, incident.Note{
+		Key: l.Key, Args: l.Args, OccurredAt: l.OccurredAt, Source: source, Ref: ref, Unique: l.Unique})
 }
 
 // fillBag opens the bag when the order goes out and seals it when the agent
@@ -53,7 +57,7 @@ func (h *Hub) fillBag(ctx context.Context, a action.Action) error {
 	case action.Approved:
 		return h.vault.OpenBag(ctx, a)
 	case action.Verified, action.Failed, action.Expired:
-		err := h.vault.Seal(ctx, a.Bag, a.State != action.Verified)
+		err := h.vault.Seal(ctx, a.Bag, a.State != action.Verified || a.Failure != "")
 		if fault.Of(err) == fault.Missing { // ended before it was opened
 			return nil
 		}
@@ -63,10 +67,11 @@ func (h *Hub) fillBag(ctx context.Context, a action.Action) error {
 }
 
 func (h *Hub) noteBag(ctx context.Context, b evidence.Bag) error {
-	return h.incidents.Note(ctx, b.Incident, incident.Note{
-		Key: "evidence.sealed", OccurredAt: b.SealedAt, Source: "evidence", Ref: b.ID, Unique: "sealed/" + b.ID,
-		Args: map[string]string{"host": b.Host, "bag": b.ID, "items": strconv.Itoa(len(b.Items)), "bytes": alert.Bytes(b.Bytes), "digest": b.Digest},
-	})
+	l, sealed := b.Line()
+	if !sealed {
+		return nil
+	}
+	return h.noteLine(ctx, b.Incident, "evidence", b.ID, l)
 }
 
 func (h *Hub) noteDocument(ctx context.Context, d report.Document) error {

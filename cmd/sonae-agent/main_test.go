@@ -42,7 +42,7 @@ func command(t *testing.T, dir string, args ...string) *exec.Cmd {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(bin, append(args, "--dir", dir)...)
+	cmd := exec.Command(bin, append([]string{args[0], "--dir", dir}, args[1:]...)...)
 	cmd.Stdout, cmd.Stderr = t.Output(), t.Output()
 	return cmd
 }
@@ -77,15 +77,22 @@ func TestKilledAgentGoesOn(t *testing.T) {
 		}
 		h.Issue(order.Order{ID: "or-" + string(rune('a'+round)), Kind: "unknown", Host: id.Host, IssuedAt: time.Now(), ExpiresAt: time.Now().Add(time.Hour)})
 		h.Port.Wake(id.Host)
-		linktest.Await(t, "the answer", func() bool { return len(h.Answers()) == round+1 })
+		linktest.Await(t, "the answer", func() bool { return answered(h)["or-"+string(rune('a'+round))] == order.Rejected })
 		if err := cmd.Process.Kill(); err != nil {
 			t.Fatal(err)
 		}
 		_ = cmd.Wait()
 	}
-	for i, r := range h.Answers() {
-		if want := "or-" + string(rune('a'+i)); r.Order != want || r.Phase != order.Rejected {
-			t.Errorf("answer %d: %+v, want %s rejected", i, r, want)
-		}
+	if got := answered(h); len(got) != 3 { // an answer may come twice, when the kill came before the agent knew that it had arrived
+		t.Errorf("answered %v", got)
 	}
+}
+
+// answered is how each order ended.
+func answered(h *linktest.Hub) map[string]order.Phase {
+	out := map[string]order.Phase{}
+	for _, r := range h.Answers() {
+		out[r.Order] = r.Phase
+	}
+	return out
 }

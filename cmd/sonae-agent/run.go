@@ -11,6 +11,7 @@ import (
 	"github.com/sonae/sonae/agent"
 	"github.com/sonae/sonae/agent/act"
 	"github.com/sonae/sonae/agent/collect"
+	"github.com/sonae/sonae/agent/forensic"
 	"github.com/sonae/sonae/agent/link"
 	"github.com/sonae/sonae/agent/owner"
 	"github.com/sonae/sonae/agent/sensor"
@@ -67,15 +68,23 @@ func (p program) watch(ctx context.Context, o options, id link.Identity) error {
 	collectors, load := collect.All(collect.Config{Dir: o.dir, Now: time.Now, Log: p.log.With("part", "collect")})
 	actor := act.New(act.Config{Dir: filepath.Join(o.dir, "act"), Hub: client.HubAddress, Probe: a.Probe, Now: time.Now, Log: p.log.With("part", "act")})
 	finder := owner.New(owner.Config{Now: time.Now})
+	packets := &ring{}
+	evidence := forensic.New(forensic.Config{Ring: packets, Now: time.Now, Log: p.log.With("part", "forensic")})
 	err = a.Run(ctx, agent.Parts{
 		OpenSensor: func(tick func(time.Time)) (agent.Sensor, error) {
-			return sensor.Open(sensor.Config{Interface: o.nic, Promiscuous: o.promiscuous, RingBytes: o.ring << 20, Tick: tick, Log: p.log})
+			s, err := sensor.Open(sensor.Config{Interface: o.nic, Promiscuous: o.promiscuous, RingBytes: o.ring << 20, Tick: tick, Log: p.log})
+			if err != nil {
+				return nil, err
+			}
+			packets.now.Store(s)
+			return s, nil
 		},
 		Owner: func(proto string, local, remote netip.AddrPort) (agent.Process, bool) {
 			q, ok := finder.Of(proto, local, remote)
 			return agent.Process{PID: q.PID, Image: q.Image, Command: q.Command, User: q.User}, ok
 		},
 		Actor:      actor,
+		Preserve:   preserver(evidence, client, time.Now),
 		Collectors: collectors,
 		Load:       load,
 	})
