@@ -1,7 +1,6 @@
 package hub_test
 
 import (
-	"encoding/json"
 	"net/http"
 	"slices"
 	"testing"
@@ -54,7 +53,7 @@ func TestDrillGoesThroughTheWholeFlow(t *testing.T) {
 	one.Must("POST", "/actions/"+again.ID+"/release", map[string]string{"reason": "訓練を終える"}, nil)
 	one.Reach(again.ID, action.Released)
 
-	bag := one.Sealed(in.ID)
+	bag := hubtest.Get[evidence.Bag](one, "/evidence/"+one.Sealed(in.ID).ID)
 	if bag.State != evidence.Sealed || len(bag.Items) < 5 || bag.Digest == "" {
 		t.Errorf("bag %+v", bag)
 	}
@@ -89,7 +88,8 @@ func checkChronology(t *testing.T, entries []incident.Entry, digest string) {
 		}
 	}
 	if t.Failed() {
-		b, err := json.MarshalIndent(entries, "", " ")
-		t.Logf("%s %v", b, err)
+		for _, e := range entries {
+			t.Logf("%d %s %v", e.No, e.Key, e.Args)
+		}
 	}
 }

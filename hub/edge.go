@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -143,28 +145,35 @@ func (h *Hub) openDoors(agents, public, control, local net.Listener) error {
 	main.Handle("/api/v1/", h.openAPI())
 	main.Handle("/", pages)
 
-	server := pageServer(main)
+	server := h.pageServer(main)
 	server.TLSConfig = agentlink.ServerTLS(certificate, nil)
+	machines := agentlink.HTTPServer(h.link.Handler(), agentlink.ServerTLS(certificate, h.keys.Pool()))
+	machines.ErrorLog = h.serverLog()
 	h.edge = edge{
 		{name: "agents' port", listener: agents, tls: true, closed: h.link.Close,
-			server: agentlink.HTTPServer(h.link.Handler(), agentlink.ServerTLS(certificate, h.keys.Pool()))},
+			server: machines},
 		{name: "pages", listener: public, tls: true, server: server, closed: h.live.Close},
-		{name: "control", listener: control, server: pageServer(h.control())},
+		{name: "control", listener: control, server: h.pageServer(h.control())},
 	}
 	if local != nil {
 		mux := http.NewServeMux()
 		mux.Handle("GET /metrics", h.metrics())
 		mux.Handle("/", main)
-		h.edge = append(h.edge, door{name: "local pages", listener: local, server: pageServer(mux)})
+		h.edge = append(h.edge, door{name: "local pages", listener: local, server: h.pageServer(mux)})
 	}
 	return nil
 }
 
 // pageServer bounds how long a request may take to arrive. Answers may last:
 // live pages and evidence are long.
-func pageServer(handler http.Handler) *http.Server {
+func (h *Hub) pageServer(handler http.Handler) *http.Server {
 	return &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute,
-		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10}
+		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10, ErrorLog: h.serverLog()}
+}
+
+// serverLog receives what net/http has to say, such as failed handshakes.
+func (h *Hub) serverLog() *log.Logger {
+	return slog.NewLogLogger(h.part("http").Handler(), slog.LevelWarn)
 }
 
 func healthy(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok\n") }

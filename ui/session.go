@@ -14,12 +14,12 @@ const (
 )
 
 // sessionCookie is the name of the cookie: with TLS the prefix binds it to
-// exactly this host.
+// exactly this host. The API takes the same one.
 func sessionCookie(r *http.Request) string {
 	if r.TLS != nil {
-		return "__Host-sonae"
+		return "__Host-sonae_session"
 	}
-	return "sonae"
+	return "sonae_session"
 }
 
 // viewer returns who has the session of r; the zero Person when nobody.

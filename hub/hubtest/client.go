@@ -80,17 +80,15 @@ func (h *Hub) Person(login, site string, roles ...auth.Role) *Client {
 	return h.join(invited.Token, login, login)
 }
 
-// join fills in the page behind a /join link and logs in with a second factor.
+// join fills in the page behind a /join link and logs in, with a second factor
+// where the page asks for one.
 func (h *Hub) join(token, login, name string) *Client {
 	h.t.Helper()
 	step := h.cfg.Now().Unix() / stepSeconds
 	page := h.page("GET", "/join/"+token, nil, http.StatusOK)
 	_, after, _ := strings.Cut(page, `<code class="secret">`)
-	shown, _, found := strings.Cut(after, "</code>")
+	shown, _, _ := strings.Cut(after, "</code>")
 	secret := strings.Join(strings.Fields(html.UnescapeString(shown)), "")
-	if !found || secret == "" {
-		h.t.Fatalf("the page behind the link shows no second factor:\n%s", page)
-	}
 	h.page("POST", "/join/"+token, url.Values{"login": {login}, "name": {name}, "password": {Password}, "password2": {Password},
 		"code": {h.code(secret, step)}}, http.StatusSeeOther)
 	c := &Client{t: h.t, base: h.URL, http: h.HTTP()}
@@ -135,6 +133,9 @@ const stepSeconds = 30
 // code is the second factor's code of a time step (RFC 4226, 6 digits).
 func (h *Hub) code(secret string, step int64) string {
 	h.t.Helper()
+	if secret == "" {
+		return ""
+	}
 	key, err := base32.StdEncoding.WithPadding(base32.NoPadding).DecodeString(strings.TrimRight(secret, "="))
 	if err != nil {
 		h.t.Fatalf("second factor: %v", err)
@@ -225,7 +226,7 @@ func (c *Client) Page(path string) (int, string) {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	req.AddCookie(&http.Cookie{Name: "__Host-sonae", Value: c.Token, Secure: true})
+	req.AddCookie(&http.Cookie{Name: "__Host-sonae_session", Value: c.Token, Secure: true})
 	res, err := c.http.Do(req)
 	if err != nil {
 		c.t.Fatal(err)
