@@ -102,6 +102,11 @@ func newStory(t *testing.T) *story {
 	hub := add(t, w, "hub", "192.168.10.5/24", "2001:db8:10::5/64")
 	pc := add(t, w, "pc", "192.168.50.10/24", "2001:db8:50::10/64")
 	quiet := add(t, w, "quiet", "192.168.51.20/24", "2001:db8:51::20/64")
+	for _, h := range []*netns.Host{pc, quiet} {
+		if err := h.Separate(); err != nil {
+			t.Fatal(err)
+		}
+	}
 	s.swarm = newSwarm(t, w, 48<<20, 150)
 
 	s.hub = startHub(t, hub, programs.hub)
