@@ -102,6 +102,11 @@ func newStory(t *testing.T) *story {
 	hub := add(t, w, "hub", "192.168.10.5/24", "2001:db8:10::5/64")
 	pc := add(t, w, "pc", "192.168.50.10/24", "2001:db8:50::10/64")
 	quiet := add(t, w, "quiet", "192.168.51.20/24", "2001:db8:51::20/64")
+	for _, h := range []*netns.Host{pc, quiet} {
+		if err := h.Separate(); err != nil {
+			t.Fatal(err)
+		}
+	}
 	s.swarm = newSwarm(t, w, 48<<20, 150)
 
 	s.hub = startHub(t, hub, programs.hub)
@@ -143,7 +148,7 @@ func (s *story) alerts(t *testing.T, query string) []alert.Alert {
 func (s *story) startClient(t *testing.T) func() time.Time {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "pc.pcap")
-	dump := start(t, s.pc.host, "tcpdump", "-i", "eth0", "-U", "-s", "600", "-Z", "root", "-w", file)
+	dump := start(t, s.pc.host, "tcpdump", "-i", "eth0", "-U", "--immediate-mode", "-s", "600", "-Z", "root", "-w", file)
 	await(t, 10*time.Second, "tcpdump's start", func() bool {
 		info, err := os.Stat(file)
 		return err == nil && info.Size() >= 24
@@ -257,7 +262,7 @@ func (s *story) evidence(t *testing.T, in incident.Incident) string {
 	for _, i := range b.Items {
 		all += i.Path + "\n"
 	}
-	for _, want := range []string{"pcapng", "sockets", "routes", "firewall"} {
+	for _, want := range []string{"network/packets.pcapng", "network/proc-net/tcp.txt", "network/proc-net/route.txt", "network/nft.json", "process/list.jsonl", "/exe"} {
 		if !strings.Contains(all, want) {
 			t.Errorf("no item %q among\n%s", want, all)
 		}
@@ -395,7 +400,7 @@ func (s *story) clocksAndReport(t *testing.T, in incident.Incident) {
 	}
 	var doc struct{ ID, Digest string }
 	s.admin.do(t, http.MethodPost, "/incidents/"+in.ID+"/reports", nil, &doc, http.StatusCreated)
-	for lang, want := range map[string]string{"ja": "未記入", "en": "Not filled in"} {
+	for lang, want := range map[string]string{"ja": "未記入", "en": "Missing"} {
 		file := filepath.Join(t.TempDir(), lang+".html")
 		var page []byte
 		await(t, 15*time.Second, "the report with its proof", func() bool {
@@ -427,14 +432,16 @@ func (s *story) chronologyIsComplete(t *testing.T, in incident.Incident) {
 	want := []string{"incident.opened", "alert.linked", "action.requested.preserve", "action.verified.preserve", "evidence.sealed",
 		"action.requested.isolate", "action.approved", "action.applied.isolate", "action.verified.isolate", "duty.changed", "report.made"}
 	var l list[incident.Entry]
-	await(t, 30*time.Second, "a complete chronology", func() bool {
+	missing := want
+	for deadline := time.Now().Add(30 * time.Second); len(missing) > 0; time.Sleep(100 * time.Millisecond) {
 		s.admin.do(t, http.MethodGet, "/incidents/"+in.ID+"/entries?limit=500", nil, &l, 0)
-		keys := map[string]int{}
-		for _, e := range l.Items {
-			keys[e.Key]++
+		missing = slices.DeleteFunc(slices.Clone(want), func(k string) bool {
+			return slices.ContainsFunc(l.Items, func(e incident.Entry) bool { return e.Key == k })
+		})
+		if time.Now().After(deadline) {
+			t.Fatalf("the chronology lacks %v: %+v", missing, l.Items)
 		}
-		return !slices.ContainsFunc(want, func(k string) bool { return keys[k] == 0 })
-	})
+	}
 	seen := map[string]bool{}
 	for i, e := range l.Items {
 		if e.No != i+1 {

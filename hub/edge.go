@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"log/slog"
 	"net"
 	"net/http"
 	"os"
+	"strconv"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -16,38 +18,32 @@ import (
 	"github.com/sonae/sonae/source/agentlink"
 )
 
-// edge is the doors of the hub, in the order in which they open.
+// edge is the doors of the hub.
 type edge []door
 
 // door is one listening address with what answers there.
 type door struct {
-	name   string
-	listen func() (net.Listener, error)
-	server *http.Server
-	tls    bool
-	closed func() // ends long answers, so that Shutdown can finish
+	name     string
+	listener net.Listener
+	server   *http.Server
+	tls      bool
+	closed   func() // ends long answers, so that Shutdown can finish
 }
 
-// serve opens all doors before it returns; they close when ctx ends.
-func (e edge) serve(ctx context.Context, g *errgroup.Group, log *slog.Logger) error {
+// serve answers at all doors until ctx ends.
+func (e edge) serve(ctx context.Context, g *errgroup.Group) {
 	for _, d := range e {
-		l, err := d.listen()
-		if err != nil {
-			return fmt.Errorf("open %s: %w", d.name, err)
-		}
-		d.server.ErrorLog = slog.NewLogLogger(log.With("part", d.name).Handler(), slog.LevelDebug) // refused handshakes and the like
-		g.Go(func() error { return d.serve(l) })
+		g.Go(d.serve)
 		g.Go(func() error { return d.shut(ctx) })
 	}
-	return nil
 }
 
-func (d door) serve(l net.Listener) error {
+func (d door) serve() error {
 	var err error
 	if d.tls {
-		err = d.server.ServeTLS(l, "", "")
+		err = d.server.ServeTLS(d.listener, "", "")
 	} else {
-		err = d.server.Serve(l)
+		err = d.server.Serve(d.listener)
 	}
 	if errors.Is(err, http.ErrServerClosed) {
 		return nil
@@ -68,8 +64,74 @@ func (d door) shut(ctx context.Context) error {
 	return nil
 }
 
-// openEdge makes the doors. Nothing listens yet.
+// Addresses are where the hub listens, as "host:port".
+type Addresses struct {
+	Pages  string // pages and API over HTTPS
+	Local  string // pages and API over plain HTTP; empty: none
+	Agents string
+}
+
+// Addresses tells where the hub listens. Ports that were left to the system
+// are those that it chose.
+func (h *Hub) Addresses() Addresses {
+	return Addresses{Pages: h.cfg.Listen, Local: h.cfg.Local, Agents: h.cfg.Agents}
+}
+
+// listen takes an address, and writes back the port when the system chose it.
+// Callers are answered once Run serves.
+func (h *Hub) listen(network string, addr *string) (net.Listener, error) {
+	l, err := net.Listen(network, *addr)
+	if err != nil {
+		return nil, err
+	}
+	h.onClose(func() error {
+		if err := l.Close(); !errors.Is(err, net.ErrClosed) {
+			return err
+		}
+		return nil
+	})
+	if tcp, ok := l.Addr().(*net.TCPAddr); ok {
+		host, _, err := net.SplitHostPort(*addr)
+		if err != nil {
+			return nil, err
+		}
+		*addr = net.JoinHostPort(host, strconv.Itoa(tcp.Port))
+	}
+	return l, nil
+}
+
+// openEdge opens the doors; nobody answers there yet.
 func (h *Hub) openEdge(context.Context) error {
+	socket := h.cfg.path("control.sock")
+	if err := os.Remove(socket); err != nil && !errors.Is(err, os.ErrNotExist) { // a killed hub leaves it; a living one has the lock
+		return err
+	}
+	agents, err := h.listen("tcp", &h.cfg.Agents)
+	if err != nil {
+		return fmt.Errorf("agents' port: %w", err)
+	}
+	public, err := h.listen("tcp", &h.cfg.Listen)
+	if err != nil {
+		return fmt.Errorf("pages: %w", err)
+	}
+	control, err := h.listen("unix", &socket)
+	if err != nil {
+		return fmt.Errorf("control: %w", err)
+	}
+	if err := os.Chmod(socket, 0o600); err != nil {
+		return err
+	}
+	var local net.Listener
+	if h.cfg.Local != "" {
+		if local, err = h.listen("tcp", &h.cfg.Local); err != nil {
+			return fmt.Errorf("local pages: %w", err)
+		}
+	}
+	return h.openDoors(agents, public, control, local)
+}
+
+// openDoors says what answers at each listener; local may be nil.
+func (h *Hub) openDoors(agents, public, control, local net.Listener) error {
 	names, ips := h.cfg.names()
 	certificate := h.keys.ServerSource(names, ips)
 	h.openLink()
@@ -83,48 +145,35 @@ func (h *Hub) openEdge(context.Context) error {
 	main.Handle("/api/v1/", h.openAPI())
 	main.Handle("/", pages)
 
-	public := pageServer(main)
-	public.TLSConfig = agentlink.ServerTLS(certificate, nil)
+	server := h.pageServer(main)
+	server.TLSConfig = agentlink.ServerTLS(certificate, nil)
+	machines := agentlink.HTTPServer(h.link.Handler(), agentlink.ServerTLS(certificate, h.keys.Pool()))
+	machines.ErrorLog = h.serverLog()
 	h.edge = edge{
-		{name: "agents' port", listen: tcp(h.cfg.Agents), tls: true, closed: h.link.Close,
-			server: agentlink.HTTPServer(h.link.Handler(), agentlink.ServerTLS(certificate, h.keys.Pool()))},
-		{name: "pages", listen: tcp(h.cfg.Listen), tls: true, server: public, closed: h.live.Close},
-		{name: "control", listen: unixSocket(h.cfg.path("control.sock")), server: pageServer(h.control())},
+		{name: "agents' port", listener: agents, tls: true, closed: h.link.Close,
+			server: machines},
+		{name: "pages", listener: public, tls: true, server: server, closed: h.live.Close},
+		{name: "control", listener: control, server: h.pageServer(h.control())},
 	}
-	if h.cfg.Local != "" {
-		local := http.NewServeMux()
-		local.Handle("GET /metrics", h.metrics())
-		local.Handle("/", main)
-		h.edge = append(h.edge, door{name: "local pages", listen: tcp(h.cfg.Local), server: pageServer(local)})
+	if local != nil {
+		mux := http.NewServeMux()
+		mux.Handle("GET /metrics", h.metrics())
+		mux.Handle("/", main)
+		h.edge = append(h.edge, door{name: "local pages", listener: local, server: h.pageServer(mux)})
 	}
 	return nil
 }
 
 // pageServer bounds how long a request may take to arrive. Answers may last:
 // live pages and evidence are long.
-func pageServer(handler http.Handler) *http.Server {
+func (h *Hub) pageServer(handler http.Handler) *http.Server {
 	return &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute,
-		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10}
+		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10, ErrorLog: h.serverLog()}
 }
 
-func tcp(addr string) func() (net.Listener, error) {
-	return func() (net.Listener, error) { return net.Listen("tcp", addr) }
-}
-
-// unixSocket listens where only the owner of the folder can come. A socket
-// that a killed hub left behind is removed; two hubs on one folder are
-// prevented by the bus's and the state's own locks before this.
-func unixSocket(path string) func() (net.Listener, error) {
-	return func() (net.Listener, error) {
-		if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return nil, err
-		}
-		l, err := net.Listen("unix", path)
-		if err != nil {
-			return nil, err
-		}
-		return l, os.Chmod(path, 0o600)
-	}
+// serverLog receives what net/http has to say, such as failed handshakes.
+func (h *Hub) serverLog() *log.Logger {
+	return slog.NewLogLogger(h.part("http").Handler(), slog.LevelWarn)
 }
 
 func healthy(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok\n") }

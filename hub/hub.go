@@ -166,12 +166,8 @@ func (h *Hub) work(ctx context.Context, out io.Writer) error {
 	g.Go(func() error { return h.watch(ctx) })
 	g.Go(func() error { return h.practice.Serve(ctx) })
 	g.Go(func() error { return h.playDrills(ctx) })
-	if err := h.edge.serve(ctx, g, h.log); err != nil {
-		return err
-	}
-	if err := h.greet(ctx, out); err != nil {
-		return err
-	}
+	h.edge.serve(ctx, g)
+	g.Go(func() error { return h.greet(ctx, out) })
 	return g.Wait()
 }
 

@@ -47,6 +47,7 @@ type Ledger struct {
 	verifier note.Verifier
 	lock     *os.File
 	pub      *publication
+	leave    func() // ends the use of log by the engine
 
 	settling sync.WaitGroup // leaves handed to Tessera and not yet answered
 
@@ -86,7 +87,9 @@ func Open(ctx context.Context, dir, signerKey string, log *slog.Logger) (*Ledger
 	if l.lock, err = lockFolder(dir); err != nil {
 		return nil, fmt.Errorf("open ledger %s: %w", dir, err)
 	}
+	l.leave = engines.follow(l.log)
 	if err := l.load(ctx); err != nil {
+		l.leave()
 		return nil, errors.Join(fmt.Errorf("open ledger %s: %w", dir, err), l.lock.Close())
 	}
 	return l, nil
@@ -179,6 +182,7 @@ func (l *Ledger) Close() error {
 	l.settling.Wait()
 	err := l.engine.shutdown(context.Background())
 	l.engine.stop()
+	l.leave()
 	if err != nil {
 		err = fmt.Errorf("close ledger: %w", err)
 	}

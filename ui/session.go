@@ -14,7 +14,7 @@ const (
 )
 
 // sessionCookie is the name of the cookie: with TLS the prefix binds it to
-// exactly this host.
+// exactly this host. The API takes the same one.
 func sessionCookie(r *http.Request) string {
 	if r.TLS != nil {
 		return "__Host-sonae_session"
