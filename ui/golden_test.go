@@ -112,8 +112,8 @@ func TestEmptyHouseSaysSo(t *testing.T) {
 	v, _ := h.open(t)
 	r := v.as("responder")
 	for path, want := range map[string]string{
-		"/": "進行中の事案はない", "/alerts": "この条件に合う警報はない", "/incidents": "事案はない", "/actions": "承認待ちの措置はない",
-		"/evidence": "証拠袋はない", "/hosts": "機器はまだ登録されていない",
+		"/": "進行中の事案はありません", "/alerts": "この条件に合う警報はありません", "/incidents": "事案はありません", "/actions": "承認待ちの措置はありません",
+		"/evidence": "証拠袋はありません", "/hosts": "機器はまだ登録されていません",
 	} {
 		got := r.get(path)
 		if got.status != http.StatusOK || !strings.Contains(got.body, want) {

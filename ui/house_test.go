@@ -356,6 +356,16 @@ func (h alertsOf) Link(_ context.Context, id, to string) error {
 	return err
 }
 
+func (h alertsOf) Peers(_ context.Context, id string, limit, offset int) ([]alert.Peer, int, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	a, err := h.find(id)
+	if err != nil {
+		return nil, 0, err
+	}
+	return page(a.Peers, offset, limit, func(alert.Peer) bool { return true })
+}
+
 // Incidents.
 
 type incidentsOf struct{ *house }
@@ -717,7 +727,7 @@ func story(now time.Time) alert.Alert {
 			{Address: "203.0.113.7:6881", Protocol: "tcp", Verdict: "bt.handshake", Confidence: "certain", Sent: 1_200_345, Received: 88_000, First: now.Add(-4 * time.Minute), Last: now.Add(-time.Minute)},
 			{Address: "[2001:db8::9]:51413", Protocol: "udp", Verdict: "bt.utp", Confidence: "probable", Sent: 900, Received: 1_002, First: now.Add(-3 * time.Minute), Last: now.Add(-2 * time.Minute)},
 		},
-		Sent: 1_201_245, Received: 89_002, Events: []string{"ev-1"},
+		PeersAll: 2, Addresses: 2, Sent: 1_201_245, Received: 89_002, Events: []string{"ev-1"},
 		Process: []alert.Process{{PID: "4242", Image: "/usr/bin/transmission-daemon", Command: `transmission-daemon --download-dir /home/<b>op</b>/"共有"`, User: "operator7"}},
 	}
 	return a

@@ -138,7 +138,7 @@ func TestSetUpAndFirstLogIn(t *testing.T) {
 	if got := v.post("/join/first", append(form, "code", "000000")...); got.status != http.StatusUnprocessableEntity || !strings.Contains(got.body, `value="newadmin"`) {
 		t.Errorf("a wrong code: %d, want 422 and the name kept", got.status)
 	}
-	if got := v.post("/join/first", "login", "newadmin", "name", "x", "password", "correct horse battery", "password2", "another", "code", "123456"); !strings.Contains(got.body, "二つのパスワードが違う") {
+	if got := v.post("/join/first", "login", "newadmin", "name", "x", "password", "correct horse battery", "password2", "another", "code", "123456"); !strings.Contains(got.body, "二つのパスワードが違います") {
 		t.Errorf("different passwords: %d %s", got.status, around(got.body, "notice"))
 	}
 	got := v.post("/join/first", append(form, "code", "123456")...)
@@ -148,7 +148,7 @@ func TestSetUpAndFirstLogIn(t *testing.T) {
 	if again := v.get("/join/first"); again.status != http.StatusNotFound {
 		t.Errorf("the link works a second time: %d", again.status)
 	}
-	if page := v.get(got.header.Get("Location")).body; !strings.Contains(page, `value="newadmin"`) || !strings.Contains(page, "登録した") {
+	if page := v.get(got.header.Get("Location")).body; !strings.Contains(page, `value="newadmin"`) || !strings.Contains(page, "登録しました") {
 		t.Error("the log-in page does not go on from the set-up")
 	}
 }
@@ -230,13 +230,13 @@ func TestRefusedFormKeepsWhatWasTyped(t *testing.T) {
 		want   []string
 	}{
 		"time in the future": {r, "/incidents/in-1/entries", []string{"text", "消えては困る <文>", "occurred_at", "2027-01-01T00:00", "certainty", "estimate"}, 422, []string{"消えては困る &lt;文&gt;", "起きた時刻が未来", `value="estimate" selected`}},
-		"unreadable time":    {r, "/incidents/in-1/entries", []string{"text", "消えては困る", "occurred_at", "昨日"}, 422, []string{"消えては困る", "日時が読み取れない", `value="昨日"`}},
+		"unreadable time":    {r, "/incidents/in-1/entries", []string{"text", "消えては困る", "occurred_at", "昨日"}, 422, []string{"消えては困る", "日時が読み取れません", `value="昨日"`}},
 		"no probe address":   {r, "/incidents/in-1/isolations", []string{"host", "ho-1", "reason", "止める理由", "lease", "4h0m0s"}, 422, []string{"止める理由", `value="4h0m0s" selected`, "宛先を1つ入力"}},
 		"counts":             {r, "/incidents/in-1/facts", []string{"known_at", "2026-11-22T12:41", "confirmed", "10", "maximum", "5", "sensitive", "yes", "cause", "調査中の原因"}, 422, []string{"調査中の原因", `value="10"`, `name="sensitive" value="yes" checked`}},
 		"not a number":       {r, "/incidents/in-1/facts", []string{"known_at", "2026-11-22T12:41", "confirmed", "many"}, 422, []string{"0以上の整数"}},
 		"site identifier":    {admin, "/sites", []string{"id", "Bad Id", "name", "新しい拠点", "kind", "office"}, 422, []string{"新しい拠点", "半角の小文字"}},
 		"no role":            {admin, "/people", []string{"login", "newone", "name", "新任"}, 422, []string{`value="newone"`, "役割を一つ以上"}},
-		"no purpose":         {r, "/evidence/bag-1/zip", nil, 422, []string{"渡す相手と目的を書く"}},
+		"no purpose":         {r, "/evidence/bag-1/zip", nil, 422, []string{"渡す相手と目的を書いて"}},
 		"already decided":    {v.as("approver"), "/actions/ac-1/refuse", []string{"reason", ""}, 422, []string{"理由を入力"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -339,7 +339,7 @@ func TestFormsOfOtherSitesAreRefused(t *testing.T) {
 func TestBodyIsBounded(t *testing.T) {
 	v, _ := newHouse().inCourse().open(t)
 	got := v.as("responder").post("/incidents/in-1/entries", "text", strings.Repeat("長", maxBody/3+1))
-	if got.status != http.StatusUnprocessableEntity || !strings.Contains(got.body, "大きすぎる") {
+	if got.status != http.StatusUnprocessableEntity || !strings.Contains(got.body, "大きすぎます") {
 		t.Errorf("%d %s", got.status, around(got.body, "notice-head"))
 	}
 }
@@ -379,7 +379,7 @@ func TestSessionCookieIsBoundToTheHost(t *testing.T) {
 	defer s.Close()
 	v := visit(t, s.URL, s.Client())
 	got := v.post("/login", "login", "responder", "password", "correct horse battery").header.Get("Set-Cookie")
-	for _, want := range []string{"__Host-sonae=", "Path=/", "HttpOnly", "Secure", "SameSite=Lax"} {
+	for _, want := range []string{"__Host-sonae_session=", "Path=/", "HttpOnly", "Secure", "SameSite=Lax"} {
 		if !strings.Contains(got, want) {
 			t.Errorf("cookie %q lacks %s", got, want)
 		}
