@@ -53,33 +53,43 @@ type Bus struct {
 // Open starts the server on dir without any network port and makes the
 // streams.
 func Open(ctx context.Context, cfg Config, log *slog.Logger) (*Bus, error) {
-	srv, err := server.NewServer(&server.Options{
-		ServerName: "sonae", DontListen: true, NoSigs: true, NoLog: true,
-		JetStream: true, StoreDir: cfg.Dir, SyncAlways: true, MaxPayload: maxPayload,
-	})
+	b, err := start(ctx, cfg, log)
 	if err != nil {
 		return nil, fmt.Errorf("open bus %s: %w", cfg.Dir, err)
 	}
-	srv.Start()
-	if !srv.ReadyForConnections(20 * time.Second) {
-		srv.Shutdown()
-		return nil, fmt.Errorf("open bus %s: the server does not start", cfg.Dir)
-	}
-	life, stop := context.WithCancel(context.WithoutCancel(ctx))
-	b := &Bus{server: srv, log: log, room: room{dir: cfg.Dir, min: cfg.MinFree}, life: life, stop: stop}
-	if err := b.connect(ctx, cfg); err != nil {
+	if err := b.streams(ctx, cfg); err != nil {
 		return nil, errors.Join(fmt.Errorf("open bus %s: %w", cfg.Dir, err), b.Close())
 	}
 	return b, nil
 }
 
-func (b *Bus) connect(ctx context.Context, cfg Config) (err error) {
+// start starts the server with the streams that dir holds, and connects to it.
+func start(ctx context.Context, cfg Config, log *slog.Logger) (*Bus, error) {
+	srv, err := server.NewServer(&server.Options{
+		ServerName: "sonae", DontListen: true, NoSigs: true, NoLog: true,
+		JetStream: true, StoreDir: cfg.Dir, SyncAlways: true, MaxPayload: maxPayload,
+	})
+	if err != nil {
+		return nil, err
+	}
+	srv.Start()
+	if !srv.ReadyForConnections(20 * time.Second) {
+		srv.Shutdown()
+		return nil, errors.New("the server does not start")
+	}
+	life, stop := context.WithCancel(context.WithoutCancel(ctx))
+	b := &Bus{server: srv, log: log, room: room{dir: cfg.Dir, min: cfg.MinFree}, life: life, stop: stop}
 	if b.conn, err = nats.Connect("", nats.InProcessServer(b.server), nats.MaxReconnects(-1)); err != nil {
-		return err
+		return nil, errors.Join(err, b.Close())
 	}
 	if b.js, err = jetstream.New(b.conn); err != nil {
-		return err
+		return nil, errors.Join(err, b.Close())
 	}
+	return b, nil
+}
+
+// streams makes the streams that are configured.
+func (b *Bus) streams(ctx context.Context, cfg Config) error {
 	limit := cfg.MaxBytes
 	if limit == 0 {
 		limit = 4 << 30

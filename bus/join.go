@@ -17,8 +17,10 @@ import (
 const deadStream = "dead"
 
 // ackWait is how long the server waits before it delivers again; a handler
-// that takes longer keeps telling that it is alive.
-const ackWait = 30 * time.Second
+// that takes longer keeps telling that it is alive. It is also how long a join
+// stands still after a crash, because the server remembers what was under way:
+// detection must not wait longer than a person would notice.
+const ackWait = 5 * time.Second
 
 // Join says who handles which messages. Its name is durable: what arrived
 // while the hub was down is handled after the next start.

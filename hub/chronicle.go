@@ -58,7 +58,7 @@ func (h *Hub) fillBag(ctx context.Context, a action.Action) error {
 		return h.vault.OpenBag(ctx, a)
 	case action.Verified, action.Failed, action.Expired:
 		err := h.vault.Seal(ctx, a.Bag, a.State != action.Verified) // items that a machine does not have are listed with the reason
-		if fault.Of(err) == fault.Missing { // ended before it was opened
+		if fault.Of(err) == fault.Missing {                         // ended before it was opened
 			return nil
 		}
 		return err

@@ -188,6 +188,12 @@ func (h *Host) Start(cmd *exec.Cmd) (*Process, error) {
 func (p *Process) Kill9() {
 	_ = syscall.Kill(-p.Process.Pid, syscall.SIGKILL) // may have ended by itself
 	<-p.done
+	for range 500 { // its children are not ours to wait for
+		if errors.Is(syscall.Kill(-p.Process.Pid, 0), syscall.ESRCH) {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
 }
 
 // Done is closed when the program has ended.

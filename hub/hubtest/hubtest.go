@@ -19,6 +19,7 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -53,6 +54,7 @@ type Hub struct {
 	t     testing.TB
 	cfg   hub.Config
 	out   output
+	cmd   *exec.Cmd // of Process
 	stop  context.CancelFunc
 	ended chan error
 	once  sync.Once
@@ -103,15 +105,20 @@ func Start(t testing.TB, options ...Option) *Hub {
 		t: t, cfg: cfg, stop: stop, ended: make(chan error, 1)}
 	go func() { out.ended <- h.Run(ctx, &out.out) }()
 	t.Cleanup(out.Stop)
-	out.Await("the hub to be ready", func() bool {
-		res, err := out.HTTP().Get(out.URL + "/readyz")
+	out.awaitReady()
+	return out
+}
+
+func (h *Hub) awaitReady() {
+	h.t.Helper()
+	h.Await("the hub to be ready", func() bool {
+		res, err := h.HTTP().Get(h.URL + "/readyz")
 		if err != nil {
 			return false
 		}
 		defer res.Body.Close()
 		return res.StatusCode == http.StatusOK
 	})
-	return out
 }
 
 // Log is a logger that writes to the output of the test.
