@@ -30,11 +30,11 @@ func (s *scan) lines(path string, r io.Reader) error {
 	bad := 0
 	at := foundSource{Path: path, Kind: kindJSON}
 	for at.Record = 1; in.Scan() && s.ctx.Err() == nil; at.Record++ {
-		text := bytes.TrimSpace(bytes.TrimPrefix(in.Bytes(), []byte("\xef\xbb\xbf")))
-		if len(text) == 0 {
+		line := bytes.TrimSpace(bytes.TrimPrefix(in.Bytes(), []byte("\xef\xbb\xbf")))
+		if len(line) == 0 {
 			continue
 		}
-		e, kinds, err := readEvent(text)
+		e, kinds, err := readEvent(line)
 		if err != nil {
 			if bad++; bad == 1 {
 				first = fmt.Errorf("line %d: %w", at.Record, err)
@@ -76,16 +76,16 @@ func (s *scan) match(e event.Event, kinds []string, at foundSource) {
 
 // readEvent reads an event as Sonae writes it, or any flat object. Categories
 // are more than none when there are several.
-func readEvent(text []byte) (e event.Event, categories []string, err error) {
+func readEvent(line []byte) (e event.Event, categories []string, err error) {
 	var probe struct {
 		Fields map[string]string `json:"fields"`
 		Kind   event.Kind        `json:"kind"`
 	}
-	if err := json.Unmarshal(text, &probe); err == nil && (probe.Fields != nil || probe.Kind != "") {
-		err := json.Unmarshal(text, &e)
+	if err := json.Unmarshal(line, &probe); err == nil && (probe.Fields != nil || probe.Kind != "") {
+		err := json.Unmarshal(line, &e)
 		return e, nil, err
 	}
-	return flatEvent(text)
+	return flatEvent(line)
 }
 
 // Names under which foreign programs write what an event needs, the first
@@ -98,8 +98,8 @@ var (
 
 // flatEvent makes an event of any JSON object: its values become the fields
 // that rules look at, objects inside it with a point between the names.
-func flatEvent(text []byte) (event.Event, []string, error) {
-	d := json.NewDecoder(bytes.NewReader(text))
+func flatEvent(line []byte) (event.Event, []string, error) {
+	d := json.NewDecoder(bytes.NewReader(line))
 	d.UseNumber()
 	var values map[string]any
 	if err := d.Decode(&values); err != nil {
@@ -108,7 +108,7 @@ func flatEvent(text []byte) (event.Event, []string, error) {
 	if d.More() {
 		return event.Event{}, nil, errors.New("something follows the object")
 	}
-	e := event.Event{Kind: event.KindLog, Fields: map[string]string{}, Raw: string(text)}
+	e := event.Event{Kind: event.KindLog, Fields: map[string]string{}, Raw: string(line)}
 	flatten("", values, e.Fields)
 	first := func(names []string) string {
 		for _, n := range names {
@@ -130,22 +130,36 @@ func flatEvent(text []byte) (event.Event, []string, error) {
 	return e, kinds, nil
 }
 
+// maxDepth bounds how deep objects are taken apart: names grow with depth.
+const maxDepth = 16
+
 func flatten(prefix string, values map[string]any, into map[string]string) {
+	deep := strings.Count(prefix, ".") >= maxDepth
 	for name, v := range values {
 		name = strings.ReplaceAll(name, " ", "") // rules write the names of Windows without
 		switch v := v.(type) {
 		case nil:
 		case map[string]any:
+			if deep {
+				into[prefix+name] = text(v)
+				continue
+			}
 			flatten(prefix+name+".", v, into)
 		case string:
 			into[prefix+name] = v
 		case []any:
-			b, err := json.Marshal(v)
-			if err == nil { // it was JSON a moment ago
-				into[prefix+name] = string(b)
-			}
+			into[prefix+name] = text(v)
 		default:
 			into[prefix+name] = fmt.Sprint(v)
 		}
 	}
+}
+
+// text writes down what was JSON a moment ago.
+func text(v any) string {
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic(fmt.Sprintf("scan: encode %T: %v", v, err)) // decoded values always encode
+	}
+	return string(b)
 }
