@@ -126,7 +126,9 @@ func (d *Desk) enforce(ctx context.Context, tx *state.Tx, a *Action, before Stat
 	}
 	switch {
 	case tight && a.State == Applied:
-		a.VerifiedAt = at
+		if a.VerifiedAt = at; a.lastCheck().After(at) { // applied at, but proved by the checks that followed
+			a.VerifiedAt = a.lastCheck()
+		}
 		return d.change(ctx, tx, a, Verified)
 	case !tight && a.State == Verified:
 		return d.change(ctx, tx, a, Applied)

@@ -99,7 +99,9 @@ func (a *Agent) store(events []event.Event) {
 	default:
 		if err := a.spool.Append(len(events), data); err != nil { // counted by the spool
 			a.log.Error("events not spooled", "events", len(events), "err", err)
+			return
 		}
+		a.log.Debug("batch spooled", "events", len(events), "batch", b.ID)
 	}
 }
 

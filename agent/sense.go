@@ -57,7 +57,13 @@ func (a *Agent) senseOnce(ctx context.Context) error {
 
 // flow turns what the table says into an event, with the process that owns the
 // connection. An identified connection is reported at once.
+//
+// What the machine only overhears, such as a neighbour's multicast, says
+// nothing about this machine and is left out.
 func (a *Agent) flow(f flow.Flow, here *local) {
+	if !here.has(f.Src.Addr()) && !here.has(f.Dst.Addr()) {
+		return
+	}
 	e := flow.Event(f, here.has)
 	if a.parts.Owner != nil && f.Phase != flow.End { // an ended connection has no owner left; the hub knows it from before
 		mine, other := f.Src, f.Dst

@@ -13,8 +13,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/sonae/sonae/ledger/leaf"
 )
 
 // maxLine bounds a manifest line, and so the memory its reader needs.
@@ -34,9 +32,6 @@ type line struct {
 	Batches []string  `json:"batches"`
 	At      time.Time `json:"at"` // when the segment was written
 }
-
-// leaf binds the line in the ledger.
-func (l line) leaf() (leaf.Leaf, error) { return leaf.Of("segment", l.Path, l.At, l) }
 
 // encode returns the canonical bytes of the line, without the line end.
 func (l line) encode() ([]byte, error) {

@@ -83,7 +83,11 @@ func (s *story) update(t *testing.T, server *netns.Host) {
 	if err := os.WriteFile(list, []byte("deb [trusted=yes] http://"+server.IP()+"/ ./\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	openForAll(t, list)
+	for _, dir := range []string{"lists/partial", "cache/archives/partial"} {
+		if err := os.MkdirAll(filepath.Join(root, dir), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
 	out, err := s.quiet.host.Run(t.Context(), "apt-get", "update", "-o", "Dir::Etc::sourcelist="+list, "-o", "Dir::Etc::sourceparts=/dev/null",
 		"-o", "Dir::State::lists="+filepath.Join(root, "lists"), "-o", "Dir::Cache="+filepath.Join(root, "cache"),
 		"-o", "APT::Sandbox::User=root", "-o", "Acquire::http::Proxy=DIRECT")

@@ -131,7 +131,7 @@ func (p *hubProcess) awaitReady(t *testing.T) {
 
 func (p *hubProcess) ca(t *testing.T) []byte {
 	t.Helper()
-	b, err := os.ReadFile(filepath.Join(p.dir, "keys", "ca.crt"))
+	b, err := os.ReadFile(filepath.Join(p.dir, "ca.pem"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -152,7 +152,7 @@ func (p *hubProcess) join(t *testing.T, link, login, name string) *person {
 	page := p.get(t, link)
 	secret := strings.ReplaceAll(html.UnescapeString(regexp.MustCompile(`(?s)<code class="secret">\s*([^<]*?)\s*</code>`).ReplaceAllString(
 		regexp.MustCompile(`(?s)<code class="secret">.*?</code>`).FindString(page), "$1")), " ", "")
-	password := "とても長い合言葉-" + login
+	const password = "夜間当直のための長い合言葉 2026"
 	form := url.Values{"login": {login}, "name": {name}, "password": {password}, "password2": {password}}
 	code := ""
 	if secret != "" {
@@ -171,7 +171,7 @@ func (p *hubProcess) join(t *testing.T, link, login, name string) *person {
 	body, _ := io.ReadAll(res.Body) // for the message only
 	res.Body.Close()
 	if res.StatusCode != http.StatusSeeOther {
-		t.Fatalf("join %s: %s: %s", login, res.Status, body)
+		t.Fatalf("join %s: %s: %s", login, res.Status, regexp.MustCompile(`<[^>]*>`).ReplaceAllString(string(body), " "))
 	}
 	who := &person{hub: p}
 	var s struct {

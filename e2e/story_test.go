@@ -102,6 +102,11 @@ func newStory(t *testing.T) *story {
 	hub := add(t, w, "hub", "192.168.10.5/24", "2001:db8:10::5/64")
 	pc := add(t, w, "pc", "192.168.50.10/24", "2001:db8:50::10/64")
 	quiet := add(t, w, "quiet", "192.168.51.20/24", "2001:db8:51::20/64")
+	for _, h := range []*netns.Host{pc, quiet} {
+		if err := h.Separate(); err != nil {
+			t.Fatal(err)
+		}
+	}
 	s.swarm = newSwarm(t, w, 48<<20, 150)
 
 	s.hub = startHub(t, hub, programs.hub)
@@ -143,7 +148,7 @@ func (s *story) alerts(t *testing.T, query string) []alert.Alert {
 func (s *story) startClient(t *testing.T) func() time.Time {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "pc.pcap")
-	dump := start(t, s.pc.host, "tcpdump", "-i", "eth0", "-U", "-s", "600", "-Z", "root", "-w", file)
+	dump := start(t, s.pc.host, "tcpdump", "-i", "eth0", "-U", "--immediate-mode", "-s", "600", "-Z", "root", "-w", file)
 	await(t, 10*time.Second, "tcpdump's start", func() bool {
 		info, err := os.Stat(file)
 		return err == nil && info.Size() >= 24
@@ -257,7 +262,7 @@ func (s *story) evidence(t *testing.T, in incident.Incident) string {
 	for _, i := range b.Items {
 		all += i.Path + "\n"
 	}
-	for _, want := range []string{"pcapng", "sockets", "routes", "firewall"} {
+	for _, want := range []string{"network/packets.pcapng", "network/proc-net/tcp.txt", "network/proc-net/route.txt", "network/nft.json", "process/list.jsonl", "/exe"} {
 		if !strings.Contains(all, want) {
 			t.Errorf("no item %q among\n%s", want, all)
 		}
@@ -395,7 +400,7 @@ func (s *story) clocksAndReport(t *testing.T, in incident.Incident) {
 	}
 	var doc struct{ ID, Digest string }
 	s.admin.do(t, http.MethodPost, "/incidents/"+in.ID+"/reports", nil, &doc, http.StatusCreated)
-	for lang, want := range map[string]string{"ja": "未記入", "en": "Not filled in"} {
+	for lang, want := range map[string]string{"ja": "未記入", "en": "Missing"} {
 		file := filepath.Join(t.TempDir(), lang+".html")
 		var page []byte
 		await(t, 15*time.Second, "the report with its proof", func() bool {
@@ -427,14 +432,16 @@ func (s *story) chronologyIsComplete(t *testing.T, in incident.Incident) {
 	want := []string{"incident.opened", "alert.linked", "action.requested.preserve", "action.verified.preserve", "evidence.sealed",
 		"action.requested.isolate", "action.approved", "action.applied.isolate", "action.verified.isolate", "duty.changed", "report.made"}
 	var l list[incident.Entry]
-	await(t, 30*time.Second, "a complete chronology", func() bool {
+	missing := want
+	for deadline := time.Now().Add(30 * time.Second); len(missing) > 0; time.Sleep(100 * time.Millisecond) {
 		s.admin.do(t, http.MethodGet, "/incidents/"+in.ID+"/entries?limit=500", nil, &l, 0)
-		keys := map[string]int{}
-		for _, e := range l.Items {
-			keys[e.Key]++
+		missing = slices.DeleteFunc(slices.Clone(want), func(k string) bool {
+			return slices.ContainsFunc(l.Items, func(e incident.Entry) bool { return e.Key == k })
+		})
+		if time.Now().After(deadline) {
+			t.Fatalf("the chronology lacks %v: %+v", missing, l.Items)
 		}
-		return !slices.ContainsFunc(want, func(k string) bool { return keys[k] == 0 })
-	})
+	}
 	seen := map[string]bool{}
 	for i, e := range l.Items {
 		if e.No != i+1 {
@@ -495,6 +502,7 @@ func (s *story) provable(t *testing.T, bag string) {
 		t.Errorf("sha256sum -c: %v: %s", err, out)
 	}
 
+	s.stopAgents(t)
 	if err := s.hub.process.Process.Signal(os.Interrupt); err != nil {
 		t.Fatal(err)
 	}
@@ -523,6 +531,23 @@ func (s *story) provable(t *testing.T, bag string) {
 	}
 }
 
+// stopAgents ends both agents and waits until the hub has stored what they
+// handed over: what they still hold stays in their spools.
+func (s *story) stopAgents(t *testing.T) {
+	t.Helper()
+	for _, a := range []*agentProcess{s.pc, s.quiet} {
+		await(t, 60*time.Second, "an empty spool on "+a.host.Name, func() bool { return s.host(t, a.ID).Health.Spool == 0 })
+		a.process.Kill9()
+	}
+	await(t, 30*time.Second, "the hub having stored everything", func() bool {
+		out, err := s.hub.host.Run(t.Context(), "curl", "-sS", "http://127.0.0.1:8080/metrics")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return regexp.MustCompile(`(?m)^sonae_bus_waiting_messages\{join="archive"\} 0$`).MatchString(out)
+	})
+}
+
 func unpack(t *testing.T, dir, zip string) {
 	t.Helper()
 	if out, err := exec.Command("python3", "-m", "zipfile", "-e", zip, dir).CombinedOutput(); err != nil {
@@ -530,8 +555,8 @@ func unpack(t *testing.T, dir, zip string) {
 	}
 }
 
-// nothingAcknowledgedIsMissing compares the batches that the agents know to be
-// taken with those in the archive's manifest.
+// nothingAcknowledgedIsMissing compares the batches that the agents put into
+// their spools, which are empty now, with those in the archive's manifest.
 func (s *story) nothingAcknowledgedIsMissing(t *testing.T) {
 	t.Helper()
 	stored := map[string]int{}
@@ -557,16 +582,16 @@ func (s *story) nothingAcknowledgedIsMissing(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			for _, m := range regexp.MustCompile(`msg="batch taken".* batch=(\S+)`).FindAllStringSubmatch(string(b), -1) {
+			for _, m := range regexp.MustCompile(`msg="batch spooled".* batch=(\S+)`).FindAllStringSubmatch(string(b), -1) {
 				taken++
 				if stored[m[1]] != 1 {
-					t.Errorf("batch %s was acknowledged and is stored %d times", m[1], stored[m[1]])
+					t.Errorf("batch %s was spooled and is stored %d times", m[1], stored[m[1]])
 				}
 			}
 		}
 	}
 	if taken < 20 {
-		t.Errorf("only %d batches were acknowledged: the comparison says nothing", taken)
+		t.Errorf("only %d batches were spooled: the comparison says nothing", taken)
 	}
-	t.Logf("%d acknowledged batches, all stored once", taken)
+	t.Logf("%d spooled batches, all stored once", taken)
 }

@@ -59,7 +59,7 @@ func (t *Table) segment(i int32, side int, p *packet, seq uint32) {
 		if len(b) > 0 && !t.consider(i, side, p, b, cut) {
 			return
 		}
-		if d = &t.slots[i].side[side]; cut { // nothing can follow a hole
+		if cut { // nothing can follow a hole
 			t.silence(i, side)
 			return
 		}

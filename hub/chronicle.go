@@ -57,8 +57,8 @@ func (h *Hub) fillBag(ctx context.Context, a action.Action) error {
 	case action.Approved:
 		return h.vault.OpenBag(ctx, a)
 	case action.Verified, action.Failed, action.Expired:
-		err := h.vault.Seal(ctx, a.Bag, a.State != action.Verified || a.Failure != "")
-		if fault.Of(err) == fault.Missing { // ended before it was opened
+		err := h.vault.Seal(ctx, a.Bag, a.State != action.Verified) // items that a machine does not have are listed with the reason
+		if fault.Of(err) == fault.Missing {                         // ended before it was opened
 			return nil
 		}
 		return err

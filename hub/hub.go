@@ -120,7 +120,7 @@ func (h *Hub) openStages(context.Context) (err error) {
 	if h.people, err = auth.New(h.state, h.keys, now, h.log); err != nil {
 		return err
 	}
-	h.assets = asset.New(h.state, now, h.part("asset"))
+	h.assets = asset.New(h.state, now, h.log)
 	engine, loaded, err := detect.Load(rules.FS)
 	if err != nil {
 		return err
@@ -128,7 +128,7 @@ func (h *Hub) openStages(context.Context) (err error) {
 	h.engine = engine
 	h.log.Info("rules loaded", "loaded", len(loaded.Loaded), "rejected", len(loaded.Rejected))
 	h.alerts = alert.New(h.state, now, h.log)
-	h.incidents = incident.New(h.state, now, h.part("incident"))
+	h.incidents = incident.New(h.state, now, h.log)
 	h.actions = action.New(h.state, h.keys.Order(), h.assets, now, h.part("action"))
 	if err := h.openVault(); err != nil {
 		return err
@@ -137,7 +137,7 @@ func (h *Hub) openStages(context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	h.duties = duty.New(h.state, law, now, h.part("duty"))
+	h.duties = duty.New(h.state, law, now, h.log)
 	if err := h.openReports(); err != nil {
 		return err
 	}

@@ -38,6 +38,10 @@ func (c *call) alert() (screen, error) {
 	} else if fault.Of(err) != fault.Missing {
 		return screen{}, fmt.Errorf("host of alert: %w", err)
 	}
+	d.Paging = c.list("/alerts/" + a.ID)
+	if d.Peers, d.Paging.Total, err = c.Alerts.Peers(c.ctx(), a.ID, d.Paging.Limit, d.Paging.Offset); err != nil {
+		return screen{}, fmt.Errorf("peers of alert: %w", err)
+	}
 	if d.Events, err = c.alertEvents(a); err != nil {
 		return screen{}, err
 	}

@@ -90,6 +90,7 @@ type Alerts interface {
 	Ack(ctx context.Context, id string, by auth.Person) error
 	Close(ctx context.Context, id, reason string, by auth.Person) error
 	Link(ctx context.Context, id, incident string) error
+	Peers(ctx context.Context, alert string, limit, offset int) ([]alert.Peer, int, error)
 }
 
 // Incidents is what the pages need from incident.

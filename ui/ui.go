@@ -37,6 +37,11 @@ func New(d Deps) (http.Handler, error) {
 	if err != nil {
 		return nil, fmt.Errorf("pages: %w", err)
 	}
+	return handler(d, a), nil
+}
+
+// handler joins routes and what stands before all of them.
+func handler(d Deps, a assets) http.Handler {
 	s := &server{Deps: d, assets: a, mux: http.NewServeMux(), routes: map[string]route{}}
 	for _, r := range routes() {
 		s.mux.Handle(r.pattern, s.serve(r))
@@ -51,7 +56,7 @@ func New(d Deps) (http.Handler, error) {
 
 	cross := http.NewCrossOriginProtection()
 	cross.SetDenyHandler(http.HandlerFunc(s.crossOrigin))
-	return headers(limit(cross.Handler(s.mux))), nil
+	return headers(limit(cross.Handler(s.mux)))
 }
 
 // limit bounds the body of every request.

@@ -46,6 +46,7 @@ type program struct {
 	in       io.Reader
 	out, err io.Writer
 	log      *slog.Logger
+	level    *slog.LevelVar // of log
 }
 
 func main() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
@@ -54,7 +55,8 @@ func main() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
 var errUsage = errors.New("unusable arguments")
 
 func run(args []string, in io.Reader, out, errs io.Writer) int {
-	p := program{in: in, out: out, err: errs, log: slog.New(slog.NewTextHandler(errs, nil))}
+	level := &slog.LevelVar{}
+	p := program{in: in, out: out, err: errs, level: level, log: slog.New(slog.NewTextHandler(errs, &slog.HandlerOptions{Level: level}))}
 	if len(args) == 0 {
 		fmt.Fprint(errs, usage)
 		return 2

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/netip"
 	"path/filepath"
 	"time"
@@ -34,8 +35,12 @@ func (p program) run(ctx context.Context, args []string) error {
 	f.Int64Var(&o.ring, "ring", 64, "MiB of the last packets kept in memory as evidence")
 	f.Int64Var(&o.spool, "spool", 512, "MiB on disk for events while the hub is away")
 	f.DurationVar(&o.heartbeat, "heartbeat", 5*time.Second, "time between heartbeats")
+	verbose := f.Bool("verbose", false, "log more")
 	if err := p.parse(f, args, 0); err != nil {
 		return err
+	}
+	if *verbose {
+		p.level.Set(slog.LevelDebug)
 	}
 	if o.ring < 1 || o.spool < 1 || o.heartbeat < 100*time.Millisecond {
 		fmt.Fprintf(p.err, "sonae-agent: run: --ring and --spool begin at 1, --heartbeat at 100ms\n")

@@ -47,7 +47,7 @@ func languages(n *yaml.Node) (map[string]string, error) {
 	out := map[string]string{}
 	for lang, v := range m {
 		if (lang != "ja" && lang != "en") || v.Kind != yaml.ScalarNode || v.Value == "" {
-			return nil, at(v, errors.New("texts are given as ja: and en:"))
+			return nil, at(v, errors.New("texts are given as a map with the keys ja and en"))
 		}
 		out[lang] = v.Value
 	}

@@ -16,6 +16,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -39,6 +40,7 @@ type Host struct {
 	NS    string // name of the namespace
 	Addrs []netip.Prefix
 	world *World
+	own   int // a process in the host's own process namespace; 0: it shares the machine's
 }
 
 // Process is a program that runs on a host.
@@ -120,9 +122,40 @@ func (w *World) Add(name string, addrs ...string) (*Host, error) {
 // IP is the host's first address.
 func (h *Host) IP() string { return h.Addrs[0].Addr().String() }
 
+// Separate gives the host processes of its own: what runs there sees nothing
+// of what runs elsewhere on the machine, like on a real PC.
+func (h *Host) Separate() error {
+	cmd := h.Command(context.Background(), "unshare", "--pid", "--fork", "--mount-proc", "--kill-child", "sleep", "infinity")
+	p, err := h.Start(cmd)
+	if err != nil {
+		return err
+	}
+	children := fmt.Sprintf("/proc/%d/task/%d/children", p.Process.Pid, p.Process.Pid)
+	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		b, err := os.ReadFile(children)
+		if err != nil {
+			return fmt.Errorf("separate %s: %w", h.Name, err)
+		}
+		// the child is the namespace's first process once it has become sleep
+		pid, err := strconv.Atoi(strings.TrimSpace(string(b)))
+		if err != nil {
+			continue
+		}
+		if comm, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid)); err == nil && string(comm) == "sleep\n" {
+			h.own = pid
+			return nil
+		}
+	}
+	return fmt.Errorf("separate %s: no process namespace within 10 s", h.Name)
+}
+
 // Command prepares a program on the host, in a process group of its own.
 func (h *Host) Command(ctx context.Context, name string, args ...string) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, "ip", append([]string{"netns", "exec", h.NS, name}, args...)...)
+	enter := []string{"ip", "netns", "exec", h.NS, name}
+	if h.own != 0 {
+		enter = []string{"nsenter", "--target", strconv.Itoa(h.own), "--net", "--pid", "--mount", name}
+	}
+	cmd := exec.CommandContext(ctx, enter[0], append(enter[1:], args...)...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = 5 * time.Second
@@ -155,6 +188,12 @@ func (h *Host) Start(cmd *exec.Cmd) (*Process, error) {
 func (p *Process) Kill9() {
 	_ = syscall.Kill(-p.Process.Pid, syscall.SIGKILL) // may have ended by itself
 	<-p.done
+	for range 500 { // its children are not ours to wait for
+		if errors.Is(syscall.Kill(-p.Process.Pid, 0), syscall.ESRCH) {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
 }
 
 // Done is closed when the program has ended.

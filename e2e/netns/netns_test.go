@@ -3,6 +3,7 @@ package netns
 import (
 	"io"
 	"net"
+	"strings"
 	"testing"
 )
 
@@ -45,5 +46,34 @@ func TestHostsReachEachOtherThroughTheRouter(t *testing.T) {
 		if want := "hello from " + c.LocalAddr().String(); err != nil || string(got) != want {
 			t.Errorf("got %q, %v; want %q", got, err, want)
 		}
+	}
+}
+
+func TestSeparatedHostSeesItsOwnProcessesOnly(t *testing.T) {
+	w, err := New("np")
+	if err != nil {
+		t.Skipf("needs root and network namespaces: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := w.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	h, err := w.Add("a", "192.0.2.7/24")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := h.Separate(); err != nil {
+		t.Fatal(err)
+	}
+	out, err := h.Run(t.Context(), "sh", "-c", "ls -d /proc/[0-9]*; ip -o addr show eth0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(out, "/proc/"); n == 0 || n > 4 {
+		t.Errorf("it sees %d processes:\n%s", n, out)
+	}
+	if !strings.Contains(out, "192.0.2.7") {
+		t.Errorf("it is not on its own network:\n%s", out)
 	}
 }

@@ -20,6 +20,8 @@ type AlertData struct {
 	Alert               alert.Alert
 	What, Affects, Next string
 	Host                asset.Host // zero when the register does not know it
+	Peers               []alert.Peer
+	Paging              Paging // of the peers
 	Events              []event.Event
 	Incident            *incident.Incident  // it belongs to
 	Active              []incident.Incident // it may be added to

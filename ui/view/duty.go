@@ -44,11 +44,12 @@ type ReportItem struct {
 type ItemPart struct{ Name, Value string }
 
 // ReportItems returns the items that people write, numbered as in 施行規則第8条
-// 第1項; item 3, the number of persons, is asked for by its own fields.
+// 第1項; item 3, the number of persons, has fields of its own.
 func ReportItems(i duty.Items) []ReportItem {
 	return []ReportItem{
 		{1, []ItemPart{{"occurred", i.Occurred}, {"found", i.Found}, {"event", i.Event}, {"finder", i.Finder}}},
 		{2, []ItemPart{{"medium", i.Medium}, {"data_kind", i.DataKind}, {"data_items", i.DataItems}}},
+		{3, nil},
 		{4, []ItemPart{{"cause", i.Cause}, {"cause_party", i.CauseParty}}},
 		{5, []ItemPart{{"secondary", i.Secondary}}},
 		{6, []ItemPart{{"person_care", i.PersonCare}}},

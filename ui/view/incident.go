@@ -1,6 +1,7 @@
 package view
 
 import (
+	"slices"
 	"time"
 
 	"github.com/sonae/sonae/action"
@@ -64,14 +65,7 @@ func (d RoomData) entryResource(p Page) auth.Resource {
 func (d RoomData) ended() bool { return d.Incident.State == incident.Ended }
 
 // inScope says whether id stands in list.
-func inScope(list []string, id string) bool {
-	for _, s := range list {
-		if s == id {
-			return true
-		}
-	}
-	return false
-}
+func inScope(list []string, id string) bool { return slices.Contains(list, id) }
 
 // isolated returns the isolation of host that is not ended, nil if none.
 func (d RoomData) isolated(host string) *action.Action {
@@ -126,4 +120,12 @@ func (d RoomData) reportResource(p Page) auth.Resource {
 	r := d.resource(p)
 	r.Kind = "report"
 	return r
+}
+
+// isolable says whether there is a host in scope that the viewer may ask to
+// isolate.
+func (d RoomData) isolable(p Page) bool {
+	return slices.ContainsFunc(d.Hosts, func(h asset.Host) bool {
+		return d.isolated(h.ID) == nil && p.May(auth.Request, auth.Resource{Kind: "action", Site: h.Site})
+	})
 }

@@ -46,11 +46,11 @@ type Deadline struct {
 
 // NextDeadline returns the earliest moment of clocks that is still ahead, else
 // the latest one that has passed; nil when there is none. Clocks that do not
-// apply are left out, those that may apply count.
+// apply or were met are left out, those that may apply count.
 func NextDeadline(clocks []duty.Clock, now time.Time) *Deadline {
 	var ahead, past *Deadline
 	for _, c := range clocks {
-		if c.Applies == duty.No {
+		if c.Applies == duty.No || !c.DoneAt.IsZero() {
 			continue
 		}
 		for _, d := range []Deadline{{c, c.Target, true}, {c, c.Due, false}} {

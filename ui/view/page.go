@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/sonae/sonae/auth"
+	"github.com/sonae/sonae/clock"
 	"github.com/sonae/sonae/i18n"
 )
 
@@ -107,8 +108,14 @@ func (p Page) Known(key, other string) string {
 	return other
 }
 
-// Time writes a moment to the minute, in Japan Standard Time.
-func (p Page) Time(t time.Time) string { return i18n.Time(p.Lang, t) }
+// Time writes a moment to the minute, in Japan Standard Time; with its year
+// when that is not the present one.
+func (p Page) Time(t time.Time) string {
+	if !t.IsZero() && t.In(clock.Tokyo()).Year() != p.Now.In(clock.Tokyo()).Year() {
+		return i18n.Date(p.Lang, t) + " " + i18n.Clock(t)
+	}
+	return i18n.Time(p.Lang, t)
+}
 
 // Seconds writes a moment to the second.
 func (p Page) Seconds(t time.Time) string { return i18n.TimeSeconds(p.Lang, t) }

@@ -1,0 +1,147 @@
+package ui
+
+import (
+	"flag"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/sonae/sonae/alert"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+// pages are the pages of a house in full course: who looks, at what.
+var pages = []struct{ name, who, path string }{
+	{"login", "", "/login"},
+	{"join-first", "", "/join/first"},
+	{"now", "approver", "/"},
+	{"alerts", "responder", "/alerts?state=acked"},
+	{"alert", "responder", "/alerts/al-1"},
+	{"incidents", "responder", "/incidents?all=1"},
+	{"room", "responder", "/incidents/in-1"},
+	{"room-correcting", "responder", "/incidents/in-1?correct=2"},
+	{"room-contractor", "contractor", "/incidents/in-1"},
+	{"facts", "responder", "/incidents/in-1/facts"},
+	{"plan", "responder", "/incidents/in-1/isolate?host=ho-1"},
+	{"actions", "approver", "/actions"},
+	{"action", "approver", "/actions/ac-1"},
+	{"approve", "approver", "/actions/ac-1/approve"},
+	{"code", "approver", "/actions/ac-1/code"},
+	{"bags", "responder", "/evidence"},
+	{"bag", "responder", "/evidence/bag-1"},
+	{"hosts", "admin", "/hosts"},
+	{"host", "admin", "/hosts/ho-2"},
+	{"settings", "admin", "/settings"},
+	{"audit", "auditor", "/audit"},
+	{"denied", "contractor", "/actions"},
+	{"other-site", "contractor", "/hosts/ho-2"},
+	{"missing", "responder", "/alerts/none"},
+}
+
+// body cuts a page to what it says, one element a line, so that a difference
+// reads well.
+func body(t *testing.T, page string) string {
+	t.Helper()
+	_, rest, ok := strings.Cut(page, "<body")
+	if !ok {
+		t.Fatalf("no body in %q", page)
+	}
+	return "<body" + strings.ReplaceAll(rest, "><", ">\n<") + "\n"
+}
+
+func TestPagesSayWhatTheyShould(t *testing.T) {
+	for _, lang := range []string{"ja", "en"} {
+		v, _ := newHouse().inCourse().open(t)
+		browsers := map[string]visitor{"": v}
+		for _, p := range pages {
+			if _, ok := browsers[p.who]; !ok {
+				browsers[p.who] = v.as(p.who)
+			}
+			sep := "?"
+			if strings.Contains(p.path, "?") {
+				sep = "&"
+			}
+			got := body(t, browsers[p.who].get(p.path+sep+"lang="+lang).body)
+			if strings.Contains(got, "⟦") {
+				t.Errorf("%s in %s has words that no catalogue knows: %s", p.name, lang, around(got, "⟦"))
+			}
+			if strings.Contains(got, "<script>alert") || strings.Contains(got, "<b>op") {
+				t.Errorf("%s lets text from outside become HTML", p.name)
+			}
+			golden(t, p.name+"."+lang+".html", got)
+		}
+	}
+}
+
+// around shows the place where something stands.
+func around(s, what string) string {
+	i := strings.Index(s, what)
+	return s[max(0, i-20):min(len(s), i+80)]
+}
+
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	path := filepath.Join("testdata", name)
+	if *update {
+		if err := os.MkdirAll("testdata", 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(strings.Split(string(want), "\n"), strings.Split(got, "\n")); d != "" {
+		t.Errorf("%s differs (run with -update and review):\n%s", name, d)
+	}
+}
+
+func TestEmptyHouseSaysSo(t *testing.T) {
+	h := newHouse()
+	h.alertList, h.hostList = nil, nil
+	v, _ := h.open(t)
+	r := v.as("responder")
+	for path, want := range map[string]string{
+		"/": "進行中の事案はありません", "/alerts": "この条件に合う警報はありません", "/incidents": "事案はありません", "/actions": "承認待ちの措置はありません",
+		"/evidence": "証拠袋はありません", "/hosts": "機器はまだ登録されていません",
+	} {
+		got := r.get(path)
+		if got.status != http.StatusOK || !strings.Contains(got.body, want) {
+			t.Errorf("%s: %d, want it to say %q", path, got.status, want)
+		}
+	}
+}
+
+func TestLongListIsPaged(t *testing.T) {
+	h := newHouse()
+	h.alertList = nil
+	for n := range 205 {
+		a := story(start)
+		a.ID, a.State = fmt.Sprintf("al-%d", n), alert.Open
+		h.alertList = append(h.alertList, a)
+	}
+	v, _ := h.open(t)
+	r := v.as("responder")
+	first := r.get("/alerts?state=open").body
+	if n := strings.Count(first, `<td class="what">`); n != 50 {
+		t.Errorf("the first page has %d rows, want 50", n)
+	}
+	for _, want := range []string{"205件のうち 1–50", `href="/alerts?offset=50&amp;state=open"`} {
+		if !strings.Contains(first, want) {
+			t.Errorf("the first page lacks %q", want)
+		}
+	}
+	if n := strings.Count(r.get("/alerts?state=open&offset=200").body, `<td class="what">`); n != 5 {
+		t.Errorf("the last page has %d rows, want 5", n)
+	}
+}

@@ -1,0 +1,54 @@
+package view
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/sonae/sonae/duty"
+	"github.com/sonae/sonae/ready/asset"
+)
+
+func TestNextDeadline(t *testing.T) {
+	now := time.Date(2026, 11, 22, 5, 0, 0, 0, time.UTC)
+	in := func(h int) time.Time { return now.Add(time.Duration(h) * time.Hour) }
+	clock := func(id string, a duty.Answer, target, due time.Time) duty.Clock {
+		return duty.Clock{ID: id, Applies: a, Target: target, Due: due}
+	}
+	for name, tt := range map[string]struct {
+		clocks []duty.Clock
+		id     string
+		target bool
+	}{
+		"none":                          {nil, "", false},
+		"our target comes first":        {[]duty.Clock{clock("a", duty.Yes, in(10), in(20))}, "a", true},
+		"the legal day after it":        {[]duty.Clock{clock("a", duty.Yes, in(-10), in(20))}, "a", false},
+		"the earliest of several":       {[]duty.Clock{clock("a", duty.Yes, time.Time{}, in(20)), clock("b", duty.Unknown, time.Time{}, in(5))}, "b", false},
+		"what does not apply is left":   {[]duty.Clock{clock("a", duty.No, in(1), in(2)), clock("b", duty.Yes, time.Time{}, in(9))}, "b", false},
+		"all passed: the latest legal":  {[]duty.Clock{clock("a", duty.Yes, in(-9), in(-8)), clock("b", duty.Yes, in(-2), in(-1))}, "b", false},
+		"one passed, another still due": {[]duty.Clock{clock("a", duty.Yes, in(-9), in(-8)), clock("b", duty.Yes, time.Time{}, in(1))}, "b", false},
+	} {
+		got := NextDeadline(tt.clocks, now)
+		if got == nil {
+			if tt.id != "" {
+				t.Errorf("%s: none, want %s", name, tt.id)
+			}
+			continue
+		}
+		if got.Clock.ID != tt.id || got.Target != tt.target {
+			t.Errorf("%s: %s target %v, want %s %v", name, got.Clock.ID, got.Target, tt.id, tt.target)
+		}
+	}
+}
+
+func TestServicesSurviveTheirForm(t *testing.T) {
+	list := []asset.Service{{ID: "sv-1", Name: "電話受付", Effect: "電話を受けられない", Load: "40件/時"}, {ID: "sv-2", Name: "印刷"}}
+	if d := cmp.Diff(list, ParseServices(ServiceLines(list), list)); d != "" {
+		t.Error(d)
+	}
+	got := ParseServices("\r\n 新しい業務 |止まる\r\n\r\n", nil)
+	if len(got) != 1 || got[0].Name != "新しい業務" || got[0].Effect != "止まる" || got[0].ID == "" {
+		t.Errorf("got %+v", got)
+	}
+}
