@@ -36,7 +36,7 @@ race:
 
 # Real clients in network namespaces and a real browser; needs root on Linux.
 e2e: need-test web
-	go test -tags e2e -timeout 20m -count 1 ./e2e/...
+	go test -tags e2e -timeout 20m -count 1 ./e2e/... ./ui
 
 bench:
 	go test -run '^$$' -bench . -benchmem ./bus ./ledger ./archive ./flow ./detect/...
@@ -48,7 +48,7 @@ lint:
 	go tool -modfile=tools/go.mod staticcheck ./...
 
 clean:
-	rm -rf bin ui/web/dist/assets ui/web/dist/app.*
+	rm -rf bin ui/web/node_modules && find ui/web/dist -mindepth 1 ! -name .keep -delete
 
 need-build:
 	@sh tools/need.sh $(BUILD_PACKAGES)

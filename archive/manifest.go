@@ -13,7 +13,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
 )
 
 // maxLine bounds a manifest line, and so the memory its reader needs.

@@ -14,6 +14,7 @@ import (
 	"github.com/sonae/sonae/event"
 	"github.com/sonae/sonae/evidence"
 	"github.com/sonae/sonae/evidence/stamp"
+	"github.com/sonae/sonae/fault"
 	"github.com/sonae/sonae/ledger"
 	"github.com/sonae/sonae/ledger/leaf"
 	"github.com/sonae/sonae/ready/asset"
@@ -132,8 +133,28 @@ func (h *Hub) openLink() {
 
 func (h *Hub) orderKey() ed25519.PublicKey { return h.keys.Order().Public().(ed25519.PublicKey) }
 
+// receive stores an item. An agent can be quicker than the message that opens
+// its bag: then the bag is opened here.
 func (h *Hub) receive(ctx context.Context, host string, i wire.ItemHeader, body io.Reader, sums func() (string, string)) error {
+	if _, err := h.vault.Get(ctx, i.Bag); fault.Of(err) == fault.Missing {
+		if err := h.openBag(ctx, host, i.Bag); err != nil {
+			return err
+		}
+	}
 	return h.vault.Receive(ctx, host, evidence.NewItem(i), body, sums)
+}
+
+func (h *Hub) openBag(ctx context.Context, host, bag string) error {
+	list, _, err := h.actions.List(ctx, action.Filter{Host: host, Limit: 50})
+	if err != nil {
+		return err
+	}
+	for _, a := range list {
+		if a.Bag == bag {
+			return h.vault.OpenBag(ctx, a)
+		}
+	}
+	return nil // the vault refuses it with the reason
 }
 
 // openPractice makes the practice incident. It publishes and answers like an
