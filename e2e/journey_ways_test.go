@@ -27,6 +27,7 @@ func TestOtherWays(t *testing.T) {
 
 	t.Run("keyboard", func(t *testing.T) { j.within(t).keyboard(admin) })
 	t.Run("no script", func(t *testing.T) { j.within(t).noScript(admin, second) })
+	t.Run("reading", func(t *testing.T) { j.within(t).reading(admin) })
 	t.Run("contractor", func(t *testing.T) { j.within(t).contractor(guest) })
 	t.Run("auditor", func(t *testing.T) { j.within(t).auditor(auditor) })
 	t.Run("hub killed", func(t *testing.T) { j.within(t).killed(admin) })
@@ -100,10 +101,49 @@ func (j *journey) noScript(c, other *hubtest.Client) {
 	w.Open(action)
 	w.Sees("main", "効いていることを両方向で確かめました")
 	w.Sees("noscript, #connection", "自動では新しくなりません")
+	c.Written(strings.TrimPrefix(in, "/incidents/"), "action.verified.isolate")
 	v.Open(in)
 	v.Sees("#room-entries", "の隔離を確認した")
+	if strings.Contains(v.Text("#connection"), "● 最新") && browser.Eval[string](v, "getComputedStyle(document.querySelector('#connection .fresh')).visibility") != "hidden" {
+		j.t.Error("a page without script says that it is fresh")
+	}
 	v.Done()
 	w.Done()
+}
+
+// reading: who reads further down is not moved when an entry arrives; a
+// button says so and leads up.
+func (j *journey) reading(c *hubtest.Client) {
+	j.t.Helper()
+	v := j.as(c, false)
+	in := j.someIncident(c)
+	v.Open("/incidents/" + in)
+	v.Until("live page", "document.getElementById('connection').dataset.now === 'fresh'")
+	at := browser.Eval[int](v, "(document.getElementById('alerts').scrollIntoView(), Math.round(scrollY))")
+	if at == 0 {
+		j.t.Fatal("the page is too short to scroll")
+	}
+	c.Must(http.MethodPost, "/incidents/"+in+"/entries", map[string]string{"text": "読んでいる間に届いた記録", "source": "phone", "certainty": "fact"}, nil)
+	v.Sees("#new-entries", "新着 1件")
+	if now := browser.Eval[int](v, "Math.round(document.getElementById('alerts').getBoundingClientRect().top)"); now < -100 || now > 200 {
+		j.t.Errorf("the reader was moved: the section is now at %d px", now)
+	}
+	v.Press("#new-entries")
+	v.Until("the newest entry in the window", "(r => r.top >= 0 && r.bottom <= innerHeight)(document.querySelector('#room-entries li').getBoundingClientRect())")
+	v.Sees("#room-entries li", "読んでいる間に届いた記録")
+	v.Done()
+}
+
+// someIncident is the id of an incident.
+func (j *journey) someIncident(c *hubtest.Client) string {
+	j.t.Helper()
+	list := hubtest.List[struct {
+		ID string `json:"id"`
+	}](c, "/incidents")
+	if len(list) == 0 {
+		j.t.Fatal("there is no incident")
+	}
+	return list[0].ID
 }
 
 // contractor sees the own site and nothing of others.
@@ -148,10 +188,7 @@ func (j *journey) killed(c *hubtest.Client) {
 	v.Expect("ERR_")
 	v.Expect("Failed to fetch")
 	v.Expect("network error")
-	in := hubtest.List[struct {
-		ID string `json:"id"`
-	}](c, "/incidents")[0]
-	v.Open("/incidents/" + in.ID)
+	v.Open("/incidents/" + j.someIncident(c))
 	v.Until("live page", "document.getElementById('connection').dataset.now === 'fresh'")
 	v.Fill("#f-text", "まだ送っていない記録")
 	j.hub.Kill()

@@ -30,7 +30,8 @@ function wait(button: HTMLElement): void {
       button.hidden = true;
       return;
     }
-    button.textContent = (button.dataset.new ?? "").replace("{count}", String(fresh));
+    const text = (button.dataset.new ?? "").replace("{count}", String(fresh));
+    if (button.textContent !== text) button.textContent = text; // writing it always would call this observer for ever
     button.hidden = false;
   }).observe(document.body, { subtree: true, childList: true });
   button.addEventListener("click", () => {
