@@ -59,8 +59,8 @@ func (v *Vault) Get(ctx context.Context, id string) (Bag, error) {
 	return row.Bag, err
 }
 
-// List returns the bags of a filter, newest first, without their items, and
-// how many there are.
+// List returns the bags of a filter with their items, newest first, and how
+// many there are.
 func (v *Vault) List(ctx context.Context, f Filter) ([]Bag, int, error) {
 	var where []string
 	var args []any
@@ -96,7 +96,17 @@ func (v *Vault) List(ctx context.Context, f Filter) ([]Bag, int, error) {
 		}
 		out = append(out, row.Bag)
 	}
-	return out, n, rows.Err()
+	if err := rows.Err(); err != nil {
+		return nil, 0, fmt.Errorf("list bags: %w", err)
+	}
+	for i, b := range out {
+		items, err := v.items(ctx, b.ID)
+		if err != nil {
+			return nil, 0, err
+		}
+		out[i].Items = sortedItems(items)
+	}
+	return out, n, nil
 }
 
 // Custody returns the custody record of a bag, oldest first.

@@ -205,7 +205,7 @@ func TestSealedBagIsCheckedByStrangers(t *testing.T) {
 		t.Error("a sealed bag was sealed again")
 	}
 	list, n, err := r.List(t.Context(), Filter{Incident: "in-1", Host: "pc"})
-	if err != nil || n != 1 || list[0].Bytes != b.Bytes {
+	if err != nil || n != 1 || list[0].Bytes != b.Bytes || len(list[0].Items) != len(b.Items) {
 		t.Errorf("list %v %d %v", list, n, err)
 	}
 }

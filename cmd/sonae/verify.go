@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/sonae/sonae/archive"
 	"github.com/sonae/sonae/auth"
@@ -51,22 +52,26 @@ func verify(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		flags.PrintDefaults()
 	}
 	key := flags.String("key", "", "public key of the hub's ledger, or a file with it; without it the key beside or inside PATH is used")
-	if err := flags.Parse(args); err != nil {
-		return notVerified
+	if status, ok := parsed(flags, args); !ok {
+		return status
 	}
 	if flags.NArg() != 1 {
 		flags.Usage()
 		return notVerified
 	}
 	c := &check{key: readKey(*key), out: stdout}
+	if err := ledger.CheckKey(c.key); *key != "" && err != nil { // a mistyped key must not accuse what it checks
+		complain(stderr, "verify", fmt.Errorf("--key %s: %w", *key, errKey))
+		return notVerified
+	}
 	if err := c.path(ctx, filepath.Clean(flags.Arg(0))); err != nil {
-		fmt.Fprintln(stderr, "sonae verify:", err)
+		complain(stderr, "verify", err)
 		if c.differences == 0 { // else it cannot be read because it was changed
 			return notVerified
 		}
 	}
 	if c.differences > 0 {
-		fmt.Fprintf(stdout, "NOT INTACT: %d differences\n", c.differences)
+		fmt.Fprintf(stdout, "NOT INTACT: differences: %d\n", c.differences)
 		return differs
 	}
 	fmt.Fprintln(stdout, "intact")
@@ -81,7 +86,11 @@ func readKey(s string) string {
 	return strings.TrimSpace(s)
 }
 
-var errKind = errors.New("not an evidence bag, document, archive, ledger or hub folder")
+var (
+	errNoKey = errors.New("there is no public key")
+	errKey   = errors.New("it is neither a public key nor a file with one")
+	errKind  = errors.New("not an evidence bag, document, archive, ledger or hub folder")
+)
 
 // path finds out what path is and checks it.
 func (c *check) path(ctx context.Context, path string) error {
@@ -114,7 +123,7 @@ func (c *check) keyFor(dir string) (string, error) {
 	file := filepath.Join(dir, keyFile)
 	b, err := os.ReadFile(file)
 	if err != nil {
-		return "", fmt.Errorf("no key: give the hub's public key with --key (%w)", err)
+		return "", fmt.Errorf("%s: %w", file, errNoKey)
 	}
 	fmt.Fprintf(c.out, "key: %s (it lies beside what is checked; compare it with the printed one, or give --key)\n", file)
 	return strings.TrimSpace(string(b)), nil
@@ -155,7 +164,14 @@ func (c *check) bag(path string) error {
 	for _, d := range r.Differences {
 		c.differ(filepath.Join(path, d.String()))
 	}
-	fmt.Fprintf(c.out, "bag %s: %d files, %d bytes, recorded %s\n", r.Bag, r.Files, r.Bytes, r.LoggedAt.Format("2006-01-02T15:04:05Z07:00"))
+	if r.Bag == "" { // the proof, which names it, proves nothing
+		fmt.Fprintf(c.out, "bag: %d files, %d bytes, not proved to be recorded\n", r.Files, r.Bytes)
+		return nil
+	}
+	fmt.Fprintf(c.out, "bag %s: %d files, %d bytes, recorded %s\n", r.Bag, r.Files, r.Bytes, r.LoggedAt.Format(time.RFC3339))
+	if r.Stamped {
+		fmt.Fprintf(c.out, "time stamp: %s speaks of this manifest; check its signature with the authority's certificate\n", bag.Stamp)
+	}
 	return nil
 }
 
