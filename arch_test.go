@@ -45,6 +45,7 @@ var only = map[string][]string{
 	"github.com/parquet-go/":         {"archive"},
 	"modernc.org/sqlite":             {"state"},
 	"github.com/transparency-dev/":   {"ledger"},
+	"k8s.io/klog":                    {"ledger"},
 	"golang.org/x/mod/sumdb/note":    {"ledger", "secret"},
 	"github.com/danielgtaylor/huma":  {"api"},
 	"github.com/a-h/templ":           {"ui"},

@@ -3,6 +3,7 @@ package action
 import (
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -79,7 +80,10 @@ func (a Action) lastCheck() time.Time {
 }
 
 // minutes writes a lease for a sentence: the unit is in the catalogue.
-func minutes(d time.Duration) string { return strconv.FormatFloat(d.Minutes(), 'f', -1, 64) }
+// minutes says a lease as people do; parts of a minute to one place.
+func minutes(d time.Duration) string {
+	return strings.TrimSuffix(strconv.FormatFloat(d.Minutes(), 'f', 1, 64), ".0")
+}
 
 func rfc(t time.Time) string {
 	if t.IsZero() {

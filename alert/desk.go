@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/sonae/sonae/auth"
@@ -19,6 +20,8 @@ type Desk struct {
 	db  *state.DB
 	now clock.Now
 	log *slog.Logger
+
+	forgot atomic.Int64 // when old findings were forgotten last, ns
 }
 
 // New makes a Desk over the state.

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -396,5 +397,66 @@ func TestFlood(t *testing.T) {
 	page, n, err := w.Peers(t.Context(), got.ID, 100, 2950)
 	if err != nil || n != 3000 || len(page) != 50 {
 		t.Errorf("last page of peers: %d of %d, %v", len(page), n, err)
+	}
+}
+
+// A connection that lives on after its alert was closed raises a new one, with
+// what was transferred since; both together give the truth.
+func TestNewAlertCountsOnlyWhatTheClosedOneDidNot(t *testing.T) {
+	w := newWorld(t)
+	handle(t, w, flowFinding(1, 1, 0, 1000, 500))
+	first := w.only(t)
+	if err := w.Close(t.Context(), first.ID, "確認した", auth.Person{ID: "pe-1"}); err != nil {
+		t.Fatal(err)
+	}
+	handle(t, w, flowFinding(3, 1, 2*time.Second, 1700, 600), flowFinding(2, 1, time.Second, 1200, 600), flowFinding(4, 2, time.Second, 7, 0))
+	all, n, err := w.List(t.Context(), Filter{State: Open})
+	if err != nil || n != 1 {
+		t.Fatalf("%d open alerts, %v; want one", n, err)
+	}
+	if all[0].Sent != 707 || all[0].Received != 100 {
+		t.Errorf("sent %d, received %d; want 707 and 100", all[0].Sent, all[0].Received)
+	}
+	var sent int64
+	for _, p := range all[0].Peers {
+		sent += p.Sent
+	}
+	if sent != 707 {
+		t.Errorf("peers sum up to %d, want 707", sent)
+	}
+}
+
+// What a machine says of itself must not be able to stop the desk for all:
+// neither with texts that no message can carry nor with numbers that overflow.
+func TestNoMachineCanStopTheDesk(t *testing.T) {
+	w := newWorld(t)
+	huge := strings.Repeat("あ", 300_000)
+	for i := range 25 {
+		f := flowFinding(i, i, 0, 1<<62, 1<<62)
+		fields := f.Events[0].Fields
+		fields[event.FieldRemoteIP], fields[event.FieldImage], fields[event.FieldUser] = huge, fmt.Sprint(i, huge), huge
+		fields[event.FieldPID], fields[event.FieldVerdict], fields[event.FieldFlowID] = huge, huge, fmt.Sprint(i, huge)
+		handle(t, w, f)
+	}
+	var most int
+	if err := w.db.QueryRow(t.Context(), `SELECT MAX(LENGTH(body)) FROM outbox`).Scan(&most); err != nil || most > 1<<20 {
+		t.Fatalf("largest message has %d bytes, %v; the bus carries 5 MiB", most, err)
+	}
+	if a := w.only(t); a.Count != 25 || a.Sent <= 0 || a.Received <= 0 {
+		t.Errorf("count %d, sent %d, received %d", a.Count, a.Sent, a.Received)
+	}
+}
+
+func TestOldFindingsAreForgotten(t *testing.T) {
+	w := newWorld(t)
+	handle(t, w, flowFinding(1, 1, 0, 1, 1))
+	w.at = w.at.Add(keepFindings + time.Hour)
+	handle(t, w, flowFinding(2, 1, 0, 1, 1))
+	if err := w.Tick(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	var ids string
+	if err := w.db.QueryRow(t.Context(), `SELECT GROUP_CONCAT(id) FROM alert_finding`).Scan(&ids); err != nil || ids != "fi2" {
+		t.Fatalf("remembered %q, %v; want only the new one", ids, err)
 	}
 }

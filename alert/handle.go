@@ -7,6 +7,7 @@ import (
 	"net"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/sonae/sonae/clock"
@@ -113,9 +114,12 @@ func (d *Desk) keep(ctx context.Context, tx *state.Tx, order []*stored) error {
 	return nil
 }
 
-// Tick tells those updates that were held back, see coalesce. Call it about
-// every second.
+// Tick tells those updates that were held back, see coalesce, and forgets
+// findings that cannot come again. Call it about every second.
 func (d *Desk) Tick(ctx context.Context) error {
+	if err := d.forget(ctx); err != nil {
+		return err
+	}
 	ids, err := d.untold(ctx, d.now().Add(-coalesce))
 	if err != nil || len(ids) == 0 {
 		return err
@@ -137,6 +141,31 @@ func (d *Desk) Tick(ctx context.Context) error {
 	})
 	if err != nil {
 		return fmt.Errorf("tell held-back updates: %w", err)
+	}
+	return nil
+}
+
+// Findings are remembered for keepFindings. The bus delivers again what was not
+// handled, which is a matter of hours at the worst.
+const (
+	keepFindings = 30 * 24 * time.Hour
+	forgetEvery  = time.Minute
+	forgetAtOnce = 5000 // keeps the write lock short
+)
+
+func (d *Desk) forget(ctx context.Context) error {
+	now := d.now()
+	if last := time.Unix(0, d.forgot.Load()); now.Sub(last) < forgetEvery && !now.Before(last) {
+		return nil
+	}
+	d.forgot.Store(now.UnixNano())
+	err := d.db.Tx(ctx, func(tx *state.Tx) error {
+		_, err := tx.ExecContext(ctx, fmt.Sprintf(`DELETE FROM alert_finding WHERE id IN (SELECT id FROM alert_finding WHERE at < $1 ORDER BY at LIMIT %d)`, forgetAtOnce),
+			state.Nanos(now.Add(-keepFindings)))
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("forget old findings: %w", err)
 	}
 	return nil
 }
@@ -193,10 +222,13 @@ func addPeer(ctx context.Context, tx *state.Tx, a *stored, e event.Event) error 
 	}
 	if known {
 		n.Peer = merged(old, n.Peer)
+	} else if old, err = countedBefore(ctx, tx, a.Alert, n.id); err != nil {
+		return err
 	}
+	n.Sent, n.Received = max(n.Sent, old.Sent), max(n.Received, old.Received)
 	a.Sent += n.Sent - old.Sent
 	a.Received += n.Received - old.Received
-	return saveFlow(ctx, tx, a.ID, n.id, n.Peer)
+	return saveFlow(ctx, tx, a.ID, n.id, n.Peer, old)
 }
 
 // merged joins two states of one connection, in either order.
@@ -231,7 +263,8 @@ func connection(e event.Event) (namedPeer, bool) {
 			return namedPeer{}, false
 		}
 		at := e.Time.UTC()
-		return namedPeer{"login " + f[event.FieldSrcIP], Peer{Address: f[event.FieldSrcIP], Protocol: "login", First: at, Last: at}}, true
+		from := short(f[event.FieldSrcIP])
+		return namedPeer{"login " + from, Peer{Address: from, Protocol: "login", First: at, Last: at}}, true
 	}
 	if e.Kind != event.KindFlow || f[event.FieldRemoteIP] == "" {
 		return namedPeer{}, false
@@ -240,13 +273,17 @@ func connection(e event.Event) (namedPeer, bool) {
 	if id == "" {
 		id = e.ID
 	}
-	return namedPeer{id, Peer{
-		Address:  net.JoinHostPort(f[event.FieldRemoteIP], f[event.FieldRemotePort]),
-		Protocol: f[event.FieldProtocol], Verdict: f[event.FieldVerdict], Confidence: f[event.FieldConfidence],
+	return namedPeer{short(id), Peer{
+		Address:  short(net.JoinHostPort(f[event.FieldRemoteIP], f[event.FieldRemotePort])),
+		Protocol: short(f[event.FieldProtocol]), Verdict: short(f[event.FieldVerdict]), Confidence: short(f[event.FieldConfidence]),
 		Sent: number(f[event.FieldSent]), Received: number(f[event.FieldReceived]),
 		First: timeOr(f[event.FieldFirst], e.Time), Last: timeOr(f[event.FieldLast], e.Time),
 	}}, true
 }
+
+// maxCount is the most that one connection is believed to have transferred, in
+// bytes. Sums of such numbers stay within 64 bits.
+const maxCount = 1 << 44
 
 // number reads a counter; what an agent could not count is 0.
 func number(s string) int64 {
@@ -254,7 +291,7 @@ func number(s string) int64 {
 	if err != nil || n < 0 {
 		return 0
 	}
-	return n
+	return min(n, maxCount)
 }
 
 func timeOr(s string, otherwise time.Time) time.Time {
@@ -265,15 +302,28 @@ func timeOr(s string, otherwise time.Time) time.Time {
 	return t.UTC()
 }
 
-// maxText bounds what is kept of a path or command line, in bytes.
-const maxText = 4096
+// Bounds of texts that a watched machine chooses, in bytes: an alert must fit
+// into one message whatever a machine says of itself.
+const (
+	maxText = 4096 // a path or command line
+	maxName = 255  // an address, a name, an id
+)
+
+// short cuts a name.
+func short(s string) string { return cut(s, maxName) }
+
+func cut(s string, most int) string {
+	if len(s) <= most {
+		return s
+	}
+	return strings.ToValidUTF8(s[:most], "")
+}
 
 func addProcess(ctx context.Context, tx *state.Tx, a *stored, e event.Event) error {
 	f := e.Fields
-	p := Process{PID: f[event.FieldPID], Image: f[event.FieldImage], Command: f[event.FieldCommand], User: f[event.FieldUser]}
+	p := Process{PID: short(f[event.FieldPID]), Image: cut(f[event.FieldImage], maxText), Command: cut(f[event.FieldCommand], maxText), User: short(f[event.FieldUser])}
 	if p.Image == "" && p.User == "" {
 		return nil // a bare number tells nobody anything
 	}
-	p.Command = p.Command[:min(len(p.Command), maxText)]
 	return saveProcess(ctx, tx, a.ID, p, e.Time)
 }

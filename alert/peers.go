@@ -51,9 +51,9 @@ func peers(ctx context.Context, q querier, alert string, limit, offset int) ([]P
 	// The surest verdict stands for the peer: "1certain" sorts before the rest.
 	rows, err := q.query(ctx, fmt.Sprintf(`SELECT address, protocol,
 			MIN(CASE confidence WHEN 'certain' THEN '1' WHEN 'probable' THEN '2' WHEN 'hint' THEN '3' ELSE '4' END || verdict),
-			CAST(SUM(sent) AS BIGINT), CAST(SUM(received) AS BIGINT), MIN(first_at), MAX(last_at)
+			CAST(SUM(sent - sent_before) AS BIGINT), CAST(SUM(received - received_before) AS BIGINT), MIN(first_at), MAX(last_at)
 		FROM alert_flow WHERE alert = $1 GROUP BY address, protocol
-		ORDER BY SUM(sent) + SUM(received) DESC, address, protocol LIMIT %d OFFSET %d`, limit, offset), alert)
+		ORDER BY SUM(sent - sent_before) + SUM(received - received_before) DESC, address, protocol LIMIT %d OFFSET %d`, limit, offset), alert)
 	if err != nil {
 		return nil, fmt.Errorf("peers of alert %s: %w", alert, err)
 	}

@@ -149,12 +149,27 @@ func loadFlow(ctx context.Context, tx *state.Tx, alert, flow string) (Peer, bool
 	return p, true, nil
 }
 
-func saveFlow(ctx context.Context, tx *state.Tx, alert, flow string, p Peer) error {
-	_, err := tx.ExecContext(ctx, `INSERT INTO alert_flow (alert, flow, address, protocol, verdict, confidence, sent, received, first_at, last_at, ip)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+// countedBefore returns what earlier alerts of the same rule and host counted
+// of a connection that lives on after they were closed.
+func countedBefore(ctx context.Context, tx *state.Tx, a Alert, flow string) (Peer, error) {
+	var p Peer
+	err := tx.QueryRowContext(ctx, `SELECT COALESCE(MAX(f.sent), 0), COALESCE(MAX(f.received), 0) FROM alert_flow f JOIN alert b ON b.id = f.alert
+		WHERE f.flow = $1 AND f.alert <> $2 AND b.rule = $3 AND b.site = $4 AND b.host = $5 AND b.drill = $6`,
+		flow, a.ID, a.Rule.ID, a.Site, a.Host, flag(a.Drill)).Scan(&p.Sent, &p.Received)
+	if err != nil {
+		return p, fmt.Errorf("what earlier alerts counted: %w", err)
+	}
+	return p, nil
+}
+
+// saveFlow stores the counters of a connection; before is what earlier alerts
+// counted of it, and is kept from the first time.
+func saveFlow(ctx context.Context, tx *state.Tx, alert, flow string, p, before Peer) error {
+	_, err := tx.ExecContext(ctx, `INSERT INTO alert_flow (alert, flow, address, protocol, verdict, confidence, sent, received, first_at, last_at, ip, sent_before, received_before)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
 		ON CONFLICT (alert, flow) DO UPDATE SET verdict = excluded.verdict, confidence = excluded.confidence,
 			sent = excluded.sent, received = excluded.received, first_at = excluded.first_at, last_at = excluded.last_at`,
-		alert, flow, p.Address, p.Protocol, p.Verdict, p.Confidence, p.Sent, p.Received, state.Nanos(p.First), state.Nanos(p.Last), p.ip())
+		alert, flow, p.Address, p.Protocol, p.Verdict, p.Confidence, p.Sent, p.Received, state.Nanos(p.First), state.Nanos(p.Last), p.ip(), before.Sent, before.Received)
 	if err != nil {
 		return fmt.Errorf("save connection: %w", err)
 	}

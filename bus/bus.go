@@ -128,11 +128,15 @@ func (b *Bus) Offer(ctx context.Context, subject, id string, body []byte) error 
 }
 
 // Publish hands a message over. It returns nil once the message is on disk.
-// The same id twice within Duplicates counts once.
+// The same id twice within Duplicates counts once. A message that is larger
+// than the bus carries is fault.Invalid.
 func (b *Bus) Publish(ctx context.Context, subject, id string, body []byte) error {
 	_, err := b.js.PublishMsg(ctx, &nats.Msg{Subject: subject, Data: body}, jetstream.WithMsgID(id))
 	if err == nil {
 		return nil
+	}
+	if errors.Is(err, nats.ErrMaxPayload) {
+		return fault.New(fault.Invalid, "bus.too-large", len(body)>>10, maxPayload>>10).With(err)
 	}
 	var api *jetstream.APIError
 	if errors.As(err, &api) && (api.ErrorCode == jetstream.ErrorCode(maximumBytes) || api.ErrorCode == jetstream.ErrorCode(insufficientStorage)) {

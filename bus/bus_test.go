@@ -218,3 +218,11 @@ func publishForever(dir string) {
 		fmt.Println(i)
 	}
 }
+
+func TestMessageTooLargeForTheBusIsRefusedForGood(t *testing.T) {
+	b := open(t, t.TempDir(), 0)
+	err := b.Publish(t.Context(), "alert.raised", "huge", make([]byte, maxPayload+1))
+	if fault.Of(err) != fault.Invalid {
+		t.Fatalf("got %v, want fault.Invalid: trying again cannot help", err)
+	}
+}

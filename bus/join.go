@@ -111,6 +111,9 @@ func (b *Bus) fetch(j Join, c jetstream.Consumer) ([]jetstream.Msg, error) {
 	for m := range batch.Messages() {
 		got = append(got, m)
 	}
+	if err := batch.Error(); err != nil && len(got) == 0 && ctx.Err() == nil {
+		return nil, err // else a server in trouble would be asked again without a pause
+	}
 	return got, nil
 }
 

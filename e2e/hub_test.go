@@ -200,12 +200,18 @@ func (p *hubProcess) get(t *testing.T, link string) string {
 // totp is RFC 6238 with the defaults of authenticator apps.
 func totp(t *testing.T, secret string) string {
 	t.Helper()
+	return totpAt(t, secret, time.Now().Unix()/30)
+}
+
+// totpAt is the code of a time step.
+func totpAt(t *testing.T, secret string, step int64) string {
+	t.Helper()
 	key, err := base32.StdEncoding.WithPadding(base32.NoPadding).DecodeString(secret)
 	if err != nil {
 		t.Fatalf("second factor %q: %v", secret, err)
 	}
 	var counter [8]byte
-	binary.BigEndian.PutUint64(counter[:], uint64(time.Now().Unix()/30))
+	binary.BigEndian.PutUint64(counter[:], uint64(step))
 	mac := hmac.New(sha1.New, key)
 	mac.Write(counter[:])
 	sum := mac.Sum(nil)

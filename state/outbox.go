@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"time"
+
+	"github.com/sonae/sonae/fault"
 )
 
 // Emit puts a message for the bus into the transaction. id must be the same
@@ -31,7 +33,9 @@ type outgoing struct {
 
 // Relay publishes what transactions emitted, in order, until ctx ends. A
 // message leaves the outbox only after publish returned nil, so a crash in
-// between publishes it a second time under the same id.
+// between publishes it a second time under the same id. A message that publish
+// refuses with fault.Invalid can never be published: it is put aside in table
+// outbox_refused, so that it does not keep the orders behind it from going out.
 func (db *DB) Relay(ctx context.Context, publish func(ctx context.Context, subject, id string, body []byte) error) error {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
@@ -64,7 +68,12 @@ func (db *DB) relayOnce(ctx context.Context, publish func(ctx context.Context, s
 		return 0, err
 	}
 	for _, m := range out {
-		if err := publish(ctx, m.subject, m.id, m.body); err != nil {
+		err := publish(ctx, m.subject, m.id, m.body)
+		if fault.Of(err) == fault.Invalid {
+			db.log.Error("message can never be published and is put aside", "subject", m.subject, "id", m.id, "bytes", len(m.body), "err", err)
+			err = db.putAside(ctx, m, err)
+		}
+		if err != nil {
 			return 0, fmt.Errorf("relay %s: %w", m.subject, err)
 		}
 		if _, err := db.write.ExecContext(ctx, `DELETE FROM outbox WHERE seq = $1`, m.seq); err != nil {
@@ -72,6 +81,12 @@ func (db *DB) relayOnce(ctx context.Context, publish func(ctx context.Context, s
 		}
 	}
 	return len(out), nil
+}
+
+func (db *DB) putAside(ctx context.Context, m outgoing, reason error) error {
+	_, err := db.write.ExecContext(ctx, `INSERT INTO outbox_refused (subject, msg, body, reason) VALUES ($1, $2, $3, $4)`,
+		m.subject, m.id, m.body, reason.Error())
+	return err
 }
 
 func (db *DB) outgoing(ctx context.Context) ([]outgoing, error) {

@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/sonae/sonae/fault"
 )
 
 func open(t *testing.T, path string) *DB {
@@ -74,5 +76,35 @@ func TestReopenKeepsWhatWasCommitted(t *testing.T) {
 	var n int
 	if err := again.QueryRow(ctx, `SELECT COUNT(*) FROM outbox`).Scan(&n); err != nil || n != 1 {
 		t.Fatalf("got %d rows, %v; want 1", n, err)
+	}
+}
+
+// A message that the bus can never take must not stop everything behind it.
+func TestMessageThatCannotBePublishedIsPutAside(t *testing.T) {
+	db := open(t, filepath.Join(t.TempDir(), "state.db"))
+	ctx := t.Context()
+	for _, id := range []string{"a", "huge", "c"} {
+		if err := db.Tx(ctx, func(tx *Tx) error { return tx.Emit(ctx, "alert.raised", id, id) }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var got []string
+	rctx, stop := context.WithTimeout(ctx, 10*time.Second)
+	defer stop()
+	err := db.Relay(rctx, func(_ context.Context, _, id string, _ []byte) error {
+		if id == "huge" {
+			return fault.New(fault.Invalid, "bus.too-large")
+		}
+		if got = append(got, id); id == "c" {
+			stop()
+		}
+		return nil
+	})
+	if err != nil || len(got) != 2 || got[1] != "c" {
+		t.Fatalf("published %v, %v; want a and c", got, err)
+	}
+	var n int
+	if err := db.QueryRow(ctx, `SELECT COUNT(*) FROM outbox_refused WHERE msg = 'huge' AND reason <> ''`).Scan(&n); err != nil || n != 1 {
+		t.Fatalf("%d messages put aside, %v; want one", n, err)
 	}
 }

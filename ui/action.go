@@ -88,16 +88,20 @@ func (c *call) plan() (screen, error) {
 	return screen{page: p, body: view.Plan(p, d)}, nil
 }
 
-// proposal takes reason and the address to probe from the incident's alerts
-// about the host: the peer that got the most bytes must not answer afterwards.
+// proposal takes the address to probe from the alerts about the host that
+// belong to the incident or to none yet: the peer that got the most bytes must
+// not answer afterwards.
 func (c *call) proposal(i incident.Incident, host string) (reason, probe string, err error) {
-	list, _, err := c.Alerts.List(c.ctx(), alert.Filter{Incident: i.ID, Host: host, Limit: 50})
+	list, _, err := c.Alerts.List(c.ctx(), alert.Filter{Host: host, Limit: 50})
 	if err != nil {
 		return "", "", fmt.Errorf("alerts of host: %w", err)
 	}
 	reason = i.Title
 	var most int64 = -1
 	for _, a := range list {
+		if a.Incident != "" && a.Incident != i.ID {
+			continue
+		}
 		for _, peer := range a.Peers {
 			if peer.Protocol == "tcp" && peer.Sent > most {
 				most, probe = peer.Sent, peer.Address

@@ -118,6 +118,25 @@ func (c *call) roomAlerts(d *view.RoomData) error {
 		return fmt.Errorf("alerts of incident: %w", err)
 	}
 	d.Alerts = c.lines(list)
+	if !c.may(auth.Handle, auth.Resource{Kind: "alert", Site: auth.Among(c.who, d.Incident.Scope.Sites)}) {
+		return nil
+	}
+	return c.roomLoose(d)
+}
+
+// roomLoose reads the alerts about hosts in scope that belong to no incident:
+// they are probably about the same thing.
+func (c *call) roomLoose(d *view.RoomData) error {
+	for _, host := range d.Incident.Scope.Hosts {
+		list, _, err := c.Alerts.List(c.ctx(), alert.Filter{Host: host, Site: c.who.Site, Limit: 50})
+		if err != nil {
+			return fmt.Errorf("alerts of host in scope: %w", err)
+		}
+		list = slices.DeleteFunc(list, func(a alert.Alert) bool {
+			return a.Incident != "" || a.State == alert.Closed || a.Drill != d.Incident.Drill
+		})
+		d.Loose = append(d.Loose, c.lines(list)...)
+	}
 	return nil
 }
 

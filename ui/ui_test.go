@@ -468,3 +468,24 @@ func TestOwnFaultIsLoggedAndNotShown(t *testing.T) {
 		t.Errorf("log: %s", log.String())
 	}
 }
+
+func TestRoomOffersAlertsOfTheSameHost(t *testing.T) {
+	h := newHouse().inCourse()
+	loose := story(start)
+	loose.ID = "al-2"
+	h.alertList = append(h.alertList, loose)
+	v, _ := h.open(t)
+	r := v.as("responder")
+	if page := r.get("/incidents/in-1").body; !strings.Contains(page, "まだ事案に入っていない警報 1件") {
+		t.Fatal("the room does not offer the alert")
+	}
+	if got := r.post("/alerts/al-2/incident", "incident", "in-1"); got.status != http.StatusSeeOther || h.alertList[1].Incident != "in-1" {
+		t.Errorf("%d, incident %q", got.status, h.alertList[1].Incident)
+	}
+	if page := r.get("/incidents/in-1").body; strings.Contains(page, "まだ事案に入っていない警報") {
+		t.Error("the room offers it again")
+	}
+	if page := v.as("contractor").get("/incidents/in-1").body; strings.Contains(page, "この事案に加える") {
+		t.Error("a contractor is offered what it may not do")
+	}
+}

@@ -16,17 +16,6 @@ import (
 	"github.com/sonae/sonae/state"
 )
 
-// practised makes a hub, plays a practice incident to its end and stops it.
-func practised(t *testing.T) (dir string, c hubtest.Case) {
-	t.Helper()
-	dir = hubtest.Folder(t)
-	h := hubtest.Start(t, hubtest.Dir(dir))
-	c = h.Drill()
-	h.Idle()
-	h.Stop()
-	return dir, c
-}
-
 // verified runs `sonae verify` in this process.
 func verified(args ...string) (code int, said string) {
 	var out, errs bytes.Buffer
@@ -35,7 +24,8 @@ func verified(args ...string) (code int, said string) {
 }
 
 func TestTamper(t *testing.T) {
-	dir, c := practised(t)
+	p := practise(t)
+	dir, c := p.dir, p.Case
 	began := time.Now()
 	if code, said := verified(dir); code != intact {
 		t.Fatalf("nothing was changed, but verify says %d:\n%s", code, said)

@@ -27,6 +27,10 @@ type AlertData struct {
 	Active              []incident.Incident // it may be added to
 }
 
+// eventsShown is how many events stand open on the page of an alert; the rest
+// is folded.
+const eventsShown = 5
+
 // shownFields are the fields of an event that people look at first, in order.
 func shownFields(e event.Event) []string {
 	var out []string

@@ -30,6 +30,7 @@ type RoomData struct {
 	Older     int              // No of the oldest shown entry when there are older ones, else 0
 	Correct   int              // No of the entry that the form corrects, 0: none
 	Alerts    []AlertLine
+	Loose     []AlertLine // about hosts in scope, in no incident
 	Actions   []action.Action
 	Bags      []evidence.Bag
 	Duty      *duty.Assessment // nil when it could not be assessed

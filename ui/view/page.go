@@ -88,7 +88,7 @@ func (p Page) NamesIn(args map[string]string) map[string]string {
 			switch {
 			case strings.HasPrefix(id, "pe-"):
 				names[id] = p.Names.Person(id)
-			case strings.HasPrefix(id, "ho-"), key == "host": // the practice host has an id of its own
+			case strings.HasPrefix(id, "ho-") || key == "host" || key == "hosts":
 				names[id] = p.Names.Host(id)
 			case key == "site" || key == "sites":
 				names[id] = p.Site(id)

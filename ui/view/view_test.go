@@ -52,3 +52,13 @@ func TestServicesSurviveTheirForm(t *testing.T) {
 		t.Errorf("got %+v", got)
 	}
 }
+
+func TestEntriesNamePeopleHostsAndSites(t *testing.T) {
+	name := func(kind string) func(string) string { return func(id string) string { return kind + " " + id } }
+	p := Page{Lang: "ja", Names: Names{Person: name("人"), Host: name("機器"), Site: name("拠点")}}
+	got := p.NamesIn(map[string]string{"by": "pe-1", "host": "drill-pc", "hosts": "ho-1, ho-2", "site": "callcentre", "reason": "ただの文, ho-3", "lease": "60"})
+	want := map[string]string{"pe-1": "人 pe-1", "drill-pc": "機器 drill-pc", "ho-1": "機器 ho-1", "ho-2": "機器 ho-2", "callcentre": "拠点 callcentre", "ho-3": "機器 ho-3"}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Error(d)
+	}
+}

@@ -1,0 +1,45 @@
+package main
+
+import (
+	"net/http"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/sonae/sonae/hub/hubtest"
+)
+
+// practised is what a hub leaves behind in which a practice incident was
+// carried to its end, and what people took out of it.
+type practised struct {
+	hubtest.Case
+	dir    string // of the hub, stopped in order
+	bag    string // evidence as a zip file
+	report string // a document as a page
+	key    string // file with the public key of the ledger
+}
+
+func practise(t *testing.T) practised {
+	t.Helper()
+	p := practised{dir: hubtest.Folder(t)}
+	h := hubtest.Start(t, hubtest.Dir(p.dir))
+	p.Case = h.Drill()
+	out := t.TempDir()
+	save := func(name string, b []byte) string {
+		t.Helper()
+		path := filepath.Join(out, name)
+		if err := os.WriteFile(path, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	var b []byte
+	p.Requester.Must(http.MethodPost, "/evidence/"+p.Bag.ID+"/zip", map[string]string{"purpose": "警察へ渡す訓練"}, &b)
+	p.bag = save("bag.zip", b)
+	p.Requester.Must(http.MethodGet, "/incidents/"+p.Incident.ID+"/reports/"+p.Document+"/html?lang=ja", nil, &b)
+	p.report = save("report.html", b)
+	p.key = save("key.txt", []byte(h.Key()+"\n"))
+	h.Idle()
+	h.Stop()
+	return p
+}
