@@ -13,6 +13,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/sonae/sonae/action"
+	"github.com/sonae/sonae/alert"
 	"github.com/sonae/sonae/archive"
 	"github.com/sonae/sonae/auth"
 	"github.com/sonae/sonae/bus"
@@ -25,6 +27,7 @@ import (
 	"github.com/sonae/sonae/report"
 	"github.com/sonae/sonae/report/html"
 	"github.com/sonae/sonae/state"
+	"github.com/sonae/sonae/state/rows"
 )
 
 // Exit statuses of verify.
@@ -229,7 +232,8 @@ func (c *check) archive(ctx context.Context, dir string, leaves []leaf.Leaf) err
 	return nil
 }
 
-// hub checks everything that a hub keeps: ledger, archive, chronology, bags.
+// hub checks everything that a hub keeps and the ledger has a digest of:
+// archive, chronology, decisions, orders, custody, bags.
 func (c *check) hub(ctx context.Context, dir string) error {
 	leaves, err := c.ledger(ctx, filepath.Join(dir, "ledger"))
 	if err != nil {
@@ -247,13 +251,32 @@ func (c *check) hub(ctx context.Context, dir string) error {
 	if err := c.rows(ctx, db, leaves); err != nil {
 		return err
 	}
-	bags, err := evidence.SealedBags(ctx, db)
+	return c.bags(ctx, db, dir)
+}
+
+// bags checks the folders of all sealed bags, and names folders of bags that
+// nobody opened.
+func (c *check) bags(ctx context.Context, db *state.DB, dir string) error {
+	sealed, err := evidence.SealedBags(ctx, db)
 	if err != nil {
 		return err
 	}
-	for _, id := range bags {
+	for _, id := range sealed {
 		if err := c.sealed(filepath.Join(dir, "evidence", id), dir); err != nil {
 			return err
+		}
+	}
+	known, err := evidence.Bags(ctx, db)
+	if err != nil {
+		return err
+	}
+	entries, err := os.ReadDir(filepath.Join(dir, "evidence"))
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	for _, e := range entries {
+		if !strings.HasPrefix(e.Name(), ".") && !slices.Contains(known, e.Name()) {
+			c.differ(filepath.Join(dir, "evidence", e.Name()) + ": no such bag was opened")
 		}
 	}
 	return nil
@@ -310,7 +333,34 @@ func (c *check) rows(ctx context.Context, db *state.DB, leaves []leaf.Leaf) erro
 	for _, d := range people {
 		c.differ("log-ins and rights: " + d.String())
 	}
-	fmt.Fprintln(c.out, "chronology, facts, documents, log-ins and rights: checked row by row")
+	if err := c.recorded(ctx, db, leaves); err != nil {
+		return err
+	}
+	fmt.Fprintln(c.out, "chronology, facts, documents, log-ins and rights, decisions, orders, alerts, custody: checked row by row")
+	return nil
+}
+
+// recorded checks what else has a digest in the ledger.
+func (c *check) recorded(ctx context.Context, db *state.DB, leaves []leaf.Leaf) error {
+	var waiting int
+	if err := db.QueryRow(ctx, `SELECT COUNT(*) FROM outbox WHERE subject LIKE 'record.%'`).Scan(&waiting); err != nil {
+		return err
+	}
+	if waiting > 0 {
+		c.note(fmt.Sprintf("%d records still wait in state.db to be put into the ledger; nothing proves when they were made", waiting))
+	}
+	for _, t := range []struct {
+		what   string
+		verify func(context.Context, *state.DB, func(string) []leaf.Leaf) ([]rows.Difference, error)
+	}{{"decisions and orders", action.VerifyRows}, {"alerts", alert.VerifyRows}, {"custody and bags", evidence.VerifyRows}} {
+		found, err := t.verify(ctx, db, byType(leaves))
+		if err != nil {
+			return err
+		}
+		for _, d := range found {
+			c.differ(t.what + ": " + d.String())
+		}
+	}
 	return nil
 }
 
