@@ -25,7 +25,7 @@ run: build
 
 build: need-build web
 	@echo "== build: bin/sonae, bin/sonae-agent (the first time this takes minutes)"
-	@$(BUILD) -o bin/sonae ./cmd/sonae
+	@CGO_ENABLED=1 $(BUILD) -o bin/sonae ./cmd/sonae
 	@CGO_ENABLED=0 $(BUILD) -o bin/sonae-agent ./cmd/sonae-agent
 
 web: ui/web/dist/app.js
