@@ -87,6 +87,9 @@ func (h *Hub) openStores(ctx context.Context) (err error) {
 	if err := os.MkdirAll(h.cfg.Dir, 0o700); err != nil {
 		return err
 	}
+	if err := os.Chmod(h.cfg.Dir, 0o700); err != nil { // one that existed may have been open to others
+		return err
+	}
 	if err := h.lock(); err != nil {
 		return err
 	}
@@ -159,6 +162,9 @@ func (h *Hub) work(ctx context.Context, out io.Writer) error {
 		return err
 	}
 	if err := h.vault.Resume(ctx); err != nil { // bags that a crash left half sealed
+		return err
+	}
+	if err := h.resumeDrill(ctx); err != nil {
 		return err
 	}
 	g, ctx := errgroup.WithContext(ctx)
