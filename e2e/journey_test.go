@@ -414,6 +414,8 @@ func (j *journey) facts(v *browser.Visitor) {
 	}
 	v.Until("days with their clocks", "document.querySelectorAll('#room-duties .clock-due time').length >= 2")
 	v.Look("27-room")
+	v.Open(j.incident)
+	v.Until("live page", "document.getElementById('connection').dataset.now === 'fresh'")
 	v.Picture("incident-room-"+j.w.lang+".png", browser.Desktop, 960)
 	text := v.Print("27-room")
 	j.holds("the printed room", text, append(j.w.room, j.w.right)...)

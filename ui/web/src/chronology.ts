@@ -34,6 +34,11 @@ function wait(button: HTMLElement): void {
     if (button.textContent !== text) button.textContent = text; // writing it always would call this observer for ever
     button.hidden = false;
   }).observe(document.body, { subtree: true, childList: true });
+  document.addEventListener("scroll", () => { // back at the top: they have been seen
+    if (reading()) return;
+    known = seen();
+    button.hidden = true;
+  }, { passive: true });
   button.addEventListener("click", () => {
     known = seen();
     button.hidden = true;
