@@ -22,7 +22,7 @@ import (
 type Checkpoint struct {
 	Size uint64 // leaves it covers
 	Root string // root of the Merkle tree (RFC 6962), hex
-	Text string // the signed note as it is published (C2SP tlog-checkpoint)
+	Text string // the signed note as it is published (C2SP tlog-checkpoint), with the cosignatures of witnesses that are known
 }
 
 func (c Checkpoint) root() []byte {
@@ -33,8 +33,10 @@ func (c Checkpoint) root() []byte {
 	return b
 }
 
-// ParseCheckpoint checks the signature of a checkpoint and that its text is
-// spelled in the one canonical way: one signature, by verifierKey's owner.
+// ParseCheckpoint checks the log's signature of a checkpoint and that its text
+// is spelled in the one canonical way: the signature by verifierKey's owner,
+// then cosignatures of witnesses, if any. Those are checked by Cosigned, with
+// the key of a witness that the reader trusts.
 func ParseCheckpoint(text, verifierKey string) (Checkpoint, error) {
 	v, err := note.NewVerifier(verifierKey)
 	if err != nil {
@@ -48,13 +50,24 @@ func openCheckpoint(text string, v note.Verifier) (Checkpoint, error) {
 	if err != nil {
 		return Checkpoint{}, fmt.Errorf("checkpoint: %w", err)
 	}
-	// Base64 has spellings that decode to the same signature; a second or
-	// unknown signature would be skipped. Neither is what the ledger wrote.
+	if len(n.UnverifiedSigs) > maxCosignatures {
+		return Checkpoint{}, fmt.Errorf("checkpoint: more than %d cosignatures", maxCosignatures)
+	}
+	// Base64 has spellings that decode to the same signature. That is not what
+	// the ledger wrote.
 	sig, err := base64.StdEncoding.DecodeString(n.Sigs[0].Base64)
 	if err != nil {
 		return Checkpoint{}, fmt.Errorf("checkpoint: signature: %w", err)
 	}
-	if text != n.Text+"\n— "+v.Name()+" "+base64.StdEncoding.EncodeToString(sig)+"\n" {
+	canonical := n.Text + "\n" + line(v.Name(), sig)
+	for _, s := range n.UnverifiedSigs {
+		l, err := cosignatureLine(s)
+		if err != nil {
+			return Checkpoint{}, err
+		}
+		canonical += l
+	}
+	if text != canonical {
 		return Checkpoint{}, errors.New("checkpoint: not in canonical form")
 	}
 	var cp flog.Checkpoint
@@ -66,6 +79,16 @@ func openCheckpoint(text string, v note.Verifier) (Checkpoint, error) {
 		return Checkpoint{}, fmt.Errorf("checkpoint of %q: not a checkpoint of this log", cp.Origin)
 	}
 	return Checkpoint{Size: cp.Size, Root: hex.EncodeToString(cp.Hash), Text: text}, nil
+}
+
+// openOwn opens the checkpoint as the ledger itself writes it: cosignatures
+// are kept beside its folder, never inside.
+func openOwn(text string, v note.Verifier) (Checkpoint, error) {
+	cp, err := openCheckpoint(text, v)
+	if err == nil && len(cp.lines()) > 0 {
+		return Checkpoint{}, errors.New("checkpoint: not in canonical form")
+	}
+	return cp, err
 }
 
 // keys reads a note signer key and derives its verifier, so that one string
@@ -144,7 +167,7 @@ func (p *publication) look(size uint64) (Checkpoint, error) {
 	if string(b) == p.last.Text {
 		return p.last, nil
 	}
-	cp, err := openCheckpoint(string(b), p.verifier)
+	cp, err := openOwn(string(b), p.verifier)
 	if err != nil {
 		return Checkpoint{}, err
 	}
