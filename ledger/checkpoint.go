@@ -94,25 +94,34 @@ func openOwn(text string, v note.Verifier) (Checkpoint, error) {
 // keys reads a note signer key and derives its verifier, so that one string
 // configures both.
 func keys(signerKey string) (note.Signer, note.Verifier, error) {
-	signer, err := note.NewSigner(signerKey)
+	signer, text, err := keyPair(signerKey)
 	if err != nil {
-		return nil, nil, errors.New("ledger signer key is not a note signer key") // the cause could quote the key
-	}
-	// NewSigner has checked the form PRIVATE+KEY+name+hash+base64(1 seed).
-	seed, err := base64.StdEncoding.DecodeString(strings.SplitN(signerKey, "+", 5)[4])
-	if err != nil || len(seed) != 1+ed25519.SeedSize {
-		return nil, nil, errors.New("ledger signer key is not an Ed25519 key")
-	}
-	public := ed25519.NewKeyFromSeed(seed[1:]).Public().(ed25519.PublicKey)
-	text, err := note.NewEd25519VerifierKey(signer.Name(), public)
-	if err != nil {
-		return nil, nil, fmt.Errorf("ledger verifier key: %w", err)
+		return nil, nil, fmt.Errorf("ledger %w", err)
 	}
 	verifier, err := note.NewVerifier(text)
 	if err != nil {
 		return nil, nil, fmt.Errorf("ledger verifier key: %w", err)
 	}
 	return signer, verifier, nil
+}
+
+// keyPair reads a note signer key and derives the verifier key.
+func keyPair(signerKey string) (note.Signer, string, error) {
+	signer, err := note.NewSigner(signerKey)
+	if err != nil {
+		return nil, "", errors.New("signer key is not a note signer key") // the cause could quote the key
+	}
+	// NewSigner has checked the form PRIVATE+KEY+name+hash+base64(1 seed).
+	seed, err := base64.StdEncoding.DecodeString(strings.SplitN(signerKey, "+", 5)[4])
+	if err != nil || len(seed) != 1+ed25519.SeedSize {
+		return nil, "", errors.New("signer key is not an Ed25519 key")
+	}
+	public := ed25519.NewKeyFromSeed(seed[1:]).Public().(ed25519.PublicKey)
+	text, err := note.NewEd25519VerifierKey(signer.Name(), public)
+	if err != nil {
+		return nil, "", fmt.Errorf("verifier key: %w", err)
+	}
+	return signer, text, nil
 }
 
 // publication watches the checkpoint file for those who wait for it. It reads

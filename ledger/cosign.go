@@ -1,13 +1,12 @@
 package ledger
 
 import (
+	"crypto/ed25519"
 	"encoding/base64"
 	"errors"
 	"fmt"
 	"strings"
 	"time"
-
-	"crypto/ed25519"
 
 	fnote "github.com/transparency-dev/formats/note"
 	"golang.org/x/mod/sumdb/note"
@@ -47,8 +46,26 @@ func ParseWitnessKey(key string) (WitnessKey, error) {
 	return WitnessKey{key, v}, nil
 }
 
+// WitnessSigner makes cosignatures with a private key in the format of
+// golang.org/x/mod/sumdb/note, and tells the public key for them.
+func WitnessSigner(signerKey string) (note.Signer, WitnessKey, error) {
+	_, plain, err := keyPair(signerKey)
+	if err != nil {
+		return nil, WitnessKey{}, fmt.Errorf("witness %w", err)
+	}
+	signer, err := fnote.NewSignerForCosignatureV1(signerKey)
+	if err != nil {
+		return nil, WitnessKey{}, errors.New("witness signer key is not an Ed25519 key")
+	}
+	key, err := ParseWitnessKey(plain)
+	return signer, key, err
+}
+
 // String returns the key as ParseWitnessKey reads it.
 func (k WitnessKey) String() string { return k.text }
+
+// Verifier checks cosignatures of this key.
+func (k WitnessKey) Verifier() note.Verifier { return k.verifier }
 
 // ID is the witness's name and the hash of its key: unique, and short enough
 // for people.
