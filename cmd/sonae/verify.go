@@ -218,7 +218,7 @@ func (c *check) ledger(ctx context.Context, dir string) ([]leaf.Leaf, error) {
 		return nil, err
 	}
 	fmt.Fprintf(c.out, "ledger: %d leaves\n", len(leaves))
-	c.seen(earlier, uint64(len(leaves)))
+	c.seen(earlier, r.Contradictions, uint64(len(leaves)))
 	return leaves, nil
 }
 

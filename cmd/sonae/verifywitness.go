@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/sonae/sonae/ledger"
@@ -61,9 +62,12 @@ func newest(found []ledger.Earlier, w ledger.WitnessKey) (cp ledger.Checkpoint, 
 
 // seen says how far each trusted witness has followed the ledger: what came
 // after that is the hub's word alone.
-func (c *check) seen(found []ledger.Earlier, leaves uint64) {
+func (c *check) seen(found []ledger.Earlier, contradicted []ledger.Difference, leaves uint64) {
+	found = slices.DeleteFunc(slices.Clone(found), func(e ledger.Earlier) bool {
+		return slices.ContainsFunc(contradicted, func(d ledger.Difference) bool { return d.File == e.File })
+	})
 	for _, w := range c.witnesses {
-		if cp, at, ok := newest(found, w); ok && cp.Size <= leaves {
+		if cp, at, ok := newest(found, w); ok {
 			fmt.Fprintf(c.out, "witness %s: cosigned %d of %d leaves at %s\n", w.ID(), cp.Size, leaves, at.Format(time.RFC3339))
 		}
 	}
