@@ -250,8 +250,17 @@ func TestChangedCosignaturesAreNamed(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	closed(t, l)
+	if err := os.Truncate(filepath.Join(dir, "witness", "checkpoint-"+w.key.ID()[len("w+"):]), 20); err != nil {
+		t.Fatal(err)
+	}
+	l = openWitnessed(t, dir, signer, w.key) // no reason to stop: the witness knows better
+	if _, _, ok := l.Cosigned(w.key); ok {
+		t.Error("a damaged checkpoint was taken")
+	}
+	w.see(t, l)
 	if found, d, err := ReadCosigned(filepath.Join(dir, "witness"), verifier); err != nil || len(d) > 0 || len(found) != 1 {
-		t.Errorf("all was put back: %v, %v, %v", found, d, err)
+		t.Errorf("cosigned anew: %v, %v, %v", found, d, err)
 	}
 }
 
@@ -306,4 +315,39 @@ func TestParseWitnessKey(t *testing.T) {
 			t.Errorf("%s: taken as %v", name, got)
 		}
 	}
+}
+
+// FuzzCosigned: whatever opens is spelled in one way, and so is what remains
+// without its cosignatures.
+func FuzzCosigned(f *testing.F) {
+	private, _ := newKeys(f)
+	signer, v, err := keys(private)
+	if err != nil {
+		f.Fatal(err)
+	}
+	signed, err := note.Sign(&note.Note{Text: "sonae\n0\n47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=\n"}, signer)
+	if err != nil {
+		f.Fatal(err)
+	}
+	w := newEyewitness(f, "w")
+	cosigned, _, err := Checkpoint{Text: string(signed)}.with(w.line(f, Checkpoint{Text: string(signed)}), w.key)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(string(signed))
+	f.Add(cosigned.Text)
+	f.Add(cosigned.Text + cosigned.Text[len(signed):])
+	f.Fuzz(func(t *testing.T, text string) {
+		raw := Checkpoint{Text: text}
+		_, _ = raw.Cosigned(w.key)
+		_, _ = raw.Bare(), raw.lines()
+		cp, err := openCheckpoint(text, v)
+		if err != nil {
+			return
+		}
+		bare, err := openOwn(cp.Bare().Text, v)
+		if err != nil || bare.Text+strings.Join(cp.lines(), "") != text || bare != cp.Bare() {
+			t.Errorf("%q: %q, %v", text, bare.Text, err)
+		}
+	})
 }

@@ -24,9 +24,7 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags.StringVar(&cfg.TSA, "tsa", "", "address of an RFC 3161 time stamp authority")
 	flags.StringVar(&cfg.TSARoots, "tsa-roots", "", "PEM file with the authority's root certificates")
 	flags.Uint64Var(&cfg.MinFree, "min-free", cfg.MinFree, "bytes the disk must have left to take in events")
-	var witnesses, witnessKeys several
-	flags.Var(&witnesses, "witness", "address of a witness that cosigns the ledger; may be given several times, each with its --witness-key")
-	flags.Var(&witnessKeys, "witness-key", "public key of the witness, or a file with it")
+	witnesses := witnessFlags(flags)
 	names := flags.String("names", "", "further host names and addresses for the certificate, separated by commas")
 	verbose := flags.Bool("verbose", false, "log more")
 	if status, ok := parsed(flags, args); !ok {
@@ -40,7 +38,7 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		cfg.Names = strings.Split(*names, ",")
 	}
 	var err error
-	if cfg.Witnesses, err = peers(witnesses, witnessKeys); err != nil {
+	if cfg.Witnesses, err = witnesses(); err != nil {
 		fmt.Fprintln(stderr, "sonae serve:", err)
 		return 2
 	}

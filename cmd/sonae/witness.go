@@ -24,6 +24,15 @@ func (l *several) Set(s string) error {
 	return nil
 }
 
+// witnessFlags adds the flags that name the hub's witnesses, and returns what
+// reads them once they are parsed.
+func witnessFlags(flags *flag.FlagSet) func() ([]witness.Peer, error) {
+	var addresses, keys several
+	flags.Var(&addresses, "witness", "address of a witness that cosigns the ledger; may be given several times, each with its --witness-key")
+	flags.Var(&keys, "witness-key", "public key of the witness, or a file with it")
+	return func() ([]witness.Peer, error) { return peers(addresses, keys) }
+}
+
 // peers joins the addresses of witnesses with their keys, in order.
 func peers(addresses, keys []string) ([]witness.Peer, error) {
 	if len(addresses) != len(keys) {

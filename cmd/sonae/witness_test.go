@@ -289,7 +289,8 @@ func TestWitnessedHub(t *testing.T) {
 		t.Fatal(err)
 	}
 	h = hubtest.Start(t, hubtest.Dir(dir), func(c *hub.Config) { c.Witnesses = []witness.Peer{p} })
-	admin := h.FirstAdmin()
+	c := h.Drill()
+	admin := c.Requester
 	h.Idle()
 	h.Await("a cosignature over what was recorded", func() bool {
 		var cp struct{ Text string }
@@ -308,6 +309,18 @@ func TestWitnessedHub(t *testing.T) {
 	metrics, err := io.ReadAll(answer.Body)
 	if err := errors.Join(err, answer.Body.Close()); err != nil || !strings.Contains(string(metrics), `sonae_ledger_cosignature_age_seconds{witness="`+p.Key.ID()+`"}`) {
 		t.Errorf("the age of the cosignature is not among the metrics: %v", err)
+	}
+	var page []byte
+	admin.Must(http.MethodGet, "/incidents/"+c.Incident.ID+"/reports/"+c.Document+"/html?lang=ja", nil, &page)
+	if !strings.Contains(string(page), "— w ") {
+		t.Error("the report does not carry the cosignature")
+	}
+	report := filepath.Join(t.TempDir(), "report.html")
+	if err := os.WriteFile(report, page, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if code, text := verified("--key", key, report); code != intact {
+		t.Errorf("a report with a cosignature: %d\n%s", code, text)
 	}
 	h.Stop()
 	if code, text := verified("--witness-key", p.Key.String(), dir); code != intact || !strings.Contains(text, "cosigned") {

@@ -58,7 +58,10 @@ func openFolder(dir, name string) (note.Signer, ledger.WitnessKey, stored, error
 		errState = writeState(dir, state)
 	}
 	if errors.Is(errKey, fs.ErrNotExist) && errState == nil && len(state.Checkpoints) == 0 { // new, or interrupted when it was
-		errKey = makeKey(dir, name)
+		if err := makeKey(dir, name); err != nil {
+			return nil, ledger.WitnessKey{}, state, err
+		}
+		errKey = nil
 	}
 	if err := errors.Join(errKey, errState); err != nil {
 		return nil, ledger.WitnessKey{}, state, fault.New(fault.Conflict, "witness.lost").With(err)
@@ -70,6 +73,9 @@ func openFolder(dir, name string) (note.Signer, ledger.WitnessKey, stored, error
 func makeKey(dir, name string) error {
 	private, _, err := note.GenerateKey(rand.Reader, name)
 	if err != nil {
+		return fmt.Errorf("make witness key for %q: %w", name, err)
+	}
+	if _, _, err := ledger.WitnessSigner(private); err != nil { // a name with a space, for one
 		return fmt.Errorf("make witness key for %q: %w", name, err)
 	}
 	if err := durable.Write(filepath.Join(dir, fileKey), []byte(private+"\n"), 0o600); err != nil {

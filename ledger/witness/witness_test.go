@@ -237,6 +237,27 @@ func TestWitnessRemembers(t *testing.T) {
 	}
 }
 
+// A name that cannot stand in a key is refused before anything is kept of it,
+// and a first start that was interrupted goes on.
+func TestFirstStart(t *testing.T) {
+	_, verifier := newKeys(t, "sonae")
+	dir := t.TempDir()
+	for _, name := range []string{"", "two words", "a+b"} {
+		if w, err := Open(Config{Dir: dir, Name: name, Logs: []string{verifier}, Log: quiet(t)}); err == nil {
+			t.Errorf("name %q was taken", name)
+			closed(t, w)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(dir, fileKey+".tmp"), []byte("half a k"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	w := openWitness(t, dir, verifier)
+	if got := w.Key().ID(); !strings.HasPrefix(got, "w.example/one+") {
+		t.Errorf("got %s", got)
+	}
+	closed(t, w)
+}
+
 func TestDamagedWitnessDoesNotOpen(t *testing.T) {
 	signer, verifier := newKeys(t, "sonae")
 	_, other := newKeys(t, "sonae")
