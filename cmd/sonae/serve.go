@@ -39,7 +39,7 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 	var err error
 	if cfg.Witnesses, err = witnesses(); err != nil {
-		fmt.Fprintln(stderr, "sonae serve:", err)
+		complain(stderr, "serve", err)
 		return 2
 	}
 	level := slog.LevelInfo

@@ -58,8 +58,8 @@ func witnessCommand(ctx context.Context, args []string, stdout, stderr io.Writer
 	flags.StringVar(&c.Name, "name", "sonae-witness", "name of the witness, which becomes a part of its key at the first start")
 	flags.Var(&keys, "ledger-key", "public key of the ledger to watch, or a file with it; may be given several times")
 	listen := flags.String("listen", ":8450", "address to be asked at (HTTP)")
-	if err := flags.Parse(args); err != nil {
-		return 2
+	if status, ok := parsed(flags, args); !ok {
+		return status
 	}
 	if flags.NArg() > 0 {
 		fmt.Fprintf(stderr, "sonae witness: unexpected %q\n", flags.Arg(0))
@@ -69,7 +69,7 @@ func witnessCommand(ctx context.Context, args []string, stdout, stderr io.Writer
 		c.Logs = append(c.Logs, readKey(k))
 	}
 	if err := stand(ctx, c, *listen, stdout); err != nil {
-		fmt.Fprintln(stderr, "sonae witness:", err)
+		complain(stderr, "witness", err)
 		return 1
 	}
 	return 0
