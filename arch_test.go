@@ -54,7 +54,7 @@ var only = map[string][]string{
 	"github.com/google/nftables":     {"agent/act", "agent/forensic"},
 	"github.com/digitorus/timestamp": {"evidence"},
 	"github.com/prometheus/":         {"hub"},
-	"net/http":                       {"api", "ui", "hub", "source", "agent", "cmd", "e2e", "evidence/stamp"},
+	"net/http":                       {"api", "ui", "hub", "source", "agent", "cmd", "e2e", "evidence/stamp", "ledger/witness"},
 }
 
 // agentMay is all of Sonae that the agent is built from.

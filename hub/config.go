@@ -15,6 +15,7 @@ import (
 
 	"github.com/sonae/sonae/clock"
 	"github.com/sonae/sonae/fault"
+	"github.com/sonae/sonae/ledger/witness"
 )
 
 // Config is all that can be set.
@@ -38,6 +39,8 @@ type Config struct {
 	TSA string
 	// TSARoots is a PEM file with the authority's root certificates.
 	TSARoots string
+	// Witnesses are asked to cosign the ledger's checkpoints; empty: nobody is.
+	Witnesses []witness.Peer
 	// MinFree is how many bytes the disk must have left for intake; below it
 	// agents are told to wait.
 	MinFree uint64

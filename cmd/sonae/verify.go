@@ -43,6 +43,8 @@ const keyFile = "ledger-key.txt"
 // check is one run of verify.
 type check struct {
 	key         string // verifier key of the ledger; empty: what lies beside the path
+	witnesses   []ledger.WitnessKey
+	against     []string // files with earlier checkpoints
 	out         io.Writer
 	differences int
 }
@@ -51,10 +53,13 @@ func verify(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags := flag.NewFlagSet("sonae verify", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	flags.Usage = func() {
-		fmt.Fprintln(stderr, "usage: sonae verify [--key KEY|FILE] PATH\n\nPATH is an evidence bag (folder or zip), an exported document, an archive, a ledger or a hub's folder.\nExit status: 0 intact, 1 with the differences named, 2 not something that can be verified.")
+		fmt.Fprintln(stderr, "usage: sonae verify [--key KEY|FILE] [--witness-key KEY|FILE]… [--against CHECKPOINT]… PATH\n\nPATH is an evidence bag (folder or zip), an exported document, an archive, a ledger or a hub's folder.\nExit status: 0 intact, 1 with the differences named, 2 not something that can be verified.")
 		flags.PrintDefaults()
 	}
 	key := flags.String("key", "", "public key of the hub's ledger, or a file with it; without it the key beside or inside PATH is used")
+	var witnessKeys, against several
+	flags.Var(&witnessKeys, "witness-key", "public key of a witness, or a file with it: the ledger must extend a checkpoint that this witness cosigned")
+	flags.Var(&against, "against", "file with an earlier checkpoint: the ledger must extend it")
 	if status, ok := parsed(flags, args); !ok {
 		return status
 	}
@@ -62,9 +67,13 @@ func verify(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		flags.Usage()
 		return notVerified
 	}
-	c := &check{key: readKey(*key), out: stdout}
+	c := &check{key: readKey(*key), out: stdout, against: against}
 	if err := ledger.CheckKey(c.key); *key != "" && err != nil { // a mistyped key must not accuse what it checks
 		complain(stderr, "verify", fmt.Errorf("--key %s: %w", *key, errKey))
+		return notVerified
+	}
+	if err := c.trust(witnessKeys); err != nil {
+		complain(stderr, "verify", err)
 		return notVerified
 	}
 	if err := c.path(ctx, filepath.Clean(flags.Arg(0))); err != nil {
@@ -102,6 +111,9 @@ func (c *check) path(ctx context.Context, path string) error {
 		return err
 	}
 	has := func(name string) bool { _, err := os.Lstat(filepath.Join(path, name)); return err == nil }
+	if demands := len(c.witnesses)+len(c.against) > 0; demands && !(info.IsDir() && (has("state.db") || has("manifest.jsonl") || has("checkpoint"))) {
+		return fmt.Errorf("%s: --witness-key and --against are for a ledger, an archive beside it, or a hub's folder", path)
+	}
 	switch {
 	case !info.IsDir() && strings.HasSuffix(path, ".html"):
 		return c.document(path)
@@ -184,9 +196,16 @@ func (c *check) ledger(ctx context.Context, dir string) ([]leaf.Leaf, error) {
 	if err != nil {
 		return nil, err
 	}
-	r, err := ledger.Verify(ctx, dir, key)
+	earlier, err := c.earlier(dir, key) // before the ledger, which a running hub extends meanwhile
 	if err != nil {
 		return nil, err
+	}
+	r, err := ledger.Verify(ctx, dir, key, earlier...)
+	if err != nil {
+		return nil, err
+	}
+	for _, d := range r.Contradictions {
+		c.differ(d.String())
 	}
 	for _, d := range r.Differences {
 		c.differ(filepath.Join(dir, d.String()))
@@ -199,6 +218,7 @@ func (c *check) ledger(ctx context.Context, dir string) ([]leaf.Leaf, error) {
 		return nil, err
 	}
 	fmt.Fprintf(c.out, "ledger: %d leaves\n", len(leaves))
+	c.seen(earlier, r.Contradictions, uint64(len(leaves)))
 	return leaves, nil
 }
 
