@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"log/slog"
 	"math/rand/v2"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -16,6 +15,7 @@ import (
 	"github.com/sonae/sonae/incident"
 	"github.com/sonae/sonae/ledger/leaf"
 	"github.com/sonae/sonae/state"
+	"github.com/sonae/sonae/state/statetest"
 )
 
 var anna = auth.Person{ID: "pe-1"}
@@ -23,11 +23,7 @@ var anna = auth.Person{ID: "pe-1"}
 func desk(t *testing.T, now time.Time) *Desk {
 	t.Helper()
 	log := slog.New(slog.NewTextHandler(t.Output(), nil))
-	db, err := state.Open(t.Context(), filepath.Join(t.TempDir(), "state.db"), log)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = db.Close() })
+	db := statetest.Open(t)
 	return New(db, rules(t), func() time.Time { return now }, log)
 }
 

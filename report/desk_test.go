@@ -31,6 +31,7 @@ import (
 	"github.com/sonae/sonae/report"
 	"github.com/sonae/sonae/report/html"
 	"github.com/sonae/sonae/state"
+	"github.com/sonae/sonae/state/statetest"
 )
 
 var (
@@ -60,9 +61,7 @@ func build(t *testing.T) *house {
 			t.Fatal(err)
 		}
 	}
-	h.db, err = state.Open(t.Context(), filepath.Join(t.TempDir(), "state.db"), log)
-	check()
-	t.Cleanup(func() { _ = h.db.Close() })
+	h.db = statetest.Open(t)
 	signer, key, err := note.GenerateKey(nil, "sonae")
 	check()
 	h.key = key
