@@ -1,7 +1,7 @@
 # The two commands that a newcomer needs: make run, make test.
-# Everything else is a part of them.
+# Everything else is a part of them; `make help` lists it.
 
-DIR   ?= data
+DIR    ?= data
 LISTEN ?= :8443
 
 # What the programs need to be built, and what the tests start for real.
@@ -12,46 +12,65 @@ TEST_PACKAGES  = $(BUILD_PACKAGES) iproute2 nftables transmission-daemon transmi
 # Packages in which goroutines meet, tested with the race detector too.
 RACE = ./bus ./state ./ledger ./auth ./alert ./incident ./action ./agent/... ./source/agentlink/... ./ui
 
-.PHONY: run build web test unit race e2e bench lint fuzz clean need-build need-test
+# The revision goes into the programs where git can tell it; a copy without
+# history, or one that belongs to another user, is built all the same.
+VCS := $(shell git status --porcelain >/dev/null 2>&1 || echo -buildvcs=false)
+BUILD = go build $(VCS)
+
+.NOTPARALLEL:
+.PHONY: run build web test unit race e2e bench lint clean help need-build need-test
 
 run: build
 	./bin/sonae serve --dir $(DIR) --listen $(LISTEN)
 
 build: need-build web
-	go build -trimpath -o bin/sonae ./cmd/sonae
-	CGO_ENABLED=0 go build -trimpath -o bin/sonae-agent ./cmd/sonae-agent
+	@echo "== build: bin/sonae, bin/sonae-agent (the first time this takes minutes)"
+	@$(BUILD) -o bin/sonae ./cmd/sonae
+	@CGO_ENABLED=0 $(BUILD) -o bin/sonae-agent ./cmd/sonae-agent
 
 web: ui/web/dist/app.js
 
-ui/web/dist/app.js: $(wildcard ui/web/src/*) ui/web/package.json ui/web/package-lock.json
-	sh ui/web/build.sh
+ui/web/dist/app.js: $(wildcard ui/web/src/*) ui/web/package.json ui/web/package-lock.json ui/web/build.sh
+	@echo "== web: script, style and fonts of the pages"
+	@sh ui/web/build.sh
 
-test: need-test web lint unit race e2e
+test: need-test lint build unit race e2e
+	@echo "== all passed"
 
-unit:
+unit: web
+	@echo "== unit: every package, with the real engines"
 	go test -timeout 15m ./...
 
-race:
+race: web
+	@echo "== race: packages in which goroutines meet, with the race detector"
 	go test -race -timeout 15m $(RACE)
 
 # Real clients in network namespaces and a real browser; needs root on Linux.
 e2e: need-test web
+	@echo "== e2e: real BitTorrent clients, network namespaces, a real browser"
 	go test -tags e2e -timeout 20m -count 1 ./e2e/... ./ui
 
-bench:
+bench: web
 	go test -run '^$$' -bench . -benchmem ./bus ./ledger ./archive ./flow ./detect/...
 
-lint:
-	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); exit 1; }
+lint: web
+	@echo "== lint: gofmt, go vet (Linux, e2e, Windows), staticcheck, sh -n"
+	@out=$$(gofmt -l .) && test -z "$$out" || { echo "not formatted:" "$$out"; exit 1; }
 	go vet ./... && go vet -tags e2e ./e2e/... ./ui/...
 	GOOS=windows go vet ./agent/... ./cmd/sonae-agent
 	go tool -modfile=tools/go.mod staticcheck ./...
+	@for f in tools/need.sh ui/web/build.sh; do sh -n $$f || exit 1; done
 
 clean:
 	rm -rf bin ui/web/node_modules && find ui/web/dist -mindepth 1 ! -name .keep -delete
+
+help:
+	@echo "make run     build, start the hub in DIR=$(DIR) on LISTEN=$(LISTEN), print the set-up link"
+	@echo "make test    build and run everything below"
+	@echo "make build | lint | unit | race | e2e | bench | clean"
 
 need-build:
 	@sh tools/need.sh $(BUILD_PACKAGES)
 
 need-test:
-	@sh tools/need.sh $(TEST_PACKAGES)
+	@sh tools/need.sh --root $(TEST_PACKAGES)

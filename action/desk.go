@@ -128,7 +128,7 @@ func (d *Desk) decide(ctx context.Context, tx *state.Tx, dec Decision) error {
 	if _, err := tx.ExecContext(ctx, `INSERT INTO action_decision (action, no, body) VALUES ($1, $2, $3)`, dec.Action, dec.No, state.JSON(dec)); err != nil {
 		return fmt.Errorf("decision on %s: %w", dec.Action, err)
 	}
-	lf, err := leaf.Of("approval", fmt.Sprintf("%s/%d", dec.Action, dec.No), dec.At, dec)
+	lf, err := dec.leaf()
 	if err != nil {
 		return err
 	}

@@ -81,8 +81,9 @@ func newBench(t *testing.T) *bench {
 			"pc":  {ID: "pc", Name: "CC-PC-07", Site: "callcentre", Services: []asset.Service{{Name: "予約電話", Effect: "この席の電話が止まる", Load: "1時間あたり約40件"}}},
 			"ct":  {ID: "ct", Name: "CT-01", Site: "hospital", Class: "medical", Keep: "院長の判断が要る"},
 			"new": {ID: "new", Name: "NEW", Site: "hospital"},
+			"dr":  {ID: "dr", Name: "訓練用PC", Site: "drill", Drill: true},
 		},
-		hubs: map[string]string{"pc": hubAddr, "ct": hubAddr},
+		hubs: map[string]string{"pc": hubAddr, "ct": hubAddr, "dr": hubAddr},
 	}
 	b.Desk = New(db, key, reg, b.now, log)
 	return b
@@ -620,6 +621,9 @@ func TestPages(t *testing.T) {
 		b.pass(time.Second)
 		_, err := b.Request(ctx, NewRequest{Kind: Preserve, Incident: fmt.Sprint("in-", i%2), Host: "pc", Reason: "r"}, tanaka)
 		b.must(err)
+		for _, o := range b.orders(order.Preserve) { // else the next request means the same collection
+			b.must(b.answer(o, order.Done, nil))
+		}
 	}
 	page, n, err := b.List(ctx, Filter{Limit: 2, Offset: 1})
 	b.must(err)
@@ -631,5 +635,117 @@ func TestPages(t *testing.T) {
 	}
 	if _, n, _ := b.List(ctx, Filter{Site: "hospital"}); n != 0 {
 		t.Errorf("%d of another site", n)
+	}
+}
+
+// The incident orders evidence when it opens; a person who presses the button
+// at that moment must not get a second bag. Later a new collection may show
+// what changed, so then there is one.
+func TestPressingTheButtonWhileEvidenceIsCollectedGivesNoSecondBag(t *testing.T) {
+	b := newBench(t)
+	ctx := t.Context()
+	q := NewRequest{Kind: Preserve, Incident: "in-1", Host: "pc", Reason: "r"}
+	b.must(b.PreserveFirst(ctx, q, tanaka))
+	o := b.orders(order.Preserve)[0]
+	for _, step := range []func(){func() {}, func() { b.must(b.answer(o, order.Progress, nil)) }} {
+		step()
+		b.pass(time.Second)
+		a, err := b.Request(ctx, q, suzuki)
+		b.must(err)
+		if a.ID != o.Action || a.Bag != o.Bag {
+			t.Fatalf("a second collection %s with bag %s", a.ID, a.Bag)
+		}
+	}
+	b.must(b.answer(o, order.Done, nil))
+	b.pass(time.Second)
+	if a, err := b.Request(ctx, q, suzuki); err != nil || a.ID == o.Action {
+		t.Errorf("no new collection after the first was done: %s, %v", a.ID, err)
+	}
+}
+
+// A drill must never cut off a machine in use.
+func TestDrillAndRealAreNotMixed(t *testing.T) {
+	b := newBench(t)
+	for _, q := range []NewRequest{
+		{Kind: Isolate, Incident: "in-1", Host: "pc", Reason: "r", Forbidden: forbidden, Drill: true},
+		{Kind: Preserve, Incident: "in-1", Host: "pc", Reason: "r", Drill: true},
+		{Kind: Isolate, Incident: "in-1", Host: "dr", Reason: "r", Forbidden: forbidden},
+	} {
+		_, err := b.Request(t.Context(), q, tanaka)
+		wantFault(t, err, fault.Conflict, "action.drill-mixed")
+	}
+	if _, err := b.Request(t.Context(), NewRequest{Kind: Preserve, Incident: "in-1", Host: "dr", Reason: "r", Drill: true}, tanaka); err != nil {
+		t.Error(err)
+	}
+}
+
+// A machine whose clock is wrong is isolated for the whole lease all the same;
+// the hub must not say that it is over.
+func TestWrongClockOfTheMachineDoesNotShortenTheLease(t *testing.T) {
+	for name, wrong := range map[string]time.Duration{"behind": -3 * time.Hour, "ahead": 26 * time.Hour} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			a := b.requested()
+			b.pass(2 * time.Hour) // nobody was there to approve
+			_, err := b.Approve(t.Context(), a.ID, suzuki)
+			b.must(err)
+			b.pass(time.Second)
+			b.must(b.answer(b.fetched(a.ID), order.Applied, func(r *order.Result) { r.At = b.now().Add(wrong) }))
+			b.pass(59 * time.Minute)
+			b.must(b.Expire(t.Context()))
+			b.wantState(a.ID, Verified)
+			b.pass(2 * time.Minute)
+			b.must(b.Expire(t.Context()))
+			b.wantState(a.ID, Expired)
+		})
+	}
+}
+
+func TestAnswersToOneActionAreBounded(t *testing.T) {
+	b := newBench(t)
+	a := b.approved()
+	o := b.fetched(a.ID)
+	b.must(b.answer(o, order.Applied, nil))
+	wrong := func(n int) error {
+		return b.answer(o, order.Rejected, func(r *order.Result) {
+			r.Kind, r.Cause, r.Detail = order.Release, "code", fmt.Sprint("wrong-code ", n)
+		})
+	}
+	err := b.db.Tx(t.Context(), func(tx *state.Tx) error { // as if it had gone on for long
+		for n := range maxAnswers {
+			if _, err := tx.ExecContext(t.Context(), `INSERT INTO action_answer (digest, action, at, body) VALUES ($1, $2, 0, '{}')`, fmt.Sprint(n), a.ID); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	b.must(err)
+	wantFault(t, wrong(1), fault.Conflict, "action.too-many-answers")
+}
+
+// Every change of a decision or an order is named.
+func TestVerifyNamesChangedDecisionsAndOrders(t *testing.T) {
+	for change, want := range map[string]string{
+		`SELECT 1`: "",
+		`UPDATE action_decision SET body = REPLACE(body, 'pe-2', 'pe-9')`: "changed",
+		`UPDATE action_decision SET no = 7 WHERE no = 2`:                  "missing",
+		`DELETE FROM action_decision WHERE no = 2`:                        "missing",
+		`DELETE FROM action_order`:                                        "missing",
+		`UPDATE action_order SET host = 'ct'`:                             "unreadable",
+		`UPDATE action_order SET expires_at = expires_at + 1`:             "unreadable",
+		`INSERT INTO action_decision SELECT action, 99, REPLACE(body, '"no":2', '"no":99') FROM action_decision WHERE no = 2`: "not-in-ledger",
+	} {
+		t.Run(change, func(t *testing.T) {
+			b := newBench(t)
+			b.approved()
+			none := func(string) []leaf.Leaf { return nil } // all leaves still wait in the outbox
+			err := b.db.Tx(t.Context(), func(tx *state.Tx) error { _, err := tx.ExecContext(t.Context(), change); return err })
+			b.must(err)
+			found, err := VerifyRows(t.Context(), b.db, none)
+			b.must(err)
+			if want == "" && len(found) != 0 || want != "" && !strings.Contains(fmt.Sprint(found), want) {
+				t.Errorf("found %v, want %q", found, want)
+			}
+		})
 	}
 }

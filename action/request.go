@@ -23,8 +23,11 @@ func (d *Desk) Plan(ctx context.Context, q NewRequest) (Action, error) {
 	if err != nil {
 		return Action{}, fmt.Errorf("plan for host %s: %w", q.Host, err)
 	}
-	a := Action{Kind: q.Kind, Incident: q.Incident, Host: h.ID, Site: h.Site, Reason: strings.TrimSpace(q.Reason), Drill: q.Drill || h.Drill,
+	a := Action{Kind: q.Kind, Incident: q.Incident, Host: h.ID, Site: h.Site, Reason: strings.TrimSpace(q.Reason), Drill: h.Drill,
 		PID: q.PID, Consequences: []Consequence{}, Keep: []string{}}
+	if q.Drill != h.Drill { // a practice must not cut off a machine in use, nor the other way round be taken for the case
+		return Action{}, fault.New(fault.Conflict, "action.drill-mixed", h.Name)
+	}
 	switch q.Kind {
 	case Preserve: // changes nothing on the host, so nothing stops
 		return a, nil
@@ -79,7 +82,9 @@ func (d *Desk) isolable(ctx context.Context, h asset.Host) (string, error) {
 	return netip.AddrPortFrom(ap.Addr().Unmap().WithZone(""), ap.Port()).String(), nil
 }
 
-// Request asks for an action. Preserving starts at once; isolating waits for a
+// Request asks for an action. Preserving starts at once, and while evidence of
+// the host is being collected for the incident already, that collection is
+// returned instead of a second one; isolating waits for a
 // second person, and is preceded by preserving, so that the state before it is
 // kept.
 func (d *Desk) Request(ctx context.Context, q NewRequest, by auth.Person) (Action, error) {
@@ -95,7 +100,7 @@ func (d *Desk) Request(ctx context.Context, q NewRequest, by auth.Person) (Actio
 	}
 	err = d.db.Tx(ctx, func(tx *state.Tx) error {
 		if a.Kind == Preserve {
-			return d.startPreserve(ctx, tx, &a, by)
+			return d.preserveOnce(ctx, tx, &a, by)
 		}
 		if err := d.notTwice(ctx, tx, a); err != nil {
 			return err
@@ -122,6 +127,22 @@ func (d *Desk) create(ctx context.Context, tx *state.Tx, a *Action, by auth.Pers
 		return err
 	}
 	return d.decide(ctx, tx, Decision{Action: a.ID, What: "requested", By: by.ID, At: now, Reason: a.Reason})
+}
+
+// preserveOnce starts a collection unless one is under way: an incident orders
+// evidence by itself when it opens, and whoever presses the button a second
+// later means the same thing.
+func (d *Desk) preserveOnce(ctx context.Context, tx *state.Tx, a *Action, by auth.Person) error {
+	under, err := list[Action](ctx, inTx{tx}, `SELECT body FROM action WHERE incident = $1 AND host = $2 AND kind = $3 AND state IN ('approved', 'applied') ORDER BY requested_at LIMIT 1`,
+		a.Incident, a.Host, string(Preserve))
+	if err != nil {
+		return err
+	}
+	if len(under) > 0 {
+		*a = under[0]
+		return nil
+	}
+	return d.startPreserve(ctx, tx, a, by)
 }
 
 // startPreserve needs no second person: it reads, and changes nothing.

@@ -32,6 +32,9 @@ func (d *Desk) Result(ctx context.Context, r order.Result) error {
 		if err := d.answered(ctx, tx, r); err != nil {
 			return err
 		}
+		if err := d.bounded(ctx, tx, a.ID, digest); err != nil {
+			return err
+		}
 		res, err := tx.ExecContext(ctx, `INSERT INTO action_answer (digest, action, at, body) VALUES ($1, $2, $3, $4) ON CONFLICT (digest) DO NOTHING`,
 			digest, a.ID, state.Nanos(d.now()), state.JSON(r))
 		if err != nil {
@@ -43,6 +46,24 @@ func (d *Desk) Result(ctx context.Context, r order.Result) error {
 		a.LastSign = d.now().UTC()
 		return d.take(ctx, tx, &a, r)
 	})
+}
+
+// maxAnswers bounds the different answers to one action: a collection gives one
+// for each item, everything else a handful. A machine that goes on is not
+// believed, or it could fill the disk and the chronology.
+const maxAnswers = 2000
+
+// bounded refuses new answers beyond maxAnswers.
+func (d *Desk) bounded(ctx context.Context, tx *state.Tx, id, digest string) error {
+	var n int
+	err := tx.QueryRowContext(ctx, `SELECT COUNT(*) FROM action_answer WHERE action = $1 AND digest <> $2`, id, digest).Scan(&n)
+	if err != nil {
+		return fmt.Errorf("answers to %s: %w", id, err)
+	}
+	if n >= maxAnswers {
+		return fault.New(fault.Conflict, "action.too-many-answers", maxAnswers)
+	}
+	return nil
 }
 
 // answered checks that the order is one of this action, and stops handing it
@@ -64,7 +85,7 @@ func (d *Desk) answered(ctx context.Context, tx *state.Tx, r order.Result) error
 }
 
 func (d *Desk) take(ctx context.Context, tx *state.Tx, a *Action, r order.Result) error {
-	at := within(r.At.UTC(), a.RequestedAt, d.now().UTC())
+	at := believed(r.At.UTC(), later(a.RequestedAt, a.DecidedAt), d.now().UTC())
 	if r.Kind == order.Release && (r.Phase == order.Rejected || r.Phase == order.Failed) {
 		return d.notReleased(ctx, tx, a, r)
 	}
@@ -240,10 +261,20 @@ func (d *Desk) failed(ctx context.Context, tx *state.Tx, a *Action, r order.Resu
 	return d.change(ctx, tx, a, Failed)
 }
 
-// within bounds a time that another machine's clock says.
-func within(t, from, to time.Time) time.Time {
-	if t.Before(from) {
-		return from
+// believed is when something happened that another machine's clock says: a time
+// before the order went out, or in the future, is the mistake of that clock,
+// and then the arrival of the answer is nearest to the truth. A lease must not
+// seem over while it still runs.
+func believed(t, from, now time.Time) time.Time {
+	if t.Before(from) || t.After(now) {
+		return now
 	}
-	return earlier(t, to)
+	return t
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }

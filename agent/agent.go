@@ -206,9 +206,17 @@ func (a *Agent) beatNow() {
 }
 
 // Probe asks the hub for one heartbeat now.
-func (a *Agent) Probe(ctx context.Context) error {
-	_, err := a.client.Heartbeat(ctx, a.beat())
-	return err
+func (a *Agent) Probe(ctx context.Context) error { return a.heartbeat(ctx, a.beat()) }
+
+// heartbeat sends b and keeps what the hub says of the time.
+func (a *Agent) heartbeat(ctx context.Context, b wire.Heartbeat) error {
+	reply, err := a.client.Heartbeat(ctx, b)
+	if err != nil {
+		return err
+	}
+	a.lastBeat.Store(a.now().UnixNano())
+	a.offset.Store(int64(reply.At.Sub(b.At)))
+	return nil
 }
 
 // health gathers what the heartbeat says.

@@ -54,12 +54,18 @@ func (r *recorder) orders() []string { r.mu.Lock(); defer r.mu.Unlock(); return 
 // start runs an agent in dir until stop is called or the test ends.
 func start(t *testing.T, dir string, id link.Identity, parts agent.Parts) (a *agent.Agent, stop func()) {
 	t.Helper()
+	return startAt(t, dir, id, time.Now, parts)
+}
+
+// startAt is start on a machine with a clock of its own.
+func startAt(t *testing.T, dir string, id link.Identity, now func() time.Time, parts agent.Parts) (a *agent.Agent, stop func()) {
+	t.Helper()
 	log := slog.New(slog.NewTextHandler(t.Output(), nil))
 	c, err := link.Dial(dir, id, log)
 	if err != nil {
 		t.Fatal(err)
 	}
-	a, err = agent.New(agent.Config{Dir: dir, Version: "v0-test", OS: "test", Heartbeat: 100 * time.Millisecond, FlushEvery: 50 * time.Millisecond}, c, time.Now, log)
+	a, err = agent.New(agent.Config{Dir: dir, Version: "v0-test", OS: "test", Heartbeat: 100 * time.Millisecond, FlushEvery: 50 * time.Millisecond}, c, now, log)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -361,4 +367,38 @@ func (n counting) Run(ctx context.Context, q *collect.Queue) error {
 		}
 	}
 	return nil
+}
+
+// In closed networks clocks are wrong; the hub's time counts for its orders.
+func TestMachineWithAWrongClockObeys(t *testing.T) {
+	for name, wrong := range map[string]time.Duration{"behind": -50 * time.Hour, "ahead": 50 * time.Hour} {
+		t.Run(name, func(t *testing.T) {
+			h := linktest.Start(t)
+			_, id := h.Enrol("callcentre")
+			h.Issue(anOrder("or-good", id.Host))
+			late := anOrder("or-late", id.Host)
+			late.ExpiresAt = time.Now().Add(-time.Second)
+			h.Issue(late)
+			act := &recorder{}
+			startAt(t, t.TempDir(), id, func() time.Time { return time.Now().Add(wrong) }, agent.Parts{Actor: act})
+			linktest.Await(t, "the answers", func() bool { return len(h.Answers()) >= 2 })
+			if got := act.orders(); !slices.Equal(got, []string{"or-good"}) {
+				t.Errorf("carried out %v, want or-good only", got)
+			}
+		})
+	}
+}
+
+func TestDrillOrderNeverTouchesAMachineInUse(t *testing.T) {
+	h := linktest.Start(t)
+	_, id := h.Enrol("callcentre")
+	o := anOrder("or-drill", id.Host)
+	o.Drill = true
+	h.Issue(o)
+	act := &recorder{}
+	start(t, t.TempDir(), id, agent.Parts{Actor: act})
+	linktest.Await(t, "the answer", func() bool { return len(h.Answers()) == 1 })
+	if r := h.Answers()[0]; r.Phase != order.Rejected || len(act.orders()) != 0 {
+		t.Errorf("answered %+v, carried out %v", r, act.orders())
+	}
 }

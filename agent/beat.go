@@ -38,12 +38,10 @@ func (a *Agent) beats(ctx context.Context) {
 		b := a.beat()
 		b.Hub = a.hubFor(b.Hub)
 		beatCtx, cancel := context.WithTimeout(ctx, max(2*a.cfg.Heartbeat, 5*time.Second))
-		reply, err := a.client.Heartbeat(beatCtx, b)
+		err := a.heartbeat(beatCtx, b)
 		cancel()
 		switch {
 		case err == nil:
-			a.lastBeat.Store(a.now().UnixNano())
-			a.offset.Store(int64(reply.At.Sub(b.At)))
 			quiet = false
 		case !quiet && ctx.Err() == nil:
 			quiet = true

@@ -21,12 +21,12 @@ func (a *Agent) obey(ctx context.Context) {
 	var running sync.WaitGroup
 	defer running.Wait()
 	a.client.Follow(ctx, func(s order.Signed) {
-		o, err := order.Open(a.id.OrderKey, a.id.Host, a.now(), s)
+		o, err := a.open(ctx, s)
 		if err != nil {
 			a.refuse(o, err)
 			return
 		}
-		last, do, err := a.orders.begin(o, a.now())
+		last, do, err := a.orders.begin(o, a.hubNow())
 		switch {
 		case err != nil: // it cannot be kept from being carried out twice, so it is not carried out
 			a.log.Error("order not noted", "order", o.ID, "err", err)
@@ -37,6 +37,37 @@ func (a *Agent) obey(ctx context.Context) {
 			a.answer(*last)
 		}
 	})
+}
+
+// hubNow is the hub's time as the last heartbeat told it. Orders are dated by
+// the hub; a machine whose own clock is wrong must obey them all the same.
+func (a *Agent) hubNow() time.Time { return a.now().Add(time.Duration(a.offset.Load())) }
+
+// askTime bounds the heartbeat that asks for the hub's time.
+const askTime = 3 * time.Second
+
+// open checks an order. One that seems to come from another time is checked
+// once more with what the hub says is its time now: the own clock may have
+// been set since the last heartbeat, or there was none yet.
+func (a *Agent) open(ctx context.Context, s order.Signed) (order.Order, error) {
+	o, err := order.Open(a.id.OrderKey, a.id.Host, a.hubNow(), s)
+	if !errors.Is(err, order.ErrExpired) && !errors.Is(err, order.ErrEarly) {
+		return o, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, askTime)
+	defer cancel()
+	if err := a.Probe(ctx); err != nil {
+		a.log.Warn("the hub's time is not known", "err", err)
+	}
+	return order.Open(a.id.OrderKey, a.id.Host, a.hubNow(), s)
+}
+
+// inOwnTime moves the times of an order to the machine's clock, by which those
+// who carry it out measure.
+func (a *Agent) inOwnTime(o order.Order) order.Order {
+	offset := time.Duration(a.offset.Load())
+	o.IssuedAt, o.ExpiresAt = o.IssuedAt.Add(-offset), o.ExpiresAt.Add(-offset)
+	return o
 }
 
 // refuse reports an order that cannot be opened. What is not signed by the hub
@@ -63,7 +94,10 @@ func (a *Agent) refuse(o order.Order, err error) {
 func (a *Agent) carryOut(ctx context.Context, o order.Order) {
 	a.log.Info("order begins", "order", o.ID, "kind", o.Kind, "action", o.Action)
 	var end order.Result
+	o = a.inOwnTime(o)
 	switch {
+	case o.Drill: // practice machines have no agent: nothing is cut off for a drill
+		end = order.Result{Order: o.ID, Action: o.Action, Kind: o.Kind, Phase: order.Rejected, Detail: "drill", At: a.now().UTC()}
 	case o.Kind == order.Preserve && a.parts.Preserve != nil:
 		a.parts.Preserve(ctx, o, func(r order.Result) {
 			if r.Phase != order.Progress {
@@ -84,7 +118,7 @@ func (a *Agent) carryOut(ctx context.Context, o order.Order) {
 	if end.Phase == "" {
 		end = order.Result{Order: o.ID, Action: o.Action, Kind: o.Kind, Phase: order.Failed, Detail: "ended without a result", At: a.now().UTC()}
 	}
-	if err := a.orders.finish(o.ID, end, a.now()); err != nil {
+	if err := a.orders.finish(o.ID, end, a.hubNow()); err != nil {
 		a.log.Error("order not noted as done", "order", o.ID, "err", err)
 	}
 	a.log.Info("order ends", "order", o.ID, "phase", end.Phase)

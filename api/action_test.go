@@ -8,8 +8,11 @@ import (
 	"testing"
 
 	"github.com/sonae/sonae/action"
+	"github.com/sonae/sonae/alert"
 	"github.com/sonae/sonae/auth"
+	"github.com/sonae/sonae/detect"
 	"github.com/sonae/sonae/duty"
+	"github.com/sonae/sonae/event"
 	"github.com/sonae/sonae/evidence"
 	"github.com/sonae/sonae/incident"
 )
@@ -86,10 +89,16 @@ func TestEvidenceLeavesWithAReason(t *testing.T) {
 		t.Errorf("the custody record says nothing: %s", got.Body)
 	}
 	b.call(one, "POST", "/evidence/nothing/zip", Export{"x"}).is(http.StatusNotFound, nil)
-	// people of one site: by host, and only their own
+	// people of one site get the list of that site only, whatever they ask for
 	local := b.person("ito", "hospital", auth.Responder)
-	b.call(local, "GET", "/evidence", nil).problem(http.StatusBadRequest, "api.host-needed")
-	b.call(local, "GET", "/evidence?host="+h.ID, nil).problem(http.StatusForbidden, "denied.other-site")
+	for _, ask := range []string{"", "?host=" + h.ID, "?incident=" + c.ID} {
+		var none page[evidence.Bag]
+		b.call(local, "GET", "/evidence"+ask, nil).is(http.StatusOK, &none)
+		if none.Total != 0 || len(none.Items) != 0 {
+			t.Errorf("%q shows %d bags of another site", ask, none.Total)
+		}
+	}
+	b.call(local, "GET", "/evidence?site=callcentre", nil).problem(http.StatusForbidden, "denied.other-site")
 	b.call(local, "POST", "/evidence/"+a.Bag+"/zip", Export{"x"}).problem(http.StatusForbidden, "denied.other-site")
 }
 
@@ -148,4 +157,26 @@ func TestReportsBelongToTheirIncident(t *testing.T) {
 	b.call(local, "GET", "/incidents/"+c.ID+doc, nil).problem(http.StatusForbidden, "denied.other-site")
 	b.call(local, "GET", "/incidents/"+other.ID+doc, nil).problem(http.StatusNotFound, "api.no-document")
 	b.call(local, "GET", "/incidents/"+other.ID+doc+"/html", nil).problem(http.StatusNotFound, "api.no-document")
+}
+
+// A slip in a site's name and alerts of a drill beside real ones are refused
+// at the door.
+func TestIncidentOfUnknownSitesOrMixedAlertsIsRefused(t *testing.T) {
+	b := newBench(t)
+	one := b.person("sato", "", auth.Responder)
+	b.call(one, "POST", "/incidents", NewIncident{Title: "x", Severity: "high", Sites: []string{"hospitall"}}).is(http.StatusNotFound, nil)
+	real, practice := b.raise(b.host("callcentre")), ""
+	f := detect.Finding{ID: "f-drill", Time: b.clock(), Site: "callcentre", Host: "drill-pc", Drill: true, Rule: detect.Rule{ID: "p2p", Level: event.High},
+		Events: []event.Event{{ID: "b-d", Time: b.clock(), Site: "callcentre", Host: "drill-pc", Kind: event.KindFlow, Drill: true}}}
+	if err := b.alerts.Handle(t.Context(), f); err != nil {
+		t.Fatal(err)
+	}
+	list, _, err := b.alerts.List(t.Context(), alert.Filter{Host: "drill-pc"})
+	if err != nil || len(list) != 1 {
+		t.Fatal(list, err)
+	}
+	practice = list[0].ID
+	for _, ids := range [][]string{{real.ID, practice}, {practice, real.ID}} {
+		b.call(one, "POST", "/incidents", NewIncident{Title: "x", Severity: "high", Alerts: ids}).problem(http.StatusConflict, "api.drill-mixed")
+	}
 }

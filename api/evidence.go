@@ -10,7 +10,6 @@ import (
 
 	"github.com/sonae/sonae/auth"
 	"github.com/sonae/sonae/evidence"
-	"github.com/sonae/sonae/fault"
 )
 
 // Export says why evidence leaves the hub; it goes into the custody record.
@@ -21,14 +20,18 @@ type Export struct {
 type bagList struct {
 	Paging
 	Incident string `query:"incident" maxLength:"100"`
-	Host     string `query:"host" maxLength:"100" doc:"needed by people of one site"`
+	Host     string `query:"host" maxLength:"100"`
+	Site     string `query:"site" maxLength:"32"`
 }
 
 func (s *server) evidenceOperations() {
 	register(s, operation{"list-evidence", http.MethodGet, "/evidence", "Evidence bags, newest first", 0},
-		one(auth.View, "evidence", s.bagsOf),
-		func(ctx context.Context, _ auth.Person, in *bagList) (*body[page[evidence.Bag]], error) {
-			list, total, err := s.Evidence.List(ctx, evidence.Filter{Incident: in.Incident, Host: in.Host, Limit: in.Limit, Offset: in.Offset})
+		one(auth.View, "evidence", func(_ context.Context, who auth.Person, in *bagList) (auth.Resource, error) {
+			return auth.Resource{Site: siteOr(in.Site, who)}, nil
+		}),
+		func(ctx context.Context, who auth.Person, in *bagList) (*body[page[evidence.Bag]], error) {
+			list, total, err := s.Evidence.List(ctx, evidence.Filter{Incident: in.Incident, Host: in.Host, Site: siteOr(in.Site, who),
+				Limit: in.Limit, Offset: in.Offset})
 			return paged(list, total), err
 		})
 	register(s, operation{"get-evidence", http.MethodGet, "/evidence/{id}", "One evidence bag", 0}, bagRule[ByID](s, auth.View),
@@ -51,19 +54,6 @@ func (s *server) evidenceOperations() {
 				return s.Evidence.Zip(ctx, in.ID, w, in.Body.Purpose, who)
 			}), nil
 		})
-}
-
-// bagsOf is the right to a list of bags. The list knows no sites, so people of
-// one site ask by host.
-func (s *server) bagsOf(ctx context.Context, who auth.Person, in *bagList) (auth.Resource, error) {
-	if in.Host != "" {
-		h, err := s.Assets.Host(ctx, in.Host)
-		return auth.Resource{Site: h.Site}, err
-	}
-	if who.Site != "" && s.People.Allow(who, auth.View, auth.Resource{Kind: "evidence", Site: who.Site}).Allowed {
-		return auth.Resource{}, fault.New(fault.Invalid, "api.host-needed")
-	}
-	return auth.Resource{Site: who.Site}, nil
 }
 
 func bagRule[I identified](s *server, v auth.Verb) rule[I] {

@@ -170,10 +170,13 @@ func (s *server) gather(ctx context.Context, who auth.Person, b NewIncident) (in
 		return incident.NewIncident{}, err
 	}
 	n := incident.NewIncident{Title: b.Title, Severity: level, Alerts: b.Alerts, Sites: slices.Clone(b.Sites), Hosts: slices.Clone(b.Hosts), KnownAt: b.KnownAt}
-	for _, id := range b.Alerts {
+	for i, id := range b.Alerts {
 		a, err := s.Alerts.Get(ctx, id)
 		if err != nil {
 			return n, err
+		}
+		if i > 0 && a.Drill != n.Drill { // a real alert must not pass for practice
+			return n, fault.New(fault.Conflict, "api.drill-mixed")
 		}
 		n.Sites, n.Hosts, n.Drill = append(n.Sites, a.Site), append(n.Hosts, a.Host), n.Drill || a.Drill
 	}
@@ -183,6 +186,11 @@ func (s *server) gather(ctx context.Context, who auth.Person, b NewIncident) (in
 			return n, err
 		}
 		n.Sites = append(n.Sites, h.Site)
+	}
+	for _, id := range b.Sites {
+		if _, err := s.Assets.Site(ctx, id); err != nil {
+			return n, err
+		}
 	}
 	if len(n.Sites) == 0 && who.Site != "" {
 		n.Sites = []string{who.Site}

@@ -41,3 +41,7 @@ func (r *room) check() error {
 	}
 	return nil
 }
+
+// Room says whether the disk has Config.MinFree left: fault.Busy when not. It
+// is cheap enough to be asked for every piece of what comes in.
+func (b *Bus) Room() error { return b.room.check() }

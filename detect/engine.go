@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"slices"
 	"sort"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/sonae/sonae/detect/sigma"
@@ -22,6 +24,10 @@ type Engine struct {
 	rules    map[*sigma.Rule]Rule
 	counters map[*sigma.Rule]*threshold.Counter
 	list     []Rule
+
+	mu     sync.Mutex
+	recent string    // id of the batch that came last
+	found  []Finding // and what was found in it
 }
 
 // Report says what became of each rule that was to be loaded.
@@ -125,8 +131,23 @@ func (e *Engine) Evicted() (n uint64) {
 
 // Match returns the findings of a batch in the order of its events, those of
 // one event by rule id. A batch that comes again gives the same findings with
-// the same ids, except for threshold rules, which stay silent.
+// the same ids; those of threshold rules only when it comes again at once, as
+// it does when its findings could not be handed on, and else they stay silent.
 func (e *Engine) Match(b event.Batch) []Finding {
+	e.mu.Lock()
+	recent, found := e.recent, e.found
+	e.mu.Unlock()
+	if b.ID != "" && b.ID == recent {
+		return slices.Clone(found)
+	}
+	out := e.matchAll(b)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.recent, e.found = b.ID, slices.Clone(out)
+	return out
+}
+
+func (e *Engine) matchAll(b event.Batch) []Finding {
 	var out []Finding
 	for i := range b.Events {
 		ev := b.Events[i]

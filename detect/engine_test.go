@@ -63,7 +63,9 @@ func TestSameEventsGiveSameFindings(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	first, again := e.Match(batch("x", 3)), e.Match(batch("x", 3))
+	first := e.Match(batch("x", 3))
+	e.Match(batch("y", 1)) // else the engine would only repeat itself
+	again := e.Match(batch("x", 3))
 	if diff := cmp.Diff(first, again); diff != "" {
 		t.Errorf("the repeated batch differs:\n%s", diff)
 	}
@@ -122,5 +124,18 @@ func TestMatchIsSafeForConcurrentUse(t *testing.T) {
 		if n != 200 {
 			t.Errorf("got %v findings, want 200 each", got)
 		}
+	}
+}
+
+// A finding that could not be handed on must not be lost: the batch comes
+// again at once, although the count has been made.
+func TestThresholdFindingIsRepeatedWhenTheBatchComesAgainAtOnce(t *testing.T) {
+	e, _, err := Load(rules(map[string]string{"t.yml": "threshold: {count: 5, window: 10m}\n" + good}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	first := e.Match(batch("x", 20))
+	if again := e.Match(batch("x", 20)); len(first) != 1 || len(again) != 1 || again[0].ID != first[0].ID {
+		t.Errorf("first %d findings, then %d; want the same one", len(first), len(again))
 	}
 }

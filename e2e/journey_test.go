@@ -86,11 +86,11 @@ func TestJourney(t *testing.T) {
 		t.Run(w.lang, func(t *testing.T) {
 			began := time.Now()
 			j := newJourney(t, programs.hub, w)
-			admin := j.visitor("1", "")
-			j.setUp(admin)
+			first := j.setUp(j.visitor())
+			admin := first.Visitor
 			second := j.inviteSecond(admin)
 			j.siteAndToken(admin)
-			j.ownRoles(admin)
+			j.ownRoles(first)
 			j.drill(admin)
 			j.openRoom(admin)
 			j.write(admin)
@@ -120,45 +120,64 @@ func newJourney(t *testing.T, program string, w words) *journey {
 }
 
 // visitor is somebody of the story before a browser of their own.
-func (j *journey) visitor(who, downloads string) *browser.Visitor {
+func (j *journey) visitor() *browser.Visitor {
 	j.t.Helper()
-	if downloads == "" {
-		downloads = j.t.TempDir()
-	}
 	own := []string{j.w.admin, j.w.second, j.w.hospital, j.w.callCentre, j.w.contact, j.w.wrong, j.w.right, j.w.reason, j.w.purpose,
 		j.w.finder, j.w.event, j.w.data, j.w.care}
-	return j.browser.Visitor(browser.Options{Base: j.hub.URL, Lang: j.w.lang, Pictures: j.w.lang, Own: own, Downloads: downloads})
+	return j.browser.Visitor(browser.Options{Base: j.hub.URL, Lang: j.w.lang, Pictures: j.w.lang, Own: own, Downloads: j.t.TempDir()})
 }
 
 // setUp follows the printed link and logs in with the second factor.
-func (j *journey) setUp(v *browser.Visitor) {
+func (j *journey) setUp(v *browser.Visitor) *member {
 	j.t.Helper()
 	j.hub.Await("the set-up link", func() bool { return strings.Contains(j.hub.Printed(), j.hub.URL+"/join/") })
 	link := regexp.MustCompile(regexp.QuoteMeta(j.hub.URL) + `/join/\S+`).FindString(j.hub.Printed())
 	v.Open(link)
 	v.Look("01-set-up")
-	j.join(v, "shimizu", j.w.admin)
+	m := j.join(v, "shimizu", j.w.admin)
 	v.Look("03-now-empty")
+	return m
+}
+
+// member is somebody who joined, with the telephone that makes the codes.
+type member struct {
+	*browser.Visitor
+	login, name, secret string
+	step                int64 // of the next code; each counts once
+}
+
+// code is the next code of the telephone. Codes of the step before and after
+// are taken, so this rarely waits.
+func (m *member) code(j *journey) string {
+	j.t.Helper()
+	j.hub.Await("the next code", func() bool { return time.Now().Unix()/30 >= m.step-1 })
+	m.step++
+	return totpAt(j.t, m.secret, m.step-1)
 }
 
 // join fills in the page behind an invitation that is open, and logs in.
-func (j *journey) join(v *browser.Visitor, login, name string) {
+func (j *journey) join(v *browser.Visitor, login, name string) *member {
 	j.t.Helper()
-	secret := strings.Join(strings.Fields(v.Text("code.secret")), "")
-	step := time.Now().Unix() / 30
+	m := &member{Visitor: v, login: login, name: name, secret: strings.Join(strings.Fields(v.Text("code.secret")), "")}
+	m.step = (time.Now().Unix()+10)/30 - 1 // valid for ten seconds at least
 	v.Fill("#f-login", login)
 	v.Fill("#f-name", name)
 	v.Fill("#f-password", hubtest.Password)
 	v.Fill("#f-password2", hubtest.Password)
-	v.Fill("#f-code", totpAt(j.t, secret, step))
+	v.Fill("#f-code", m.code(j))
 	v.Follow("main form button.primary", "/login?")
 	v.Look("02-log-in")
-	v.Fill("#f-login", login)
-	v.Fill("#f-password", hubtest.Password)
-	// a code counts once, so this is the next one, which is taken a little early
-	v.Fill("#f-code", totpAt(j.t, secret, step+1))
-	v.Follow("main form button.primary", "/")
-	v.Sees("header", name)
+	m.logIn(j)
+	return m
+}
+
+func (m *member) logIn(j *journey) {
+	j.t.Helper()
+	m.Fill("#f-login", m.login)
+	m.Fill("#f-password", hubtest.Password)
+	m.Fill("#f-code", m.code(j))
+	m.Follow("main form button.primary", "/")
+	m.Sees("header", m.name)
 }
 
 // inviteSecond invites the person who approves, who joins in another browser.
@@ -173,7 +192,7 @@ func (j *journey) inviteSecond(v *browser.Visitor) *browser.Visitor {
 	v.Follow(`form[action="/people"] button.primary`, "/people")
 	v.Look("05-invited")
 	link := v.Text("#invitation-link")
-	second := j.visitor("2", "")
+	second := j.visitor()
 	second.Open(link)
 	second.Look("06-join")
 	j.join(second, "ono", j.w.second)
@@ -206,14 +225,16 @@ func (j *journey) siteAndToken(v *browser.Visitor) {
 
 // ownRoles lets the administrator approve too, so that the refusal of the own
 // request is not one for want of a role.
-func (j *journey) ownRoles(v *browser.Visitor) {
+// Whose rights change logs in again.
+func (j *journey) ownRoles(v *member) {
 	j.t.Helper()
 	v.Follow(`nav a[href="/settings"]`, "/settings")
 	const own = `details:has(input[value=administrator]:checked) `
 	v.Press(own + "summary")
 	v.Tick(own + "input[value=approver]")
-	v.Follow(own+`form[action$="/roles"] button`, "/settings")
-	v.Look("10-people-two")
+	v.Follow(own+`form[action$="/roles"] button`, "/login?done=own-roles")
+	v.Look("10-log-in-again")
+	v.logIn(j)
 }
 
 // drill starts the practice incident and waits until the alert appears by itself.
@@ -266,11 +287,12 @@ func (j *journey) write(v *browser.Visitor) {
 	v.Sees("#room-entries .is-corrected", j.w.wrong)
 }
 
-// request takes command, looks at what the isolation stops and asks for it.
+// request moves the incident on, looks at what the isolation stops and asks for it.
 func (j *journey) request(v *browser.Visitor) {
 	j.t.Helper()
 	v.Open(j.incident)
-	v.Follow(`form[action$="/command"] button`, "done=command")
+	v.Set("#f-state", "responding")
+	v.Follow(`form[action$="/state"] button`, "done=moved")
 	v.Follow("#room-isolate a.button.danger", "/isolate?")
 	v.Sees(".effects", j.w.stops)
 	v.Sees("main", j.w.nobodyElse)
@@ -414,11 +436,11 @@ func (j *journey) report(v *browser.Visitor) {
 	v.Sees("#room-documents", "English")
 	other := map[string]string{"ja": "en", "en": "ja"}[j.w.lang]
 	v.Follow(`#room-documents a[lang=`+other+`]`, "/documents/")
-	v.Look("28-report-" + other)
+	v.LookPaper("28-report-" + other)
 	v.Open(j.incident)
 	v.Follow(`#room-documents a[lang=`+j.w.lang+`]`, "/documents/")
 	j.document = path(v)
-	v.Look("29-report")
+	v.LookPaper("29-report")
 	j.holds("the printed report", v.Print("29-report"), j.w.paper...)
 }
 

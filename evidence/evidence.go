@@ -66,6 +66,7 @@ type Bag struct {
 	SealedAt time.Time `json:"sealed_at"`
 	Digest   string    `json:"digest"` // SHA-256 of tagmanifest-sha256.txt
 	Items    []Item    `json:"items"`
+	Kept     int       `json:"kept,omitempty"` // items that are not missing, once sealed
 	Bytes    int64     `json:"bytes"`
 	Stamped  bool      `json:"stamped"` // an RFC 3161 token is inside
 	Drill    bool      `json:"drill"`
@@ -77,12 +78,6 @@ func (b Bag) Line() (action.Line, bool) {
 	if b.State == Collecting {
 		return action.Line{}, false
 	}
-	kept := 0
-	for _, it := range b.Items {
-		if !it.missing() {
-			kept++
-		}
-	}
 	return action.Line{Key: "evidence." + string(b.State), OccurredAt: b.SealedAt, Unique: b.ID + "/sealed", Args: map[string]string{
-		"host": b.Host, "bag": b.ID, "count": strconv.Itoa(kept), "bytes": strconv.FormatInt(b.Bytes, 10), "digest": b.Digest}}, true
+		"host": b.Host, "bag": b.ID, "count": strconv.Itoa(b.Kept), "bytes": strconv.FormatInt(b.Bytes, 10), "digest": b.Digest}}, true
 }

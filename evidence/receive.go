@@ -70,7 +70,7 @@ func (v *Vault) take(ctx context.Context, n NewItem, body io.Reader) (part strin
 		return "", Item{}, fmt.Errorf("receive %s: %w", n.Path, err)
 	}
 	h256, h512 := sha256.New(), sha512.New()
-	size, err := io.Copy(&stoppable{ctx, io.MultiWriter(f, h256, h512)}, io.LimitReader(body, v.deps.MaxItem+1))
+	size, err := io.Copy(&stoppable{ctx, &roomy{v.deps.Room, io.MultiWriter(f, h256, h512)}}, io.LimitReader(body, v.deps.MaxItem+1))
 	if err == nil && size > v.deps.MaxItem {
 		err = fault.New(fault.Invalid, "evidence.too-large", v.deps.MaxItem>>20)
 	}
@@ -85,6 +85,20 @@ func (v *Vault) take(ctx context.Context, n NewItem, body io.Reader) (part strin
 	}
 	return f.Name(), Item{Bag: n.Bag, Path: n.Path, Title: n.Title, Method: n.Method, Bytes: size, SHA256: hex.EncodeToString(h256.Sum(nil)),
 		SHA512: hex.EncodeToString(h512.Sum(nil)), StartedAt: n.StartedAt.UTC(), EndedAt: v.deps.Now().UTC(), Error: n.Error}, nil
+}
+
+// roomy is a writer that stops while there is still room for the hub to go on:
+// no machine may fill the disk with what it calls evidence.
+type roomy struct {
+	room func() error
+	w    io.Writer
+}
+
+func (r *roomy) Write(p []byte) (int, error) {
+	if err := r.room(); err != nil {
+		return 0, err
+	}
+	return r.w.Write(p)
 }
 
 // mismatch records that what arrived is not what was sent.

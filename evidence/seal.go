@@ -21,7 +21,9 @@ import (
 )
 
 // Seal closes a bag for good; broken says that the collection ended before it
-// was complete. It can be called again, and goes on where a crash ended it:
+// was complete. It can be called again, and goes on where a crash ended it. A
+// bag whose files changed on the disk since they were received is not sealed:
+// fault.Conflict "evidence.damaged" names the file. Always true:
 // what it writes follows from the rows alone.
 func (v *Vault) Seal(ctx context.Context, id string, broken bool) error {
 	defer v.lock(id)()
@@ -41,19 +43,17 @@ func (v *Vault) Seal(ctx context.Context, id string, broken bool) error {
 		return fmt.Errorf("seal bag %s: %w", id, err)
 	}
 	rep, err := bag.Verify(filepath.Join(v.dir, id), v.deps.Key)
-	if err == nil && !rep.Intact() {
-		err = errors.New(rep.Differences[0].String())
+	if err == nil && !rep.Intact() { // what is on the disk is not what was received
+		err = fault.New(fault.Conflict, "evidence.damaged", id, rep.Differences[0].String())
 	}
-	if err != nil { // what is on the disk is not what was received
+	if err != nil {
 		return fmt.Errorf("seal bag %s: %w", id, err)
 	}
 	return v.db.Tx(ctx, func(tx *state.Tx) error {
 		if _, err := tx.ExecContext(ctx, `UPDATE evidence_bag SET state = $1, body = $2 WHERE id = $3`, string(sealed.State), state.JSON(sealed), id); err != nil {
 			return fmt.Errorf("seal bag %s: %w", id, err)
 		}
-		out := sealed
-		out.Items = sortedItems(items)
-		return tx.Emit(ctx, "evidence.sealed", "sealed:"+id, out)
+		return tx.Emit(ctx, "evidence.sealed", "sealed:"+id, sealed) // without its items: a bag can have more than a message carries
 	})
 }
 
@@ -144,7 +144,7 @@ func (v *Vault) close(ctx context.Context, row bagRow, items []Item) (Bag, error
 	files[bag.TagManifest] = tags
 
 	sealed := row.Bag
-	sealed.State, sealed.Digest = State(row.sealing), digestOf(tags)
+	sealed.State, sealed.Digest, sealed.Kept = State(row.sealing), digestOf(tags), len(m256)
 	_, sealed.Stamped = files[bag.Stamp]
 	proof, err := v.deps.Ledger.Prove(ctx, leaf.Leaf{Type: bag.LeafBag, Ref: row.ID, Digest: sealed.Digest, At: row.SealedAt})
 	if err != nil {

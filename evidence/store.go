@@ -15,8 +15,8 @@ import (
 
 // Filter selects bags. Zero fields select all.
 type Filter struct {
-	Incident, Host string
-	Limit, Offset  int // Limit 0: 50, at most 500
+	Incident, Host, Site string
+	Limit, Offset        int // Limit 0: 50, at most 500
 }
 
 // bagRow is a bag with what only sealing needs.
@@ -59,12 +59,12 @@ func (v *Vault) Get(ctx context.Context, id string) (Bag, error) {
 	return row.Bag, err
 }
 
-// List returns the bags of a filter, newest first, without their items, and
-// how many there are.
+// List returns the bags of a filter with their items, newest first, and how
+// many there are.
 func (v *Vault) List(ctx context.Context, f Filter) ([]Bag, int, error) {
 	var where []string
 	var args []any
-	for _, c := range [][2]string{{"incident", f.Incident}, {"host", f.Host}} {
+	for _, c := range [][2]string{{"incident", f.Incident}, {"host", f.Host}, {"site", f.Site}} {
 		if c[1] != "" {
 			args = append(args, c[1])
 			where = append(where, fmt.Sprintf("%s = $%d", c[0], len(args)))
@@ -96,7 +96,17 @@ func (v *Vault) List(ctx context.Context, f Filter) ([]Bag, int, error) {
 		}
 		out = append(out, row.Bag)
 	}
-	return out, n, rows.Err()
+	if err := rows.Err(); err != nil {
+		return nil, 0, fmt.Errorf("list bags: %w", err)
+	}
+	for i, b := range out {
+		items, err := v.items(ctx, b.ID)
+		if err != nil {
+			return nil, 0, err
+		}
+		out[i].Items = sortedItems(items)
+	}
+	return out, n, nil
 }
 
 // Custody returns the custody record of a bag, oldest first.
@@ -149,7 +159,7 @@ func (v *Vault) write(ctx context.Context, tx *state.Tx, c Custody) (Custody, er
 	if _, err := tx.ExecContext(ctx, `INSERT INTO evidence_custody (bag, no, body) VALUES ($1, $2, $3)`, c.Bag, c.No, state.JSON(c)); err != nil {
 		return c, fmt.Errorf("custody of %s: %w", c.Bag, err)
 	}
-	lf, err := leaf.Of("custody", fmt.Sprintf("%s/%d", c.Bag, c.No), c.At, c)
+	lf, err := c.leaf()
 	if err != nil {
 		return c, err
 	}

@@ -2,7 +2,6 @@ package evidence
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -39,8 +38,11 @@ type Deps struct {
 	Stamp   Stamper // nil: no time stamp authority is configured
 	MaxItem int64   // bytes of one item; 0: 4 GiB
 	MaxBag  int64   // bytes of one bag; 0: 32 GiB
-	Now     clock.Now
-	Log     *slog.Logger
+	// Room says whether the disk has room for more; fault.Busy when it has not.
+	// Nil: not asked.
+	Room func() error
+	Now  clock.Now
+	Log  *slog.Logger
 }
 
 // incoming holds items that are being received. Nothing in it is evidence yet.
@@ -74,20 +76,26 @@ func New(db *state.DB, dir string, deps Deps) (*Vault, error) {
 	if err := os.MkdirAll(in, 0o700); err != nil {
 		return nil, fmt.Errorf("open evidence: %w", err)
 	}
+	if deps.Room == nil {
+		deps.Room = func() error { return nil }
+	}
 	return &Vault{db: db, dir: dir, deps: deps}, nil
 }
 
-// Resume finishes the sealing of bags that a crash interrupted.
+// Resume finishes the sealing of bags that a crash interrupted. A bag that
+// cannot be sealed is logged and left as it is: it must not keep the hub from
+// starting.
 func (v *Vault) Resume(ctx context.Context) error {
 	ids, err := column[string](ctx, v.db, `SELECT id FROM evidence_bag WHERE state = $1 AND sealing <> ''`, string(Collecting))
 	if err != nil {
 		return fmt.Errorf("resume sealing: %w", err)
 	}
-	var errs []error
 	for _, id := range ids {
-		errs = append(errs, v.Seal(ctx, id, false)) // how it ends was decided before
+		if err := v.Seal(ctx, id, false); err != nil { // how it ends was decided before
+			v.deps.Log.Error("bag is not sealed", "bag", id, "err", err)
+		}
 	}
-	return errors.Join(errs...)
+	return nil
 }
 
 // lock serialises what changes one bag.
@@ -115,8 +123,8 @@ func (v *Vault) OpenBag(ctx context.Context, a action.Action) error {
 	b := Bag{ID: a.Bag, Incident: a.Incident, Host: a.Host, Site: a.Site, Action: a.ID, State: Collecting,
 		OpenedAt: now, OpenedBy: a.RequestedBy, Drill: a.Drill}
 	return v.db.Tx(ctx, func(tx *state.Tx) error {
-		res, err := tx.ExecContext(ctx, `INSERT INTO evidence_bag (id, incident, host, state, sealing, sealed_no, opened_at, body)
-			VALUES ($1, $2, $3, $4, '', 0, $5, $6) ON CONFLICT (id) DO NOTHING`, b.ID, b.Incident, b.Host, string(b.State), state.Nanos(now), state.JSON(b))
+		res, err := tx.ExecContext(ctx, `INSERT INTO evidence_bag (id, incident, host, state, sealing, sealed_no, opened_at, body, site)
+			VALUES ($1, $2, $3, $4, '', 0, $5, $6, $7) ON CONFLICT (id) DO NOTHING`, b.ID, b.Incident, b.Host, string(b.State), state.Nanos(now), state.JSON(b), b.Site)
 		if err != nil {
 			return fmt.Errorf("open bag %s: %w", b.ID, err)
 		}

@@ -205,7 +205,7 @@ func TestSealedBagIsCheckedByStrangers(t *testing.T) {
 		t.Error("a sealed bag was sealed again")
 	}
 	list, n, err := r.List(t.Context(), Filter{Incident: "in-1", Host: "pc"})
-	if err != nil || n != 1 || list[0].Bytes != b.Bytes {
+	if err != nil || n != 1 || list[0].Bytes != b.Bytes || len(list[0].Items) != len(b.Items) {
 		t.Errorf("list %v %d %v", list, n, err)
 	}
 }
@@ -562,8 +562,94 @@ func TestDamageOnTheDiskBeforeSealingIsNotSealed(t *testing.T) {
 	r.must(r.OpenBag(t.Context(), preserve))
 	r.must(r.send(item("a"), []byte("abc")))
 	r.overwrite(filepath.Join(r.folder(), "data", "a"), []byte("abd"))
-	if err := r.Seal(t.Context(), "bag-1", false); err == nil || !strings.Contains(err.Error(), "data/a") {
+	err := r.Seal(t.Context(), "bag-1", false)
+	wantFault(t, err, fault.Conflict, "evidence.damaged")
+	if !strings.Contains(err.Error(), "data/a") {
 		t.Errorf("got %v", err)
+	}
+	r.reopen()
+	if err := r.Resume(t.Context()); err != nil {
+		t.Errorf("one damaged bag keeps the hub from starting: %v", err)
+	}
+}
+
+// A bag may have more items than one message carries.
+func TestSealedMessageIsSmallHoweverManyItemsThereAre(t *testing.T) {
+	r := newRig(t, nil)
+	r.must(r.OpenBag(t.Context(), preserve))
+	for i := range 40 {
+		n := item(fmt.Sprint("m/", i))
+		n.Error, n.Method = strings.Repeat("x", 1000), strings.Repeat("y", 4000)
+		r.must(r.send(n, nil))
+	}
+	r.must(r.send(item("a"), []byte("abc")))
+	r.must(r.Seal(t.Context(), "bag-1", false))
+	var size int
+	r.must(r.db.QueryRow(t.Context(), `SELECT LENGTH(body) FROM outbox WHERE subject = 'evidence.sealed'`).Scan(&size))
+	if size > 4<<10 {
+		t.Errorf("the message has %d bytes", size)
+	}
+	b, err := r.Get(t.Context(), "bag-1")
+	r.must(err)
+	if l, ok := b.Line(); !ok || l.Args["count"] != "1" {
+		t.Errorf("line %+v", l)
+	}
+}
+
+func TestNothingIsReceivedOntoAFullDisk(t *testing.T) {
+	r := newRig(t, nil)
+	r.must(r.OpenBag(t.Context(), preserve))
+	r.deps.Room = func() error { return fault.New(fault.Busy, "bus.disk") }
+	wantFault(t, r.send(item("a"), []byte("abc")), fault.Busy, "bus.disk")
+	r.deps.Room = func() error { return nil }
+	r.must(r.send(item("a"), []byte("abc")))
+}
+
+func TestBagsOfASiteAreSelectedBeforePaging(t *testing.T) {
+	r := newRig(t, nil)
+	for i, site := range []string{"hospital", "callcentre", "hospital"} {
+		a := preserve
+		a.Bag, a.Site = fmt.Sprint("bag-", i), site
+		r.must(r.OpenBag(t.Context(), a))
+	}
+	list, n, err := r.List(t.Context(), Filter{Site: "callcentre", Limit: 1})
+	r.must(err)
+	if n != 1 || len(list) != 1 || list[0].Site != "callcentre" {
+		t.Errorf("%d of %d: %+v", len(list), n, list)
+	}
+}
+
+func TestVerifyNamesChangedCustodyAndMissingBags(t *testing.T) {
+	for change, want := range map[string]string{
+		`SELECT 1`: "",
+		`DELETE FROM evidence_custody WHERE body LIKE '%exported%'`:                 "missing",
+		`UPDATE evidence_custody SET body = REPLACE(body, 'police', 'nobody')`:      "changed",
+		`DELETE FROM evidence_bag`:                                                  "missing",
+		`UPDATE evidence_bag SET body = REPLACE(body, '"digest":"', '"digest":"0')`: "changed",
+		`UPDATE evidence_bag SET host = 'other'`:                                    "unreadable",
+		`UPDATE evidence_bag SET state = 'collecting', sealing = 'sealed'`:          "",
+		`UPDATE evidence_bag SET state = 'collecting', sealing = ''`:                "missing",
+	} {
+		t.Run(change, func(t *testing.T) {
+			r := newRig(t, nil)
+			r.full()
+			_ = r.zip("police")
+			r.must(r.db.Tx(t.Context(), func(tx *state.Tx) error { _, err := tx.ExecContext(t.Context(), change); return err }))
+			all, err := r.prover.Leaves(t.Context(), 0, 1000)
+			r.must(err)
+			found, err := VerifyRows(t.Context(), r.db, func(kind string) (out []leaf.Leaf) {
+				for _, l := range all {
+					if l.Type == kind {
+						out = append(out, l)
+					}
+				}
+				return out
+			})
+			r.must(err)
+			if want == "" && len(found) != 0 || want != "" && !strings.Contains(fmt.Sprint(found), want) {
+				t.Errorf("found %v, want %q", found, want)
+			}
+		})
 	}
 }
 

@@ -58,8 +58,13 @@ func (h *Hub) fillBag(ctx context.Context, a action.Action) error {
 		return h.vault.OpenBag(ctx, a)
 	case action.Verified, action.Failed, action.Expired:
 		err := h.vault.Seal(ctx, a.Bag, a.State != action.Verified) // items that a machine does not have are listed with the reason
-		if fault.Of(err) == fault.Missing {                         // ended before it was opened
+		switch fault.Of(err) {
+		case fault.Missing: // ended before it was opened
 			return nil
+		case fault.Conflict: // damaged on the disk: trying again cannot help, and other bags wait
+			h.log.Error("bag cannot be sealed", "bag", a.Bag, "err", err)
+			return h.incidents.Note(ctx, a.Incident, incident.Note{Key: "evidence.damaged", Source: "evidence", Ref: a.Bag, Unique: a.Bag + "/damaged",
+				Args: map[string]string{"host": a.Host, "bag": a.Bag, "detail": err.Error()}})
 		}
 		return err
 	}

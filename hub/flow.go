@@ -3,6 +3,7 @@ package hub
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -11,8 +12,11 @@ import (
 
 	"github.com/sonae/sonae/action"
 	"github.com/sonae/sonae/alert"
+	"github.com/sonae/sonae/auth"
 	"github.com/sonae/sonae/bus"
+	"github.com/sonae/sonae/detect"
 	"github.com/sonae/sonae/event"
+	"github.com/sonae/sonae/fault"
 	"github.com/sonae/sonae/incident"
 	"github.com/sonae/sonae/ledger/leaf"
 	"github.com/sonae/sonae/ready/asset"
@@ -91,39 +95,62 @@ func (h *Hub) find(ctx context.Context, body []byte) error {
 		h.log.Error("stored batch cannot be read", "err", err)
 		return nil
 	}
-	found := h.engine.Match(b)
-	if len(found) == 0 {
-		return nil
-	}
-	return h.publish(ctx, "finding."+b.Host, "findings of "+b.ID, found)
-}
-
-// opened starts everything that an incident needs from its first second: the
-// legal clocks, the chronology of its alerts, and the evidence of its hosts.
-func (h *Hub) opened(ctx context.Context, m incident.OpenedMessage) error {
-	if err := h.startClocks(ctx, m.Incident); err != nil {
-		return err
-	}
-	by, err := h.people.Person(ctx, m.Incident.OpenedBy)
+	groups, err := detect.Parcels(h.engine.Match(b), maxFindings)
 	if err != nil {
 		return err
 	}
-	for _, id := range m.Alerts {
-		if err := h.alerts.Link(ctx, id, m.Incident.ID); err != nil {
-			return err
-		}
-		a, err := h.alerts.Get(ctx, id)
-		if err != nil {
-			return err
-		}
-		if err := h.noteAlert(ctx, m.Incident.ID, a); err != nil {
-			return err
-		}
-		if err := h.actions.PreserveFirst(ctx, preserve(m.Incident, a), by); err != nil {
+	for i, found := range groups {
+		if err := h.publish(ctx, "finding."+b.Host, fmt.Sprintf("findings of %s/%d", b.ID, i), found); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// maxFindings bounds a message of findings, in bytes; the bus carries 5 MiB.
+const maxFindings = 1 << 20
+
+// opened starts everything that an incident needs from its first second: the
+// legal clocks, the chronology of its alerts, and the evidence of its hosts.
+// What cannot be done, such as evidence of a machine that is gone, must keep
+// neither the rest nor other incidents waiting.
+func (h *Hub) opened(ctx context.Context, m incident.OpenedMessage) error {
+	errs := []error{h.lasting(h.startClocks(ctx, m.Incident), m)}
+	by, err := h.people.Person(ctx, m.Incident.OpenedBy)
+	if fault.Of(err) == fault.Missing { // opened by the hub itself
+		by, err = auth.Person{ID: m.Incident.OpenedBy}, nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, id := range m.Alerts {
+		errs = append(errs, h.lasting(h.linked(ctx, m.Incident, id, by), m))
+	}
+	return errors.Join(errs...)
+}
+
+// lasting drops errors that trying again cannot help.
+func (h *Hub) lasting(err error, m incident.OpenedMessage) error {
+	switch fault.Of(err) {
+	case fault.Invalid, fault.Missing, fault.Conflict, fault.Denied:
+		h.log.Error("incident opened, but not all of it could be started", "incident", m.Incident.ID, "err", err)
+		return nil
+	}
+	return err
+}
+
+func (h *Hub) linked(ctx context.Context, in incident.Incident, id string, by auth.Person) error {
+	if err := h.alerts.Link(ctx, id, in.ID); err != nil {
+		return err
+	}
+	a, err := h.alerts.Get(ctx, id)
+	if err != nil {
+		return err
+	}
+	if err := h.noteAlert(ctx, in.ID, a); err != nil {
+		return err
+	}
+	return h.actions.PreserveFirst(ctx, preserve(in, a), by)
 }
 
 func preserve(in incident.Incident, a alert.Alert) action.NewRequest {
@@ -139,6 +166,9 @@ func (h *Hub) startClocks(ctx context.Context, in incident.Incident) error {
 	contractor := ""
 	for _, id := range in.Scope.Sites {
 		s, err := h.assets.Site(ctx, id)
+		if fault.Of(err) == fault.Missing { // a slip in the scope must not stop the clocks
+			continue
+		}
 		if err != nil {
 			return err
 		}

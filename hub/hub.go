@@ -161,6 +161,9 @@ func (h *Hub) work(ctx context.Context, out io.Writer) error {
 	if err := h.vault.Resume(ctx); err != nil { // bags that a crash left half sealed
 		return err
 	}
+	if err := h.resumeDrill(ctx); err != nil {
+		return err
+	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return h.state.Relay(ctx, h.bus.Publish) })
 	g.Go(func() error { return h.watch(ctx) })

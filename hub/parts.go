@@ -71,7 +71,7 @@ func (p prover) Prove(ctx context.Context, l leaf.Leaf) ([]byte, error) {
 
 func (h *Hub) openVault() (err error) {
 	_, verifier := h.keys.Note()
-	deps := evidence.Deps{Ledger: prover{h.ledger}, Key: verifier, Now: h.cfg.Now, Log: h.part("evidence")}
+	deps := evidence.Deps{Ledger: prover{h.ledger}, Key: verifier, Room: h.bus.Room, Now: h.cfg.Now, Log: h.part("evidence")}
 	if h.cfg.TSA != "" {
 		roots, err := os.ReadFile(h.cfg.TSARoots)
 		if err != nil {
@@ -161,6 +161,9 @@ func (h *Hub) openBag(ctx context.Context, host, bag string) error {
 // agent, through the same doors.
 func (h *Hub) openPractice() (err error) {
 	h.practice, err = drill.New(drill.Deps{
+		Begin: func(ctx context.Context) error { // else the next drill would only add to the alert of the last one
+			return h.alerts.CloseDrill(ctx, drill.Host, drill.Next, auth.Person{ID: "sonae"})
+		},
 		AddSite: func(ctx context.Context, s asset.Site) error {
 			return h.assets.SaveSite(ctx, s, auth.Person{ID: "sonae"})
 		},

@@ -10,6 +10,18 @@ import (
 	"github.com/sonae/sonae/ready/drill"
 )
 
+// resumeDrill lets the practice host go on where it was when the hub stopped.
+func (h *Hub) resumeDrill(ctx context.Context) error {
+	host, err := h.assets.Host(ctx, drill.Host)
+	if fault.Of(err) == fault.Missing { // nobody has practised yet
+		return nil
+	}
+	if err == nil && host.Health.Isolated {
+		h.practice.Resume(host.Action, host.LeaseEnd)
+	}
+	return err
+}
+
 // startDrill plays the practice incident in the background; it ends by itself
 // within seconds, or with the hub.
 func (h *Hub) startDrill() error {

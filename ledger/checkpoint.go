@@ -151,3 +151,11 @@ func (p *publication) look(size uint64) (Checkpoint, error) {
 	p.last = cp
 	return cp, nil
 }
+
+// CheckKey says whether a text can be the public key of a ledger.
+func CheckKey(verifierKey string) error {
+	if _, err := note.NewVerifier(verifierKey); err != nil {
+		return fmt.Errorf("verifier key: %w", err)
+	}
+	return nil
+}

@@ -60,7 +60,7 @@ func (d *Desk) Draft(ctx context.Context, id string) (Data, error) {
 	}
 	for _, b := range k.bags {
 		data.Bags = append(data.Bags, Bag{ID: b.ID, Host: k.name(b.Host), State: Word("report.bag."+string(b.State), nil), SealedAt: b.SealedAt,
-			Items: len(b.Items), Bytes: b.Bytes, Digest: b.Digest, Stamped: b.Stamped})
+			Items: b.Kept, Bytes: b.Bytes, Digest: b.Digest, Stamped: b.Stamped})
 	}
 	k.chronology(&data)
 	data.Items = k.items(d.deps.Rules, data)

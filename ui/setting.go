@@ -2,6 +2,7 @@ package ui
 
 import (
 	"fmt"
+	"net/url"
 
 	"github.com/sonae/sonae/auth"
 	"github.com/sonae/sonae/ui/view"
@@ -62,8 +63,14 @@ func (c *call) showLink(name, login, token string) error {
 	return c.show(screen{page: p, body: view.Invited(p, view.InvitationData{Name: name, Login: login, Link: c.Address + "/join/" + token})})
 }
 
+// setRoles ends all sessions of the person; whoever changes their own roles is
+// told why the log-in comes again.
 func (c *call) setRoles() (string, error) {
-	return done("/settings?done=saved", c.People.SetRoles(c.ctx(), c.id(), c.roles(), c.who))
+	to := "/settings?done=saved"
+	if c.id() == c.who.ID {
+		to = "/login?" + url.Values{"done": {"own-roles"}, "login": {c.who.Login}}.Encode()
+	}
+	return done(to, c.People.SetRoles(c.ctx(), c.id(), c.roles(), c.who))
 }
 
 func (c *call) disable() (string, error) {

@@ -6,7 +6,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -481,5 +483,97 @@ func TestTrackedConnectionsAreForgotten(t *testing.T) {
 	}
 	if tracked(hubV4) == 0 {
 		t.Error("the connection to the hub was forgotten as well")
+	}
+}
+
+// The port of address assignment must not be a way out to any address.
+func TestAddressAssignmentIsNoWayOut(t *testing.T) {
+	for name, v := range map[string]struct {
+		hub, stranger  string
+		client, server int
+	}{
+		"IPv4": {hubV4, strangerV4, 68, 67},
+		"IPv6": {hubV6, strangerV6, 546, 547},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := newLab(t)
+			hub, peer := l.serve(l.hub, v.hub), l.serve(l.stranger, v.stranger)
+			var c net.PacketConn
+			l.inside(l.stranger, func() (err error) {
+				c, err = net.ListenPacket("udp", net.JoinHostPort(v.stranger, strconv.Itoa(v.server)))
+				return err
+			})
+			t.Cleanup(func() { _ = c.Close() })
+			var got atomic.Int64
+			go func() {
+				for b := make([]byte, 1500); ; {
+					if _, _, err := c.ReadFrom(b); err != nil {
+						return
+					}
+					got.Add(1)
+				}
+			}()
+			a := l.agent(t.TempDir(), hub.addr)
+			out := func() { a.ask(request{UDP: c.LocalAddr().String(), From: v.client}) }
+			if !within(5*time.Second, func() bool { out(); return got.Load() > 0 }) {
+				t.Fatal("the lab is broken: nothing arrives before isolating")
+			}
+			if !within(5*time.Second, func() bool { return a.reaches(hub.addr) }) {
+				t.Fatal("the lab is broken: no hub")
+			}
+			r, _ := a.do(isolateOrder("or-1", time.Minute, peer.addr, hub.addr))
+			wantPhase(t, r, order.Applied)
+			before := got.Load()
+			for range 5 {
+				out()
+			}
+			time.Sleep(200 * time.Millisecond) // what passed would be there
+			if n := got.Load() - before; n != 0 {
+				t.Errorf("%d datagrams reached a stranger", n)
+			}
+		})
+	}
+}
+
+// A renewal in the moment in which the hub is away must not free the machine.
+func TestRenewalThatFailsLeavesTheIsolationBeforeIt(t *testing.T) {
+	l := newLab(t)
+	hub, peer := l.serve(l.hub, hubV4), l.serve(l.stranger, strangerV4)
+	a := l.agent(t.TempDir(), hub.addr)
+	first := isolateOrder("or-1", time.Minute, peer.addr, hub.addr)
+	r, _ := a.do(first)
+	wantPhase(t, r, order.Applied)
+	hub.close()
+	r, _ = a.do(isolateOrder("or-2", time.Minute, peer.addr, hub.addr))
+	if r.Phase != order.Failed || !strings.HasPrefix(r.Detail, hubLost) {
+		t.Fatalf("got %s %q, want failed %s", r.Phase, r.Detail, hubLost)
+	}
+	if a.reaches(peer.addr) {
+		t.Error("the machine is free")
+	}
+	if s := a.ask(request{Status: true}); s.Action != first.Action {
+		t.Errorf("status %+v, want %s", s, first.Action)
+	}
+}
+
+// After a reboot with a dead clock battery the lease still ends.
+func TestLeaseEndsWhateverTheClockSaysAfterAReboot(t *testing.T) {
+	applied := time.Date(2026, 7, 1, 0, 0, 0, 0, time.UTC)
+	for name, tt := range map[string]struct {
+		now      time.Time
+		min, max time.Duration
+	}{
+		"right clock": {applied.Add(20 * time.Minute), 39 * time.Minute, 40 * time.Minute},
+		"clock lost":  {time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC), 59 * time.Minute, time.Hour},
+		"over":        {applied.Add(2 * time.Hour), -time.Hour - time.Minute, 0},
+	} {
+		i := isolation{AppliedAt: applied, EndsAt: applied.Add(time.Hour), Boot: "an earlier boot", EndsUp: uptime() + 99*time.Hour}
+		i.rebase(tt.now)
+		if left := i.left(tt.now.Add(-99 * 24 * time.Hour)); left < tt.min || left > tt.max {
+			t.Errorf("%s: %s left, want %s to %s", name, left, tt.min, tt.max)
+		}
+		if i.Boot != bootID() {
+			t.Errorf("%s: does not count by this boot", name)
+		}
 	}
 }

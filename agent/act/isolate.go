@@ -39,13 +39,15 @@ func (a *Actor) isolate(ctx context.Context, m *memory, o order.Order, r order.R
 		return r
 	}
 	a.cfg.Log.Info("isolated", "action", o.Action, "lease", o.Lease)
-	return a.verify(ctx, m, r)
+	return a.verify(ctx, m, r, before)
 }
 
 // verify checks both ways. Without the hub the isolation is undone at once
 // (fail open: a machine that nobody can reach is lost to everybody); a leak
-// leaves it in place and is reported (fail closed).
-func (a *Actor) verify(ctx context.Context, m *memory, r order.Result) order.Result {
+// leaves it in place and is reported (fail closed). before is the isolation
+// that this one renewed: a renewal that fails leaves it in force, or a moment
+// without the hub would free the machine.
+func (a *Actor) verify(ctx context.Context, m *memory, r order.Result, before *isolation) order.Result {
 	iso := m.InForce
 	forbidden := make(chan order.Check, 1)
 	go func() { forbidden <- a.checkForbidden(ctx, iso.Forbidden) }()
@@ -59,14 +61,29 @@ func (a *Actor) verify(ctx context.Context, m *memory, r order.Result) order.Res
 		r.Phase, r.At = order.Applied, iso.AppliedAt
 		return r
 	}
-	if err := a.fence.remove(); err != nil {
-		a.cfg.Log.Error("isolation not removed, the lease will end it", "action", iso.Action, "err", err)
-	}
+	m.InForce = a.undo(iso, before)
 	<-forbidden
-	m.InForce = nil
 	r.Phase, r.Detail, r.At = order.Failed, hubLost+": "+hub.Detail, a.cfg.Now().UTC()
 	a.cfg.Log.Error("isolation undone: the hub did not answer", "action", iso.Action)
 	return r
+}
+
+// undo takes an isolation back and returns what is in force afterwards.
+func (a *Actor) undo(iso, before *isolation) *isolation {
+	if before != nil {
+		if left := before.left(a.cfg.Now()); left > 0 {
+			err := a.fence.apply(before.keep(), left)
+			if err == nil {
+				a.cfg.Log.Warn("renewal failed, the isolation before it goes on", "action", before.Action)
+				return before
+			}
+			a.cfg.Log.Error("isolation before the renewal not put back", "action", before.Action, "err", err)
+		}
+	}
+	if err := a.fence.remove(); err != nil {
+		a.cfg.Log.Error("isolation not removed, the lease will end it", "action", iso.Action, "err", err)
+	}
+	return nil
 }
 
 // checkHub asks for a real heartbeat until one succeeds or time is up.

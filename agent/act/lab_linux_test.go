@@ -181,6 +181,7 @@ type request struct {
 	Code    string       `json:"code,omitempty"`
 	Dial    string       `json:"dial,omitempty"`   // TCP, one line there and back
 	UDP     string       `json:"udp,omitempty"`    // one datagram out, one back
+	From    int          `json:"from,omitempty"`   // source port of UDP
 	Stream  string       `json:"stream,omitempty"` // keep a connection and send every 5 ms
 }
 
@@ -313,6 +314,13 @@ func agentTry(a *Actor, q request) string {
 		_, err = a.Release(ctx, q.Code)
 	case q.Dial != "":
 		err = echo(ctx, "tcp", q.Dial)
+	case q.UDP != "" && q.From != 0:
+		d := net.Dialer{LocalAddr: &net.UDPAddr{Port: q.From}}
+		var c net.Conn
+		if c, err = d.DialContext(ctx, "udp", q.UDP); err == nil {
+			_, err = c.Write([]byte("out\n"))
+			err = errors.Join(err, c.Close())
+		}
 	case q.UDP != "":
 		err = echo(ctx, "udp", q.UDP)
 	case q.Stream != "":

@@ -59,7 +59,20 @@ func (i *isolation) left(now time.Time) time.Duration {
 	if id := bootID(); id != "" && id == i.Boot {
 		return i.EndsUp - uptime()
 	}
-	return i.EndsAt.Sub(now)
+	return min(i.EndsAt.Sub(now), i.EndsAt.Sub(i.AppliedAt))
+}
+
+// rebase makes the lease count by the clock since boot again after a reboot.
+// The wall clock of a machine without a working battery may have lost years:
+// the lease never gets longer than it was, and runs out whatever that clock
+// says.
+func (i *isolation) rebase(now time.Time) {
+	id := bootID()
+	if id == "" || id == i.Boot {
+		return
+	}
+	left := min(i.EndsAt.Sub(now), i.EndsAt.Sub(i.AppliedAt))
+	i.Boot, i.EndsUp = id, uptime()+left
 }
 
 // keep returns the addresses; they were checked before they were stored.

@@ -22,8 +22,8 @@ func accepted(keep []netip.AddrPort, in bool) [][]expr.Any {
 		rules = append(rules, joined(icmp(unix.NFPROTO_IPV6, typ), hopLimit255(), accept()))
 	}
 	rules = append(rules,
-		joined(udp(unix.NFPROTO_IPV4, ports(in, 68, 67)), accept()),
-		joined(udp(unix.NFPROTO_IPV6, ports(in, 546, 547)), accept()))
+		joined(udp(unix.NFPROTO_IPV4, ports(in, 68, 67)), toAll(unix.NFPROTO_IPV4, in), accept()),
+		joined(udp(unix.NFPROTO_IPV6, ports(in, 546, 547)), toAll(unix.NFPROTO_IPV6, in), accept()))
 	if in { // RFC 1191, RFC 8201: without these the way to the hub can swallow large packets
 		rules = append(rules,
 			joined(icmp(unix.NFPROTO_IPV4, 3), payload(expr.PayloadBaseTransportHeader, 1, []byte{4}), accept()),
@@ -107,6 +107,20 @@ func udp(family byte, srcDst []byte) []expr.Any {
 		meta(expr.MetaKeyNFPROTO, []byte{family}),
 		meta(expr.MetaKeyL4PROTO, []byte{unix.IPPROTO_UDP}),
 		payload(expr.PayloadBaseTransportHeader, 0, srcDst))
+}
+
+// toAll matches what goes out to all servers on the link. Port 67 of a chosen
+// address would be a way out; a client that gets no answer from its own server
+// asks all of them before its address runs out (RFC 2131 4.4.5, RFC 8415 7.1).
+func toAll(family byte, in bool) []expr.Any {
+	switch {
+	case in:
+		return nil
+	case family == unix.NFPROTO_IPV4:
+		return payload(expr.PayloadBaseNetworkHeader, 16, []byte{255, 255, 255, 255})
+	}
+	all := netip.MustParseAddr("ff02::1:2")
+	return payload(expr.PayloadBaseNetworkHeader, 24, all.AsSlice())
 }
 
 // ports returns source and destination port of what a client sends or gets.

@@ -23,7 +23,7 @@ func (a *Actor) Resume(ctx context.Context) []order.Result {
 		}
 		r := m.InForce.result(order.Applied, m.InForce.AppliedAt)
 		if !m.InForce.Verified { // killed between applying and verifying
-			r = a.verify(ctx, m, r)
+			r = a.verify(ctx, m, r, nil)
 			m.replace(r)
 			m.rememberOnce(r)
 		}
@@ -98,6 +98,7 @@ func (a *Actor) tick(m *memory) []order.Result {
 		return nil
 	}
 	now := a.cfg.Now()
+	iso.rebase(now)
 	left := iso.left(now)
 	if left <= 0 {
 		return a.leaseOver(m, present, now)

@@ -24,11 +24,11 @@ func drillCommand(ctx context.Context, args []string, stdout, stderr io.Writer) 
 		fmt.Fprintln(stderr, "usage: sonae drill run [--dir DIR] NAME   (there is: torrent-callcentre)")
 		return 2
 	}
-	if err := flags.Parse(args[1:]); err != nil {
-		return 2
+	if status, ok := parsed(flags, args[1:]); !ok {
+		return status
 	}
 	if flags.NArg() != 1 {
-		fmt.Fprintln(stderr, "sonae drill run: name one practice incident (there is: torrent-callcentre)")
+		fmt.Fprintln(stderr, "sonae drill run: name one practice incident, after the flags (there is: torrent-callcentre)")
 		return 2
 	}
 	socket := filepath.Join(*dir, "control.sock")

@@ -44,6 +44,9 @@ func run(args []string, stdout, stderr io.Writer) int {
 		}
 	}
 	out, code := stderr, 2
+	if len(args) > 0 && args[0] != "help" && args[0] != "-h" && args[0] != "--help" {
+		fmt.Fprintf(stderr, "sonae: there is no command %q\n", args[0])
+	}
 	if len(args) > 0 && (args[0] == "help" || args[0] == "-h" || args[0] == "--help") {
 		out, code = stdout, 0
 	}

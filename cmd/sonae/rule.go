@@ -42,8 +42,8 @@ func ruleCommand(_ context.Context, args []string, stdout, stderr io.Writer) int
 		flags.Usage()
 		return 2
 	}
-	if err := flags.Parse(args[1:]); err != nil {
-		return 2
+	if status, ok := parsed(flags, args[1:]); !ok {
+		return status
 	}
 	engine, report, err := loadRules(flags.Args())
 	if err != nil {

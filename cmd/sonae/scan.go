@@ -69,8 +69,8 @@ func scanCommand(ctx context.Context, args []string, stdout, stderr io.Writer) i
 	format := flags.String("format", "text", "text or jsonl")
 	withFlows := flags.Bool("flows", false, "print every connection of a capture, too")
 	withStats := flags.Bool("stats", false, "end with one line of numbers on standard error")
-	if err := flags.Parse(args); err != nil {
-		return unusable
+	if status, ok := parsed(flags, args); !ok {
+		return status
 	}
 	if flags.NArg() == 0 || *format != "text" && *format != "jsonl" {
 		flags.Usage()

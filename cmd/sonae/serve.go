@@ -26,8 +26,8 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags.Uint64Var(&cfg.MinFree, "min-free", cfg.MinFree, "bytes the disk must have left to take in events")
 	names := flags.String("names", "", "further host names and addresses for the certificate, separated by commas")
 	verbose := flags.Bool("verbose", false, "log more")
-	if err := flags.Parse(args); err != nil {
-		return 2
+	if status, ok := parsed(flags, args); !ok {
+		return status
 	}
 	if flags.NArg() > 0 {
 		fmt.Fprintf(stderr, "sonae serve: unexpected %q\n", flags.Arg(0))
@@ -43,11 +43,11 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	log := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: level}))
 	h, err := hub.New(ctx, cfg, log)
 	if err != nil {
-		fmt.Fprintln(stderr, "sonae serve:", err)
+		complain(stderr, "serve", err)
 		return 1
 	}
 	if err := h.Run(ctx, stdout); err != nil {
-		fmt.Fprintln(stderr, "sonae serve:", err)
+		complain(stderr, "serve", err)
 		return 1
 	}
 	return 0

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io/fs"
 	"math/rand/v2"
@@ -35,6 +36,7 @@ func TestTamper(t *testing.T) {
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 0))
 	t.Run("files", func(t *testing.T) { tamperFiles(t, dir, c.Bag.ID, random) })
+	t.Run("records", func(t *testing.T) { tamperRecords(t, dir, c.Bag.ID) })
 	t.Run("rows", func(t *testing.T) { tamperRows(t, dir, c.Incident.ID, random) })
 	if code, said := verified(dir); code != intact {
 		t.Errorf("all was put back, but verify says %d:\n%s", code, said)
@@ -155,4 +157,57 @@ func tamperRows(t *testing.T, dir, incident string, random *rand.Rand) {
 		}
 	}
 	exec(`DROP TABLE kept`)
+}
+
+// tamperRecords changes and removes decisions, orders, alerts, custody lines
+// and bags, each in a copy of the state: each must be named.
+func tamperRecords(t *testing.T, dir, bag string) {
+	for change, name := range map[string]string{
+		`UPDATE action_decision SET body = REPLACE(body, '"by":"', '"by":"x')`:      "decisions and orders: changed",
+		`DELETE FROM action_decision WHERE no = 2`:                                  "decisions and orders: missing",
+		`UPDATE action_order SET signed = REPLACE(signed, '"body":"', '"body":"e')`: "decisions and orders: unreadable",
+		`DELETE FROM action_order`:                                                  "decisions and orders: missing",
+		`UPDATE alert_change SET body = REPLACE(body, '"by":"', '"by":"x')`:         "alerts: changed",
+		`DELETE FROM alert_change`:                                                  "alerts: missing",
+		`UPDATE evidence_custody SET body = REPLACE(body, '"at":"2', '"at":"3')`:    "custody and bags: changed",
+		`DELETE FROM evidence_custody WHERE no > 1`:                                 "custody and bags: missing",
+		`DELETE FROM evidence_bag WHERE id = '` + bag + `'`:                         "custody and bags: missing " + bag,
+	} {
+		t.Run(change, func(t *testing.T) {
+			other := t.TempDir()
+			if err := os.CopyFS(other, os.DirFS(dir)); err != nil {
+				t.Fatal(err)
+			}
+			db, err := state.Open(t.Context(), filepath.Join(other, "state.db"), hubtest.Log(t))
+			if err != nil {
+				t.Fatal(err)
+			}
+			err = db.Tx(t.Context(), func(tx *state.Tx) error {
+				res, err := tx.ExecContext(t.Context(), change)
+				if err != nil {
+					return err
+				}
+				if n, err := res.RowsAffected(); err != nil || n == 0 {
+					return fmt.Errorf("%d rows changed, %w", n, err)
+				}
+				return nil
+			})
+			if err := errors.Join(err, db.Close()); err != nil {
+				t.Fatal(err)
+			}
+			if code, said := verified(other); code != differs || !strings.Contains(said, name) {
+				t.Errorf("exit %d, want %q:\n%.2000s", code, name, said)
+			}
+		})
+	}
+	other := t.TempDir()
+	if err := os.CopyFS(other, os.DirFS(dir)); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.CopyFS(filepath.Join(other, "evidence", "bag-forged"), os.DirFS(filepath.Join(dir, "evidence", bag))); err != nil {
+		t.Fatal(err)
+	}
+	if code, said := verified(other); code != differs || !strings.Contains(said, "bag-forged: no such bag") {
+		t.Errorf("a bag that nobody opened: exit %d\n%.2000s", code, said)
+	}
 }

@@ -11,7 +11,10 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
+	"github.com/sonae/sonae/action"
+	"github.com/sonae/sonae/alert"
 	"github.com/sonae/sonae/archive"
 	"github.com/sonae/sonae/auth"
 	"github.com/sonae/sonae/bus"
@@ -24,6 +27,7 @@ import (
 	"github.com/sonae/sonae/report"
 	"github.com/sonae/sonae/report/html"
 	"github.com/sonae/sonae/state"
+	"github.com/sonae/sonae/state/rows"
 )
 
 // Exit statuses of verify.
@@ -51,22 +55,26 @@ func verify(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		flags.PrintDefaults()
 	}
 	key := flags.String("key", "", "public key of the hub's ledger, or a file with it; without it the key beside or inside PATH is used")
-	if err := flags.Parse(args); err != nil {
-		return notVerified
+	if status, ok := parsed(flags, args); !ok {
+		return status
 	}
 	if flags.NArg() != 1 {
 		flags.Usage()
 		return notVerified
 	}
 	c := &check{key: readKey(*key), out: stdout}
+	if err := ledger.CheckKey(c.key); *key != "" && err != nil { // a mistyped key must not accuse what it checks
+		complain(stderr, "verify", fmt.Errorf("--key %s: %w", *key, errKey))
+		return notVerified
+	}
 	if err := c.path(ctx, filepath.Clean(flags.Arg(0))); err != nil {
-		fmt.Fprintln(stderr, "sonae verify:", err)
+		complain(stderr, "verify", err)
 		if c.differences == 0 { // else it cannot be read because it was changed
 			return notVerified
 		}
 	}
 	if c.differences > 0 {
-		fmt.Fprintf(stdout, "NOT INTACT: %d differences\n", c.differences)
+		fmt.Fprintf(stdout, "NOT INTACT: differences: %d\n", c.differences)
 		return differs
 	}
 	fmt.Fprintln(stdout, "intact")
@@ -81,7 +89,11 @@ func readKey(s string) string {
 	return strings.TrimSpace(s)
 }
 
-var errKind = errors.New("not an evidence bag, document, archive, ledger or hub folder")
+var (
+	errNoKey = errors.New("there is no public key")
+	errKey   = errors.New("it is neither a public key nor a file with one")
+	errKind  = errors.New("not an evidence bag, document, archive, ledger or hub folder")
+)
 
 // path finds out what path is and checks it.
 func (c *check) path(ctx context.Context, path string) error {
@@ -114,7 +126,7 @@ func (c *check) keyFor(dir string) (string, error) {
 	file := filepath.Join(dir, keyFile)
 	b, err := os.ReadFile(file)
 	if err != nil {
-		return "", fmt.Errorf("no key: give the hub's public key with --key (%w)", err)
+		return "", fmt.Errorf("%s: %w", file, errNoKey)
 	}
 	fmt.Fprintf(c.out, "key: %s (it lies beside what is checked; compare it with the printed one, or give --key)\n", file)
 	return strings.TrimSpace(string(b)), nil
@@ -155,7 +167,14 @@ func (c *check) bag(path string) error {
 	for _, d := range r.Differences {
 		c.differ(filepath.Join(path, d.String()))
 	}
-	fmt.Fprintf(c.out, "bag %s: %d files, %d bytes, recorded %s\n", r.Bag, r.Files, r.Bytes, r.LoggedAt.Format("2006-01-02T15:04:05Z07:00"))
+	if r.Bag == "" { // the proof, which names it, proves nothing
+		fmt.Fprintf(c.out, "bag: %d files, %d bytes, not proved to be recorded\n", r.Files, r.Bytes)
+		return nil
+	}
+	fmt.Fprintf(c.out, "bag %s: %d files, %d bytes, recorded %s\n", r.Bag, r.Files, r.Bytes, r.LoggedAt.Format(time.RFC3339))
+	if r.Stamped {
+		fmt.Fprintf(c.out, "time stamp: %s speaks of this manifest; check its signature with the authority's certificate\n", bag.Stamp)
+	}
 	return nil
 }
 
@@ -213,7 +232,8 @@ func (c *check) archive(ctx context.Context, dir string, leaves []leaf.Leaf) err
 	return nil
 }
 
-// hub checks everything that a hub keeps: ledger, archive, chronology, bags.
+// hub checks everything that a hub keeps and the ledger has a digest of:
+// archive, chronology, decisions, orders, custody, bags.
 func (c *check) hub(ctx context.Context, dir string) error {
 	leaves, err := c.ledger(ctx, filepath.Join(dir, "ledger"))
 	if err != nil {
@@ -231,13 +251,32 @@ func (c *check) hub(ctx context.Context, dir string) error {
 	if err := c.rows(ctx, db, leaves); err != nil {
 		return err
 	}
-	bags, err := evidence.SealedBags(ctx, db)
+	return c.bags(ctx, db, dir)
+}
+
+// bags checks the folders of all sealed bags, and names folders of bags that
+// nobody opened.
+func (c *check) bags(ctx context.Context, db *state.DB, dir string) error {
+	sealed, err := evidence.SealedBags(ctx, db)
 	if err != nil {
 		return err
 	}
-	for _, id := range bags {
+	for _, id := range sealed {
 		if err := c.sealed(filepath.Join(dir, "evidence", id), dir); err != nil {
 			return err
+		}
+	}
+	known, err := evidence.Bags(ctx, db)
+	if err != nil {
+		return err
+	}
+	entries, err := os.ReadDir(filepath.Join(dir, "evidence"))
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	for _, e := range entries {
+		if !strings.HasPrefix(e.Name(), ".") && !slices.Contains(known, e.Name()) {
+			c.differ(filepath.Join(dir, "evidence", e.Name()) + ": no such bag was opened")
 		}
 	}
 	return nil
@@ -294,7 +333,34 @@ func (c *check) rows(ctx context.Context, db *state.DB, leaves []leaf.Leaf) erro
 	for _, d := range people {
 		c.differ("log-ins and rights: " + d.String())
 	}
-	fmt.Fprintln(c.out, "chronology, facts, documents, log-ins and rights: checked row by row")
+	if err := c.recorded(ctx, db, leaves); err != nil {
+		return err
+	}
+	fmt.Fprintln(c.out, "chronology, facts, documents, log-ins and rights, decisions, orders, alerts, custody: checked row by row")
+	return nil
+}
+
+// recorded checks what else has a digest in the ledger.
+func (c *check) recorded(ctx context.Context, db *state.DB, leaves []leaf.Leaf) error {
+	var waiting int
+	if err := db.QueryRow(ctx, `SELECT COUNT(*) FROM outbox WHERE subject LIKE 'record.%'`).Scan(&waiting); err != nil {
+		return err
+	}
+	if waiting > 0 {
+		c.note(fmt.Sprintf("%d records still wait in state.db to be put into the ledger; nothing proves when they were made", waiting))
+	}
+	for _, t := range []struct {
+		what   string
+		verify func(context.Context, *state.DB, func(string) []leaf.Leaf) ([]rows.Difference, error)
+	}{{"decisions and orders", action.VerifyRows}, {"alerts", alert.VerifyRows}, {"custody and bags", evidence.VerifyRows}} {
+		found, err := t.verify(ctx, db, byType(leaves))
+		if err != nil {
+			return err
+		}
+		for _, d := range found {
+			c.differ(t.what + ": " + d.String())
+		}
+	}
 	return nil
 }
 

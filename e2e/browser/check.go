@@ -14,8 +14,10 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/log"
 	"github.com/chromedp/cdproto/network"
+	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
 )
@@ -37,6 +39,32 @@ func (v *Visitor) Look(name string) {
 		}
 	}
 	v.Width(Desktop)
+}
+
+// LookPaper is Look for a document that allows no script: what needs script is
+// asked of a copy in a window of its own.
+func (v *Visitor) LookPaper(name string) {
+	v.t.Helper()
+	v.Until("loaded document", `document.readyState === "complete"`)
+	for _, width := range []int64{Tablet, Desktop} {
+		v.Width(width)
+		v.fits(name, width)
+		if v.b.shots != "" {
+			v.picture(fmt.Sprintf("%s-%d.png", name, width), v.shot())
+		}
+	}
+	c := v.b.Visitor(Options{Base: v.Base, Lang: v.Lang, Pictures: v.Pictures, Own: v.Own})
+	frame := c.frame()
+	c.must("copy a document", call(c.ctx, page.SetDocumentContent, page.SetDocumentContentParams{FrameID: frame, HTML: Eval[string](v, "document.documentElement.outerHTML")}))
+	c.accessible(name)
+	c.words(name)
+}
+
+func (v *Visitor) frame() cdp.FrameID {
+	v.t.Helper()
+	tree, err := chromedp.Call(v.ctx, page.GetFrameTree, cdp.Empty{})
+	v.must("find the frame", err)
+	return tree.FrameTree.Frame.ID
 }
 
 // accessible asks axe for violations of WCAG 2.0–2.2 A and AA and of what it

@@ -375,3 +375,18 @@ func TestEveryFaultHasASentence(t *testing.T) {
 		}
 	}
 }
+
+func TestTokenOfAnotherSiteIsNotRevoked(t *testing.T) {
+	r, _, _ := start(t)
+	tok, err := r.NewToken(t.Context(), "hospital", "", 0, admin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	local := auth.Person{ID: "pe-2", Site: "callcentre"}
+	if err := r.RevokeToken(t.Context(), tok.ID, local); fault.Of(err) != fault.Denied {
+		t.Errorf("got %v, want a refusal", err)
+	}
+	if _, err := r.Enroll(t.Context(), NewHost{Token: tok.Secret, Name: "PC"}); err != nil {
+		t.Errorf("the token was revoked all the same: %v", err)
+	}
+}

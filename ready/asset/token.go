@@ -137,7 +137,8 @@ func (r *Registry) Tokens(ctx context.Context) ([]Token, error) {
 	return out, rows.Err()
 }
 
-// RevokeToken makes an unused token worthless.
+// RevokeToken makes an unused token worthless. People of one site can revoke
+// tokens of that site only: fault.Denied.
 func (r *Registry) RevokeToken(ctx context.Context, id string, by auth.Person) error {
 	return r.db.Tx(ctx, func(tx *state.Tx) error {
 		t, err := scanToken(tx.QueryRowContext(ctx, `UPDATE asset_token SET expires_at = 1 WHERE id = $1 AND used_at = 0 RETURNING `+tokenColumns, id))
@@ -146,6 +147,9 @@ func (r *Registry) RevokeToken(ctx context.Context, id string, by auth.Person) e
 		}
 		if err != nil {
 			return fmt.Errorf("revoke token %s: %w", id, err)
+		}
+		if by.Site != "" && by.Site != t.Site { // its id does not tell whose it is, so nobody could ask before
+			return fault.New(fault.Denied, "asset.other-site")
 		}
 		return r.recordToken(ctx, tx, t, "revoked", by.ID)
 	})

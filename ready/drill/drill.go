@@ -52,6 +52,9 @@ const (
 	hub  = "192.0.2.1:8443" // an address for documentation: what the host "reaches the hub" at
 )
 
+// Next is why alerts of a drill are closed when another one begins.
+const Next = "次の訓練を始めたため (the next drill began)"
+
 // recording was made by testdata/make-capture.sh; see there how.
 //
 //go:embed data/torrent-callcentre.pcap

@@ -281,3 +281,25 @@ func TestOnlyTheHubIsObeyed(t *testing.T) {
 		}
 	})
 }
+
+// The hub was restarted while the isolation was in force: the practice host
+// stays isolated until the lease ends, and not for ever.
+func TestIsolationGoesOnAfterARestartOfTheHub(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.Resume("ac-1", time.Now().Add(time.Minute))
+		if h := w.host(); !h.Health.Isolated || h.Action != "ac-1" {
+			t.Fatalf("host %+v, want it isolated", h)
+		}
+		if err := w.serveOnce(t.Context()); err != nil || !w.host().Health.Isolated {
+			t.Fatalf("the isolation ended early, %v", err)
+		}
+		time.Sleep(61 * time.Second)
+		if err := w.serveOnce(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if h := w.hosts[len(w.hosts)-1]; h.Health.Isolated || len(w.results) != 0 {
+			t.Errorf("host %+v, answers %v; want it free, without an answer to an order nobody knows", h, w.results)
+		}
+	})
+}

@@ -14,8 +14,14 @@ const nothing = "訓練: 実際の通信は何も切っていません。(Drill:
 
 // isolation is what is "in force" on the practice host.
 type isolation struct {
-	order order.Order
+	order order.Order // without an ID after a restart of the hub: who gave it is not known any more
 	end   time.Time
+}
+
+// Resume goes on after a restart of the hub with the isolation that the
+// register says is in force on the practice host. Call it before Serve.
+func (d *Drill) Resume(action string, end time.Time) {
+	d.setLease(&isolation{order: order.Order{Action: action}, end: end})
 }
 
 // retry is how soon orders are looked for again when nobody wakes the drill.
@@ -130,6 +136,9 @@ func (d *Drill) endLease(ctx context.Context) error {
 	if err := d.ShowHost(ctx, d.host()); err != nil {
 		d.setLease(l) // tried again
 		return err
+	}
+	if l.order.ID == "" { // the hub ends the action by its own clock
+		return nil
 	}
 	if err := d.answer(ctx, l.order, order.Result{Phase: order.Released, Cause: "lease", Detail: nothing}); err != nil {
 		d.setLease(l)

@@ -1,0 +1,58 @@
+package action
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/sonae/sonae/action/order"
+	"github.com/sonae/sonae/ledger/leaf"
+	"github.com/sonae/sonae/state"
+	"github.com/sonae/sonae/state/rows"
+)
+
+// VerifyRows recomputes what persons decided and the orders that followed, and
+// compares them with the leaves of types "approval" and "order". It writes
+// nothing.
+func VerifyRows(ctx context.Context, db *state.DB, leaves func(kind string) []leaf.Leaf) ([]rows.Difference, error) {
+	decisions, err := rows.Verify(ctx, db, rows.Table{Type: "approval", Query: `SELECT body, action, no FROM action_decision`, Leaf: decisionLeaf}, leaves)
+	if err != nil {
+		return nil, err
+	}
+	orders, err := rows.Verify(ctx, db, rows.Table{Type: "order",
+		Query: `SELECT signed, id, action, host, kind, issued_at, expires_at FROM action_order`, Leaf: orderLeaf}, leaves)
+	return append(decisions, orders...), err
+}
+
+// leaf is the line of the ledger that binds a decision.
+func (dec Decision) leaf() (leaf.Leaf, error) {
+	return leaf.Of("approval", fmt.Sprintf("%s/%d", dec.Action, dec.No), dec.At, dec)
+}
+
+func decisionLeaf(columns []any) (leaf.Leaf, error) {
+	var dec Decision
+	unusable := leaf.Leaf{Ref: fmt.Sprintf("%v/%v", columns[1], columns[2])}
+	if err := rows.Body(columns[0], &dec); err != nil {
+		return unusable, err
+	}
+	if err := rows.Repeat(columns[1:], dec.Action, int64(dec.No)); err != nil {
+		return unusable, err
+	}
+	return dec.leaf()
+}
+
+func orderLeaf(columns []any) (leaf.Leaf, error) {
+	var s order.Signed
+	unusable := leaf.Leaf{Ref: fmt.Sprint(columns[1])}
+	if err := rows.Body(columns[0], &s); err != nil {
+		return unusable, err
+	}
+	o, err := order.Read(s)
+	if err != nil {
+		return unusable, err
+	}
+	err = rows.Repeat(columns[1:], o.ID, o.Action, o.Host, string(o.Kind), state.Nanos(o.IssuedAt), state.Nanos(o.ExpiresAt))
+	if err != nil {
+		return unusable, err
+	}
+	return leaf.Leaf{Type: "order", Ref: o.ID, Digest: order.Digest(s), At: o.IssuedAt}, nil
+}
