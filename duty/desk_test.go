@@ -176,6 +176,7 @@ func TestOneChangedByteIsNamed(t *testing.T) {
 	exec := func(query string, args ...any) error {
 		return d.db.Tx(ctx, func(tx *state.Tx) error { _, err := tx.ExecContext(ctx, query, args...); return err })
 	}
+	statetest.Loose(t, d.db, "duty_facts")
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 0))

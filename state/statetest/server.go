@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -30,6 +31,11 @@ type server struct {
 	lock  *os.File      // held as long as this process lives
 	ended chan struct{} // closed when the server ended
 	kill  func()
+
+	schema  string // of the migrated database
+	deletes string // statements that empty it
+	mu      sync.Mutex
+	free    []string // databases that tests gave back, emptied
 }
 
 var errNoPostgres = errors.New("PostgreSQL is not installed (Debian: apt install postgresql)")
@@ -130,7 +136,72 @@ func (s *server) template(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return db.Close()
+	return errors.Join(db.Close(), s.learn(ctx))
+}
+
+// borrow gives a copy of the migrated database, one that an earlier test gave
+// back when there is one.
+func (s *server) borrow(ctx context.Context) (string, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if n := len(s.free); n > 0 {
+		name := s.free[n-1]
+		s.free = s.free[:n-1]
+		return name, nil
+	}
+	return s.create(ctx, migrated+" STRATEGY file_copy")
+}
+
+// giveBack empties a borrowed database, which is quicker than a new copy. One
+// whose schema a test changed is removed.
+func (s *server) giveBack(ctx context.Context, name string) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	same, err := s.empty(ctx, name)
+	if err != nil || !same {
+		return errors.Join(err, s.drop(ctx, name))
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.free = append(s.free, name)
+	return nil
+}
+
+// schema is a text that any change of tables, columns or casts changes.
+const schema = `SELECT COALESCE(STRING_AGG(a.attrelid::regclass || '.' || a.attname, ' ' ORDER BY a.attrelid, a.attnum), '') ||
+	(SELECT COUNT(*) FROM pg_cast) FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
+	WHERE c.relnamespace = 'public'::regnamespace AND a.attnum > 0`
+
+func (s *server) empty(ctx context.Context, name string) (same bool, err error) {
+	_, err = s.admin.ExecContext(ctx, `SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = $1`, name)
+	if err != nil {
+		return false, err
+	}
+	db, err := sql.Open("pgx", s.address(name))
+	if err != nil {
+		return false, err
+	}
+	defer db.Close()
+	var now string
+	if err := db.QueryRowContext(ctx, schema).Scan(&now); err != nil || now != s.schema {
+		return false, err
+	}
+	_, err = db.ExecContext(ctx, s.deletes)
+	return true, err
+}
+
+// learn finds out how to empty a copy of the migrated database.
+func (s *server) learn(ctx context.Context) error {
+	db, err := sql.Open("pgx", s.address(migrated))
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	if err := db.QueryRowContext(ctx, schema).Scan(&s.schema); err != nil {
+		return err
+	}
+	return db.QueryRowContext(ctx, `SELECT 'SET session_replication_role = replica; ' || STRING_AGG('DELETE FROM ' || quote_ident(tablename), '; ')
+		FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'migration'`).Scan(&s.deletes)
 }
 
 func (s *server) create(ctx context.Context, template string) (string, error) {

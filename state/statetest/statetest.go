@@ -110,7 +110,7 @@ func Address(t testing.TB) string {
 	}
 	shared.mu.Unlock()
 	if shared.postgres {
-		return shared.database(t, migrated)
+		return shared.database(t, (*server).borrow, (*server).giveBack)
 	}
 	return filepath.Join(t.TempDir(), "state.db")
 }
@@ -124,6 +124,30 @@ func OnlySQLite(t testing.TB, why string) {
 	}
 }
 
+// Loose lets the test change rows as it can in SQLite: each row of the tables
+// has a number, rowid, from 1 on, and text may be put into a column of numbers
+// when it reads as one.
+func Loose(t testing.TB, db *state.DB, tables ...string) {
+	t.Helper()
+	if !shared.postgres {
+		return
+	}
+	err := db.Tx(t.Context(), func(tx *state.Tx) error {
+		change := `CREATE CAST (text AS bigint) WITH INOUT AS ASSIGNMENT`
+		for _, table := range tables {
+			change += `; ALTER TABLE ` + table + ` ADD COLUMN rowid BIGINT GENERATED ALWAYS AS IDENTITY`
+		}
+		_, err := tx.ExecContext(t.Context(), change)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// IsPostgres says whether this pass is the one on PostgreSQL.
+func IsPostgres() bool { return shared.postgres }
+
 // Postgres is the address of an empty PostgreSQL database of the test's own.
 // The test is skipped where no server programs are installed.
 func Postgres(t testing.TB) string {
@@ -131,7 +155,8 @@ func Postgres(t testing.TB) string {
 	if _, err := programs(); err != nil {
 		t.Skip(err)
 	}
-	return shared.database(t, "template0")
+	fresh := func(s *server, ctx context.Context) (string, error) { return s.create(ctx, "template0") }
+	return shared.database(t, fresh, (*server).drop)
 }
 
 // Each runs f as a subtest on each engine, with the address of an empty state.
@@ -141,21 +166,21 @@ func Each(t *testing.T, f func(t *testing.T, at string)) {
 	t.Run("postgres", func(t *testing.T) { f(t, Postgres(t)) })
 }
 
-// database makes a database from a template and removes it when the test ends.
-func (p *process) database(t testing.TB, template string) string {
+// database gives the test a database and takes it back when the test ends.
+func (p *process) database(t testing.TB, give func(*server, context.Context) (string, error), take func(*server, context.Context, string) error) string {
 	t.Helper()
 	s, err := p.use()
 	if err != nil {
 		t.Fatalf("PostgreSQL for the test: %v", err)
 	}
 	t.Cleanup(p.leave)
-	name, err := s.create(t.Context(), template)
+	name, err := give(s, t.Context())
 	if err != nil {
 		t.Fatalf("PostgreSQL for the test: %v", err)
 	}
 	t.Cleanup(func() {
-		if err := s.drop(context.WithoutCancel(t.Context()), name); err != nil {
-			t.Errorf("remove the test's database: %v", err)
+		if err := take(s, context.WithoutCancel(t.Context()), name); err != nil {
+			t.Errorf("take the test's database back: %v", err)
 		}
 	})
 	return s.address(name)
