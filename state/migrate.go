@@ -13,15 +13,20 @@ import (
 //go:embed migrations/*.sql
 var migrations embed.FS
 
-// migrate runs the embedded files that this database has not seen, in the
-// order of their names, each in a transaction of its own.
-func (db *DB) migrate(ctx context.Context) error {
+// steps are the names of the embedded files, in the order in which they run.
+func steps() []string {
 	names, err := fs.Glob(migrations, "migrations/*.sql")
 	if err != nil {
-		return err
+		panic(fmt.Sprintf("state: %v", err)) // the pattern above is wrong
 	}
 	sort.Strings(names)
-	err = db.Tx(ctx, func(tx *Tx) error {
+	return names
+}
+
+// migrate runs those of the named files that this database has not seen, each
+// in a transaction of its own.
+func (db *DB) migrate(ctx context.Context, names []string) error {
+	err := db.Tx(ctx, func(tx *Tx) error {
 		_, err := tx.ExecContext(ctx, db.engine.schema(`CREATE TABLE IF NOT EXISTS migration (name TEXT PRIMARY KEY, at BIGINT NOT NULL)`))
 		return err
 	})

@@ -63,22 +63,11 @@ func readPostgres(at string) (*DB, error) {
 	return &DB{engine: postgres{}, read: read}, nil
 }
 
-// pool prepares connections; none is made yet. An address that does not speak
-// of TLS means: encrypted and the server's name proved, except on the machine
-// itself.
+// pool prepares connections; none is made yet.
 func pool(at string, size int, settings map[string]string) (*sql.DB, error) {
-	cfg, err := pgx.ParseConfig(at)
+	cfg, err := configure(at)
 	if err != nil {
 		return nil, fault.New(fault.Invalid, "state.address").With(err) // the error hides the password
-	}
-	if !strings.Contains(at, "sslmode=") && os.Getenv("PGSSLMODE") == "" && remote(cfg) {
-		separator := "?"
-		if strings.Contains(at, "?") {
-			separator = "&"
-		}
-		if cfg, err = pgx.ParseConfig(at + separator + "sslmode=verify-full"); err != nil {
-			return nil, fault.New(fault.Invalid, "state.address").With(err)
-		}
 	}
 	maps.Copy(cfg.RuntimeParams, settings)
 	cfg.RuntimeParams["application_name"] = "sonae"
@@ -86,6 +75,20 @@ func pool(at string, size int, settings map[string]string) (*sql.DB, error) {
 	db.SetMaxOpenConns(size)
 	db.SetMaxIdleConns(size)
 	return db, nil
+}
+
+// configure reads an address. One that does not speak of TLS means: encrypted
+// and the server's name proved, except on the machine itself.
+func configure(at string) (*pgx.ConnConfig, error) {
+	cfg, err := pgx.ParseConfig(at)
+	if err != nil || strings.Contains(at, "sslmode=") || os.Getenv("PGSSLMODE") != "" || !remote(cfg) {
+		return cfg, err
+	}
+	separator := "?"
+	if strings.Contains(at, "?") {
+		separator = "&"
+	}
+	return pgx.ParseConfig(at + separator + "sslmode=verify-full")
 }
 
 // remote says whether any of the hosts is neither a folder with a socket nor
@@ -158,6 +161,12 @@ func beginLocked(ctx context.Context, write *sql.DB) (*sql.Tx, error) {
 		return nil, err
 	}
 	return t, nil
+}
+
+// text has U+FFFD where PostgreSQL would refuse the whole statement: for NUL
+// and for bytes that are not UTF-8.
+func (postgres) text(s string) string {
+	return strings.ReplaceAll(strings.ToValidUTF8(s, "\uFFFD"), "\x00", "\uFFFD")
 }
 
 // again is true when the connection was lost, as all are when the server is

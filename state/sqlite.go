@@ -63,6 +63,8 @@ func (sqlite) begin(ctx context.Context, write *sql.DB) (*sql.Tx, error) {
 	return write.BeginTx(ctx, nil)
 }
 
+func (sqlite) text(s string) string { return s }
+
 func (sqlite) again(error) bool { return false }
 
 // fileOutlet serves the relay of the only hub that has the file.

@@ -17,6 +17,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 )
@@ -37,6 +38,8 @@ type engine interface {
 	schema(text string) string
 	// begin starts a transaction that no other writer overlaps.
 	begin(ctx context.Context, write *sql.DB) (*sql.Tx, error)
+	// text is s as the engine can keep it.
+	text(s string) string
 	// again says whether a read that ended with err may be tried once more.
 	again(err error) bool
 }
@@ -46,6 +49,7 @@ type engine interface {
 // statement.
 type Tx struct {
 	*sql.Tx
+	engine  engine
 	emitted bool
 }
 
@@ -54,6 +58,18 @@ type Tx struct {
 // PostgreSQL database (postgres://…), which must exist. What is committed
 // survives a power cut.
 func Open(ctx context.Context, at string, log *slog.Logger) (*DB, error) {
+	db, err := connect(ctx, at, log)
+	if err != nil {
+		return nil, err
+	}
+	if err := db.migrate(ctx, steps()); err != nil {
+		_ = db.Close() // the first error is the one to report
+		return nil, fmt.Errorf("open state: %w", err)
+	}
+	return db, nil
+}
+
+func connect(ctx context.Context, at string, log *slog.Logger) (*DB, error) {
 	open := openSQLite
 	if IsPostgres(at) {
 		open = openPostgres
@@ -63,10 +79,6 @@ func Open(ctx context.Context, at string, log *slog.Logger) (*DB, error) {
 		return nil, fmt.Errorf("open state: %w", err)
 	}
 	db.wake, db.log = make(chan struct{}, 1), log
-	if err := db.migrate(ctx); err != nil {
-		_ = db.Close() // the first error is the one to report
-		return nil, fmt.Errorf("open state: %w", err)
-	}
 	return db, nil
 }
 
@@ -116,7 +128,7 @@ func (db *DB) Tx(ctx context.Context, f func(tx *Tx) error) error {
 		return fmt.Errorf("begin: %w", err)
 	}
 	defer t.Rollback() //nolint:errcheck // only does something when f failed or panicked; that is what is reported
-	tx := &Tx{Tx: t}
+	tx := &Tx{Tx: t, engine: db.engine}
 	if err := f(tx); err != nil {
 		return err
 	}
@@ -129,12 +141,40 @@ func (db *DB) Tx(ctx context.Context, f func(tx *Tx) error) error {
 	return nil
 }
 
+// ExecContext changes rows.
+func (tx *Tx) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
+	return tx.Tx.ExecContext(ctx, query, keepable(tx.engine, args)...)
+}
+
+// QueryContext reads rows within the transaction.
+func (tx *Tx) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
+	return tx.Tx.QueryContext(ctx, query, keepable(tx.engine, args)...)
+}
+
+// QueryRowContext reads one row within the transaction.
+func (tx *Tx) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {
+	return tx.Tx.QueryRowContext(ctx, query, keepable(tx.engine, args)...)
+}
+
+// keepable returns args with texts as the engine can keep them: what a
+// stranger's machine sends must not make a statement fail for ever.
+func keepable(e engine, args []any) []any {
+	out := slices.Clone(args)
+	for i, a := range out {
+		if s, ok := a.(string); ok {
+			out[i] = e.text(s)
+		}
+	}
+	return out
+}
+
 // tries is how often a read is tried: every connection of the pool may be one
 // that the server has closed since.
 const tries = readers + 1
 
 // Query reads outside of any transaction.
 func (db *DB) Query(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
+	args = keepable(db.engine, args)
 	for try := 1; ; try++ {
 		rows, err := db.read.QueryContext(ctx, query, args...)
 		if err == nil || try == tries || ctx.Err() != nil || !db.engine.again(err) {
@@ -145,6 +185,7 @@ func (db *DB) Query(ctx context.Context, query string, args ...any) (*sql.Rows, 
 
 // QueryRow reads one row outside of any transaction.
 func (db *DB) QueryRow(ctx context.Context, query string, args ...any) *sql.Row {
+	args = keepable(db.engine, args)
 	for try := 1; ; try++ {
 		row := db.read.QueryRowContext(ctx, query, args...)
 		if err := row.Err(); err == nil || try == tries || ctx.Err() != nil || !db.engine.again(err) {
