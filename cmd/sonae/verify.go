@@ -92,9 +92,11 @@ func readKey(s string) string {
 }
 
 var (
-	errNoKey = errors.New("there is no public key")
-	errKey   = errors.New("it is neither a public key nor a file with one")
-	errKind  = errors.New("not an evidence bag, document, archive, ledger or hub folder")
+	errNoKey   = errors.New("there is no public key")
+	errKey     = errors.New("it is neither a public key nor a file with one")
+	errNoHub   = errors.New("not a hub's folder, which --state is for")
+	errNoState = errors.New("a hub's folder without state.db: give the database of its rows with --state")
+	errKind    = errors.New("not an evidence bag, document, archive, ledger or hub folder")
 )
 
 // path finds out what path is and checks it.
