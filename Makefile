@@ -10,7 +10,7 @@ TEST_PACKAGES  = $(BUILD_PACKAGES) iproute2 nftables transmission-daemon transmi
 	chromium fonts-noto-cjk poppler-utils openssh-server openssh-client curl openssl jq apt-utils dpkg-dev procps conntrack
 
 # Packages in which goroutines meet, tested with the race detector too.
-RACE = ./bus ./state ./ledger ./auth ./alert ./incident ./action ./agent/... ./source/agentlink/... ./ui
+RACE = ./hub ./bus ./state ./ledger ./auth ./alert ./incident ./action ./agent/... ./source/agentlink/... ./ui
 
 # The revision goes into the programs where git can tell it; a copy without
 # history, or one that belongs to another user, is built all the same.
@@ -25,7 +25,7 @@ run: build
 
 build: need-build web
 	@echo "== build: bin/sonae, bin/sonae-agent (the first time this takes minutes)"
-	@$(BUILD) -o bin/sonae ./cmd/sonae
+	@CGO_ENABLED=1 $(BUILD) -o bin/sonae ./cmd/sonae
 	@CGO_ENABLED=0 $(BUILD) -o bin/sonae-agent ./cmd/sonae-agent
 
 web: ui/web/dist/app.js

@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"archive/zip"
 	"bytes"
 	"encoding/json"
 	"fmt"
@@ -480,12 +481,12 @@ func (s *story) oneAlert(t *testing.T) {
 func (s *story) provable(t *testing.T, bag string) {
 	t.Helper()
 	dir := t.TempDir()
-	status, zip := s.admin.call(t, http.MethodPost, "/evidence/"+bag+"/zip", map[string]string{"purpose": "警察への提出"})
+	status, body := s.admin.call(t, http.MethodPost, "/evidence/"+bag+"/zip", map[string]string{"purpose": "警察への提出"})
 	if status != http.StatusOK {
-		t.Fatalf("zip: %d %s", status, zip)
+		t.Fatalf("zip: %d %s", status, body)
 	}
 	file := filepath.Join(dir, "bag.zip")
-	if err := os.WriteFile(file, zip, 0o644); err != nil {
+	if err := os.WriteFile(file, body, 0o644); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.verify(file); err != nil {
@@ -548,10 +549,15 @@ func (s *story) stopAgents(t *testing.T) {
 	})
 }
 
-func unpack(t *testing.T, dir, zip string) {
+func unpack(t *testing.T, dir, file string) {
 	t.Helper()
-	if out, err := exec.Command("python3", "-m", "zipfile", "-e", zip, dir).CombinedOutput(); err != nil {
-		t.Fatalf("unpack: %v: %s", err, out)
+	z, err := zip.OpenReader(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer z.Close()
+	if err := os.CopyFS(dir, z); err != nil {
+		t.Fatal(err)
 	}
 }
 

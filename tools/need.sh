@@ -57,8 +57,10 @@ brings() {
 # there PACKAGE: is it installed?
 there() {
 	if command -v dpkg-query >/dev/null; then
-		dpkg-query -W -f='${Status}' "$1" 2>/dev/null | grep -q 'install ok installed'
-		return
+		dpkg-query -W -f='${Status}' "$1" 2>/dev/null | grep -q 'install ok installed' || return 1
+		case $1 in gcc | g++) ;; *) return 0 ;; esac # PATH must lead to them too
+		command -v "$1" >/dev/null || say "the package $1 is installed, but PATH does not lead to it: $PATH"
+		return 0
 	fi
 	what=$(brings "$1")
 	case $what in

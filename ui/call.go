@@ -21,13 +21,14 @@ import (
 // call is one request on its way to an answer.
 type call struct {
 	*server
-	w    http.ResponseWriter
-	r    *http.Request
-	lang string
-	who  auth.Person   // zero on open routes without a session
-	res  auth.Resource // what the route is about, as the rights were asked for
-	at   time.Time
-	err  error // why do was refused, while its page is shown again
+	Assets Assets // the register in the reader's language
+	w      http.ResponseWriter
+	r      *http.Request
+	lang   string
+	who    auth.Person   // zero on open routes without a session
+	res    auth.Resource // what the route is about, as the rights were asked for
+	at     time.Time
+	err    error // why do was refused, while its page is shown again
 
 	people, hostNames, siteNames map[string]string // names asked for before
 }
@@ -43,6 +44,7 @@ func (s *server) serve(rt route) http.Handler {
 		c := &call{server: s, w: w, r: r, at: s.Now()}
 		c.who = s.viewer(r)
 		c.lang = language(r, c.who)
+		c.Assets = s.register(c.lang)
 		if !rt.open && c.who.ID == "" {
 			c.askToLogIn()
 			return

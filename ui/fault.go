@@ -95,6 +95,7 @@ func formFault(err error) error {
 func (s *server) stranger(w http.ResponseWriter, r *http.Request) *call {
 	c := &call{server: s, w: w, r: r, at: s.Now(), who: s.viewer(r)}
 	c.lang = language(r, c.who)
+	c.Assets = s.register(c.lang)
 	return c
 }
 

@@ -1,8 +1,11 @@
 package ui
 
 import (
+	"regexp"
+
 	"github.com/sonae/sonae/alert"
 	"github.com/sonae/sonae/detect"
+	"github.com/sonae/sonae/i18n"
 	"github.com/sonae/sonae/ui/view"
 )
 
@@ -47,9 +50,16 @@ func (c *call) siteName(id string) string {
 	})
 }
 
+// gap is the space after a sentence, unless a counted step follows.
+var gap = regexp.MustCompile(`。 +([^0-9])`)
+
 // say fills one of the three answers of an alert.
 func (c *call) say(a alert.Alert, t detect.Text) string {
-	return a.Say(t, c.lang, map[string]string{a.Host: c.hostName(a.Host), a.Site: c.siteName(a.Site)})
+	said := a.Say(t, c.lang, map[string]string{a.Host: c.hostName(a.Host), a.Site: c.siteName(a.Site)})
+	if c.lang == i18n.Japanese { // lines that YAML folded: Japanese has no space between sentences
+		said = gap.ReplaceAllString(said, "。$1")
+	}
+	return said
 }
 
 // lines adds its sentence to each alert.

@@ -130,6 +130,14 @@ func (v view) Or(s string) string {
 // Join lists ids.
 func (v view) Join(s []string) string { return v.Or(strings.Join(s, ", ")) }
 
+// By is who wrote an entry: a person's name, or the hub itself.
+func (v view) By(name string) string {
+	if name == "sonae" {
+		return i18n.T(v.Lang, "app.name", nil)
+	}
+	return name
+}
+
 // Late says whether an entry was written down noticeably after it happened, so
 // that both times are shown.
 func (v view) Late(l report.Line) bool { return l.EnteredAt.Sub(l.OccurredAt) >= time.Minute }

@@ -1,6 +1,9 @@
 package view
 
 import (
+	"strconv"
+	"strings"
+
 	"github.com/sonae/sonae/alert"
 	"github.com/sonae/sonae/event"
 	"github.com/sonae/sonae/incident"
@@ -32,15 +35,28 @@ type AlertData struct {
 const eventsShown = 5
 
 // shownFields are the fields of an event that people look at first, in order.
+// The bytes that prove what a connection is are in the archive and in the bag.
 func shownFields(e event.Event) []string {
 	var out []string
 	for _, f := range []string{
 		event.FieldApp, event.FieldVerdict, event.FieldConfidence, event.FieldProtocol, event.FieldRemoteIP, event.FieldRemotePort,
-		event.FieldSent, event.FieldReceived, event.FieldImage, event.FieldCommand, event.FieldPID, event.FieldUser, event.FieldProof, event.FieldProofAt,
+		event.FieldSent, event.FieldReceived, event.FieldImage, event.FieldCommand, event.FieldPID, event.FieldUser,
 	} {
 		if e.Fields[f] != "" {
 			out = append(out, f)
 		}
+	}
+	return out
+}
+
+// counted splits text that counts its steps, "1. … 2. …"; nil when it does not.
+func counted(text string) []string {
+	var out []string
+	rest, ok := strings.CutPrefix(text, "1. ")
+	for n := 2; ok; n++ {
+		var step string
+		step, rest, ok = strings.Cut(rest, " "+strconv.Itoa(n)+". ")
+		out = append(out, strings.TrimSpace(step))
 	}
 	return out
 }

@@ -1,6 +1,8 @@
 package view
 
 import (
+	"strings"
+
 	"github.com/sonae/sonae/duty"
 	"github.com/sonae/sonae/incident"
 	"github.com/sonae/sonae/ready/asset"
@@ -12,6 +14,15 @@ type FactsData struct {
 	Facts    duty.Facts
 	Missing  []string
 	Sites    []asset.Site // contractors
+}
+
+// basis is the article and its source, without the mark of how sure the
+// reading is, which is for those who maintain the rules.
+func basis(text string) string {
+	if at := strings.LastIndex(text, " ["); at > 0 && strings.HasSuffix(text, "]") {
+		return text[:at]
+	}
+	return text
 }
 
 // Question is one question of fact; the name is that of the form field.

@@ -1,7 +1,11 @@
 package view
 
 import (
+	"maps"
+	"regexp"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/sonae/sonae/action"
@@ -90,12 +94,50 @@ func ActionEnded(s action.State) bool {
 // entryText is what an entry says: what a person wrote, or the sentence a
 // stage chose.
 func entryText(p Page, e incident.Entry) string {
+	args := maps.Clone(e.Args)
+	for k, v := range e.Args {
+		name, isTime := strings.CutSuffix(k, "_at")
+		if at, err := time.Parse(time.RFC3339, v); isTime && err == nil {
+			delete(args, k)
+			args[name] = p.Time(at)
+		}
+		if n, err := strconv.ParseInt(v, 10, 64); k == "bytes" && err == nil {
+			args[k] = i18n.Count(n)
+		}
+	}
+	e.Args = args
 	return e.Say(p.Lang, i18n.T, p.NamesIn(e.Args))
+}
+
+// piece is a part of a sentence of the hub.
+type piece struct {
+	Text      string
+	Code, Bag bool
+}
+
+// machineWord is an id of a bag or a SHA-256.
+var machineWord = regexp.MustCompile(`\bbag-[0-9a-f]+-[0-9a-f]+\b|\b[0-9a-f]{64}\b`)
+
+// partsOf splits a sentence at the ids and digests in it.
+func partsOf(sentence string) []piece {
+	var out []piece
+	from := 0
+	for _, at := range machineWord.FindAllStringIndex(sentence, -1) {
+		word := sentence[at[0]:at[1]]
+		out = append(out, piece{Text: sentence[from:at[0]]}, piece{Text: word, Code: true, Bag: strings.HasPrefix(word, "bag-")})
+		from = at[1]
+	}
+	return append(out, piece{Text: sentence[from:]})
 }
 
 // lateEntry is the difference between happening and writing down from which
 // both times are shown.
 const lateEntry = time.Minute
+
+// others are the people who could take over command.
+func (d RoomData) others() []auth.Person {
+	return slices.DeleteFunc(slices.Clone(d.People), func(p auth.Person) bool { return p.ID == d.Incident.Commander })
+}
 
 // commanderChoice is the person that the form offers first: the commander, or
 // the viewer when there is none.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/sonae/sonae/action"
 	"github.com/sonae/sonae/alert"
+	"github.com/sonae/sonae/auth"
 	"github.com/sonae/sonae/clock"
 	"github.com/sonae/sonae/duty"
 	"github.com/sonae/sonae/event"
@@ -112,6 +113,32 @@ func clockName(p Page, c duty.Clock) string {
 // actionTitle says what an action does to which host.
 func actionTitle(p Page, a action.Action) string {
 	return p.T("action.title."+string(a.Kind), "host", p.Host(a.Host))
+}
+
+// actionMeans says what the state of an action means for those who wait.
+func actionMeans(p Page, a action.Action) string {
+	if a.Kind == action.Preserve && a.State == action.Verified {
+		return p.T("action.means.preserved")
+	}
+	return p.T("action.means." + string(a.State))
+}
+
+// list names several things in one line.
+func list(p Page, ids []string, name func(string) string) string {
+	names := make([]string, 0, len(ids))
+	for _, id := range ids {
+		names = append(names, name(id))
+	}
+	return strings.Join(names, p.T("list.and"))
+}
+
+// roles names the roles of a person.
+func roles(p Page, of []auth.Role) string {
+	ids := make([]string, 0, len(of))
+	for _, r := range of {
+		ids = append(ids, string(r))
+	}
+	return list(p, ids, func(id string) string { return p.T("role." + id) })
 }
 
 // custodian names who holds evidence: a person, a host, or the hub itself.
