@@ -31,19 +31,19 @@ type journey struct {
 
 // words are what the story's people type and read, per language.
 type words struct {
-	lang                                  string
-	admin, second                         string // names
-	hospital, callCentre, contact         string
-	wrong, right                          string // two entries
-	reason, purpose                       string
-	finder, event, data, care             string // report items
-	drill, started, three                 string // read on pages
-	nobodyElse, ownRequest, stops, really string
-	both                                  []string
-	sealed, articles                      []string
-	paper                                 []string // lines of the printed report
-	room                                  []string // lines of the printed room
-	code                                  string
+	lang                          string
+	admin, second                 string // names
+	hospital, callCentre, contact string
+	wrong, right                  string // two entries
+	reason, purpose               string
+	finder, event, data, care     string // report items
+	drill, started, three         string // read on pages
+	nobodyElse, ownRequest, stops string
+	both                          []string
+	sealed, articles              []string
+	paper                         []string // lines of the printed report
+	room                          []string // lines of the printed room
+	code                          string
 }
 
 var japanese = words{
@@ -53,7 +53,7 @@ var japanese = words{
 	reason: "ファイル共有による外部への送信を止めるため", purpose: "警察署の担当者へ、被害相談のため",
 	finder: "情報担当(夜間当直)", event: "委託先のPCでファイル共有ソフトが動き、外部へデータが送られた", data: "氏名、電話番号、予約日時", care: "対象者を確認でき次第、電話で連絡する",
 	drill: "訓練", started: "訓練を始めました", three: "何が起きたか",
-	nobodyElse: "あなた以外の承認者", ownRequest: "自分が申請した措置", stops: "この席では予約の電話を受けられなくなります", really: "訓練",
+	nobodyElse: "あなた以外の承認者", ownRequest: "自分が申請した措置", stops: "この席では予約の電話を受けられなくなります",
 	both:     []string{"ハブと通信できる", "指定した宛先と通信できない"},
 	sealed:   []string{"封印", "SHA-256", "保管記録"},
 	articles: []string{"個人情報保護法 第26条", "速報", "確報"},
@@ -69,8 +69,8 @@ var english = words{
 	reason: "To stop file sharing from sending data out", purpose: "To the police officer in charge, for the consultation",
 	finder: "IT on duty (night)", event: "File sharing software ran on a PC of the contractor and sent data out", data: "Names, telephone numbers, times of appointments", care: "Call those concerned as soon as they are known",
 	drill: "DRILL", started: "drill", three: "What happened",
-	nobodyElse: "other than you", ownRequest: "you requested yourself", stops: "", really: "",
-	both:     []string{"Can reach the hub", "Cannot reach the named address"},
+	nobodyElse: "other than you", ownRequest: "you requested yourself", stops: "This desk can no longer take calls for appointments",
+	both:     []string{"The hub is reached", "The named address is not reached"},
 	sealed:   []string{"Sealed", "SHA-256", "Custody record"},
 	articles: []string{"APPI Art. 26", "Preliminary report", "Final report"},
 	paper:    []string{"File sharing software ran on a PC of the contractor", "Names, telephone numbers", "SHA-256"},
@@ -115,7 +115,7 @@ func newJourney(t *testing.T, program string, w words) *journey {
 	cmd := exec.Command(program, "serve", "--dir", dir, "--listen", "127.0.0.1:0", "--agents", "127.0.0.1:0", "--local", "127.0.0.1:0", "--min-free", "1048576")
 	cmd.Env = append(os.Environ(), "TZ=Asia/Tokyo")
 	j := &journey{t: t, program: program, w: w, hub: hubtest.Process(t, dir, cmd)}
-	j.browser = browser.Start(t, j.hub.URL, axe)
+	j.browser = browser.Start(t, j.hub.URL, axe, w.lang)
 	return j
 }
 
@@ -124,7 +124,7 @@ func (j *journey) visitor() *browser.Visitor {
 	j.t.Helper()
 	own := []string{j.w.admin, j.w.second, j.w.hospital, j.w.callCentre, j.w.contact, j.w.wrong, j.w.right, j.w.reason, j.w.purpose,
 		j.w.finder, j.w.event, j.w.data, j.w.care}
-	return j.browser.Visitor(browser.Options{Base: j.hub.URL, Lang: j.w.lang, Pictures: j.w.lang, Own: own, Downloads: j.t.TempDir()})
+	return j.browser.Visitor(j.t, browser.Options{Base: j.hub.URL, Lang: j.w.lang, Pictures: j.w.lang, Own: own, Downloads: j.t.TempDir()})
 }
 
 // setUp follows the printed link and logs in with the second factor.

@@ -53,7 +53,7 @@ func (v *Visitor) LookPaper(name string) {
 			v.picture(fmt.Sprintf("%s-%d.png", name, width), v.shot())
 		}
 	}
-	c := v.b.Visitor(Options{Base: v.Base, Lang: v.Lang, Pictures: v.Pictures, Own: v.Own})
+	c := v.b.Visitor(v.t, Options{Base: v.Base, Lang: v.Lang, Pictures: v.Pictures, Own: v.Own})
 	frame := c.frame()
 	c.must("copy a document", call(c.ctx, page.SetDocumentContent, page.SetDocumentContentParams{FrameID: frame, HTML: Eval[string](v, "document.documentElement.outerHTML")}))
 	c.accessible(name)
@@ -118,7 +118,7 @@ const readable = `(own, find) => {
 	for (const e of document.querySelectorAll("[aria-label], [placeholder], [title], [alt]"))
 		if (!e.closest("code")) texts.push(...["aria-label", "placeholder", "title", "alt"].map(a => e.getAttribute(a) ?? ""));
 	let all = [document.title, ...texts].join("\n");
-	for (const o of own) all = all.split(o).join(" ");
+	for (const o of own ?? []) all = all.split(o).join(" ");
 	window.sonaeStrangers = pattern => all.match(pattern);
 	return find() ?? [];
 }`
@@ -141,26 +141,31 @@ func (v *Visitor) fits(name string, width int64) {
 	}
 }
 
-func (v *Visitor) shot() []byte {
+// shot is a picture of the whole page, or of the part that clip names.
+func (v *Visitor) shot(clip ...*page.Viewport) []byte {
 	v.t.Helper()
 	ctx, cancel := context.WithTimeout(v.ctx, patience)
 	defer cancel()
-	png, err := chromedp.Run(ctx, chromedp.FullScreenshot(100))
+	// A window behind another one may not be drawn at all.
+	v.must("bring the window to the front", call(ctx, page.BringToFront, cdp.Empty{}))
+	whole := true
+	p := page.CaptureScreenshotParams{Format: page.CaptureScreenshotFormatPng, CaptureBeyondViewport: &whole}
+	if len(clip) > 0 {
+		p.Clip = clip[0]
+	}
+	r, err := chromedp.Call(ctx, page.CaptureScreenshot, p)
 	v.must("take a picture", err)
-	return png
+	return r.Data
 }
 
-// Picture keeps the part of the page that is in the window.
+// Picture keeps the upper part of the page under a name of its own.
 func (v *Visitor) Picture(name string, width, height int64) {
 	v.t.Helper()
 	if v.b.shots == "" {
 		return
 	}
-	ctx, cancel := context.WithTimeout(v.ctx, patience)
-	defer cancel()
-	v.do("size for a picture", chromedp.EmulateViewport(width, height))
-	png, err := chromedp.Run(ctx, chromedp.CaptureScreenshot())
-	v.must("take a picture", err)
+	v.Width(width)
+	png := v.shot(&page.Viewport{Width: float64(width), Height: float64(height), Scale: 1})
 	v.must("save a picture", os.WriteFile(filepath.Join(v.b.shots, name), png, 0o644))
 	v.Width(Desktop)
 }
