@@ -30,7 +30,7 @@ var streams = []string{"event", "finding", "alert", "incident", "action", "order
 // flow joins the stages. Nothing else in Sonae knows who listens to whom.
 func (h *Hub) flow() []bus.Join {
 	return []bus.Join{
-		bus.OnBatch("event.>", "archive", 256, time.Second, h.remember),        // remember everything
+		bus.OnBatch("event.>", "archive", 256, 3*time.Second, h.remember),      // remember everything
 		bus.OnBytes("event.>", "detect", h.find),                               // event    → finding
 		bus.On("finding.>", "alert", h.alerts.HandleAll),                       // finding  → alert
 		bus.On("incident.opened", "opened", h.opened),                          // incident → clocks, alerts, evidence
