@@ -189,6 +189,9 @@ func TestOneChangedByteIsNamed(t *testing.T) {
 		}
 		b := []byte(old)
 		b[random.IntN(len(b))] ^= byte(1 + random.IntN(255))
+		if !statetest.Keeps(string(b)) {
+			continue
+		}
 		set := `UPDATE duty_facts SET ` + column + ` = CAST($1 AS TEXT) WHERE rowid = $2`
 		if exec(set, string(b), row) != nil { // a key that exists already
 			continue

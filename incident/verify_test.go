@@ -134,6 +134,9 @@ func TestOneChangedByteIsNamed(t *testing.T) {
 		b := []byte(c.value)
 		at := random.IntN(len(b))
 		b[at] ^= byte(1 + random.IntN(255))
+		if !statetest.Keeps(string(b)) {
+			continue
+		}
 		query := fmt.Sprintf(`UPDATE %s SET %s = CAST($1 AS TEXT) WHERE rowid = $2`, c.table, c.column)
 		err := db.Tx(t.Context(), func(tx *state.Tx) error {
 			_, err := tx.ExecContext(t.Context(), query, string(b), c.rowid)

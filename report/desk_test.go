@@ -376,6 +376,9 @@ func TestOneChangedByteInWhatIsKeptIsNamed(t *testing.T) {
 		}
 		b := []byte(old)
 		b[random.IntN(len(b))] ^= byte(1 + random.IntN(255))
+		if !statetest.Keeps(string(b)) {
+			continue
+		}
 		set := `UPDATE ` + table + ` SET ` + column + ` = CAST($1 AS TEXT) WHERE rowid = $2`
 		if exec(set, string(b), row) != nil { // a key that exists already
 			continue

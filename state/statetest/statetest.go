@@ -23,6 +23,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/sonae/sonae/state"
 )
@@ -143,6 +144,12 @@ func Loose(t testing.TB, db *state.DB, tables ...string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+// Keeps says whether the engine of this pass keeps text as it is: PostgreSQL
+// has no NUL and nothing that is not UTF-8.
+func Keeps(text string) bool {
+	return !shared.postgres || utf8.ValidString(text) && !strings.Contains(text, "\x00")
 }
 
 // IsPostgres says whether this pass is the one on PostgreSQL.
