@@ -44,6 +44,7 @@ var only = map[string][]string{
 	"github.com/duckdb/":             {"archive"},
 	"github.com/parquet-go/":         {"archive"},
 	"modernc.org/sqlite":             {"state"},
+	"github.com/jackc/pgx":           {"state"},
 	"github.com/transparency-dev/":   {"ledger"},
 	"k8s.io/klog":                    {"ledger"},
 	"golang.org/x/mod/sumdb/note":    {"ledger", "secret"},

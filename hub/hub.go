@@ -96,7 +96,7 @@ func (h *Hub) openStores(ctx context.Context) (err error) {
 	if h.keys, err = h.openKeys(); err != nil {
 		return err
 	}
-	if h.state, err = state.Open(ctx, h.cfg.path("state.db"), h.part("state")); err != nil {
+	if h.state, err = state.Open(ctx, h.cfg.state(), h.part("state")); err != nil {
 		return err
 	}
 	h.onClose(h.state.Close)

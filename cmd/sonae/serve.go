@@ -17,6 +17,7 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags := flag.NewFlagSet("sonae serve", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	flags.StringVar(&cfg.Dir, "dir", cfg.Dir, "folder for everything the hub keeps")
+	flags.StringVar(&cfg.State, "state", "", "PostgreSQL database for the state (postgres://…; the password belongs into PGPASSFILE); empty: SQLite in the folder")
 	flags.StringVar(&cfg.Listen, "listen", cfg.Listen, "address of pages and API (HTTPS)")
 	flags.StringVar(&cfg.Local, "local", cfg.Local, "loopback address of pages and API (plain HTTP); empty: none")
 	flags.StringVar(&cfg.Agents, "agents", cfg.Agents, "address of the agents' port")
