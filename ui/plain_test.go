@@ -1,0 +1,45 @@
+package ui
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sonae/sonae/duty"
+)
+
+// says holds a page against sentences that must and must not stand on it.
+func says(t *testing.T, got answer, want, not []string) {
+	t.Helper()
+	if got.status != http.StatusOK {
+		t.Errorf("status %d", got.status)
+	}
+	for _, w := range want {
+		if !strings.Contains(got.body, w) {
+			t.Errorf("the page lacks %q", w)
+		}
+	}
+	for _, n := range not {
+		if strings.Contains(got.body, n) {
+			t.Errorf("the page says %q", around(got.body, n))
+		}
+	}
+}
+
+func TestAFiledReportIsDoneEvenAfterItsDay(t *testing.T) {
+	h := newHouse().inCourse()
+	v, _ := h.open(t)
+	r := v.as("responder")
+	if got := r.post("/incidents/in-1/facts", "known_at", "2026-11-22T12:41", "prompt_filed_at", "2026-11-22T14:00"); got.status != http.StatusSeeOther {
+		t.Fatalf("facts: %d", got.status)
+	}
+	filed := h.duties["in-1"].Facts.PromptFiledAt
+	if want := time.Date(2026, 11, 22, 5, 0, 0, 0, time.UTC); !filed.Equal(want) {
+		t.Errorf("filed at %s, want %s", filed, want)
+	}
+	says(t, r.get("/incidents/in-1/facts"), []string{"速報を出した日時", `value="2026-11-22T14:00"`, "確報を出した日時"}, nil)
+	h.duties["in-1"] = duty.Assessment{Clocks: []duty.Clock{
+		{ID: "appi_26.prompt", Regime: "appi_26", Kind: duty.KindPrompt, Due: start.Add(-48 * time.Hour), Applies: duty.Yes, DoneAt: filed}}}
+	says(t, r.get("/incidents/in-1"), []string{"✓ 提出済み 11月22日(日) 14:00"}, []string{"過ぎている"})
+}
