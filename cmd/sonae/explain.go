@@ -16,10 +16,16 @@ import (
 // hint is what an error means and what to do, in both languages.
 type hint struct{ en, ja string }
 
-// complain prints why a command failed, and what to do where that is known.
+// complain prints why a command failed, and what to do where that is known. A
+// sentence of the catalogue says it all; its key is not for people.
 func complain(w io.Writer, command string, err error) {
+	h, ok := explain(err)
+	if f := (*fault.Error)(nil); ok && errors.As(err, &f) {
+		fmt.Fprintf(w, "sonae %s: %s\n  %s\n", command, h.en, h.ja)
+		return
+	}
 	fmt.Fprintf(w, "sonae %s: %v\n", command, err)
-	if h, ok := explain(err); ok {
+	if ok {
 		fmt.Fprintf(w, "  %s\n  %s\n", h.en, h.ja)
 	}
 }
