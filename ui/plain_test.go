@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/sonae/sonae/duty"
+	"github.com/sonae/sonae/ready/asset"
 )
 
 // says holds a page against sentences that must and must not stand on it.
@@ -42,4 +43,15 @@ func TestAFiledReportIsDoneEvenAfterItsDay(t *testing.T) {
 	h.duties["in-1"] = duty.Assessment{Clocks: []duty.Clock{
 		{ID: "appi_26.prompt", Regime: "appi_26", Kind: duty.KindPrompt, Due: start.Add(-48 * time.Hour), Applies: duty.Yes, DoneAt: filed}}}
 	says(t, r.get("/incidents/in-1"), []string{"✓ 提出済み 11月22日(日) 14:00"}, []string{"過ぎている"})
+}
+
+func TestNoTokenIsOfferedForPractice(t *testing.T) {
+	h := newHouse()
+	h.siteList = append(h.siteList, asset.Site{ID: "practice", Name: "訓練の拠点", Kind: asset.Contractor, Drill: true})
+	v, _ := h.open(t)
+	_, form, _ := strings.Cut(v.as("admin").get("/hosts").body, `action="/tokens"`)
+	form, _, _ = strings.Cut(form, "</form>")
+	if !strings.Contains(form, `value="callcentre"`) || strings.Contains(form, "practice") {
+		t.Errorf("the form offers %s", form)
+	}
 }
