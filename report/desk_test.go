@@ -91,7 +91,8 @@ func (h *house) deps(rules duty.Rules) report.Deps {
 		},
 		Actions: func(context.Context, string) ([]action.Action, error) {
 			return []action.Action{{Kind: action.Isolate, State: action.Verified, Host: "ho-1", RequestedBy: "pe-1", DecidedBy: "pe-2", AppliedAt: start,
-				Checks: []action.Check{{Name: "hub-reachable", Target: "10.0.0.1:8443", OK: true}, {Name: "forbidden-blocked", Target: "192.0.2.1:6881"}}}}, nil
+				Checks: []action.Check{{Name: "hub-reachable", Target: "10.0.0.1:8443", OK: true}, {Name: "forbidden-blocked", Target: "192.0.2.1:6881"}}},
+				{Kind: action.Preserve, State: action.Verified, Host: "ho-1", RequestedBy: "pe-1", AppliedAt: start}}, nil
 		},
 		Bags: func(context.Context, string) ([]evidence.Bag, error) {
 			return []evidence.Bag{{ID: "ev-1", Host: "ho-1", State: evidence.Sealed, Digest: strings.Repeat("a", 64), Items: make([]evidence.Item, 7), Bytes: 1000}}, nil
@@ -182,6 +183,9 @@ func TestADraftSaysWhatIsKnownAndMarksWhatIsNot(t *testing.T) {
 	}
 	if diff := cmp.Diff([]string{"hub-reachable 10.0.0.1:8443 ok", "forbidden-blocked 192.0.2.1:6881 failed"}, d.Actions[0].Checks); diff != "" {
 		t.Error(diff)
+	}
+	if got := d.Actions[1].State; got.JA != "保全済み" || got.EN != "Preserved" {
+		t.Errorf("a finished preservation reads %+v", got)
 	}
 	if strings.Contains(state.JSON(d), "⟦") {
 		t.Errorf("words are missing: %s", state.JSON(d))

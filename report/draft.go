@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -175,7 +176,11 @@ func (k known) action(a action.Action) Action {
 	if at.IsZero() {
 		at = a.RequestedAt
 	}
-	out := Action{Kind: Word("report.action."+string(a.Kind), nil), Host: k.name(a.Host), State: Word("report.action-state."+string(a.State), nil), Reason: a.Reason,
+	state := string(a.State)
+	if a.Kind == action.Preserve && a.State == action.Verified {
+		state = "preserved"
+	}
+	out := Action{Kind: Word("report.action."+string(a.Kind), nil), Host: k.name(a.Host), State: Word("report.action-state."+state, nil), Reason: a.Reason,
 		Requested: k.name(a.RequestedBy), Decided: k.name(a.DecidedBy), At: at, Verified: a.VerifiedAt, Expires: a.ExpiresAt, Ended: a.EndedAt, Checks: []string{}}
 	for _, c := range a.Checks {
 		ok := "ok"
@@ -198,9 +203,18 @@ func (k known) chronology(data *Data) {
 	for _, e := range shown {
 		data.Entries = append(data.Entries, Line{No: e.No, OccurredAt: e.OccurredAt, EnteredAt: e.EnteredAt, Source: source(e.Source),
 			Certainty: Word("incident.certainty."+string(e.Certainty), nil), By: k.name(e.By),
-			Text:     Text{JA: e.Say(i18n.Japanese, i18n.T, k.names), EN: e.Say(i18n.English, i18n.T, k.names)},
+			Text:     Text{JA: k.say(e, i18n.Japanese), EN: k.say(e, i18n.English)},
 			Corrects: e.Corrects, CorrectedBy: corrected[e.No]})
 	}
+}
+
+// say is what an entry says; what a machine reported is put into words.
+func (k known) say(e incident.Entry, lang string) string {
+	if key, args := action.Detail(e.Args["detail"]); key != "" && i18n.Has(key) {
+		e.Args = maps.Clone(e.Args)
+		e.Args["detail"] = i18n.T(lang, key, args)
+	}
+	return e.Say(lang, i18n.T, k.names)
 }
 
 func source(name string) Text {

@@ -33,7 +33,7 @@ func (c *call) actions() (screen, error) {
 		return screen{}, fmt.Errorf("list active actions: %w", err)
 	}
 	for _, a := range active {
-		if a.State != action.Requested {
+		if a.State != action.Requested && !view.ActionOver(a) {
 			d.Active = append(d.Active, a)
 		}
 	}
@@ -42,7 +42,7 @@ func (c *call) actions() (screen, error) {
 		return screen{}, fmt.Errorf("list actions: %w", err)
 	}
 	for _, a := range all {
-		if view.ActionEnded(a.State) {
+		if view.ActionOver(a) {
 			d.Ended = append(d.Ended, a)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sonae/sonae/action"
 	"github.com/sonae/sonae/duty"
 	"github.com/sonae/sonae/ready/asset"
 )
@@ -53,5 +54,21 @@ func TestNoTokenIsOfferedForPractice(t *testing.T) {
 	form, _, _ = strings.Cut(form, "</form>")
 	if !strings.Contains(form, `value="callcentre"`) || strings.Contains(form, "practice") {
 		t.Errorf("the form offers %s", form)
+	}
+}
+
+func TestMachinesAreQuotedInWords(t *testing.T) {
+	h := newHouse().inCourse()
+	h.acts[0].State = action.Verified
+	h.acts[0].Checks = []action.Check{{Name: "hub-reachable", OK: true, Detail: "heartbeat after 0 ms"}, {Name: "forbidden-blocked", OK: true, Detail: "no answer within 700 ms"}}
+	h.acts[1].Failure = "missing 23 of 53"
+	v, _ := h.open(t)
+	r := v.as("responder")
+	says(t, r.get("/actions/ac-1"), []string{"ハブから0.1秒以内に返事があった", "0.7秒待っても返事がなかった"}, []string{" ms", "heartbeat"})
+	says(t, r.get("/actions/ac-2"), []string{"保全済み", "53件のうち23件は"}, []string{"missing 23", "実施中・確認済み", `class="notice fault"`})
+	list := r.get("/actions")
+	says(t, list, []string{"保全済み"}, nil)
+	if _, ended, _ := strings.Cut(list.body, `id="h-ended"`); !strings.Contains(ended, "/actions/ac-2") || strings.Contains(ended, "/actions/ac-1\"") {
+		t.Errorf("ended are %s", ended)
 	}
 }

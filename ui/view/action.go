@@ -41,6 +41,10 @@ func resourceOf(a action.Action) auth.Resource {
 	return auth.Resource{Kind: "action", ID: a.ID, Site: a.Site, RequestedBy: a.RequestedBy}
 }
 
+// ActionOver says whether an action belongs to what ended: a preservation that
+// brought all to the hub does too.
+func ActionOver(a action.Action) bool { return ActionEnded(a.State) || preserved(a) }
+
 // InForce says whether the host is under the action now, as far as known.
 func InForce(s action.State) bool {
 	return s == action.Applied || s == action.Verified || s == action.Releasing
