@@ -476,9 +476,6 @@ func (h actionsOf) Plan(_ context.Context, n action.NewRequest) (action.Action, 
 	if err != nil {
 		return action.Action{}, err
 	}
-	if n.Kind == action.Isolate && n.Forbidden == "" {
-		return action.Action{}, fault.New(fault.Invalid, "action.forbidden-missing")
-	}
 	a := action.Action{Kind: n.Kind, State: action.Requested, Incident: n.Incident, Host: n.Host, Site: x.Site, Reason: n.Reason, Lease: n.Lease,
 		Forbidden: n.Forbidden, Keep: []string{"192.0.2.1:8443"}, Drill: n.Drill}
 	for _, s := range x.Services {
@@ -494,6 +491,9 @@ func (h actionsOf) Request(ctx context.Context, n action.NewRequest, by auth.Per
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if n.Kind == action.Isolate && n.Forbidden == "" {
+		return a, fault.New(fault.Invalid, "action.forbidden-missing")
+	}
 	if n.Reason == "" {
 		return a, fault.New(fault.Invalid, "action.reason")
 	}

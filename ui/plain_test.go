@@ -72,3 +72,20 @@ func TestMachinesAreQuotedInWords(t *testing.T) {
 		t.Errorf("ended are %s", ended)
 	}
 }
+
+func TestFactsSayThatTheFirstMomentIsNeeded(t *testing.T) {
+	h := newHouse().inCourse()
+	h.duties = map[string]duty.Assessment{} // right after the incident began
+	v, _ := h.open(t)
+	r := v.as("responder")
+	says(t, r.get("/incidents/in-1/facts"), []string{`name="known_at" value="2026-11-22T12:41"`, "期限はここから数えます"}, []string{"空なら今の時刻"})
+	says(t, r.get("/incidents"), []string{"空なら今の時刻"}, nil)
+}
+
+func TestPlanWithoutAPeerIsNoFault(t *testing.T) {
+	h := newHouse().inCourse()
+	h.alertList = nil
+	v, _ := h.open(t)
+	says(t, v.as("responder").get("/incidents/in-1/isolate?host=ho-1"),
+		[]string{"通信相手から自動で選びます", "外来予約の電話受付", "この席で予約の電話"}, []string{`role="alert"`, "何も変わっていません"})
+}
