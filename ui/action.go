@@ -73,7 +73,8 @@ func (c *call) plan() (screen, error) {
 	}
 	p := c.page("incidents", c.t("plan.title", "host", h.Name))
 	p.Drill = i.Drill
-	d := view.PlanData{Incident: i, Host: h, Reason: reason, Probe: probe, Lease: firstLease}
+	d := view.PlanData{Incident: i, Host: h, Reason: reason, Probe: probe, Lease: firstLease,
+		NoApprover: c.nobodyApproves(auth.Resource{Kind: "action", Site: h.Site, RequestedBy: c.who.ID})}
 	a, err := c.Actions.Plan(c.ctx(), action.NewRequest{
 		Kind: action.Isolate, Incident: i.ID, Host: h.ID, Reason: reason, Forbidden: probe, Lease: firstLease, Drill: i.Drill,
 	})

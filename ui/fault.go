@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"strings"
 
 	"github.com/sonae/sonae/fault"
 	"github.com/sonae/sonae/i18n"
@@ -33,6 +34,10 @@ func statusOf(k fault.Kind) int {
 func (c *call) words(err error) *view.Fault {
 	var d denied
 	if errors.As(err, &d) {
+		mine := d.reason == "denied.own-request" || d.reason == "denied.role" // others learn nothing about who decides
+		if mine && c.res.Kind == "action" && strings.HasSuffix(c.r.URL.Path, "/approve") {
+			return c.notApprover()
+		}
 		f := &view.Fault{What: c.t("fault-kind.denied"), Do: c.t("fault-kind.denied.do")}
 		if i18n.Has(d.reason) {
 			f.Means = c.t(d.reason)

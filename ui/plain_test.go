@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/sonae/sonae/action"
+	"github.com/sonae/sonae/auth"
 	"github.com/sonae/sonae/duty"
 	"github.com/sonae/sonae/ready/asset"
 )
@@ -88,4 +89,38 @@ func TestPlanWithoutAPeerIsNoFault(t *testing.T) {
 	v, _ := h.open(t)
 	says(t, v.as("responder").get("/incidents/in-1/isolate?host=ho-1"),
 		[]string{"通信相手から自動で選びます", "外来予約の電話受付", "この席で予約の電話"}, []string{`role="alert"`, "何も変わっていません"})
+}
+
+func TestWhoCannotApproveLearnsWhyAndWhoCan(t *testing.T) {
+	h := newHouse().inCourse()
+	h.persons["pe-responder2"] = auth.Person{ID: "pe-responder2", Login: "responder2", Name: "もう一人の対応者", Roles: []auth.Role{auth.Responder}, Lang: "ja"}
+	v, _ := h.open(t)
+	for who, want := range map[string]string{
+		"responder":  "自分が申請した措置は、自分では承認できません",
+		"responder2": "承認できるのは、承認者の役割を持つ人だけです",
+	} {
+		got := v.as(who).get("/actions/ac-1/approve")
+		if got.status != http.StatusForbidden || !strings.Contains(got.body, want) || !strings.Contains(got.body, h.persons["pe-approver"].Name) {
+			t.Errorf("%s: %d %s", who, got.status, around(got.body, "notice-head"))
+		}
+	}
+}
+
+func TestMissingApproverIsToldEarly(t *testing.T) {
+	h := newHouse().inCourse()
+	v, _ := h.open(t)
+	const warning = "承認できる人がまだいません。設定で招待してください。"
+	for _, path := range []string{"/", "/incidents/in-1/isolate?host=ho-1"} {
+		says(t, v.as("responder").get(path), nil, []string{warning})
+	}
+	p := h.persons["pe-approver"]
+	p.Disabled = true
+	h.persons["pe-approver"] = p
+	says(t, v.as("responder").get("/incidents/in-1/isolate?host=ho-1"), []string{warning}, nil)
+	says(t, v.as("responder").get("/"), []string{warning}, []string{`href="/settings"`})
+	says(t, v.as("admin").get("/"), []string{warning, `class="must" href="/settings"`}, nil)
+	says(t, v.as("executive").get("/"), nil, []string{warning})
+	if got := v.as("responder").get("/actions/ac-1/approve"); !strings.Contains(got.body, warning) {
+		t.Errorf("the refusal says %s", around(got.body, "notice-head"))
+	}
 }

@@ -23,6 +23,8 @@ type PlanData struct {
 	Reason   string
 	Probe    string
 	Lease    time.Duration
+	// NoApprover: nobody but the viewer, or nobody at all, may approve it.
+	NoApprover bool
 }
 
 // ActionData is one action.
