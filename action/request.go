@@ -51,7 +51,7 @@ func (d *Desk) planIsolate(ctx context.Context, a Action, h asset.Host, q NewReq
 		a.Lease = DefaultLease
 	}
 	if a.Lease < minLease || a.Lease > maxLease {
-		return Action{}, fault.New(fault.Invalid, "action.lease", minLease.String(), maxLease.String())
+		return Action{}, fault.New(fault.Invalid, "action.lease", minLease, maxLease)
 	}
 	if q.Forbidden == "" { // not chosen yet: the rest can be shown all the same
 		return a, nil

@@ -9,6 +9,7 @@ import (
 	"github.com/sonae/sonae/action"
 	"github.com/sonae/sonae/auth"
 	"github.com/sonae/sonae/duty"
+	"github.com/sonae/sonae/fault"
 	"github.com/sonae/sonae/ready/asset"
 )
 
@@ -122,5 +123,16 @@ func TestMissingApproverIsToldEarly(t *testing.T) {
 	says(t, v.as("executive").get("/"), nil, []string{warning})
 	if got := v.as("responder").get("/actions/ac-1/approve"); !strings.Contains(got.body, warning) {
 		t.Errorf("the refusal says %s", around(got.body, "notice-head"))
+	}
+}
+
+func TestDurationsAreWords(t *testing.T) {
+	h := newHouse().inCourse()
+	h.hostList[0].Health.Offset = -1412 * time.Millisecond
+	v, _ := h.open(t)
+	says(t, v.as("responder").get("/hosts/ho-1"), []string{"1.4秒遅れ"}, []string{"-1.412s"})
+	f := (&call{lang: "ja"}).words(fault.New(fault.Invalid, "action.lease", 5*time.Second, 24*time.Hour))
+	if f.What != "期限は 5秒 から 24時間 までの間で選んでください。" {
+		t.Errorf("the limits of a lease: %q", f.What)
 	}
 }

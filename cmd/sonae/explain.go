@@ -34,11 +34,8 @@ func complain(w io.Writer, command string, err error) {
 func explain(err error) (hint, bool) {
 	var f *fault.Error
 	if errors.As(err, &f) && i18n.Has("fault."+f.Key) {
-		args := map[string]string{}
-		for i, a := range f.Args {
-			args[fmt.Sprint(i)] = fmt.Sprint(a)
-		}
-		return hint{i18n.T(i18n.English, "fault."+f.Key, args), i18n.T(i18n.Japanese, "fault."+f.Key, args)}, true
+		in := func(lang string) string { return i18n.T(lang, "fault."+f.Key, i18n.Args(lang, f.Args)) }
+		return hint{in(i18n.English), in(i18n.Japanese)}, true
 	}
 	for _, t := range []struct {
 		is error
