@@ -9,6 +9,7 @@ import (
 	"github.com/sonae/sonae/action"
 	"github.com/sonae/sonae/auth"
 	"github.com/sonae/sonae/duty"
+	"github.com/sonae/sonae/evidence"
 	"github.com/sonae/sonae/fault"
 	"github.com/sonae/sonae/ready/asset"
 )
@@ -134,5 +135,33 @@ func TestDurationsAreWords(t *testing.T) {
 	f := (&call{lang: "ja"}).words(fault.New(fault.Invalid, "action.lease", 5*time.Second, 24*time.Hour))
 	if f.What != "期限は 5秒 から 24時間 までの間で選んでください。" {
 		t.Errorf("the limits of a lease: %q", f.What)
+	}
+}
+
+func TestBagGroupsWhatIsMissing(t *testing.T) {
+	h := newHouse().inCourse()
+	b := &h.bagList[0]
+	for path, why := range map[string]string{
+		"kernel/preload": "open /etc/ld.so.preload: no such file or directory", "network/nft.json": `exec: "nft": executable file not found in $PATH`, "odd": "the disk hums",
+	} {
+		b.Items = append([]evidence.Item{{Bag: b.ID, Path: path, Title: path, Error: why}}, b.Items...)
+	}
+	v, _ := h.open(t)
+	got := v.as("responder").get("/evidence/bag-1")
+	says(t, got, []string{"品目 2件", "取れなかった品目 3件", "この機器にはありません", "この機器にそのプログラムがありません", "取れませんでした(the disk hums)"},
+		[]string{"no such file", "executable file not found"})
+	if table, rest, _ := strings.Cut(got.body, "取れなかった品目"); strings.Contains(table, "kernel/preload") || !strings.Contains(rest, "kernel/preload") {
+		t.Error("the missing item does not stand at the end")
+	}
+}
+
+func TestEventsOfAnAlertAreFoldedAndLabelled(t *testing.T) {
+	v, _ := newHouse().inCourse().open(t)
+	_, part, _ := strings.Cut(v.as("responder").get("/alerts/al-1").body, `id="h-events"`)
+	part, _, _ = strings.Cut(part, "</section>")
+	for _, want := range []string{"<details><summary>", "<dt>相手</dt><dd><code>203.0.113.7</code></dd>", "<dt>送った量</dt><dd>1.2 MB</dd>"} {
+		if !strings.Contains(part, want) {
+			t.Errorf("no %q in %s", want, part)
+		}
 	}
 }
