@@ -149,10 +149,16 @@ func (h peopleOf) Invite(_ context.Context, n auth.NewPerson, _ auth.Person) (st
 	if len(n.Roles) == 0 {
 		return "", fault.New(fault.Invalid, "auth.roles-form")
 	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.invites["token-of-"+n.Login] = auth.Invitation{Login: n.Login, Name: n.Name, Roles: n.Roles, ExpiresAt: h.now.Add(72 * time.Hour)}
 	return "token-of-" + n.Login, nil
 }
 
 func (h peopleOf) Renew(_ context.Context, id string, _ auth.Person) (string, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.invites["renewal-of-"+id] = auth.Invitation{Login: h.persons[id].Login, ExpiresAt: h.now.Add(72 * time.Hour)}
 	return "renewal-of-" + id, nil
 }
 

@@ -165,3 +165,11 @@ func TestEventsOfAnAlertAreFoldedAndLabelled(t *testing.T) {
 		}
 	}
 }
+
+func TestInvitationSaysHowLongItsLinkLasts(t *testing.T) {
+	v, _ := newHouse().open(t)
+	admin := v.as("admin")
+	const want = "リンクは 11月25日(水) 14:05 (あと3日) まで、一度だけ使えます。"
+	says(t, admin.post("/people", "login", "newone", "name", "新任", "roles", "approver"), []string{want, "/join/token-of-newone"}, nil)
+	says(t, admin.post("/people/pe-approver/renew"), []string{want, "/join/renewal-of-pe-approver"}, nil)
+}

@@ -58,9 +58,13 @@ func (c *call) renew() (bool, error) {
 }
 
 func (c *call) showLink(name, login, token string) error {
+	inv, err := c.People.Invitation(c.ctx(), token)
+	if err != nil {
+		return fmt.Errorf("read the new invitation: %w", err)
+	}
 	p := c.page("settings", c.t("people.invited", "name", name))
 	p.Path = "/settings"
-	return c.show(screen{page: p, body: view.Invited(p, view.InvitationData{Name: name, Login: login, Link: c.Address + "/join/" + token})})
+	return c.show(screen{page: p, body: view.Invited(p, view.InvitationData{Name: name, Login: login, Link: c.Address + "/join/" + token, ExpiresAt: inv.ExpiresAt})})
 }
 
 // setRoles ends all sessions of the person; whoever changes their own roles is
