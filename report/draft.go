@@ -27,14 +27,15 @@ const (
 
 // known is what a draft is made of.
 type known struct {
-	in      incident.Incident
-	entries []incident.Entry
-	omitted int
-	duty    duty.Assessment
-	alerts  []alert.Alert
-	actions []action.Action
-	bags    []evidence.Bag
-	names   map[string]string
+	in       incident.Incident
+	entries  []incident.Entry
+	omitted  int
+	duty     duty.Assessment
+	alerts   []alert.Alert
+	actions  []action.Action
+	bags     []evidence.Bag
+	names    map[string]string
+	reporter Reporter
 }
 
 // Draft returns the data of the next document as things stand now. Nothing is
@@ -46,7 +47,7 @@ func (d *Desk) Draft(ctx context.Context, id string) (Data, error) {
 	}
 	data := Data{
 		Schema: "sonae.report.data/1", Kind: duty.KindPrompt, MadeAt: d.moment(), Drill: k.in.Drill, Incident: k.incident(),
-		Reporter: d.deps.Reporter.fields(), Triggers: []Trigger{}, Clocks: []Clock{}, Notes: []Text{}, Alerts: []Alert{},
+		Reporter: k.reporter.boxes(), Triggers: []Trigger{}, Clocks: []Clock{}, Notes: []Text{}, Alerts: []Alert{},
 		Actions: []Action{}, Bags: []Bag{}, Entries: []Line{}, Missing: []Text{}, Omitted: k.omitted, RulesName: k.duty.Rules,
 	}
 	for _, n := range k.duty.Notes {
@@ -100,6 +101,9 @@ func (d *Desk) gather(ctx context.Context, id string) (known, error) {
 		return k, err
 	}
 	if k.names, err = d.deps.Names(ctx); err != nil {
+		return k, err
+	}
+	if k.reporter, err = d.Reporter(ctx); err != nil {
 		return k, err
 	}
 	slices.SortStableFunc(k.alerts, func(a, b alert.Alert) int { return a.First.Compare(b.First) })

@@ -57,6 +57,7 @@ type house struct {
 	duties    map[string]duty.Assessment
 	docs      map[string][]report.Document
 	drills    int
+	reporter  report.Reporter
 }
 
 func missing(what string) error { return fault.New(fault.Missing, what) }
@@ -648,6 +649,22 @@ func (h reportsOf) List(_ context.Context, id string) ([]report.Document, error)
 func (h reportsOf) HTML(_ context.Context, id, lang string, w io.Writer) error {
 	_, err := fmt.Fprintf(w, "<!DOCTYPE html><html lang=%q><title>%s</title><p>%s", lang, id, id)
 	return err
+}
+
+func (h reportsOf) Reporter(context.Context) (report.Reporter, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.reporter, nil
+}
+
+func (h reportsOf) SetReporter(_ context.Context, r report.Reporter, _ auth.Person) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if len(r.Phone) > 200 {
+		return fault.New(fault.Invalid, "report.reporter-long", 200)
+	}
+	h.reporter = r
+	return nil
 }
 
 type ledgerOf struct{ *house }

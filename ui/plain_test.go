@@ -12,6 +12,7 @@ import (
 	"github.com/sonae/sonae/evidence"
 	"github.com/sonae/sonae/fault"
 	"github.com/sonae/sonae/ready/asset"
+	"github.com/sonae/sonae/report"
 )
 
 // says holds a page against sentences that must and must not stand on it.
@@ -172,4 +173,25 @@ func TestInvitationSaysHowLongItsLinkLasts(t *testing.T) {
 	const want = "リンクは 11月25日(水) 14:05 (あと3日) まで、一度だけ使えます。"
 	says(t, admin.post("/people", "login", "newone", "name", "新任", "roles", "approver"), []string{want, "/join/token-of-newone"}, nil)
 	says(t, admin.post("/people/pe-approver/renew"), []string{want, "/join/renewal-of-pe-approver"}, nil)
+}
+
+func TestReporterIsStatedInTheSettings(t *testing.T) {
+	h := newHouse().inCourse()
+	v, _ := h.open(t)
+	admin := v.as("admin")
+	says(t, admin.get("/settings"), []string{"報告者", "報告する事業者の名称", `action="/settings/reporter"`}, nil)
+	if got := admin.post("/settings/reporter", "organisation", "市立病院", "person", "安西 花", "mail", "it@example.org"); got.status != http.StatusSeeOther {
+		t.Fatalf("status %d", got.status)
+	}
+	if want := (report.Reporter{Organisation: "市立病院", Person: "安西 花", Mail: "it@example.org"}); h.reporter != want {
+		t.Errorf("reporter %+v", h.reporter)
+	}
+	says(t, admin.get("/settings"), []string{`value="市立病院"`, `value="安西 花"`}, nil)
+	refused := admin.post("/settings/reporter", "organisation", "消えては困る", "phone", strings.Repeat("0", 201))
+	if refused.status != http.StatusUnprocessableEntity || !strings.Contains(refused.body, "消えては困る") || !strings.Contains(refused.body, "200字まで") {
+		t.Errorf("refused with %d: %s", refused.status, around(refused.body, "notice-head"))
+	}
+	if got := v.as("responder").post("/settings/reporter", "organisation", "x"); got.status != http.StatusForbidden {
+		t.Errorf("a responder: %d", got.status)
+	}
 }

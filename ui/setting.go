@@ -5,6 +5,7 @@ import (
 	"net/url"
 
 	"github.com/sonae/sonae/auth"
+	"github.com/sonae/sonae/report"
 	"github.com/sonae/sonae/ui/view"
 )
 
@@ -23,7 +24,24 @@ func (c *call) settings() (screen, error) {
 	if d.Sites, err = c.sites(); err != nil {
 		return screen{}, err
 	}
+	if c.may(auth.Administer, auth.Resource{Kind: "report"}) {
+		r, err := c.Reports.Reporter(c.ctx())
+		if err != nil {
+			return screen{}, err
+		}
+		d.Reporter = &r
+	}
 	return screen{page: p, body: view.Settings(p, d)}, nil
+}
+
+// setReporter is for those who administer all sites: there is one reporter.
+func (c *call) setReporter() (string, error) {
+	if err := c.must(auth.Administer, auth.Resource{Kind: "report"}); err != nil {
+		return "", err
+	}
+	r := report.Reporter{Organisation: c.form("organisation"), Address: c.form("address"), Representative: c.form("representative"),
+		Department: c.form("department"), Person: c.form("person"), Phone: c.form("phone"), Mail: c.form("mail")}
+	return done("/settings?done=saved", c.Reports.SetReporter(c.ctx(), r, c.who))
 }
 
 func (c *call) roles() []auth.Role {
