@@ -226,3 +226,38 @@ func TestMessageTooLargeForTheBusIsRefusedForGood(t *testing.T) {
 		t.Fatalf("got %v, want fault.Invalid: trying again cannot help", err)
 	}
 }
+
+// A batch of large messages must not fill the memory: it ends with its bytes.
+func TestBatchIsBoundedInBytes(t *testing.T) {
+	b := open(t, t.TempDir(), 0)
+	sizes := make(chan int, 99)
+	join := OnBatch("event.>", "big", 256, time.Second, func(_ context.Context, bodies [][]byte) error {
+		n := 0
+		for _, body := range bodies {
+			n += len(body)
+		}
+		sizes <- n
+		return nil
+	})
+	if err := b.Join(t.Context(), join); err != nil {
+		t.Fatal(err)
+	}
+	const messages, size = 40, 2 << 20
+	body := make([]byte, size)
+	for i := range messages {
+		if err := b.Publish(t.Context(), "event.a", strconv.Itoa(i), body); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for all := 0; all < messages*size; {
+		select {
+		case n := <-sizes:
+			if n > fetchBytes+fetchStep*size {
+				t.Errorf("a batch of %d MiB", n>>20)
+			}
+			all += n
+		case <-time.After(30 * time.Second):
+			t.Fatalf("only %d bytes arrived", all)
+		}
+	}
+}

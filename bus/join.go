@@ -99,20 +99,40 @@ func (b *Bus) pump(j Join, c jetstream.Consumer) {
 	}
 }
 
-// fetch takes up to j.max messages, what there is within j.wait.
+// Bounds of what one fetch holds in memory, besides Join.max: it ends soon
+// after fetchBytes, in steps of fetchStep messages.
+const (
+	fetchBytes = 16 << 20
+	fetchStep  = 16
+)
+
+// fetch takes up to j.max messages, what there is within j.wait, and not much
+// more than fetchBytes of them.
 func (b *Bus) fetch(j Join, c jetstream.Consumer) ([]jetstream.Msg, error) {
 	ctx, stop := context.WithTimeout(b.life, j.wait)
 	defer stop()
-	batch, err := c.Fetch(j.max, jetstream.FetchContext(ctx))
-	if err != nil {
-		return nil, err
-	}
 	var got []jetstream.Msg
-	for m := range batch.Messages() {
-		got = append(got, m)
-	}
-	if err := batch.Error(); err != nil && len(got) == 0 && ctx.Err() == nil {
-		return nil, err // else a server in trouble would be asked again without a pause
+	for size := 0; len(got) < j.max && size < fetchBytes && ctx.Err() == nil; {
+		step := min(fetchStep, j.max-len(got))
+		batch, err := c.Fetch(step, jetstream.FetchContext(ctx))
+		n := 0
+		if err == nil {
+			for m := range batch.Messages() {
+				got = append(got, m)
+				size += len(m.Data())
+				n++
+			}
+			err = batch.Error()
+		}
+		if err != nil && ctx.Err() == nil {
+			if len(got) > 0 { // these first; the trouble shows again
+				return got, nil
+			}
+			return nil, err // else a server in trouble would be asked again without a pause
+		}
+		if n < step { // time is up: what comes to a request of the last milliseconds would wait for its repetition
+			break
+		}
 	}
 	return got, nil
 }

@@ -83,3 +83,16 @@ type Batch struct {
 	SentAt time.Time `json:"sent_at"`
 	Events []Event   `json:"events"`
 }
+
+// Size is about how many bytes the events take in memory.
+func (b Batch) Size() int {
+	n := 0
+	for i := range b.Events {
+		e := &b.Events[i]
+		n += 300 + len(e.Raw)
+		for k, v := range e.Fields {
+			n += 64 + len(k) + len(v)
+		}
+	}
+	return n
+}

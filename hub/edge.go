@@ -102,7 +102,11 @@ func (h *Hub) listen(network string, addr *string) (net.Listener, error) {
 
 // openEdge opens the doors; nobody answers there yet.
 func (h *Hub) openEdge(context.Context) error {
-	socket := h.cfg.path("control.sock")
+	socket, closed, err := ControlSocket(h.cfg.Dir)
+	if err != nil {
+		return err
+	}
+	h.onClose(closed)
 	if err := os.Remove(socket); err != nil && !errors.Is(err, os.ErrNotExist) { // a killed hub leaves it; a living one has the lock
 		return err
 	}

@@ -30,7 +30,7 @@ var streams = []string{"event", "finding", "alert", "incident", "action", "order
 // flow joins the stages. Nothing else in Sonae knows who listens to whom.
 func (h *Hub) flow() []bus.Join {
 	return []bus.Join{
-		bus.OnBatch("event.>", "archive", 256, time.Second, h.remember),        // remember everything
+		bus.OnBatch("event.>", "archive", 256, 3*time.Second, h.remember),      // remember everything
 		bus.OnBytes("event.>", "detect", h.find),                               // event    → finding
 		bus.On("finding.>", "alert", h.alerts.HandleAll),                       // finding  → alert
 		bus.On("incident.opened", "opened", h.opened),                          // incident → clocks, alerts, evidence
@@ -51,17 +51,33 @@ func (h *Hub) flow() []bus.Join {
 	}
 }
 
-// remember stores batches of events and puts their segment into the ledger.
+// remember stores batches of events and puts their segments into the ledger.
+// What a few kilobytes unpack to is bounded by the wire for one batch only, so
+// many are stored a portion at a time.
 func (h *Hub) remember(ctx context.Context, bodies [][]byte) error {
-	batches := make([]event.Batch, 0, len(bodies))
+	var batches []event.Batch
+	size := 0
 	for _, body := range bodies {
 		b, err := wire.DecodeBatch(body)
 		if err != nil { // agentlink decoded it before it was published
 			h.log.Error("stored batch cannot be read", "err", err)
 			continue
 		}
-		batches = append(batches, b)
+		batches, size = append(batches, b), size+b.Size()
+		if size >= maxPortion {
+			if err := h.store(ctx, batches); err != nil {
+				return err
+			}
+			batches, size = nil, 0
+		}
 	}
+	return h.store(ctx, batches)
+}
+
+// maxPortion is about how many bytes of events are in memory at once.
+const maxPortion = 32 << 20
+
+func (h *Hub) store(ctx context.Context, batches []event.Batch) error {
 	segments, err := h.archive.Append(ctx, batches)
 	if err != nil {
 		return err

@@ -12,6 +12,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -291,5 +292,20 @@ func TestSecondHubOnTheFolderIsRefused(t *testing.T) {
 	hubtest.List[incident.Incident](h.FirstAdmin(), "/incidents") // the first one is untouched
 	if got := hubtest.StartDrill(t, h.Dir); got != http.StatusAccepted {
 		t.Errorf("the control socket of the first hub: got %d", got)
+	}
+}
+
+// The name of a socket has at most 107 bytes, folders may have more.
+func TestFolderWithALongName(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), strings.Repeat("とても長い名前の", 8))
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	h := hubtest.Start(t, hubtest.Dir(dir))
+	if got := hubtest.StartDrill(t, h.Dir); got != http.StatusAccepted {
+		t.Errorf("got %d", got)
+	}
+	if info, err := os.Stat(dir); err != nil || info.Mode().Perm() != 0o700 {
+		t.Errorf("the folder is open to others: %v, %v", info, err)
 	}
 }

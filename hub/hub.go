@@ -87,6 +87,9 @@ func (h *Hub) openStores(ctx context.Context) (err error) {
 	if err := os.MkdirAll(h.cfg.Dir, 0o700); err != nil {
 		return err
 	}
+	if err := os.Chmod(h.cfg.Dir, 0o700); err != nil { // one that existed may have been open to others
+		return err
+	}
 	if err := h.lock(); err != nil {
 		return err
 	}

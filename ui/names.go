@@ -51,7 +51,7 @@ func (c *call) siteName(id string) string {
 }
 
 // gap is the space after a sentence, unless a counted step follows.
-var gap = regexp.MustCompile(`。 +([^0-9])`)
+var gap = regexp.MustCompile(`。\s+([^0-9\s])`)
 
 // say fills one of the three answers of an alert.
 func (c *call) say(a alert.Alert, t detect.Text) string {

@@ -7,7 +7,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -31,7 +30,12 @@ func drillCommand(ctx context.Context, args []string, stdout, stderr io.Writer) 
 		fmt.Fprintln(stderr, "sonae drill run: name one practice incident, after the flags (there is: torrent-callcentre)")
 		return 2
 	}
-	socket := filepath.Join(*dir, "control.sock")
+	socket, closed, err := hub.ControlSocket(*dir)
+	if err != nil {
+		fmt.Fprintf(stderr, "sonae drill run: no hub answers in %s; is `sonae serve` running? (%v)\n", *dir, err)
+		return 1
+	}
+	defer func() { _ = closed() }() // opened for reading only
 	client := http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			var d net.Dialer

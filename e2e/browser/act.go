@@ -100,13 +100,13 @@ func (v *Visitor) Press(selector string) {
 // Follow presses and waits for the page that comes: its path must contain to.
 func (v *Visitor) Follow(selector, to string) {
 	v.t.Helper()
-	v.mark()
+	v.Mark()
 	v.Press(selector)
 	v.Arrive(to)
 }
 
-// mark lets Arrive tell the next page from this one.
-func (v *Visitor) mark() {
+// Mark lets Arrive tell the next page from this one.
+func (v *Visitor) Mark() {
 	v.t.Helper()
 	Eval[bool](v, "document.documentElement.dataset.left = 'yes', true")
 }

@@ -36,7 +36,6 @@ const (
 
 // Browser is one running Chromium. It ends with the test.
 type Browser struct {
-	t     testing.TB
 	ctx   context.Context
 	axe   string
 	shots string // folder for pictures; "" when nobody wants them
@@ -44,8 +43,9 @@ type Browser struct {
 
 // Start starts a Chromium that trusts the certificate shown at address, an
 // https URL, and no other that the system does not trust. axe is the path of
-// axe.min.js.
-func Start(t testing.TB, address, axe string) *Browser {
+// axe.min.js; lang is the language of the browser itself: how it shows the
+// fields for dates.
+func Start(t testing.TB, address, axe, lang string) *Browser {
 	t.Helper()
 	script, err := os.ReadFile(axe)
 	if err != nil {
@@ -54,7 +54,8 @@ func Start(t testing.TB, address, axe string) *Browser {
 	opts := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.NoSandbox, chromedp.UserDataDir(t.TempDir()),
 		chromedp.Flag("ignore-certificate-errors-spki-list", shownKey(t, address)),
 		chromedp.Flag("disable-component-update", true), chromedp.Flag("disable-background-networking", true),
-		chromedp.Flag("disable-sync", true), chromedp.Flag("disable-quic", true), chromedp.WSURLReadTimeout(patience))
+		chromedp.Flag("disable-sync", true), chromedp.Flag("disable-quic", true),
+		chromedp.Flag("lang", lang), chromedp.Env("LANGUAGE="+lang), chromedp.WSURLReadTimeout(patience))
 	alloc, stop := chromedp.NewExecAllocator(context.WithoutCancel(t.Context()), opts...)
 	t.Cleanup(stop)
 	ctx, cancel := chromedp.NewContext(alloc)
@@ -62,7 +63,7 @@ func Start(t testing.TB, address, axe string) *Browser {
 	if err := chromedp.Do(ctx, chromedp.EmulateViewport(Desktop, height)); err != nil {
 		t.Fatalf("open the browser: %v", err)
 	}
-	b := &Browser{t: t, ctx: ctx, axe: string(script), shots: os.Getenv("SONAE_SCREENSHOTS")}
+	b := &Browser{ctx: ctx, axe: string(script), shots: os.Getenv("SONAE_SCREENSHOTS")}
 	if b.shots != "" {
 		if err := os.MkdirAll(b.shots, 0o755); err != nil {
 			t.Fatal(err)
@@ -109,11 +110,11 @@ type Visitor struct {
 }
 
 // Visitor opens a window that shares nothing with others.
-func (b *Browser) Visitor(o Options) *Visitor {
-	b.t.Helper()
+func (b *Browser) Visitor(t testing.TB, o Options) *Visitor {
+	t.Helper()
 	ctx, cancel := chromedp.NewContext(b.ctx, chromedp.WithNewBrowserContext())
-	b.t.Cleanup(cancel)
-	v := &Visitor{Options: o, t: b.t, b: b, ctx: ctx, seen: traffic{base: o.Base}}
+	t.Cleanup(cancel)
+	v := &Visitor{Options: o, t: t, b: b, ctx: ctx, seen: traffic{base: o.Base}}
 	v.must("open a window", chromedp.Listen(ctx, v.seen.note))
 	v.must("watch the network", call(ctx, network.Enable, network.EnableParams{}))
 	v.must("watch the log", call(ctx, log.Enable, cdp.Empty{}))

@@ -42,8 +42,9 @@ func (v *Visitor) Look(name string) {
 }
 
 // LookPaper is Look for a document that allows no script: what needs script is
-// asked of a copy in a window of its own.
-func (v *Visitor) LookPaper(name string) {
+// asked of a copy in a window of its own. A document holds ids and digests, and
+// the names of things as they were registered: own.
+func (v *Visitor) LookPaper(name string, own ...string) {
 	v.t.Helper()
 	v.Until("loaded document", `document.readyState === "complete"`)
 	for _, width := range []int64{Tablet, Desktop} {
@@ -53,11 +54,11 @@ func (v *Visitor) LookPaper(name string) {
 			v.picture(fmt.Sprintf("%s-%d.png", name, width), v.shot())
 		}
 	}
-	c := v.b.Visitor(Options{Base: v.Base, Lang: v.Lang, Pictures: v.Pictures, Own: v.Own})
+	c := v.b.Visitor(v.t, Options{Base: v.Base, Lang: v.Lang, Pictures: v.Pictures, Own: slices.Concat(v.Own, own)})
 	frame := c.frame()
 	c.must("copy a document", call(c.ctx, page.SetDocumentContent, page.SetDocumentContentParams{FrameID: frame, HTML: Eval[string](v, "document.documentElement.outerHTML")}))
 	c.accessible(name)
-	c.words(name)
+	c.words(name, "an id")
 }
 
 func (v *Visitor) frame() cdp.FrameID {
@@ -86,7 +87,7 @@ func (v *Visitor) accessible(name string) {
 
 // words looks for what no reader understands: keys without words, ids, values
 // of the program, another language.
-func (v *Visitor) words(name string) {
+func (v *Visitor) words(name string, except ...string) {
 	v.t.Helper()
 	own, err := json.Marshal(v.Own)
 	v.must("list people's text", err)
@@ -97,6 +98,9 @@ func (v *Visitor) words(name string) {
 		"a key":                `strangers(/\b[a-z]+(-[a-z]+)*(\.[a-z]+(-[a-z]+)*){2,}\b|\b(bag|leaf|action|alert|incident|duty|evidence|report|field|fault)\.[a-z-]+\b/g)`,
 		"another language":     `document.documentElement.lang === "en" ? strangers(/[\u3040-\u30ff\u3400-\u9fff\uff01-\uff60]+/g) : null`,
 	} {
+		if slices.Contains(except, what) {
+			continue
+		}
 		if got := Eval[[]string](v, fmt.Sprintf("(%s)(%s, () => %s)", readable, own, strings.ReplaceAll(js, "strangers(", "window.sonaeStrangers("))); len(got) > 0 {
 			v.t.Errorf("%s shows %s: %q", name, what, slices.Compact(slices.Sorted(slices.Values(got))))
 		}
@@ -111,14 +115,14 @@ const readable = `(own, find) => {
 	const walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
 	for (let n = walk.nextNode(); n; n = walk.nextNode()) {
 		const e = n.parentElement;
-		if (e.closest("code, pre, kbd, script, style") || e.closest("[lang]").lang !== lang) continue;
+		if (e.closest("code, pre, kbd, script, style, .mono") || e.closest("[lang]").lang !== lang) continue;
 		if (!e.checkVisibility({visibilityProperty: true}) && !e.closest("details")) continue;
 		texts.push(n.data);
 	}
 	for (const e of document.querySelectorAll("[aria-label], [placeholder], [title], [alt]"))
 		if (!e.closest("code")) texts.push(...["aria-label", "placeholder", "title", "alt"].map(a => e.getAttribute(a) ?? ""));
 	let all = [document.title, ...texts].join("\n");
-	for (const o of own) all = all.split(o).join(" ");
+	for (const o of own ?? []) all = all.split(o).join(" ");
 	window.sonaeStrangers = pattern => all.match(pattern);
 	return find() ?? [];
 }`
@@ -141,26 +145,31 @@ func (v *Visitor) fits(name string, width int64) {
 	}
 }
 
-func (v *Visitor) shot() []byte {
+// shot is a picture of the whole page, or of the part that clip names.
+func (v *Visitor) shot(clip ...*page.Viewport) []byte {
 	v.t.Helper()
 	ctx, cancel := context.WithTimeout(v.ctx, patience)
 	defer cancel()
-	png, err := chromedp.Run(ctx, chromedp.FullScreenshot(100))
+	// A window behind another one may not be drawn at all.
+	v.must("bring the window to the front", call(ctx, page.BringToFront, cdp.Empty{}))
+	whole := true
+	p := page.CaptureScreenshotParams{Format: page.CaptureScreenshotFormatPng, CaptureBeyondViewport: &whole}
+	if len(clip) > 0 {
+		p.Clip = clip[0]
+	}
+	r, err := chromedp.Call(ctx, page.CaptureScreenshot, p)
 	v.must("take a picture", err)
-	return png
+	return r.Data
 }
 
-// Picture keeps the part of the page that is in the window.
+// Picture keeps the upper part of the page under a name of its own.
 func (v *Visitor) Picture(name string, width, height int64) {
 	v.t.Helper()
 	if v.b.shots == "" {
 		return
 	}
-	ctx, cancel := context.WithTimeout(v.ctx, patience)
-	defer cancel()
-	v.do("size for a picture", chromedp.EmulateViewport(width, height))
-	png, err := chromedp.Run(ctx, chromedp.CaptureScreenshot())
-	v.must("take a picture", err)
+	v.Width(width)
+	png := v.shot(&page.Viewport{Width: float64(width), Height: float64(height), Scale: 1})
 	v.must("save a picture", os.WriteFile(filepath.Join(v.b.shots, name), png, 0o644))
 	v.Width(Desktop)
 }

@@ -4,13 +4,13 @@ import (
 	"context"
 	"net"
 	"net/http"
-	"path/filepath"
 	"testing"
 
 	"github.com/sonae/sonae/action"
 	"github.com/sonae/sonae/alert"
 	"github.com/sonae/sonae/auth"
 	"github.com/sonae/sonae/evidence"
+	"github.com/sonae/sonae/hub"
 	"github.com/sonae/sonae/incident"
 	"github.com/sonae/sonae/ready/drill"
 )
@@ -30,10 +30,15 @@ type Case struct {
 // in its folder, as `sonae drill run` does, and says what the hub answers.
 func StartDrill(t testing.TB, dir string) int {
 	t.Helper()
+	socket, closed, err := hub.ControlSocket(dir)
+	if err != nil {
+		t.Fatalf("start drill: %v", err)
+	}
+	defer func() { _ = closed() }() // opened for reading only
 	client := http.Client{Timeout: patience, Transport: &http.Transport{DisableKeepAlives: true,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			var d net.Dialer
-			return d.DialContext(ctx, "unix", filepath.Join(dir, "control.sock"))
+			return d.DialContext(ctx, "unix", socket)
 		}}}
 	res, err := client.Post("http://hub/drill/"+drill.TorrentCallcentre, "", nil)
 	if err != nil {

@@ -64,7 +64,7 @@ func fieldWord(p Page, field, value string) string {
 // counted splits text that counts its steps, "1. … 2. …"; nil when it does not.
 func counted(text string) []string {
 	var out []string
-	rest, ok := strings.CutPrefix(text, "1. ")
+	rest, ok := strings.CutPrefix(strings.Join(strings.Fields(text), " "), "1. ")
 	for n := 2; ok; n++ {
 		var step string
 		step, rest, ok = strings.Cut(rest, " "+strconv.Itoa(n)+". ")

@@ -1,6 +1,7 @@
 package view
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -60,5 +61,36 @@ func TestEntriesNamePeopleHostsAndSites(t *testing.T) {
 	want := map[string]string{"pe-1": "人 pe-1", "drill-pc": "機器 drill-pc", "ho-1": "機器 ho-1", "ho-2": "機器 ho-2", "callcentre": "拠点 callcentre", "ho-3": "機器 ho-3"}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Error(d)
+	}
+}
+
+func TestCountedStepsBecomeAList(t *testing.T) {
+	for text, want := range map[string][]string{
+		"1. 切らない。\n2. 開く。 3. 残す。": {"切らない。", "開く。", "残す。"},
+		"1. only one":          {"only one"},
+		"no count, 2. no step": nil,
+		"":                     nil,
+	} {
+		if diff := cmp.Diff(want, counted(text)); diff != "" {
+			t.Errorf("%q: -want +got:\n%s", text, diff)
+		}
+	}
+}
+
+func TestIDsAndDigestsAreSetAsCode(t *testing.T) {
+	digest := strings.Repeat("0a", 32)
+	got := partsOf("証拠袋 bag-01ab-02cd を封印した: " + digest + "。")
+	want := []piece{{Text: "証拠袋 "}, {Text: "bag-01ab-02cd", Code: true, Bag: true}, {Text: " を封印した: "}, {Text: digest, Code: true}, {Text: "。"}}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+func TestPracticeHasNamesInBothLanguages(t *testing.T) {
+	if got := Practised("en", "訓練用PC"); got != "Practice PC" {
+		t.Errorf("the practice host is %q in English", got)
+	}
+	if got := Practised("en", "受付PC"); got != "受付PC" {
+		t.Errorf("a host that people named became %q", got)
 	}
 }

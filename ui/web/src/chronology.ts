@@ -30,9 +30,15 @@ function wait(button: HTMLElement): void {
       button.hidden = true;
       return;
     }
-    button.textContent = (button.dataset.new ?? "").replace("{count}", String(fresh));
+    const text = (button.dataset.new ?? "").replace("{count}", String(fresh));
+    if (button.textContent !== text) button.textContent = text; // writing it always would call this observer for ever
     button.hidden = false;
   }).observe(document.body, { subtree: true, childList: true });
+  document.addEventListener("scroll", () => { // back at the top: they have been seen
+    if (reading()) return;
+    known = seen();
+    button.hidden = true;
+  }, { passive: true });
   button.addEventListener("click", () => {
     known = seen();
     button.hidden = true;
