@@ -43,7 +43,7 @@ unit: web
 
 race: web
 	@echo "== race: packages in which goroutines meet, with the race detector"
-	go test -race -timeout 15m $(RACE)
+	SONAE_TEST_STATE=sqlite go test -race -timeout 15m $(RACE)
 
 # Real clients in network namespaces and a real browser; needs root on Linux.
 e2e: need-test web

@@ -325,6 +325,9 @@ func TestWhatIsRefused(t *testing.T) {
 	if _, n, _ := b.List(ctx, Filter{}); n != 0 {
 		t.Error("a plan was stored")
 	}
+	if plan, err := b.Plan(ctx, with(func(q *NewRequest) { q.Forbidden = "" })); err != nil || plan.Forbidden != "" || len(plan.Consequences) != 1 {
+		t.Errorf("a plan without an address to check: %+v, %v", plan, err)
+	}
 	if _, err := b.Plan(ctx, with(func(q *NewRequest) { q.Kind, q.Host = Preserve, "ct" })); err != nil {
 		t.Errorf("evidence of a keep-listed machine changes nothing on it: %v", err)
 	}

@@ -17,6 +17,7 @@ import (
 )
 
 // Plan shows what a request would do and what would stop. Nothing is stored.
+// Forbidden may still be empty; a request needs it.
 // The State of the answer is empty.
 func (d *Desk) Plan(ctx context.Context, q NewRequest) (Action, error) {
 	h, err := d.hosts.Host(ctx, q.Host)
@@ -50,12 +51,13 @@ func (d *Desk) planIsolate(ctx context.Context, a Action, h asset.Host, q NewReq
 		a.Lease = DefaultLease
 	}
 	if a.Lease < minLease || a.Lease > maxLease {
-		return Action{}, fault.New(fault.Invalid, "action.lease", minLease.String(), maxLease.String())
+		return Action{}, fault.New(fault.Invalid, "action.lease", minLease, maxLease)
+	}
+	if q.Forbidden == "" { // not chosen yet: the rest can be shown all the same
+		return a, nil
 	}
 	target, err := netip.ParseAddrPort(strings.TrimSpace(q.Forbidden))
 	switch {
-	case q.Forbidden == "":
-		return Action{}, fault.New(fault.Invalid, "action.forbidden-missing")
 	case err != nil || target.Port() == 0 || target.Addr().IsUnspecified() || target.Addr().IsLoopback():
 		return Action{}, fault.New(fault.Invalid, "action.forbidden", q.Forbidden)
 	case target.String() == hub:
@@ -97,6 +99,9 @@ func (d *Desk) Request(ctx context.Context, q NewRequest, by auth.Person) (Actio
 	a, err := d.Plan(ctx, q)
 	if err != nil {
 		return Action{}, err
+	}
+	if a.Kind == Isolate && a.Forbidden == "" {
+		return Action{}, fault.New(fault.Invalid, "action.forbidden-missing")
 	}
 	err = d.db.Tx(ctx, func(tx *state.Tx) error {
 		if a.Kind == Preserve {

@@ -15,6 +15,7 @@ import (
 	"github.com/sonae/sonae/event"
 	"github.com/sonae/sonae/evidence"
 	"github.com/sonae/sonae/incident"
+	"github.com/sonae/sonae/report"
 )
 
 func TestTwoPeopleStandBehindAnIsolation(t *testing.T) {
@@ -178,5 +179,18 @@ func TestIncidentOfUnknownSitesOrMixedAlertsIsRefused(t *testing.T) {
 	practice = list[0].ID
 	for _, ids := range [][]string{{real.ID, practice}, {practice, real.ID}} {
 		b.call(one, "POST", "/incidents", NewIncident{Title: "x", Severity: "high", Alerts: ids}).problem(http.StatusConflict, "api.drill-mixed")
+	}
+}
+
+func TestReporterIsStatedByAdministrators(t *testing.T) {
+	b := newBench(t)
+	admin, responder := b.person("second", "", auth.Administrator), b.person("sato", "", auth.Responder)
+	want := report.Reporter{Organisation: "市立病院", Person: "安西 花"}
+	b.call(responder, "PUT", "/reporter", want).problem(http.StatusForbidden, "denied.role")
+	b.call(admin, "PUT", "/reporter", want).is(http.StatusNoContent, nil)
+	var got report.Reporter
+	b.call(responder, "GET", "/reporter", nil).is(http.StatusOK, &got)
+	if got != want {
+		t.Errorf("reporter %+v", got)
 	}
 }

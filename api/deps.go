@@ -116,6 +116,8 @@ type Reports interface {
 	List(ctx context.Context, incident string) ([]report.Document, error)
 	HTML(ctx context.Context, id, lang string, w io.Writer) error
 	JSON(ctx context.Context, id string) (report.Data, error)
+	Reporter(ctx context.Context) (report.Reporter, error)
+	SetReporter(ctx context.Context, r report.Reporter, by auth.Person) error
 }
 
 // Ledger is what the operations need from the ledger.

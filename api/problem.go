@@ -3,7 +3,6 @@ package api
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
 	"maps"
 	"net/http"
 	"reflect"
@@ -94,13 +93,9 @@ func (s *server) problem(r *http.Request, who auth.Person, err error) *Problem {
 }
 
 func newProblem(status int, key, lang string, args []any) *Problem {
-	named := make(map[string]string, len(args))
-	for i, a := range args {
-		named[strconv.Itoa(i)] = fmt.Sprint(a)
-	}
 	return &Problem{
 		Type: "urn:sonae:fault:" + key, Title: http.StatusText(status), Status: status,
-		Detail: i18n.T(lang, "fault."+key, named), Key: key,
+		Detail: i18n.T(lang, "fault."+key, i18n.Args(lang, args)), Key: key,
 	}
 }
 

@@ -39,7 +39,22 @@ type byDocument struct {
 // pageRules lets a document that is shown by itself load and run nothing.
 const pageRules = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; font-src data:"
 
+// reporterOperations are about who reports; it belongs to no incident and to no
+// site.
+func (s *server) reporterOperations() {
+	register(s, operation{"get-reporter", http.MethodGet, "/reporter", "Who reports, as it stands on the documents", 0}, fixed[none](auth.View, "report"),
+		func(ctx context.Context, _ auth.Person, _ *none) (*body[report.Reporter], error) {
+			r, err := s.Reports.Reporter(ctx)
+			return &body[report.Reporter]{r}, err
+		})
+	register(s, operation{"set-reporter", http.MethodPut, "/reporter", "State who reports from now on", 0}, fixed[body[report.Reporter]](auth.Administer, "report"),
+		func(ctx context.Context, who auth.Person, in *body[report.Reporter]) (*none, error) {
+			return nil, s.Reports.SetReporter(ctx, in.Body, who)
+		})
+}
+
 func (s *server) reportOperations() {
+	s.reporterOperations()
 	register(s, operation{"draft-report", http.MethodGet, "/incidents/{id}/draft", "The nine items as they stand", 0}, incidentRule[ByID](s, auth.View, "report"),
 		func(ctx context.Context, _ auth.Person, in *ByID) (*body[report.Data], error) {
 			d, err := s.Reports.Draft(ctx, in.ID)

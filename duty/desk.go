@@ -187,7 +187,7 @@ func scan(row scanner) (Statement, error) {
 // tidy brings facts into the one form that is stored: UTC, valid text without
 // blanks at its ends, every answer given.
 func (f Facts) tidy() (Facts, error) {
-	for _, t := range []*time.Time{&f.KnownAt, &f.NotifiedAt, &f.ContractorKnownAt} {
+	for _, t := range []*time.Time{&f.KnownAt, &f.NotifiedAt, &f.ContractorKnownAt, &f.PromptFiledAt, &f.FinalFiledAt} {
 		if y := t.Year(); !t.IsZero() && (y < 2000 || y > 9998) { // a slip of the keyboard
 			return f, fault.New(fault.Invalid, "duty.year")
 		}

@@ -122,16 +122,19 @@ func TestFactsThatCannotBe(t *testing.T) {
 		change func(f *Facts)
 		want   fault.Kind
 	}{
-		"never started":            {func(*Facts) {}, fault.Missing},
-		"no known-at":              {func(f *Facts) { f.KnownAt = time.Time{} }, fault.Invalid},
-		"future":                   {func(f *Facts) { f.KnownAt = now.Add(time.Hour) }, fault.Invalid},
-		"year mistyped":            {func(f *Facts) { f.KnownAt = time.Date(226, 11, 1, 0, 0, 0, 0, time.UTC) }, fault.Invalid},
-		"unknown answer":           {func(f *Facts) { f.Public = "perhaps" }, fault.Invalid},
-		"unknown class":            {func(f *Facts) { f.LegalClass = "bakery" }, fault.Invalid},
-		"more confirmed than most": {func(f *Facts) { f.Confirmed, f.Maximum = 5, 4 }, fault.Invalid},
-		"negative":                 {func(f *Facts) { f.Confirmed = -1 }, fault.Invalid},
-		"told by nobody":           {func(f *Facts) { f.NotifiedAt = now }, fault.Invalid},
-		"too long":                 {func(f *Facts) { f.Items.Other = strings.Repeat("長", longest+1) }, fault.Invalid},
+		"never started":              {func(*Facts) {}, fault.Missing},
+		"no known-at":                {func(f *Facts) { f.KnownAt = time.Time{} }, fault.Invalid},
+		"future":                     {func(f *Facts) { f.KnownAt = now.Add(time.Hour) }, fault.Invalid},
+		"year mistyped":              {func(f *Facts) { f.KnownAt = time.Date(226, 11, 1, 0, 0, 0, 0, time.UTC) }, fault.Invalid},
+		"unknown answer":             {func(f *Facts) { f.Public = "perhaps" }, fault.Invalid},
+		"unknown class":              {func(f *Facts) { f.LegalClass = "bakery" }, fault.Invalid},
+		"more confirmed than most":   {func(f *Facts) { f.Confirmed, f.Maximum = 5, 4 }, fault.Invalid},
+		"negative":                   {func(f *Facts) { f.Confirmed = -1 }, fault.Invalid},
+		"filed in the future":        {func(f *Facts) { f.PromptFiledAt = now.Add(time.Hour) }, fault.Invalid},
+		"prompt before it was known": {func(f *Facts) { f.PromptFiledAt = f.KnownAt.Add(-time.Hour) }, fault.Invalid},
+		"final before it was known":  {func(f *Facts) { f.FinalFiledAt = f.KnownAt.Add(-time.Hour) }, fault.Invalid},
+		"told by nobody":             {func(f *Facts) { f.NotifiedAt = now }, fault.Invalid},
+		"too long":                   {func(f *Facts) { f.Items.Other = strings.Repeat("長", longest+1) }, fault.Invalid},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := good

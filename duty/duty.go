@@ -39,7 +39,12 @@ type Facts struct {
 	// ContractorKnownAt is when any department of the contractor first knew;
 	// zero: the same as KnownAt. It starts the contractor's own clock.
 	ContractorKnownAt time.Time `json:"contractor_known_at"`
-	Items             Items     `json:"items"`
+	// PromptFiledAt and FinalFiledAt are when 速報 and 確報 were submitted; zero:
+	// not yet. Left out while zero, so that statements made before these fields
+	// existed keep their digest.
+	PromptFiledAt time.Time `json:"prompt_filed_at,omitzero"`
+	FinalFiledAt  time.Time `json:"final_filed_at,omitzero"`
+	Items         Items     `json:"items"`
 }
 
 // Items are the nine report items (施行規則第8条第1項), as far as people wrote

@@ -42,7 +42,7 @@ func Evaluate(r Rules, f Facts, now time.Time) Assessment {
 		}
 		anyDuty = either(anyDuty, applies)
 		if applies != No {
-			a.Clocks = append(a.Clocks, r.clocks(regime, triggers, applies, start, fact)...)
+			a.Clocks = append(a.Clocks, r.clocks(regime, triggers, applies, start, fact, f)...)
 		}
 	}
 	if f.Contractor != "" && anyDuty != No {
@@ -118,7 +118,7 @@ func triggersOf(r Regime, f Facts) []Trigger {
 	return all
 }
 
-func (r Rules) clocks(regime Regime, triggers []Trigger, applies Answer, start time.Time, fact string) []Clock {
+func (r Rules) clocks(regime Regime, triggers []Trigger, applies Answer, start time.Time, fact string, f Facts) []Clock {
 	prompt := r.clock(r.Counting.Prompt, start, r.Counting.Prompt.LastDay)
 	prompt.Kind, prompt.Applies = KindPrompt, applies
 	all := []Clock{prompt}
@@ -139,6 +139,7 @@ func (r Rules) clocks(regime Regime, triggers []Trigger, applies Answer, start t
 	}
 	for i := range all {
 		all[i].ID, all[i].Regime, all[i].Fact = regime.ID+"."+all[i].Kind, regime.ID, fact
+		all[i].DoneAt = f.doneAt(all[i].Kind)
 		all[i].Basis = regime.Law + " / " + regime.Rule + " / " + all[i].Basis + " [" + regime.Confidence + "]"
 	}
 	return all
@@ -192,7 +193,7 @@ func (r Rules) contractorClock(f Facts, applies Answer, start time.Time) Clock {
 		known, fact = start, "duty.fact.known"
 	}
 	c := r.clock(r.Counting.Contractor, known, r.Counting.Contractor.LastDay)
-	c.ID, c.Regime, c.Kind, c.Applies, c.Fact, c.DoneAt = "contractor.notice", "contractor", KindContractor, applies, fact, f.NotifiedAt
+	c.ID, c.Regime, c.Kind, c.Applies, c.Fact, c.DoneAt = "contractor.notice", "contractor", KindContractor, applies, fact, f.doneAt(KindContractor)
 	c.Basis += " [" + r.Counting.Contractor.Confidence + "]"
 	return c
 }

@@ -1,6 +1,7 @@
 package duty
 
 import (
+	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -275,5 +276,43 @@ func TestEveryKeyHasItsSentence(t *testing.T) {
 	}
 	for _, c := range r.Contacts {
 		say("duty.contact." + c.ID)
+	}
+}
+
+// Filing one report meets its deadlines under every law, and no other ones.
+func TestWhatWasFiledIsDone(t *testing.T) {
+	known := at(t, "2026-11-22 14:00")
+	f := patients(known)
+	f.MyNumber, f.Contractor = Yes, "callcentre"
+	f.PromptFiledAt = known.Add(24 * time.Hour)
+	prompts, others := 0, 0
+	for _, c := range Evaluate(rules(t), f, known).Clocks {
+		if c.Kind == KindPrompt && c.DoneAt.Equal(f.PromptFiledAt) {
+			prompts++
+		} else if c.DoneAt.IsZero() {
+			others++
+		} else {
+			t.Errorf("%s is done at %s", c.ID, c.DoneAt)
+		}
+	}
+	if prompts != 2 || others < 3 {
+		t.Errorf("%d prompt reports done, %d others open", prompts, others)
+	}
+	f.FinalFiledAt = known.Add(48 * time.Hour)
+	for _, c := range Evaluate(rules(t), f, known).Clocks {
+		if (c.Kind == KindFinal || c.Kind == KindFinalOther) != c.DoneAt.Equal(f.FinalFiledAt) {
+			t.Errorf("%s is done at %s", c.ID, c.DoneAt)
+		}
+	}
+}
+
+// Statements made before the times of filing existed keep their digest.
+func TestOldStatementsKeepTheirForm(t *testing.T) {
+	b, err := json.Marshal(patients(at(t, "2026-11-22 14:00")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(string(b), "filed_at") {
+		t.Errorf("facts without filing: %s", b)
 	}
 }

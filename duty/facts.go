@@ -125,7 +125,7 @@ func (r Rules) checkFacts(f Facts, now time.Time) error {
 			return fault.New(fault.Invalid, "duty.answer-unknown", name)
 		}
 	}
-	for _, at := range []time.Time{f.KnownAt, f.NotifiedAt, f.ContractorKnownAt} {
+	for _, at := range []time.Time{f.KnownAt, f.NotifiedAt, f.ContractorKnownAt, f.PromptFiledAt, f.FinalFiledAt} {
 		if at.After(now.Add(skew)) {
 			return fault.New(fault.Invalid, "duty.future")
 		}
@@ -138,6 +138,8 @@ func (r Rules) checkFacts(f Facts, now time.Time) error {
 	switch {
 	case f.KnownAt.IsZero():
 		return fault.New(fault.Invalid, "duty.known-missing")
+	case f.filedBeforeKnown():
+		return fault.New(fault.Invalid, "duty.filed-early")
 	case f.LegalClass != "" && !slices.Contains(r.LegalClasses.Known, f.LegalClass):
 		return fault.New(fault.Invalid, "duty.class-unknown", f.LegalClass)
 	case f.Confirmed < 0 || f.Maximum < 0 || f.Maximum > 0 && f.Confirmed > f.Maximum:
@@ -146,4 +148,26 @@ func (r Rules) checkFacts(f Facts, now time.Time) error {
 		return fault.New(fault.Invalid, "duty.no-contractor")
 	}
 	return nil
+}
+
+// filedBeforeKnown says whether a report is said to be older than what it
+// reports. The form has minutes: the minute of the knowledge itself may be.
+func (f Facts) filedBeforeKnown() bool {
+	for _, at := range []time.Time{f.PromptFiledAt, f.FinalFiledAt} {
+		if !at.IsZero() && at.Before(f.KnownAt.Truncate(time.Minute)) {
+			return true
+		}
+	}
+	return false
+}
+
+// doneAt is when the deadline of a kind of clock was met, as far as stated.
+func (f Facts) doneAt(kind string) time.Time {
+	switch kind {
+	case KindPrompt:
+		return f.PromptFiledAt
+	case KindFinal, KindFinalOther:
+		return f.FinalFiledAt
+	}
+	return f.NotifiedAt
 }

@@ -158,6 +158,9 @@ func (v *Vault) record(ctx context.Context, tx *state.Tx, host string, item Item
 // missing says whether the item is only the reason why there is none.
 func (i Item) missing() bool { return i.Error != "" && i.Bytes == 0 }
 
+// Missing says whether there is nothing of the item but the reason.
+func (i Item) Missing() bool { return i.missing() }
+
 type placing int
 
 const (

@@ -80,6 +80,47 @@ func Span(lang string, d time.Duration) string {
 	return ""
 }
 
+// Length writes a limit: as Span, but whole hours up to two days stay hours, as
+// people say them of a lease.
+func Length(lang string, d time.Duration) string {
+	if d >= time.Hour && d <= 48*time.Hour && d%time.Hour == 0 {
+		return strconv.Itoa(int(d/time.Hour)) + pick(lang, "時間", " h")
+	}
+	return Span(lang, d)
+}
+
+// Offset writes how far a clock is from another: 1.4秒遅れ, 1.4 s slow. d is
+// that clock minus the other one; less than a tenth of a second is nothing that
+// people could act on.
+func Offset(lang string, d time.Duration) string {
+	size := d.Abs()
+	if size < 100*time.Millisecond {
+		return pick(lang, "0.1秒未満", "less than 0.1 s")
+	}
+	text := Span(lang, size)
+	if size < time.Minute {
+		text = strconv.FormatFloat(size.Seconds(), 'f', 1, 64) + pick(lang, "秒", " s")
+	}
+	if d < 0 {
+		return text + pick(lang, "遅れ", " slow")
+	}
+	return text + pick(lang, "進み", " fast")
+}
+
+// Args names the arguments of a sentence {0}, {1} …; durations are written in
+// the language.
+func Args(lang string, args []any) map[string]string {
+	out := make(map[string]string, len(args))
+	for i, a := range args {
+		if d, ok := a.(time.Duration); ok {
+			out[strconv.Itoa(i)] = Length(lang, d)
+			continue
+		}
+		out[strconv.Itoa(i)] = fmt.Sprint(a)
+	}
+	return out
+}
+
 // Ago writes the distance from t to now, as an addition to the time itself:
 // 3分前, あと2時間14分; 3 min ago, in 2 h 14 min.
 func Ago(lang string, t, now time.Time) string {

@@ -50,3 +50,26 @@ func TestNumbers(t *testing.T) {
 		}
 	}
 }
+
+func TestOffsetsAndLimitsInWords(t *testing.T) {
+	for d, want := range map[time.Duration][2]string{
+		-1400 * time.Millisecond: {"1.4秒遅れ", "1.4 s slow"},
+		2 * time.Minute:          {"2分進み", "2 min fast"},
+		-99 * time.Millisecond:   {"0.1秒未満", "less than 0.1 s"},
+		0:                        {"0.1秒未満", "less than 0.1 s"},
+	} {
+		if got := [2]string{Offset(Japanese, d), Offset(English, d)}; got != want {
+			t.Errorf("%s: %q, want %q", d, got, want)
+		}
+	}
+	for d, want := range map[time.Duration][2]string{
+		5 * time.Second: {"5秒", "5 s"}, 24 * time.Hour: {"24時間", "24 h"}, 90 * time.Minute: {"1時間30分", "1 h 30 min"}, 72 * time.Hour: {"3日", "3 d"},
+	} {
+		if got := [2]string{Length(Japanese, d), Length(English, d)}; got != want {
+			t.Errorf("%s: %q, want %q", d, got, want)
+		}
+	}
+	if got := Args(Japanese, []any{24 * time.Hour, "x", 3}); got["0"] != "24時間" || got["1"] != "x" || got["2"] != "3" {
+		t.Errorf("arguments %v", got)
+	}
+}

@@ -70,30 +70,6 @@ type Deps struct {
 	Pages     Pages
 	Ledger    Prover
 	Rules     duty.Rules
-	Reporter  Reporter
-}
-
-// Reporter is who reports, from the settings. Empty fields are marked as
-// missing on the form.
-type Reporter struct {
-	Organisation   string
-	Address        string
-	Representative string
-	Department     string
-	Person         string
-	Phone          string
-	Mail           string
-}
-
-func (r Reporter) fields() []Field {
-	var all []Field
-	for _, f := range []struct{ id, value string }{
-		{"organisation", r.Organisation}, {"address", r.Address}, {"representative", r.Representative}, {"department", r.Department},
-		{"person", r.Person}, {"phone", r.Phone}, {"mail", r.Mail},
-	} {
-		all = append(all, Field{ID: f.id, Label: Word("report.reporter."+f.id, nil), Value: Plain(f.value), Missing: f.value == ""})
-	}
-	return all
 }
 
 // Desk makes documents and keeps them. It is safe for concurrent use.

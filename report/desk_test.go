@@ -77,20 +77,22 @@ func build(t *testing.T) *house {
 	err = h.duties.Start(t.Context(), h.in, "callcentre")
 	check()
 	h.Desk = report.New(h.db, h.deps(rules), now, log)
+	err = h.SetReporter(t.Context(), report.Reporter{Organisation: "県立中央病院", Phone: "000-0000-0000"}, anna)
+	check()
 	return h
 }
 
 func (h *house) deps(rules duty.Rules) report.Deps {
 	return report.Deps{
 		Incidents: h.room, Duties: h.duties, Rules: rules, Pages: html.Pages{}, Ledger: h.book,
-		Reporter: report.Reporter{Organisation: "県立中央病院", Phone: "000-0000-0000"},
 		Alerts: func(context.Context, string) ([]alert.Alert, error) {
 			late := observed("al-2", start.Add(time.Minute))
 			return []alert.Alert{late, observed("al-1", start.Add(-time.Minute))}, nil
 		},
 		Actions: func(context.Context, string) ([]action.Action, error) {
 			return []action.Action{{Kind: action.Isolate, State: action.Verified, Host: "ho-1", RequestedBy: "pe-1", DecidedBy: "pe-2", AppliedAt: start,
-				Checks: []action.Check{{Name: "hub-reachable", Target: "10.0.0.1:8443", OK: true}, {Name: "forbidden-blocked", Target: "192.0.2.1:6881"}}}}, nil
+				Checks: []action.Check{{Name: "hub-reachable", Target: "10.0.0.1:8443", OK: true}, {Name: "forbidden-blocked", Target: "192.0.2.1:6881"}}},
+				{Kind: action.Preserve, State: action.Verified, Host: "ho-1", RequestedBy: "pe-1", AppliedAt: start}}, nil
 		},
 		Bags: func(context.Context, string) ([]evidence.Bag, error) {
 			return []evidence.Bag{{ID: "ev-1", Host: "ho-1", State: evidence.Sealed, Digest: strings.Repeat("a", 64), Items: make([]evidence.Item, 7), Bytes: 1000}}, nil
@@ -181,6 +183,9 @@ func TestADraftSaysWhatIsKnownAndMarksWhatIsNot(t *testing.T) {
 	}
 	if diff := cmp.Diff([]string{"hub-reachable 10.0.0.1:8443 ok", "forbidden-blocked 192.0.2.1:6881 failed"}, d.Actions[0].Checks); diff != "" {
 		t.Error(diff)
+	}
+	if got := d.Actions[1].State; got.JA != "保全済み" || got.EN != "Preserved" {
+		t.Errorf("a finished preservation reads %+v", got)
 	}
 	if strings.Contains(state.JSON(d), "⟦") {
 		t.Errorf("words are missing: %s", state.JSON(d))
@@ -348,6 +353,9 @@ func TestOneChangedByteInWhatIsKeptIsNamed(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	if err := h.SetReporter(ctx, report.Reporter{Organisation: "市立病院"}, anna); err != nil {
+		t.Fatal(err)
+	}
 	differences := func() []incident.Difference {
 		got, err := report.VerifyRows(ctx, h.db, func(string) []leaf.Leaf { return nil }) // all leaves are still in the outbox
 		if err != nil {
@@ -366,7 +374,8 @@ func TestOneChangedByteInWhatIsKeptIsNamed(t *testing.T) {
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 0))
 	columns := []string{"document.id", "document.incident", "document.no", "document.digest", "document.made_at", "document.made_by", "document.body",
-		"document_page.document", "document_page.lang", "document_page.digest", "document_page.body"}
+		"document_page.document", "document_page.lang", "document_page.digest", "document_page.body",
+		"reporter.no", "reporter.set_at", "reporter.set_by", "reporter.body"}
 	for i := 0; i < 200; {
 		table, column, _ := strings.Cut(columns[random.IntN(len(columns))], ".")
 		row := 1 + random.IntN(2)

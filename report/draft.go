@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -26,14 +27,15 @@ const (
 
 // known is what a draft is made of.
 type known struct {
-	in      incident.Incident
-	entries []incident.Entry
-	omitted int
-	duty    duty.Assessment
-	alerts  []alert.Alert
-	actions []action.Action
-	bags    []evidence.Bag
-	names   map[string]string
+	in       incident.Incident
+	entries  []incident.Entry
+	omitted  int
+	duty     duty.Assessment
+	alerts   []alert.Alert
+	actions  []action.Action
+	bags     []evidence.Bag
+	names    map[string]string
+	reporter Reporter
 }
 
 // Draft returns the data of the next document as things stand now. Nothing is
@@ -45,7 +47,7 @@ func (d *Desk) Draft(ctx context.Context, id string) (Data, error) {
 	}
 	data := Data{
 		Schema: "sonae.report.data/1", Kind: duty.KindPrompt, MadeAt: d.moment(), Drill: k.in.Drill, Incident: k.incident(),
-		Reporter: d.deps.Reporter.fields(), Triggers: []Trigger{}, Clocks: []Clock{}, Notes: []Text{}, Alerts: []Alert{},
+		Reporter: k.reporter.boxes(), Triggers: []Trigger{}, Clocks: []Clock{}, Notes: []Text{}, Alerts: []Alert{},
 		Actions: []Action{}, Bags: []Bag{}, Entries: []Line{}, Missing: []Text{}, Omitted: k.omitted, RulesName: k.duty.Rules,
 	}
 	for _, n := range k.duty.Notes {
@@ -99,6 +101,9 @@ func (d *Desk) gather(ctx context.Context, id string) (known, error) {
 		return k, err
 	}
 	if k.names, err = d.deps.Names(ctx); err != nil {
+		return k, err
+	}
+	if k.reporter, err = d.Reporter(ctx); err != nil {
 		return k, err
 	}
 	slices.SortStableFunc(k.alerts, func(a, b alert.Alert) int { return a.First.Compare(b.First) })
@@ -175,7 +180,11 @@ func (k known) action(a action.Action) Action {
 	if at.IsZero() {
 		at = a.RequestedAt
 	}
-	out := Action{Kind: Word("report.action."+string(a.Kind), nil), Host: k.name(a.Host), State: Word("report.action-state."+string(a.State), nil), Reason: a.Reason,
+	state := string(a.State)
+	if a.Kind == action.Preserve && a.State == action.Verified {
+		state = "preserved"
+	}
+	out := Action{Kind: Word("report.action."+string(a.Kind), nil), Host: k.name(a.Host), State: Word("report.action-state."+state, nil), Reason: a.Reason,
 		Requested: k.name(a.RequestedBy), Decided: k.name(a.DecidedBy), At: at, Verified: a.VerifiedAt, Expires: a.ExpiresAt, Ended: a.EndedAt, Checks: []string{}}
 	for _, c := range a.Checks {
 		ok := "ok"
@@ -198,9 +207,18 @@ func (k known) chronology(data *Data) {
 	for _, e := range shown {
 		data.Entries = append(data.Entries, Line{No: e.No, OccurredAt: e.OccurredAt, EnteredAt: e.EnteredAt, Source: source(e.Source),
 			Certainty: Word("incident.certainty."+string(e.Certainty), nil), By: k.name(e.By),
-			Text:     Text{JA: e.Say(i18n.Japanese, i18n.T, k.names), EN: e.Say(i18n.English, i18n.T, k.names)},
+			Text:     Text{JA: k.say(e, i18n.Japanese), EN: k.say(e, i18n.English)},
 			Corrects: e.Corrects, CorrectedBy: corrected[e.No]})
 	}
+}
+
+// say is what an entry says; what a machine reported is put into words.
+func (k known) say(e incident.Entry, lang string) string {
+	if key, args := action.Detail(e.Args["detail"]); key != "" && i18n.Has(key) {
+		e.Args = maps.Clone(e.Args)
+		e.Args["detail"] = i18n.T(lang, key, args)
+	}
+	return e.Say(lang, i18n.T, k.names)
 }
 
 func source(name string) Text {

@@ -1,7 +1,8 @@
 // Package report makes the documents that leave the house: first of all the
 // nine-item draft of the preliminary report (速報) that the law asks for.
 //
-// In: incident, chronology, alerts, actions, evidence, assessment. Out: Data
+// In: incident, chronology, alerts, actions, evidence, assessment, who reports.
+// Out: Data
 // (all of a document as plain values), Document (a frozen version of it), and
 // its pages. Always true: a made document never changes, it is replaced by the
 // next version; what nobody has stated is marked as missing, and what Sonae

@@ -12,11 +12,12 @@ import (
 	"github.com/sonae/sonae/incident"
 	"github.com/sonae/sonae/ledger/leaf"
 	"github.com/sonae/sonae/state"
+	"github.com/sonae/sonae/state/rows"
 )
 
-// VerifyRows recomputes the digest of every kept document and page and
-// compares them with the leaves of type "document", those that still wait in
-// the outbox included. It writes nothing. The differences are sorted.
+// VerifyRows recomputes the digest of every kept document and page, and of
+// every version of the reporter, and compares them with the leaves of types
+// "document" and "reporter", those that still wait in the outbox included. It writes nothing. The differences are sorted.
 func VerifyRows(ctx context.Context, db *state.DB, leaves func(kind string) []leaf.Leaf) ([]incident.Difference, error) {
 	c := &check{seen: map[string]bool{}}
 	var err error
@@ -33,6 +34,13 @@ func VerifyRows(ctx context.Context, db *state.DB, leaves func(kind string) []le
 		if !c.seen[ref] {
 			c.name(incident.RowMissing, ref, "the ledger knows this document, the table does not")
 		}
+	}
+	reporters, err := rows.Verify(ctx, db, rows.Table{Type: "reporter", Query: `SELECT body, no, set_at, set_by FROM reporter`, Leaf: reporterLeaf}, leaves)
+	if err != nil {
+		return nil, err
+	}
+	for _, d := range reporters {
+		c.name(d.Kind, "reporter/"+d.Ref, "%s", d.Detail)
 	}
 	slices.SortFunc(c.found, func(a, b incident.Difference) int { return strings.Compare(a.Ref+a.Kind, b.Ref+b.Kind) })
 	return c.found, nil

@@ -33,7 +33,7 @@ func (c *call) actions() (screen, error) {
 		return screen{}, fmt.Errorf("list active actions: %w", err)
 	}
 	for _, a := range active {
-		if a.State != action.Requested {
+		if a.State != action.Requested && !view.ActionOver(a) {
 			d.Active = append(d.Active, a)
 		}
 	}
@@ -42,7 +42,7 @@ func (c *call) actions() (screen, error) {
 		return screen{}, fmt.Errorf("list actions: %w", err)
 	}
 	for _, a := range all {
-		if view.ActionEnded(a.State) {
+		if view.ActionOver(a) {
 			d.Ended = append(d.Ended, a)
 		}
 	}
@@ -73,7 +73,8 @@ func (c *call) plan() (screen, error) {
 	}
 	p := c.page("incidents", c.t("plan.title", "host", h.Name))
 	p.Drill = i.Drill
-	d := view.PlanData{Incident: i, Host: h, Reason: reason, Probe: probe, Lease: firstLease}
+	d := view.PlanData{Incident: i, Host: h, Reason: reason, Probe: probe, Lease: firstLease,
+		NoApprover: c.nobodyApproves(auth.Resource{Kind: "action", Site: h.Site, RequestedBy: c.who.ID})}
 	a, err := c.Actions.Plan(c.ctx(), action.NewRequest{
 		Kind: action.Isolate, Incident: i.ID, Host: h.ID, Reason: reason, Forbidden: probe, Lease: firstLease, Drill: i.Drill,
 	})

@@ -137,6 +137,8 @@ type Reports interface {
 	Make(ctx context.Context, incident string, by auth.Person) (report.Document, error)
 	List(ctx context.Context, incident string) ([]report.Document, error)
 	HTML(ctx context.Context, id, lang string, w io.Writer) error
+	Reporter(ctx context.Context) (report.Reporter, error)
+	SetReporter(ctx context.Context, r report.Reporter, by auth.Person) error
 }
 
 // Ledger is what the pages need from the ledger.

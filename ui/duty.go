@@ -62,7 +62,8 @@ func (c *call) readFacts() (duty.Facts, error) {
 			Done: c.form("done"), Planned: c.form("planned"), Other: c.form("other"),
 		},
 	}
-	for name, to := range map[string]*time.Time{"known_at": &f.KnownAt, "notified_at": &f.NotifiedAt} {
+	for name, to := range map[string]*time.Time{"known_at": &f.KnownAt, "notified_at": &f.NotifiedAt,
+		"prompt_filed_at": &f.PromptFiledAt, "final_filed_at": &f.FinalFiledAt} {
 		t, err := c.moment(name)
 		if err != nil {
 			return duty.Facts{}, err

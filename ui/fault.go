@@ -2,9 +2,9 @@ package ui
 
 import (
 	"errors"
-	"fmt"
 	"net/http"
 	"strconv"
+	"strings"
 
 	"github.com/sonae/sonae/fault"
 	"github.com/sonae/sonae/i18n"
@@ -33,6 +33,10 @@ func statusOf(k fault.Kind) int {
 func (c *call) words(err error) *view.Fault {
 	var d denied
 	if errors.As(err, &d) {
+		mine := d.reason == "denied.own-request" || d.reason == "denied.role" // others learn nothing about who decides
+		if mine && c.res.Kind == "action" && strings.HasSuffix(c.r.URL.Path, "/approve") {
+			return c.notApprover()
+		}
 		f := &view.Fault{What: c.t("fault-kind.denied"), Do: c.t("fault-kind.denied.do")}
 		if i18n.Has(d.reason) {
 			f.Means = c.t(d.reason)
@@ -46,18 +50,9 @@ func (c *call) words(err error) *view.Fault {
 	f := &view.Fault{What: c.t("fault-kind." + string(e.Kind)), Do: c.t("fault-kind." + string(e.Kind) + ".do")}
 	key := "fault." + e.Key
 	if i18n.Has(key) {
-		f.What, f.Means = i18n.T(c.lang, key, numbered(e.Args)), c.t("fault-kind."+string(e.Kind))
+		f.What, f.Means = i18n.T(c.lang, key, i18n.Args(c.lang, e.Args)), c.t("fault-kind."+string(e.Kind))
 	}
 	return f
-}
-
-// numbered names the arguments of a fault for its sentence: {0}, {1} ….
-func numbered(args []any) map[string]string {
-	out := make(map[string]string, len(args))
-	for i, a := range args {
-		out[strconv.Itoa(i)] = fmt.Sprint(a)
-	}
-	return out
 }
 
 // fail answers with a page that says what went wrong.

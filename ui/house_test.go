@@ -57,6 +57,7 @@ type house struct {
 	duties    map[string]duty.Assessment
 	docs      map[string][]report.Document
 	drills    int
+	reporter  report.Reporter
 }
 
 func missing(what string) error { return fault.New(fault.Missing, what) }
@@ -149,10 +150,16 @@ func (h peopleOf) Invite(_ context.Context, n auth.NewPerson, _ auth.Person) (st
 	if len(n.Roles) == 0 {
 		return "", fault.New(fault.Invalid, "auth.roles-form")
 	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.invites["token-of-"+n.Login] = auth.Invitation{Login: n.Login, Name: n.Name, Roles: n.Roles, ExpiresAt: h.now.Add(72 * time.Hour)}
 	return "token-of-" + n.Login, nil
 }
 
 func (h peopleOf) Renew(_ context.Context, id string, _ auth.Person) (string, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.invites["renewal-of-"+id] = auth.Invitation{Login: h.persons[id].Login, ExpiresAt: h.now.Add(72 * time.Hour)}
 	return "renewal-of-" + id, nil
 }
 
@@ -476,9 +483,6 @@ func (h actionsOf) Plan(_ context.Context, n action.NewRequest) (action.Action, 
 	if err != nil {
 		return action.Action{}, err
 	}
-	if n.Kind == action.Isolate && n.Forbidden == "" {
-		return action.Action{}, fault.New(fault.Invalid, "action.forbidden-missing")
-	}
 	a := action.Action{Kind: n.Kind, State: action.Requested, Incident: n.Incident, Host: n.Host, Site: x.Site, Reason: n.Reason, Lease: n.Lease,
 		Forbidden: n.Forbidden, Keep: []string{"192.0.2.1:8443"}, Drill: n.Drill}
 	for _, s := range x.Services {
@@ -494,6 +498,9 @@ func (h actionsOf) Request(ctx context.Context, n action.NewRequest, by auth.Per
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if n.Kind == action.Isolate && n.Forbidden == "" {
+		return a, fault.New(fault.Invalid, "action.forbidden-missing")
+	}
 	if n.Reason == "" {
 		return a, fault.New(fault.Invalid, "action.reason")
 	}
@@ -642,6 +649,22 @@ func (h reportsOf) List(_ context.Context, id string) ([]report.Document, error)
 func (h reportsOf) HTML(_ context.Context, id, lang string, w io.Writer) error {
 	_, err := fmt.Fprintf(w, "<!DOCTYPE html><html lang=%q><title>%s</title><p>%s", lang, id, id)
 	return err
+}
+
+func (h reportsOf) Reporter(context.Context) (report.Reporter, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.reporter, nil
+}
+
+func (h reportsOf) SetReporter(_ context.Context, r report.Reporter, _ auth.Person) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if len(r.Phone) > 200 {
+		return fault.New(fault.Invalid, "report.reporter-long", 200)
+	}
+	h.reporter = r
+	return nil
 }
 
 type ledgerOf struct{ *house }

@@ -81,6 +81,7 @@ func (c *call) nowActions(d *view.NowData) error {
 		}
 	}
 	d.Hosts.Isolated = len(d.Stopped)
+	d.NoApprover = c.nobodyApproves(auth.Resource{Kind: "action", Site: c.who.Site})
 	return nil
 }
 

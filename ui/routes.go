@@ -87,6 +87,7 @@ func routes() []route {
 		{pattern: "POST /tokens/{token}/revoke", verb: auth.Administer, kind: "host", do: (*call).revokeToken, back: (*call).hosts},
 
 		{pattern: "GET /settings", verb: auth.Administer, kind: "person", page: (*call).settings},
+		{pattern: "POST /settings/reporter", verb: auth.Administer, kind: "report", do: (*call).setReporter, back: (*call).settings},
 		{pattern: "POST /people", verb: auth.Administer, kind: "person", raw: (*call).invite, back: (*call).settings},
 		{pattern: "POST /people/{id}/renew", verb: auth.Administer, kind: "person", raw: (*call).renew, back: (*call).settings},
 		{pattern: "POST /people/{id}/roles", verb: auth.Administer, kind: "person", do: (*call).setRoles, back: (*call).settings},

@@ -5,6 +5,7 @@ import (
 	"net/url"
 
 	"github.com/sonae/sonae/auth"
+	"github.com/sonae/sonae/report"
 	"github.com/sonae/sonae/ui/view"
 )
 
@@ -23,7 +24,24 @@ func (c *call) settings() (screen, error) {
 	if d.Sites, err = c.sites(); err != nil {
 		return screen{}, err
 	}
+	if c.may(auth.Administer, auth.Resource{Kind: "report"}) {
+		r, err := c.Reports.Reporter(c.ctx())
+		if err != nil {
+			return screen{}, err
+		}
+		d.Reporter = &r
+	}
 	return screen{page: p, body: view.Settings(p, d)}, nil
+}
+
+// setReporter is for those who administer all sites: there is one reporter.
+func (c *call) setReporter() (string, error) {
+	if err := c.must(auth.Administer, auth.Resource{Kind: "report"}); err != nil {
+		return "", err
+	}
+	r := report.Reporter{Organisation: c.form("organisation"), Address: c.form("address"), Representative: c.form("representative"),
+		Department: c.form("department"), Person: c.form("person"), Phone: c.form("phone"), Mail: c.form("mail")}
+	return done("/settings?done=saved", c.Reports.SetReporter(c.ctx(), r, c.who))
 }
 
 func (c *call) roles() []auth.Role {
@@ -58,9 +76,13 @@ func (c *call) renew() (bool, error) {
 }
 
 func (c *call) showLink(name, login, token string) error {
+	inv, err := c.People.Invitation(c.ctx(), token)
+	if err != nil {
+		return fmt.Errorf("read the new invitation: %w", err)
+	}
 	p := c.page("settings", c.t("people.invited", "name", name))
 	p.Path = "/settings"
-	return c.show(screen{page: p, body: view.Invited(p, view.InvitationData{Name: name, Login: login, Link: c.Address + "/join/" + token})})
+	return c.show(screen{page: p, body: view.Invited(p, view.InvitationData{Name: name, Login: login, Link: c.Address + "/join/" + token, ExpiresAt: inv.ExpiresAt})})
 }
 
 // setRoles ends all sessions of the person; whoever changes their own roles is

@@ -50,6 +50,7 @@ func explain(err error) (say, bool) {
 		{errors.Is(err, agent.ErrNotRunning), say{"Start it with sonae-agent run, or the service of that name.", "sonae-agent run、または同名のサービスを起動してください。"}},
 		{errors.Is(err, act.ErrNotIsolated), say{"This machine is not isolated: there is nothing to release.", "この機器は隔離されていません。解除するものはありません。"}},
 		{errors.Is(err, act.ErrWrongCode), say{"Compare with the printed sheet. After five wrong codes it takes ten minutes.", "印刷した紙と見比べてください。5回間違えると、10分間受け付けません。"}},
+		{errors.Is(err, errNoCode), say{"Type the code of the printed sheet. This did not count as a wrong code.", "印刷した紙の解除コードを入力してください。今の入力は、間違いの回数に数えていません。"}},
 		{errors.Is(err, act.ErrTooMany), say{"Wait ten minutes, or let the hub release it.", "10分待つか、ハブから解除してください。"}},
 		{errors.Is(err, errRunning), say{"Another agent uses this directory.", "ほかのエージェントがこのディレクトリを使っています。"}},
 		{errors.Is(err, fs.ErrPermission), say{"Run it as root.", "root で実行してください。"}},

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/sonae/sonae/agent"
@@ -63,6 +64,9 @@ func (p program) print(st agent.Status) {
 	}
 }
 
+// errNoCode says that the prompt for the code was left empty.
+var errNoCode = errors.New("no code was typed")
+
 // release ends an isolation with the printed code. It works whether or not the
 // agent runs; the agent tells the hub when it does.
 func (p program) release(ctx context.Context, args []string) error {
@@ -73,12 +77,15 @@ func (p program) release(ctx context.Context, args []string) error {
 	if _, err := link.Load(*dir); err != nil {
 		return err
 	}
-	code := f.Arg(0)
+	code := strings.TrimSpace(f.Arg(0))
 	if code == "" {
 		fmt.Fprint(p.out, "code / 解除コード: ")
 		var err error
 		if code, err = p.line(); err != nil {
 			return err
+		}
+		if code == "" { // nothing was typed: that is no attempt
+			return errNoCode
 		}
 	}
 	a := act.New(act.Config{Dir: filepath.Join(*dir, "act"), Now: time.Now, Log: p.log})

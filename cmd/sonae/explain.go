@@ -16,10 +16,16 @@ import (
 // hint is what an error means and what to do, in both languages.
 type hint struct{ en, ja string }
 
-// complain prints why a command failed, and what to do where that is known.
+// complain prints why a command failed, and what to do where that is known. A
+// sentence of the catalogue says it all; its key is not for people.
 func complain(w io.Writer, command string, err error) {
+	h, ok := explain(err)
+	if f := (*fault.Error)(nil); ok && errors.As(err, &f) {
+		fmt.Fprintf(w, "sonae %s: %s\n  %s\n", command, h.en, h.ja)
+		return
+	}
 	fmt.Fprintf(w, "sonae %s: %v\n", command, err)
-	if h, ok := explain(err); ok {
+	if ok {
 		fmt.Fprintf(w, "  %s\n  %s\n", h.en, h.ja)
 	}
 }
@@ -28,11 +34,8 @@ func complain(w io.Writer, command string, err error) {
 func explain(err error) (hint, bool) {
 	var f *fault.Error
 	if errors.As(err, &f) && i18n.Has("fault."+f.Key) {
-		args := map[string]string{}
-		for i, a := range f.Args {
-			args[fmt.Sprint(i)] = fmt.Sprint(a)
-		}
-		return hint{i18n.T(i18n.English, "fault."+f.Key, args), i18n.T(i18n.Japanese, "fault."+f.Key, args)}, true
+		in := func(lang string) string { return i18n.T(lang, "fault."+f.Key, i18n.Args(lang, f.Args)) }
+		return hint{in(i18n.English), in(i18n.Japanese)}, true
 	}
 	for _, t := range []struct {
 		is error

@@ -34,7 +34,7 @@ func TestWrongInputSaysWhatToDo(t *testing.T) {
 		"help":              {[]string{"verify", "--help"}, 0, []string{"usage: sonae verify"}},
 		"unknown flag":      {[]string{"serve", "--nonsense"}, 2, []string{"nonsense"}},
 		"port in use":       {[]string{"serve", "--dir", hubtest.Folder(t), "--agents", l.Addr().String()}, 1, []string{"--agents", "別のポート"}},
-		"a second hub":      {append([]string{"serve", "--dir", used.Dir}, anyPort...), 1, []string{"uses this folder", "別のハブ"}},
+		"a second hub":      {append([]string{"serve", "--dir", used.Dir}, anyPort...), 1, []string{"serve: Another running hub uses this folder: " + used.Dir, "別のハブ"}},
 		"open to all":       {[]string{"serve", "--dir", hubtest.Folder(t), "--local", "0.0.0.0:0"}, 1, []string{"without encryption", "暗号化しない接続"}},
 		"no such file":      {[]string{"verify", page + "x"}, 2, []string{"Check the path", "パスを"}},
 		"no key":            {[]string{"verify", page}, 2, []string{"--key", "公開鍵"}},
@@ -47,6 +47,11 @@ func TestWrongInputSaysWhatToDo(t *testing.T) {
 			var out, errs bytes.Buffer
 			if status := run(tt.args, &out, &errs); status != tt.status {
 				t.Errorf("exit %d, want %d", status, tt.status)
+			}
+			for _, key := range []string{"hub.folder-in-use", "config.local", "conflict:"} {
+				if strings.Contains(errs.String(), key) {
+					t.Errorf("the key %q in:\n%s", key, &errs)
+				}
 			}
 			for _, w := range tt.want {
 				if !strings.Contains(errs.String(), w) {

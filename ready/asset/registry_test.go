@@ -201,6 +201,12 @@ func TestTokenIsRefusedOrRevoked(t *testing.T) {
 	if _, err := r.NewToken(ctx, "nowhere", "", 0, admin); fault.Of(err) != fault.Missing {
 		t.Errorf("unknown site: got %v", err)
 	}
+	if err := r.SaveSite(ctx, Site{ID: "practice", Name: "訓練", Kind: Contractor, Drill: true}, admin); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.NewToken(ctx, "practice", "", 0, admin); fault.Of(err) != fault.Conflict {
+		t.Errorf("practice site: got %v", err)
+	}
 	if _, err := r.NewToken(ctx, "hospital", "", MaxTokenLifetime+1, admin); fault.Of(err) != fault.Invalid {
 		t.Errorf("too long: got %v", err)
 	}

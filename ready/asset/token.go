@@ -54,7 +54,24 @@ func hash(secret string) string {
 	return hex.EncodeToString(sum[:])
 }
 
+// enrollable refuses a site that does not exist or is for practice only: a
+// real machine there would raise real alerts marked as a drill.
+func enrollable(ctx context.Context, tx *state.Tx, site string) error {
+	if err := exists(ctx, tx, site); err != nil {
+		return err
+	}
+	var drill bool
+	if err := tx.QueryRowContext(ctx, `SELECT drill FROM asset_site WHERE id = $1`, site).Scan(&drill); err != nil {
+		return fmt.Errorf("site %s: %w", site, err)
+	}
+	if drill {
+		return fault.New(fault.Conflict, "asset.site-drill")
+	}
+	return nil
+}
+
 // NewToken makes a token for a site. lifetime 0 means DefaultTokenLifetime.
+// Conflict: the site is for practice only.
 // The secret is in the answer and nowhere else.
 func (r *Registry) NewToken(ctx context.Context, site, note string, lifetime time.Duration, by auth.Person) (Token, error) {
 	if lifetime == 0 {
@@ -74,7 +91,7 @@ func (r *Registry) NewToken(ctx context.Context, site, note string, lifetime tim
 	t := Token{ID: clock.ID("to", now), Secret: base64.RawURLEncoding.EncodeToString(b[:]), Site: site, Note: note,
 		MadeAt: now, MadeBy: by.ID, ExpiresAt: now.Add(lifetime)}
 	err := r.db.Tx(ctx, func(tx *state.Tx) error {
-		if err := exists(ctx, tx, site); err != nil {
+		if err := enrollable(ctx, tx, site); err != nil {
 			return err
 		}
 		_, err := tx.ExecContext(ctx, `INSERT INTO asset_token (id, hash, site, note, made_at, made_by, expires_at, used_at, host, refused)

@@ -28,6 +28,10 @@ import (
 	"github.com/sonae/sonae/state"
 )
 
+// only is the environment variable that, set to "sqlite", leaves the second
+// engine out: for runs that look for something else, such as races.
+const only = "SONAE_TEST_STATE"
+
 // process is what the tests of one process share.
 type process struct {
 	mu       sync.Mutex
@@ -47,7 +51,7 @@ var shared process
 func Main(m *testing.M) int {
 	shared.main = true
 	defer shared.stop()
-	if code := m.Run(); code != 0 || len(shared.used) == 0 || set("test.fuzz") || set("test.list") {
+	if code := m.Run(); code != 0 || len(shared.used) == 0 || set("test.fuzz") || set("test.list") || os.Getenv(only) == "sqlite" {
 		return code
 	}
 	if _, err := programs(); err != nil {

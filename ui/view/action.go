@@ -23,6 +23,8 @@ type PlanData struct {
 	Reason   string
 	Probe    string
 	Lease    time.Duration
+	// NoApprover: nobody but the viewer, or nobody at all, may approve it.
+	NoApprover bool
 }
 
 // ActionData is one action.
@@ -40,6 +42,10 @@ func Leases() []time.Duration {
 func resourceOf(a action.Action) auth.Resource {
 	return auth.Resource{Kind: "action", ID: a.ID, Site: a.Site, RequestedBy: a.RequestedBy}
 }
+
+// ActionOver says whether an action belongs to what ended: a preservation that
+// brought all to the hub does too.
+func ActionOver(a action.Action) bool { return ActionEnded(a.State) || preserved(a) }
 
 // InForce says whether the host is under the action now, as far as known.
 func InForce(s action.State) bool {

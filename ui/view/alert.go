@@ -6,6 +6,7 @@ import (
 
 	"github.com/sonae/sonae/alert"
 	"github.com/sonae/sonae/event"
+	"github.com/sonae/sonae/i18n"
 	"github.com/sonae/sonae/incident"
 	"github.com/sonae/sonae/ready/asset"
 )
@@ -30,10 +31,6 @@ type AlertData struct {
 	Active              []incident.Incident // it may be added to
 }
 
-// eventsShown is how many events stand open on the page of an alert; the rest
-// is folded.
-const eventsShown = 5
-
 // shownFields are the fields of an event that people look at first, in order.
 // The bytes that prove what a connection is are in the archive and in the bag.
 func shownFields(e event.Event) []string {
@@ -47,6 +44,21 @@ func shownFields(e event.Event) []string {
 		}
 	}
 	return out
+}
+
+// fieldWord is the value of a field in words; "" when it is shown as it is.
+func fieldWord(p Page, field, value string) string {
+	switch field {
+	case event.FieldConfidence:
+		return p.Known("detect.confidence."+value, "")
+	case event.FieldVerdict:
+		return p.Known("verdict."+value, "")
+	case event.FieldSent, event.FieldReceived:
+		if n, err := strconv.ParseInt(value, 10, 64); err == nil {
+			return i18n.Bytes(n)
+		}
+	}
+	return ""
 }
 
 // counted splits text that counts its steps, "1. … 2. …"; nil when it does not.

@@ -1,6 +1,7 @@
 package view
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -14,6 +15,11 @@ type HostsData struct {
 	Paging Paging
 	Site   string // filter
 	Tokens []asset.Token
+}
+
+// enrolSites are those that a machine may enrol at: not the ones for practice.
+func (d HostsData) enrolSites() []asset.Site {
+	return slices.DeleteFunc(slices.Clone(d.Sites), func(s asset.Site) bool { return s.Drill })
 }
 
 // HostData is one host with what happened to it.

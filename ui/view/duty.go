@@ -25,6 +25,15 @@ func basis(text string) string {
 	return text
 }
 
+// doneKey is the sentence about a deadline that was met: a report was filed, a
+// notice was given.
+func doneKey(c duty.Clock) string {
+	if c.Kind == duty.KindContractor {
+		return "duty.done"
+	}
+	return "duty.filed"
+}
+
 // Question is one question of fact; the name is that of the form field.
 type Question struct {
 	Name  string

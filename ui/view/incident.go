@@ -101,6 +101,9 @@ func entryText(p Page, e incident.Entry) string {
 			delete(args, k)
 			args[name] = p.Time(at)
 		}
+		if k == "detail" {
+			args[k] = detail(p, v)
+		}
 		if n, err := strconv.ParseInt(v, 10, 64); k == "bytes" && err == nil {
 			args[k] = i18n.Count(n)
 		}

@@ -20,6 +20,8 @@ type NowData struct {
 	AlertsAll int         // open ones in total
 	Hosts     HostCounts
 	CanDrill  bool
+	// NoApprover: nobody may approve an isolation, and the viewer can help it.
+	NoApprover bool
 }
 
 // HostCounts are the numbers of hosts.

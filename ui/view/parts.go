@@ -15,6 +15,7 @@ import (
 	"github.com/sonae/sonae/clock"
 	"github.com/sonae/sonae/duty"
 	"github.com/sonae/sonae/event"
+	"github.com/sonae/sonae/i18n"
 	"github.com/sonae/sonae/incident"
 )
 
@@ -115,9 +116,23 @@ func actionTitle(p Page, a action.Action) string {
 	return p.T("action.title."+string(a.Kind), "host", p.Host(a.Host))
 }
 
+// preserved says whether a preservation is over: all of it is at the hub.
+func preserved(a action.Action) bool {
+	return a.Kind == action.Preserve && a.State == action.Verified
+}
+
+// detail is what an agent reported, in words; as it came when they are unknown.
+func detail(p Page, text string) string {
+	key, args := action.Detail(text)
+	if key == "" || !i18n.Has(key) {
+		return text
+	}
+	return i18n.T(p.Lang, key, args)
+}
+
 // actionMeans says what the state of an action means for those who wait.
 func actionMeans(p Page, a action.Action) string {
-	if a.Kind == action.Preserve && a.State == action.Verified {
+	if preserved(a) {
 		return p.T("action.means.preserved")
 	}
 	return p.T("action.means." + string(a.State))

@@ -1,0 +1,66 @@
+package view
+
+import (
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/sonae/sonae/evidence"
+	"github.com/sonae/sonae/i18n"
+)
+
+// kept are the items whose content is in the bag: those that `sonae verify`
+// counts as files.
+func kept(list []evidence.Item) []evidence.Item {
+	return slices.DeleteFunc(slices.Clone(list), evidence.Item.Missing)
+}
+
+// lacking are the items of which there is only the reason why.
+func lacking(list []evidence.Item) []evidence.Item {
+	return slices.DeleteFunc(slices.Clone(list), func(i evidence.Item) bool { return !i.Missing() })
+}
+
+// reasons are parts of what an agent says when it could not take an item, and
+// the sentence for it.
+var reasons = []struct{ part, key string }{
+	{"no such file or directory", "bag.why.absent"},
+	{"executable file not found", "bag.why.no-program"},
+	{"no such process", "bag.why.process-ended"},
+	{"permission denied", "bag.why.forbidden"},
+	{"operation not permitted", "bag.why.forbidden"},
+	{"is not a regular file", "bag.why.no-file"},
+	{"names no process", "bag.why.no-process"},
+	{"sensor is not running", "bag.why.no-sensor"},
+	{"the collection has reached", "bag.why.full"},
+}
+
+var (
+	cutAt    = regexp.MustCompile(`cut at (\d+) bytes`)
+	onlyLast = regexp.MustCompile(`only the last (\d+) of (\d+) bytes`)
+)
+
+// whyLacking says in words why an item is missing or incomplete. What is not
+// known is quoted.
+func whyLacking(p Page, text string) string {
+	if m := onlyLast.FindStringSubmatch(text); m != nil {
+		return p.T("bag.why.last", "size", bytesIn(m[1]), "total", bytesIn(m[2]))
+	}
+	if m := cutAt.FindStringSubmatch(text); m != nil {
+		return p.T("bag.why.cut", "size", bytesIn(m[1]))
+	}
+	for _, r := range reasons {
+		if strings.Contains(text, r.part) {
+			return p.T(r.key)
+		}
+	}
+	return p.T("bag.why.other", "reason", text)
+}
+
+func bytesIn(digits string) string {
+	n, err := strconv.ParseInt(digits, 10, 64)
+	if err != nil { // more than anybody has
+		return digits
+	}
+	return i18n.Bytes(n)
+}
