@@ -48,7 +48,7 @@ race: web
 # Real clients in network namespaces and a real browser; needs root on Linux.
 e2e: need-test web
 	@echo "== e2e: real BitTorrent clients, network namespaces, a real browser"
-	go test -tags e2e -timeout 20m -count 1 ./e2e/... ./ui
+	go test -tags e2e -p 1 -timeout 20m -count 1 ./e2e/... ./ui
 
 bench: web
 	go test -run '^$$' -bench . -benchmem ./bus ./ledger ./archive ./flow ./detect/...
