@@ -7,10 +7,10 @@ LISTEN ?= :8443
 # What the programs need to be built, and what the tests start for real.
 BUILD_PACKAGES = gcc g++ libc6-dev ca-certificates
 TEST_PACKAGES  = $(BUILD_PACKAGES) iproute2 nftables transmission-daemon transmission-cli aria2 opentracker tcpdump \
-	chromium fonts-noto-cjk poppler-utils openssh-server openssh-client curl openssl jq apt-utils dpkg-dev procps conntrack
+	chromium fonts-noto-cjk poppler-utils openssh-server openssh-client curl openssl jq apt-utils dpkg-dev procps conntrack postgresql
 
 # Packages in which goroutines meet, tested with the race detector too.
-RACE = ./hub ./bus ./state ./ledger ./auth ./alert ./incident ./action ./agent/... ./source/agentlink/... ./ui
+RACE = ./hub ./bus ./state ./ledger/... ./auth ./alert ./incident ./action ./agent/... ./source/agentlink/... ./ui
 
 # The revision goes into the programs where git can tell it; a copy without
 # history, or one that belongs to another user, is built all the same.
@@ -43,7 +43,7 @@ unit: web
 
 race: web
 	@echo "== race: packages in which goroutines meet, with the race detector"
-	go test -race -timeout 15m $(RACE)
+	SONAE_TEST_STATE=sqlite go test -race -timeout 15m $(RACE)
 
 # Real clients in network namespaces and a real browser; needs root on Linux.
 e2e: need-test web

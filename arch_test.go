@@ -44,6 +44,7 @@ var only = map[string][]string{
 	"github.com/duckdb/":             {"archive"},
 	"github.com/parquet-go/":         {"archive"},
 	"modernc.org/sqlite":             {"state"},
+	"github.com/jackc/pgx":           {"state"},
 	"github.com/transparency-dev/":   {"ledger"},
 	"k8s.io/klog":                    {"ledger"},
 	"golang.org/x/mod/sumdb/note":    {"ledger", "secret"},
@@ -54,7 +55,7 @@ var only = map[string][]string{
 	"github.com/google/nftables":     {"agent/act", "agent/forensic"},
 	"github.com/digitorus/timestamp": {"evidence"},
 	"github.com/prometheus/":         {"hub"},
-	"net/http":                       {"api", "ui", "hub", "source", "agent", "cmd", "e2e", "evidence/stamp"},
+	"net/http":                       {"api", "ui", "hub", "source", "agent", "cmd", "e2e", "evidence/stamp", "ledger/witness"},
 }
 
 // agentMay is all of Sonae that the agent is built from.

@@ -31,6 +31,7 @@ import (
 	"github.com/sonae/sonae/report/html"
 	"github.com/sonae/sonae/secret"
 	"github.com/sonae/sonae/state"
+	"github.com/sonae/sonae/state/statetest"
 )
 
 const password = "橋の上 犬が三匹 雨あがり"
@@ -62,11 +63,7 @@ func newBench(t *testing.T) *bench {
 	t.Helper()
 	log := slog.New(slog.NewTextHandler(t.Output(), nil))
 	dir := t.TempDir()
-	db, err := state.Open(t.Context(), filepath.Join(dir, "state.db"), log)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = db.Close() })
+	db := statetest.Open(t)
 	keys, err := secret.Open(filepath.Join(dir, "keys"))
 	if err != nil {
 		t.Fatal(err)

@@ -15,6 +15,7 @@ import (
 	"github.com/sonae/sonae/fault"
 	"github.com/sonae/sonae/secret"
 	"github.com/sonae/sonae/state"
+	"github.com/sonae/sonae/state/statetest"
 )
 
 const goodPassword = "橋の上 犬が三匹 雨あがり"
@@ -33,11 +34,7 @@ func newBench(t *testing.T) *bench {
 	t.Helper()
 	log := slog.New(slog.NewTextHandler(t.Output(), nil))
 	dir := t.TempDir()
-	db, err := state.Open(t.Context(), filepath.Join(dir, "state.db"), log)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = db.Close() })
+	db := statetest.Open(t)
 	keys, err := secret.Open(filepath.Join(dir, "keys"))
 	if err != nil {
 		t.Fatal(err)

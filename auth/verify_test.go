@@ -2,10 +2,12 @@ package auth
 
 import (
 	"encoding/json"
+	"strings"
 	"testing"
 
 	"github.com/sonae/sonae/ledger/leaf"
 	"github.com/sonae/sonae/state"
+	"github.com/sonae/sonae/state/statetest"
 )
 
 // inLedger moves what waits in the outbox to a list, as the hub's relay does.
@@ -94,6 +96,9 @@ func TestVerifyRowsFindsEveryChange(t *testing.T) {
 		{`UPDATE auth_record SET at = 'noon'`, Unreadable},
 		{`DELETE FROM auth_record`, RowMissing},
 	} {
+		if statetest.IsPostgres() && strings.Contains(c.change, "noon") {
+			continue // PostgreSQL takes numbers only
+		}
 		b.exec(c.change+` WHERE id = $1`, id)
 		found := b.differences(leaves)
 		if len(found) != 1 || found[0].Kind != c.want || found[0].Ref != id {

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"log/slog"
 	"math/rand/v2"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -16,6 +15,7 @@ import (
 	"github.com/sonae/sonae/incident"
 	"github.com/sonae/sonae/ledger/leaf"
 	"github.com/sonae/sonae/state"
+	"github.com/sonae/sonae/state/statetest"
 )
 
 var anna = auth.Person{ID: "pe-1"}
@@ -23,11 +23,7 @@ var anna = auth.Person{ID: "pe-1"}
 func desk(t *testing.T, now time.Time) *Desk {
 	t.Helper()
 	log := slog.New(slog.NewTextHandler(t.Output(), nil))
-	db, err := state.Open(t.Context(), filepath.Join(t.TempDir(), "state.db"), log)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = db.Close() })
+	db := statetest.Open(t)
 	return New(db, rules(t), func() time.Time { return now }, log)
 }
 
@@ -183,6 +179,7 @@ func TestOneChangedByteIsNamed(t *testing.T) {
 	exec := func(query string, args ...any) error {
 		return d.db.Tx(ctx, func(tx *state.Tx) error { _, err := tx.ExecContext(ctx, query, args...); return err })
 	}
+	statetest.Loose(t, d.db, "duty_facts")
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 0))
@@ -195,6 +192,9 @@ func TestOneChangedByteIsNamed(t *testing.T) {
 		}
 		b := []byte(old)
 		b[random.IntN(len(b))] ^= byte(1 + random.IntN(255))
+		if !statetest.Keeps(string(b)) {
+			continue
+		}
 		set := `UPDATE duty_facts SET ` + column + ` = CAST($1 AS TEXT) WHERE rowid = $2`
 		if exec(set, string(b), row) != nil { // a key that exists already
 			continue

@@ -32,16 +32,17 @@ import (
 	"github.com/sonae/sonae/ledger"
 	"github.com/sonae/sonae/ledger/leaf"
 	"github.com/sonae/sonae/state"
+	"github.com/sonae/sonae/state/statetest"
 )
 
 const childEnv = "SONAE_EVIDENCE_TEST_CHILD"
 
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(childEnv); dir != "" {
-		childMain(dir)
+		childMain(dir, os.Getenv(childEnv+"_STATE"))
 		return
 	}
-	os.Exit(m.Run())
+	os.Exit(statetest.Main(m))
 }
 
 // prover joins the ledger as the hub does.
@@ -73,6 +74,7 @@ type rig struct {
 	*Vault
 	t      *testing.T
 	dir    string
+	at     string // where the state is
 	db     *state.DB
 	prover *prover
 	key    string // verifier key
@@ -81,7 +83,7 @@ type rig struct {
 
 func newRig(t *testing.T, stamper Stamper) *rig {
 	t.Helper()
-	r := &rig{t: t, dir: t.TempDir(), stamp: stamper}
+	r := &rig{t: t, dir: t.TempDir(), at: statetest.Address(t), stamp: stamper}
 	log := slog.New(slog.NewTextHandler(t.Output(), nil))
 	signer, verifier, err := note.GenerateKey(nil, "sonae")
 	r.must(err)
@@ -100,11 +102,9 @@ func (r *rig) reopen() {
 		r.must(r.db.Close())
 	}
 	log := slog.New(slog.NewTextHandler(r.t.Output(), nil))
-	db, err := state.Open(r.t.Context(), filepath.Join(r.dir, "state.db"), log)
-	r.must(err)
-	r.t.Cleanup(func() { _ = db.Close() })
-	r.db = db
-	r.Vault, err = New(db, filepath.Join(r.dir, "evidence"), Deps{Ledger: r.prover, Key: r.key, Stamp: r.stamp, MaxItem: 1 << 20, MaxBag: 4 << 20, Now: time.Now, Log: log})
+	r.db = statetest.OpenAt(r.t, r.at)
+	var err error
+	r.Vault, err = New(r.db, filepath.Join(r.dir, "evidence"), Deps{Ledger: r.prover, Key: r.key, Stamp: r.stamp, MaxItem: 1 << 20, MaxBag: 4 << 20, Now: time.Now, Log: log})
 	r.must(err)
 }
 
@@ -654,9 +654,9 @@ func TestVerifyNamesChangedCustodyAndMissingBags(t *testing.T) {
 }
 
 // childMain receives one item from its standard input, until it is killed.
-func childMain(dir string) {
+func childMain(dir, at string) {
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
-	db, err := state.Open(context.Background(), filepath.Join(dir, "state.db"), log)
+	db, err := state.Open(context.Background(), at, log)
 	if err != nil {
 		panic(err)
 	}
@@ -676,7 +676,7 @@ func TestHubKilledWhileReceiving(t *testing.T) {
 	self, err := os.Executable()
 	r.must(err)
 	cmd := exec.Command(self)
-	cmd.Env = append(os.Environ(), childEnv+"="+r.dir)
+	cmd.Env = append(os.Environ(), childEnv+"="+r.dir, childEnv+"_STATE="+r.at)
 	in, err := cmd.StdinPipe()
 	r.must(err)
 	out, err := cmd.StdoutPipe()

@@ -9,19 +9,25 @@ package hub
 import (
 	"fmt"
 	"net"
+	"net/url"
 	"os"
 	"path/filepath"
 	"time"
 
 	"github.com/sonae/sonae/clock"
 	"github.com/sonae/sonae/fault"
+	"github.com/sonae/sonae/ledger/witness"
+	"github.com/sonae/sonae/state"
 )
 
 // Config is all that can be set.
 type Config struct {
 	// Dir holds everything the hub keeps: keys, state, bus, archive, ledger,
-	// evidence. Backing it up backs up the hub.
+	// evidence. Backing it up backs up the hub, with State if that is set.
 	Dir string
+	// State is the address of a PostgreSQL database (postgres://…), without a
+	// password; empty: a SQLite file in Dir.
+	State string
 	// Listen is the address of pages and API over HTTPS.
 	Listen string
 	// Local is the address of pages and API over plain HTTP. It must be a
@@ -38,6 +44,8 @@ type Config struct {
 	TSA string
 	// TSARoots is a PEM file with the authority's root certificates.
 	TSARoots string
+	// Witnesses are asked to cosign the ledger's checkpoints; empty: nobody is.
+	Witnesses []witness.Peer
 	// MinFree is how many bytes the disk must have left for intake; below it
 	// agents are told to wait.
 	MinFree uint64
@@ -55,6 +63,11 @@ func (c Config) Validate() error {
 	if c.Dir == "" {
 		return fault.New(fault.Invalid, "config.dir")
 	}
+	if u, err := url.Parse(c.State); c.State != "" && (err != nil || !state.IsPostgres(c.State)) {
+		return fault.New(fault.Invalid, "config.state")
+	} else if _, secret := u.User.Password(); secret || u.Query().Has("password") {
+		return fault.New(fault.Invalid, "config.state-password")
+	}
 	if c.Local != "" {
 		host, _, err := net.SplitHostPort(c.Local)
 		if err != nil {
@@ -65,6 +78,14 @@ func (c Config) Validate() error {
 		}
 	}
 	return nil
+}
+
+// state is where the state lies.
+func (c Config) state() string {
+	if c.State != "" {
+		return c.State
+	}
+	return c.path("state.db")
 }
 
 func (c Config) path(elem ...string) string {

@@ -1,7 +1,11 @@
 package hub_test
 
 import (
+	"errors"
+	"io/fs"
 	"net/http"
+	"os"
+	"path/filepath"
 	"slices"
 	"testing"
 
@@ -11,12 +15,26 @@ import (
 	"github.com/sonae/sonae/hub/hubtest"
 	"github.com/sonae/sonae/incident"
 	"github.com/sonae/sonae/ready/drill"
+	"github.com/sonae/sonae/state/statetest"
 )
 
 // TestDrillGoesThroughTheWholeFlow plays the practice incident from the first
 // packet to the printed report through the hub's doors.
 func TestDrillGoesThroughTheWholeFlow(t *testing.T) {
-	h := hubtest.Start(t)
+	playDrill(t, hubtest.Start(t))
+}
+
+// The same on PostgreSQL, where the folder then holds no rows.
+func TestDrillOnPostgreSQL(t *testing.T) {
+	h := hubtest.Start(t, hubtest.State(statetest.Postgres(t)))
+	playDrill(t, h)
+	if _, err := os.Stat(filepath.Join(h.Dir, "state.db")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the folder has a SQLite file: %v", err)
+	}
+}
+
+func playDrill(t *testing.T, h *hubtest.Hub) {
+	t.Helper()
 	one := h.FirstAdmin()
 	two := h.Person("approver", "", auth.Approver)
 	both := h.Person("both", "", auth.Approver, auth.Responder)

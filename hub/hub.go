@@ -96,12 +96,11 @@ func (h *Hub) openStores(ctx context.Context) (err error) {
 	if h.keys, err = h.openKeys(); err != nil {
 		return err
 	}
-	if h.state, err = state.Open(ctx, h.cfg.path("state.db"), h.part("state")); err != nil {
+	if h.state, err = state.Open(ctx, h.cfg.state(), h.part("state")); err != nil {
 		return err
 	}
 	h.onClose(h.state.Close)
-	signer, _ := h.keys.Note()
-	if h.ledger, err = ledger.Open(ctx, h.cfg.path("ledger"), signer, h.part("ledger")); err != nil {
+	if err = h.openLedger(ctx); err != nil {
 		return err
 	}
 	h.onClose(h.ledger.Close)
@@ -169,6 +168,7 @@ func (h *Hub) work(ctx context.Context, out io.Writer) error {
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return h.state.Relay(ctx, h.bus.Publish) })
+	g.Go(func() error { return h.askWitnesses(ctx) })
 	g.Go(func() error { return h.watch(ctx) })
 	g.Go(func() error { return h.practice.Serve(ctx) })
 	g.Go(func() error { return h.playDrills(ctx) })

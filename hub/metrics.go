@@ -2,6 +2,7 @@ package hub
 
 import (
 	"context"
+	"math"
 	"net/http"
 	"time"
 
@@ -39,6 +40,7 @@ func gaugeNames() map[string]*prometheus.Desc {
 		"refused":  desc("agent_refused_total", "Requests of agents that were refused.", "reason"),
 		"lag":      desc("bus_waiting_messages", "Messages that wait for a join.", "join"),
 		"ledger":   desc("ledger_leaves", "Leaves in the ledger."),
+		"cosigned": desc("ledger_cosignature_age_seconds", "Age of the newest cosignature; +Inf: none yet.", "witness"),
 		"open":     desc("alerts", "Alerts by state.", "state"),
 	}
 }
@@ -71,6 +73,13 @@ func (g gauges) Collect(out chan<- prometheus.Metric) {
 	}
 	if c, err := g.hub.ledger.Checkpoint(ctx); err == nil {
 		put("ledger", prometheus.GaugeValue, float64(c.Size))
+	}
+	for id, age := range g.hub.ledger.CosignatureAge(g.hub.cfg.Now()) {
+		seconds := age.Seconds()
+		if age < 0 {
+			seconds = math.Inf(1)
+		}
+		put("cosigned", prometheus.GaugeValue, seconds, id)
 	}
 	for _, st := range []alert.State{alert.Open, alert.Acked, alert.Closed} {
 		if _, n, err := g.hub.alerts.List(ctx, alert.Filter{State: st, Limit: 1}); err == nil {

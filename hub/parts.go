@@ -17,6 +17,7 @@ import (
 	"github.com/sonae/sonae/fault"
 	"github.com/sonae/sonae/ledger"
 	"github.com/sonae/sonae/ledger/leaf"
+	"github.com/sonae/sonae/ledger/witness"
 	"github.com/sonae/sonae/ready/asset"
 	"github.com/sonae/sonae/ready/drill"
 	"github.com/sonae/sonae/report"
@@ -53,6 +54,23 @@ func (h *Hub) publishKeys(keys *secret.Keys) error {
 		return err
 	}
 	return os.WriteFile(h.cfg.path("ca.pem"), keys.CAPEM(), 0o644)
+}
+
+// openLedger opens the ledger. What witnesses cosign lies beside it; the
+// ledger must extend it even when they are not asked any more.
+func (h *Hub) openLedger(ctx context.Context) (err error) {
+	signer, _ := h.keys.Note()
+	var keys []ledger.WitnessKey
+	for _, p := range h.cfg.Witnesses {
+		keys = append(keys, p.Key)
+	}
+	h.ledger, err = ledger.Open(ctx, h.cfg.path("ledger"), signer, h.part("ledger"), ledger.Witnessed(h.cfg.path("witness"), keys...))
+	return err
+}
+
+// askWitnesses asks for cosignatures until ctx ends.
+func (h *Hub) askWitnesses(ctx context.Context) error {
+	return witness.NewAsker(h.ledger, h.cfg.Witnesses, h.cfg.Now, h.part("witness")).Run(ctx)
 }
 
 // prover appends a leaf and proves it, as evidence wants it.

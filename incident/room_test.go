@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -20,6 +19,7 @@ import (
 	"github.com/sonae/sonae/i18n"
 	"github.com/sonae/sonae/ledger/leaf"
 	"github.com/sonae/sonae/state"
+	"github.com/sonae/sonae/state/statetest"
 )
 
 var (
@@ -50,12 +50,8 @@ type fixture struct {
 func room(t *testing.T) fixture {
 	t.Helper()
 	log := slog.New(slog.NewTextHandler(t.Output(), nil))
-	path := filepath.Join(t.TempDir(), "state.db")
-	db, err := state.Open(t.Context(), path, log)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = db.Close() })
+	path := statetest.Address(t)
+	db := statetest.OpenAt(t, path)
 	return fixture{Room: New(db, (&ticking{at: start}).now, log), db: db, path: path}
 }
 

@@ -3,10 +3,7 @@ package incident
 import (
 	"encoding/json"
 	"fmt"
-	"io"
 	"math/rand/v2"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -15,6 +12,7 @@ import (
 	"github.com/sonae/sonae/event"
 	"github.com/sonae/sonae/ledger/leaf"
 	"github.com/sonae/sonae/state"
+	"github.com/sonae/sonae/state/statetest"
 )
 
 // recorded returns what a ledger would hold, by taking the outbox.
@@ -63,25 +61,6 @@ func busy(t *testing.T) (fixture, Incident) {
 	return f, in
 }
 
-func copyFile(t *testing.T, from, to string) {
-	t.Helper()
-	src, err := os.Open(from)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer src.Close()
-	dst, err := os.Create(to)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := io.Copy(dst, src); err != nil {
-		t.Fatal(err)
-	}
-	if err := dst.Close(); err != nil {
-		t.Fatal(err)
-	}
-}
-
 func TestAHonestStateHasNoDifferences(t *testing.T) {
 	f, _ := busy(t)
 	if got := f.verify(t, func(string) []leaf.Leaf { return nil }); len(got) != 0 {
@@ -105,7 +84,6 @@ type cell struct {
 	table, column string
 	rowid         int64
 	value         string
-	number        bool
 }
 
 func (f fixture) cells(t *testing.T) []cell {
@@ -113,17 +91,15 @@ func (f fixture) cells(t *testing.T) []cell {
 	var all []cell
 	for table, columns := range map[string]string{"incident": incidentColumns, "incident_entry": entryColumns, "incident_alert": "alert, incident"} {
 		for _, column := range strings.Split(columns, ", ") {
-			rows, err := f.db.Query(t.Context(), fmt.Sprintf(`SELECT rowid, CAST(%s AS TEXT), typeof(%s) FROM %s ORDER BY rowid`, column, column, table))
+			rows, err := f.db.Query(t.Context(), fmt.Sprintf(`SELECT rowid, CAST(%s AS TEXT) FROM %s ORDER BY rowid`, column, table))
 			if err != nil {
 				t.Fatal(err)
 			}
 			for rows.Next() {
 				c := cell{table: table, column: column}
-				var kind string
-				if err := rows.Scan(&c.rowid, &c.value, &kind); err != nil {
+				if err := rows.Scan(&c.rowid, &c.value); err != nil {
 					t.Fatal(err)
 				}
-				c.number = kind == "integer"
 				if c.value != "" {
 					all = append(all, c)
 				}
@@ -139,21 +115,15 @@ func (f fixture) cells(t *testing.T) []cell {
 	return all
 }
 
-// TestOneChangedByteIsNamed changes one byte of one stored value, 200 times,
-// in a copy of the database.
+// TestOneChangedByteIsNamed changes one byte of one stored value, 200 times.
 func TestOneChangedByteIsNamed(t *testing.T) {
-	original, _ := busy(t)
-	leaves := original.recorded(t)
-	cells := original.cells(t)
-	original.ok(t, original.db.Close()) // all of the write-ahead log is in the file now
-	path := filepath.Join(t.TempDir(), "copy.db")
-	copyFile(t, original.path, path)
-	db, err := state.Open(t.Context(), path, original.log)
-	original.ok(t, err)
-	defer db.Close()
-	f := fixture{db: db}
+	f, _ := busy(t)
+	db := f.db
+	statetest.Loose(t, db, "incident", "incident_entry", "incident_alert")
+	leaves := f.recorded(t)
+	cells := f.cells(t)
 	if got := f.verify(t, leaves); len(got) != 0 {
-		t.Fatalf("the copy itself: %v", got)
+		t.Fatalf("before any change: %v", got)
 	}
 
 	seed := uint64(time.Now().UnixNano())
@@ -164,6 +134,9 @@ func TestOneChangedByteIsNamed(t *testing.T) {
 		b := []byte(c.value)
 		at := random.IntN(len(b))
 		b[at] ^= byte(1 + random.IntN(255))
+		if !statetest.Keeps(string(b)) {
+			continue
+		}
 		query := fmt.Sprintf(`UPDATE %s SET %s = CAST($1 AS TEXT) WHERE rowid = $2`, c.table, c.column)
 		err := db.Tx(t.Context(), func(tx *state.Tx) error {
 			_, err := tx.ExecContext(t.Context(), query, string(b), c.rowid)
@@ -202,6 +175,9 @@ func TestWhatElseIsNamed(t *testing.T) {
 		"JSON that reads the same": {`UPDATE incident SET sites = ' ' || sites WHERE id = $1`, only, Unreadable, itself},
 	} {
 		t.Run(name, func(t *testing.T) {
+			if strings.Contains(tt.query, "x'ff'") {
+				statetest.OnlySQLite(t, "PostgreSQL keeps no text that is not UTF-8")
+			}
 			f, in := busy(t)
 			leaves := f.recorded(t)
 			f.exec(t, tt.query, tt.args(in)...)

@@ -24,6 +24,7 @@ type audit struct {
 	dir      string
 	verifier note.Verifier // nil: the checkpoint is not looked at
 	visit    func(index uint64, entry []byte) error
+	earlier  []Earlier // what this ledger must be an extension of
 	report   Report
 
 	files map[string]int64 // size of every regular file, by slash-separated path
@@ -162,7 +163,7 @@ func (a *audit) readCheckpoint() {
 		a.differ(layout.CheckpointPath, -1, "cannot be read: %v", pathless(err))
 		return
 	}
-	cp, err := openCheckpoint(string(b), a.verifier)
+	cp, err := openOwn(string(b), a.verifier)
 	if err != nil {
 		a.differ(layout.CheckpointPath, -1, "%v", err)
 		return

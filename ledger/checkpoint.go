@@ -22,7 +22,7 @@ import (
 type Checkpoint struct {
 	Size uint64 // leaves it covers
 	Root string // root of the Merkle tree (RFC 6962), hex
-	Text string // the signed note as it is published (C2SP tlog-checkpoint)
+	Text string // the signed note as it is published (C2SP tlog-checkpoint), with the cosignatures of witnesses that are known
 }
 
 func (c Checkpoint) root() []byte {
@@ -33,8 +33,10 @@ func (c Checkpoint) root() []byte {
 	return b
 }
 
-// ParseCheckpoint checks the signature of a checkpoint and that its text is
-// spelled in the one canonical way: one signature, by verifierKey's owner.
+// ParseCheckpoint checks the log's signature of a checkpoint and that its text
+// is spelled in the one canonical way: the signature by verifierKey's owner,
+// then cosignatures of witnesses, if any. Those are checked by Cosigned, with
+// the key of a witness that the reader trusts.
 func ParseCheckpoint(text, verifierKey string) (Checkpoint, error) {
 	v, err := note.NewVerifier(verifierKey)
 	if err != nil {
@@ -48,13 +50,24 @@ func openCheckpoint(text string, v note.Verifier) (Checkpoint, error) {
 	if err != nil {
 		return Checkpoint{}, fmt.Errorf("checkpoint: %w", err)
 	}
-	// Base64 has spellings that decode to the same signature; a second or
-	// unknown signature would be skipped. Neither is what the ledger wrote.
+	if len(n.UnverifiedSigs) > maxCosignatures {
+		return Checkpoint{}, fmt.Errorf("checkpoint: more than %d cosignatures", maxCosignatures)
+	}
+	// Base64 has spellings that decode to the same signature. That is not what
+	// the ledger wrote.
 	sig, err := base64.StdEncoding.DecodeString(n.Sigs[0].Base64)
 	if err != nil {
 		return Checkpoint{}, fmt.Errorf("checkpoint: signature: %w", err)
 	}
-	if text != n.Text+"\n— "+v.Name()+" "+base64.StdEncoding.EncodeToString(sig)+"\n" {
+	canonical := n.Text + "\n" + line(v.Name(), sig)
+	for _, s := range n.UnverifiedSigs {
+		l, err := cosignatureLine(s)
+		if err != nil {
+			return Checkpoint{}, err
+		}
+		canonical += l
+	}
+	if text != canonical {
 		return Checkpoint{}, errors.New("checkpoint: not in canonical form")
 	}
 	var cp flog.Checkpoint
@@ -68,28 +81,47 @@ func openCheckpoint(text string, v note.Verifier) (Checkpoint, error) {
 	return Checkpoint{Size: cp.Size, Root: hex.EncodeToString(cp.Hash), Text: text}, nil
 }
 
+// openOwn opens the checkpoint as the ledger itself writes it: cosignatures
+// are kept beside its folder, never inside.
+func openOwn(text string, v note.Verifier) (Checkpoint, error) {
+	cp, err := openCheckpoint(text, v)
+	if err == nil && len(cp.lines()) > 0 {
+		return Checkpoint{}, errors.New("checkpoint: not in canonical form")
+	}
+	return cp, err
+}
+
 // keys reads a note signer key and derives its verifier, so that one string
 // configures both.
 func keys(signerKey string) (note.Signer, note.Verifier, error) {
-	signer, err := note.NewSigner(signerKey)
+	signer, text, err := keyPair(signerKey)
 	if err != nil {
-		return nil, nil, errors.New("ledger signer key is not a note signer key") // the cause could quote the key
-	}
-	// NewSigner has checked the form PRIVATE+KEY+name+hash+base64(1 seed).
-	seed, err := base64.StdEncoding.DecodeString(strings.SplitN(signerKey, "+", 5)[4])
-	if err != nil || len(seed) != 1+ed25519.SeedSize {
-		return nil, nil, errors.New("ledger signer key is not an Ed25519 key")
-	}
-	public := ed25519.NewKeyFromSeed(seed[1:]).Public().(ed25519.PublicKey)
-	text, err := note.NewEd25519VerifierKey(signer.Name(), public)
-	if err != nil {
-		return nil, nil, fmt.Errorf("ledger verifier key: %w", err)
+		return nil, nil, fmt.Errorf("ledger %w", err)
 	}
 	verifier, err := note.NewVerifier(text)
 	if err != nil {
 		return nil, nil, fmt.Errorf("ledger verifier key: %w", err)
 	}
 	return signer, verifier, nil
+}
+
+// keyPair reads a note signer key and derives the verifier key.
+func keyPair(signerKey string) (note.Signer, string, error) {
+	signer, err := note.NewSigner(signerKey)
+	if err != nil {
+		return nil, "", errors.New("signer key is not a note signer key") // the cause could quote the key
+	}
+	// NewSigner has checked the form PRIVATE+KEY+name+hash+base64(1 seed).
+	seed, err := base64.StdEncoding.DecodeString(strings.SplitN(signerKey, "+", 5)[4])
+	if err != nil || len(seed) != 1+ed25519.SeedSize {
+		return nil, "", errors.New("signer key is not an Ed25519 key")
+	}
+	public := ed25519.NewKeyFromSeed(seed[1:]).Public().(ed25519.PublicKey)
+	text, err := note.NewEd25519VerifierKey(signer.Name(), public)
+	if err != nil {
+		return nil, "", fmt.Errorf("verifier key: %w", err)
+	}
+	return signer, text, nil
 }
 
 // publication watches the checkpoint file for those who wait for it. It reads
@@ -144,7 +176,7 @@ func (p *publication) look(size uint64) (Checkpoint, error) {
 	if string(b) == p.last.Text {
 		return p.last, nil
 	}
-	cp, err := openCheckpoint(string(b), p.verifier)
+	cp, err := openOwn(string(b), p.verifier)
 	if err != nil {
 		return Checkpoint{}, err
 	}

@@ -71,6 +71,9 @@ func (a *audit) rate(r *reading) error {
 	if a.state != nil {
 		sizes = append(sizes, a.state.Size)
 	}
+	for _, e := range a.earlier {
+		sizes = append(sizes, e.Checkpoint.Size)
+	}
 	var err error
 	if r.tree, err = grow(r.leaves, sizes...); err != nil {
 		return err
@@ -87,6 +90,7 @@ func (a *audit) rate(r *reading) error {
 // checkAnchors compares the signed root and the tree state with the leaves.
 func (a *audit) checkAnchors(c choice) {
 	roots := c.forTiles.tree.roots
+	a.checkEarlier(roots)
 	if a.cp != nil && !bytes.Equal(roots[a.cp.Size], a.cp.root()) {
 		a.differ(layout.CheckpointPath, -1, "signs root %s over %d leaves; neither entries nor hash tiles give it", a.cp.Root, a.cp.Size)
 	}

@@ -49,6 +49,8 @@ type Ledger struct {
 	pub      *publication
 	leave    func() // ends the use of log by the engine
 
+	witnessed witnessed // what witnesses have cosigned
+
 	settling sync.WaitGroup // leaves handed to Tessera and not yet answered
 
 	mu      sync.Mutex
@@ -74,7 +76,10 @@ type engine struct {
 // changed byte is never signed over: a damaged ledger does not open (fault
 // "ledger.damaged"). What an interrupted write left behind is removed. The
 // check reads the whole folder: about six seconds for a million leaves.
-func Open(ctx context.Context, dir, signerKey string, log *slog.Logger) (*Ledger, error) {
+//
+// With Witnessed, a ledger that does not extend what a witness cosigned does
+// not open either (fault "ledger.rewritten").
+func Open(ctx context.Context, dir, signerKey string, log *slog.Logger, options ...Option) (*Ledger, error) {
 	signer, verifier, err := keys(signerKey)
 	if err != nil {
 		return nil, fmt.Errorf("open ledger %s: %w", dir, err)
@@ -84,11 +89,18 @@ func Open(ctx context.Context, dir, signerKey string, log *slog.Logger) (*Ledger
 	}
 	l := &Ledger{dir: dir, log: log.With("part", "ledger"), signer: signer, verifier: verifier, pending: map[key]*pending{}}
 	l.pub = &publication{dir: dir, verifier: verifier}
+	for _, o := range options {
+		o(l)
+	}
 	if l.lock, err = lockFolder(dir); err != nil {
 		return nil, fmt.Errorf("open ledger %s: %w", dir, err)
 	}
 	l.leave = engines.follow(l.log)
-	if err := l.load(ctx); err != nil {
+	err = l.witnessed.load(l.verifier, l.log)
+	if err == nil {
+		err = l.load(ctx)
+	}
+	if err != nil {
 		l.leave()
 		return nil, errors.Join(fmt.Errorf("open ledger %s: %w", dir, err), l.lock.Close())
 	}
@@ -98,6 +110,7 @@ func Open(ctx context.Context, dir, signerKey string, log *slog.Logger) (*Ledger
 // load checks and cleans the folder, builds the index and starts the engine.
 func (l *Ledger) load(ctx context.Context) error {
 	a, index := newAudit(l.dir, l.verifier), map[key]uint64{}
+	a.earlier = l.witnessed.all()
 	var odd error
 	a.visit = func(i uint64, entry []byte) error {
 		lf, err := decode(entry)
@@ -116,6 +129,10 @@ func (l *Ledger) load(ctx context.Context) error {
 	if d := a.report.Differences; len(d) > 0 && !a.fresh() {
 		l.log.Error("ledger does not match its signed checkpoint", "file", d[0].File, "offset", d[0].Offset, "what", d[0].What, "differences", len(d))
 		return fault.New(fault.Conflict, "ledger.damaged").With(errors.New(d[0].String()))
+	}
+	if c := a.report.Contradictions; len(c) > 0 {
+		l.log.Error("ledger does not extend what a witness has cosigned", "file", c[0].File, "what", c[0].What)
+		return fault.New(fault.Conflict, "ledger.rewritten").With(errors.New(c[0].String()))
 	}
 	if odd != nil {
 		return odd

@@ -28,10 +28,14 @@ type Proof struct {
 	Index      uint64    `json:"index"`      // counted from 0
 	Hashes     []string  `json:"hashes"`     // audit path of RFC 6962, leaf to root, hex
 	Checkpoint string    `json:"checkpoint"` // signed note that covers the leaf
+	// Witnesses are the keys of those who cosigned the checkpoint, in the order
+	// of their lines. They show damage; whom to trust is the reader's to say.
+	Witnesses []string `json:"witnesses,omitempty"`
 }
 
 // Prove returns the proof that a leaf of the same type, ref and digest stands
-// in the ledger, under the newest checkpoint known. The leaf in the proof is
+// in the ledger, under the newest checkpoint that a witness has cosigned if that
+// covers the leaf, else under the newest checkpoint known. The leaf in the proof is
 // the one that was written first, with its time. fault.Missing
 // ("ledger.no-leaf") when there is none.
 func (l *Ledger) Prove(ctx context.Context, lf leaf.Leaf) (Proof, error) {
@@ -42,7 +46,7 @@ func (l *Ledger) Prove(ctx context.Context, lf leaf.Leaf) (Proof, error) {
 	if !known {
 		return Proof{}, fault.New(fault.Missing, "ledger.no-leaf").With(fmt.Errorf("%s %s", lf.Type, lf.Ref))
 	}
-	cp, err := l.pub.await(ctx, index+1)
+	cp, witnesses, err := l.covering(ctx, index+1)
 	if err != nil {
 		return Proof{}, fmt.Errorf("prove leaf %d: %w", index, err)
 	}
@@ -61,7 +65,7 @@ func (l *Ledger) Prove(ctx context.Context, lf leaf.Leaf) (Proof, error) {
 	if err != nil {
 		return Proof{}, fmt.Errorf("prove leaf %d: %w", index, err)
 	}
-	p := Proof{Leaf: stored[0], Index: index, Hashes: make([]string, len(path)), Checkpoint: cp.Text}
+	p := Proof{Leaf: stored[0], Index: index, Hashes: make([]string, len(path)), Checkpoint: cp.Text, Witnesses: witnesses}
 	for i, h := range path {
 		p.Hashes[i] = hex.EncodeToString(h)
 	}
@@ -71,13 +75,31 @@ func (l *Ledger) Prove(ctx context.Context, lf leaf.Leaf) (Proof, error) {
 	return p, nil
 }
 
-// Checkpoint returns the newest signed checkpoint.
+// covering returns a checkpoint of at least size leaves and the keys of the
+// witnesses that cosigned it.
+func (l *Ledger) covering(ctx context.Context, size uint64) (Checkpoint, []string, error) {
+	if cp, keys := l.witnessed.newest(); len(keys) > 0 && cp.Size >= size {
+		return cp, keys, nil
+	}
+	cp, err := l.pub.await(ctx, size)
+	return cp, nil, err
+}
+
+// Checkpoint returns the newest signed checkpoint, with the cosignatures of
+// the witnesses that have seen it.
 func (l *Ledger) Checkpoint(ctx context.Context) (Checkpoint, error) {
 	size, err := l.reader().IntegratedSize(ctx)
 	if err != nil {
 		return Checkpoint{}, fmt.Errorf("ledger size: %w", err)
 	}
-	return l.pub.await(ctx, size)
+	cp, err := l.pub.await(ctx, size)
+	if err != nil {
+		return Checkpoint{}, err
+	}
+	if seen, keys := l.witnessed.newest(); len(keys) > 0 && seen.Size == cp.Size {
+		return seen, nil
+	}
+	return cp, nil
 }
 
 // Leaves returns up to n leaves from index from on, fewer at the end of the log.
@@ -144,14 +166,40 @@ func ParseProof(b []byte) (Proof, error) {
 	return p, nil
 }
 
-// Verify checks the signature of the checkpoint and that the leaf stands in
-// the tree it signs. verifierKey is a note verifier key.
+// Verify checks the signature of the checkpoint, that its cosignatures are by
+// the witnesses named in the proof, and that the leaf stands in the tree it
+// signs. verifierKey is a note verifier key. Whether a witness is one to be
+// trusted is asked with ParseCheckpoint and Cosigned.
 func (p Proof) Verify(verifierKey string) error {
 	cp, err := ParseCheckpoint(p.Checkpoint, verifierKey)
 	if err != nil {
 		return fmt.Errorf("proof: %w", err)
 	}
+	if err := p.cosigned(cp); err != nil {
+		return err
+	}
 	return p.under(cp)
+}
+
+// cosigned checks each cosignature with the key in the proof.
+func (p Proof) cosigned(cp Checkpoint) error {
+	lines := cp.lines()
+	if len(lines) != len(p.Witnesses) {
+		return fmt.Errorf("proof: %d cosignatures, %d witnesses", len(lines), len(p.Witnesses))
+	}
+	for i, text := range p.Witnesses {
+		k, err := ParseWitnessKey(text)
+		if err == nil && k.String() != text {
+			err = fmt.Errorf("witness key %s: not in canonical form", k.ID())
+		}
+		if err == nil {
+			_, _, err = cp.Bare().with(lines[i], k)
+		}
+		if err != nil {
+			return fmt.Errorf("proof: %w", err)
+		}
+	}
+	return nil
 }
 
 func (p Proof) under(cp Checkpoint) error {

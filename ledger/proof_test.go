@@ -135,7 +135,7 @@ func FuzzCheckpoint(f *testing.F) {
 	f.Add(cp.Text)
 	f.Add(strings.Replace(cp.Text, "0", "1", 1))
 	f.Fuzz(func(t *testing.T, text string) {
-		if got, err := ParseCheckpoint(text, verifier); err == nil && got != cp {
+		if got, err := ParseCheckpoint(text, verifier); err == nil && got.Bare() != cp {
 			t.Errorf("accepted what was not signed: %+v", got)
 		}
 	})

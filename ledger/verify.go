@@ -16,7 +16,11 @@ import (
 type Report struct {
 	Checked     Checked
 	Differences []Difference // empty when everything is as it was signed
-	Leftovers   []Difference // what an interrupted write left; nothing refers to it, the hub removes it when it starts
+	// Contradictions are the earlier checkpoints that this ledger does not
+	// extend, by the File that was given with them: what they signed was
+	// changed or cut off since, whoever signed the present state.
+	Contradictions []Difference
+	Leftovers      []Difference // what an interrupted write left; nothing refers to it, the hub removes it when it starts
 }
 
 // Checked counts what was read.
@@ -48,15 +52,20 @@ func (d Difference) String() string {
 // changed, missing and added files are differences, sorted by file.
 //
 // A ledger alone cannot show that its newest leaves were cut off together with
-// the checkpoint over them: compare with a checkpoint that was printed or
-// handed out. When a file and what depends on it disagree, the signed root
+// the checkpoint over them, nor that all of it was written anew with the hub's
+// own key. Checkpoints that were printed, handed out or cosigned by a witness
+// show it: given as earlier, each must be a beginning of the ledger, else it is
+// among the contradictions. Read them before Verify when the hub is running.
+//
+// When a file and what depends on it disagree, the signed root
 // decides which of them was changed; when nothing fits it, both are named.
-func Verify(ctx context.Context, dir, verifierKey string) (Report, error) {
+func Verify(ctx context.Context, dir, verifierKey string, earlier ...Earlier) (Report, error) {
 	v, err := note.NewVerifier(verifierKey)
 	if err != nil {
 		return Report{}, fmt.Errorf("verify ledger: verifier key: %w", err)
 	}
 	a := newAudit(dir, v)
+	a.earlier = earlier
 	if err := a.run(ctx); err != nil {
 		return Report{}, fmt.Errorf("verify ledger: %w", err)
 	}

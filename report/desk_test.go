@@ -31,6 +31,7 @@ import (
 	"github.com/sonae/sonae/report"
 	"github.com/sonae/sonae/report/html"
 	"github.com/sonae/sonae/state"
+	"github.com/sonae/sonae/state/statetest"
 )
 
 var (
@@ -60,9 +61,7 @@ func build(t *testing.T) *house {
 			t.Fatal(err)
 		}
 	}
-	h.db, err = state.Open(t.Context(), filepath.Join(t.TempDir(), "state.db"), log)
-	check()
-	t.Cleanup(func() { _ = h.db.Close() })
+	h.db = statetest.Open(t)
 	signer, key, err := note.GenerateKey(nil, "sonae")
 	check()
 	h.key = key
@@ -370,6 +369,7 @@ func TestOneChangedByteInWhatIsKeptIsNamed(t *testing.T) {
 	exec := func(query string, args ...any) error {
 		return h.db.Tx(ctx, func(tx *state.Tx) error { _, err := tx.ExecContext(ctx, query, args...); return err })
 	}
+	statetest.Loose(t, h.db, "document", "document_page")
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 0))
@@ -385,6 +385,9 @@ func TestOneChangedByteInWhatIsKeptIsNamed(t *testing.T) {
 		}
 		b := []byte(old)
 		b[random.IntN(len(b))] ^= byte(1 + random.IntN(255))
+		if !statetest.Keeps(string(b)) {
+			continue
+		}
 		set := `UPDATE ` + table + ` SET ` + column + ` = CAST($1 AS TEXT) WHERE rowid = $2`
 		if exec(set, string(b), row) != nil { // a key that exists already
 			continue

@@ -2,6 +2,7 @@ package state
 
 import (
 	"context"
+	"database/sql"
 	"encoding/json"
 	"fmt"
 	"time"
@@ -31,14 +32,33 @@ type outgoing struct {
 	body        []byte
 }
 
-// Relay publishes what transactions emitted, in order, until ctx ends. A
-// message leaves the outbox only after publish returned nil, so a crash in
-// between publishes it a second time under the same id. A message that publish
-// refuses with fault.Invalid can never be published: it is put aside in table
-// outbox_refused, so that it does not keep the orders behind it from going out.
-func (db *DB) Relay(ctx context.Context, publish func(ctx context.Context, subject, id string, body []byte) error) error {
+// outlet is what the relay reads and clears the outbox with.
+type outlet interface {
+	// turn says whether this process is the one that publishes now.
+	turn(ctx context.Context) (bool, error)
+	// drop lets another process have the turn.
+	drop()
+	close() error
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
+}
+
+// Publish takes a message of the outbox to the bus; the message is there for
+// good when it returns nil.
+type Publish = func(ctx context.Context, subject, id string, body []byte) error
+
+// Relay publishes what transactions emitted, in the order of their commits,
+// until ctx ends. Of several processes that share a database one at a time
+// publishes; the others wait for their turn. A message leaves the outbox only
+// after publish returned nil, so a crash in between publishes it a second time
+// under the same id. A message that publish refuses with fault.Invalid can
+// never be published: it is put aside in table outbox_refused, so that it does
+// not keep the orders behind it from going out. Relay must not run twice on
+// one DB.
+func (db *DB) Relay(ctx context.Context, publish Publish) error {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
+	defer db.outlet.drop()
 	for {
 		for {
 			n, err := db.relayOnce(ctx, publish)
@@ -46,6 +66,7 @@ func (db *DB) Relay(ctx context.Context, publish func(ctx context.Context, subje
 				return nil
 			}
 			if err != nil {
+				db.outlet.drop()
 				db.log.Error("outbox waits", "err", err)
 				break
 			}
@@ -62,7 +83,10 @@ func (db *DB) Relay(ctx context.Context, publish func(ctx context.Context, subje
 	}
 }
 
-func (db *DB) relayOnce(ctx context.Context, publish func(ctx context.Context, subject, id string, body []byte) error) (int, error) {
+func (db *DB) relayOnce(ctx context.Context, publish Publish) (int, error) {
+	if mine, err := db.outlet.turn(ctx); err != nil || !mine {
+		return 0, err
+	}
 	out, err := db.outgoing(ctx)
 	if err != nil {
 		return 0, err
@@ -76,7 +100,7 @@ func (db *DB) relayOnce(ctx context.Context, publish func(ctx context.Context, s
 		if err != nil {
 			return 0, fmt.Errorf("relay %s: %w", m.subject, err)
 		}
-		if _, err := db.write.ExecContext(ctx, `DELETE FROM outbox WHERE seq = $1`, m.seq); err != nil {
+		if _, err := db.outlet.ExecContext(ctx, `DELETE FROM outbox WHERE seq = $1`, m.seq); err != nil {
 			return 0, fmt.Errorf("relay %s: %w", m.subject, err)
 		}
 	}
@@ -84,13 +108,13 @@ func (db *DB) relayOnce(ctx context.Context, publish func(ctx context.Context, s
 }
 
 func (db *DB) putAside(ctx context.Context, m outgoing, reason error) error {
-	_, err := db.write.ExecContext(ctx, `INSERT INTO outbox_refused (subject, msg, body, reason) VALUES ($1, $2, $3, $4)`,
+	_, err := db.outlet.ExecContext(ctx, `INSERT INTO outbox_refused (subject, msg, body, reason) VALUES ($1, $2, $3, $4)`,
 		m.subject, m.id, m.body, reason.Error())
 	return err
 }
 
 func (db *DB) outgoing(ctx context.Context) ([]outgoing, error) {
-	rows, err := db.read.QueryContext(ctx, `SELECT seq, subject, msg, body FROM outbox ORDER BY seq LIMIT 200`)
+	rows, err := db.outlet.QueryContext(ctx, `SELECT seq, subject, msg, body FROM outbox ORDER BY seq LIMIT 200`)
 	if err != nil {
 		return nil, err
 	}

@@ -1,90 +1,116 @@
 // Package state keeps what must be looked up and changed: people, hosts,
-// alerts, incidents, actions. Statements use $1-style parameters and types
-// that SQLite and PostgreSQL both know; times are BIGINT nanoseconds UTC
-// (see Nanos and Time), JSON is TEXT.
+// alerts, incidents, actions. It lies in a SQLite file or in a PostgreSQL
+// database; statements are the same for both: $1-style parameters and types
+// that both know; times are BIGINT nanoseconds UTC (see Nanos and Time), JSON
+// is TEXT, texts sort by their bytes.
 //
 // In: SQL from the stages' store.go files. Out: rows, and messages for the bus
-// through the outbox. Always true: one writer at a time; a message that a
-// transaction emits is published if and only if the transaction committed,
-// at least once, also after kill -9; migrations only go forward.
+// through the outbox. Always true: one writer at a time, also when several
+// processes share a database; a message that a transaction emits is published
+// if and only if the transaction committed, at least once, also after kill -9,
+// in the order of the commits; migrations only go forward.
 package state
 
 import (
 	"context"
 	"database/sql"
-	"embed"
 	"encoding/json"
 	"fmt"
-	"io/fs"
 	"log/slog"
-	"net/url"
-	"sort"
+	"slices"
 	"strings"
 	"time"
-
-	_ "modernc.org/sqlite" // the driver named "sqlite"
 )
-
-//go:embed migrations/*.sql
-var migrations embed.FS
 
 // DB is the open state. It is safe for concurrent use.
 type DB struct {
-	write *sql.DB // one connection
-	read  *sql.DB
-	wake  chan struct{} // tells the relay that the outbox has something
-	log   *slog.Logger
+	engine engine
+	write  *sql.DB // one connection: transactions of this process queue here
+	read   *sql.DB
+	outlet outlet        // what the relay reads and clears the outbox with
+	wake   chan struct{} // tells the relay that the outbox has something
+	log    *slog.Logger
 }
 
-// Tx is one write transaction.
+// engine is where SQLite and PostgreSQL differ.
+type engine interface {
+	// schema puts a migration into the engine's words.
+	schema(text string) string
+	// begin starts a transaction that no other writer overlaps.
+	begin(ctx context.Context, write *sql.DB) (*sql.Tx, error)
+	// text is s as the engine can keep it.
+	text(s string) string
+	// again says whether a read that ended with err may be tried once more.
+	again(err error) bool
+}
+
+// Tx is one write transaction. After a statement failed, only the roll-back
+// is left: PostgreSQL refuses all others. Rows must be closed before the next
+// statement.
 type Tx struct {
 	*sql.Tx
+	engine  engine
 	emitted bool
 }
 
-// Open opens or creates the database file at path and brings its schema up to
-// date. synchronous=FULL: what is committed survives a power cut.
-func Open(ctx context.Context, path string, log *slog.Logger) (*DB, error) {
-	write, err := sql.Open("sqlite", dsn(path, "rwc"))
+// Open opens the state and brings its schema up to date. at is the path of a
+// SQLite file, which is made when it is missing, or the address of a
+// PostgreSQL database (postgres://…), which must exist. What is committed
+// survives a power cut.
+func Open(ctx context.Context, at string, log *slog.Logger) (*DB, error) {
+	db, err := connect(ctx, at, log)
 	if err != nil {
-		return nil, fmt.Errorf("open state %s: %w", path, err)
+		return nil, err
 	}
-	write.SetMaxOpenConns(1)
-	db := &DB{write: write, wake: make(chan struct{}, 1), log: log}
-	if err := db.migrate(ctx); err != nil {
-		return nil, fmt.Errorf("open state %s: %w", path, closing(write, err))
+	if err := db.migrate(ctx, steps()); err != nil {
+		_ = db.Close() // the first error is the one to report
+		return nil, fmt.Errorf("open state: %w", err)
 	}
-	if db.read, err = sql.Open("sqlite", dsn(path, "ro")); err != nil {
-		return nil, fmt.Errorf("open state %s: %w", path, closing(write, err))
-	}
-	db.read.SetMaxOpenConns(4)
 	return db, nil
 }
 
-// OpenReadOnly opens an existing database for the offline verifier. It neither
-// migrates nor writes.
-func OpenReadOnly(path string) (*DB, error) {
-	read, err := sql.Open("sqlite", dsn(path, "ro"))
+func connect(ctx context.Context, at string, log *slog.Logger) (*DB, error) {
+	open := openSQLite
+	if IsPostgres(at) {
+		open = openPostgres
+	}
+	db, err := open(ctx, at)
 	if err != nil {
-		return nil, fmt.Errorf("open state %s: %w", path, err)
+		return nil, fmt.Errorf("open state: %w", err)
 	}
-	return &DB{read: read}, nil
+	db.wake, db.log = make(chan struct{}, 1), log
+	return db, nil
 }
 
-func dsn(path, mode string) string {
-	q := url.Values{"mode": {mode}, "_txlock": {"immediate"}, "_pragma": {
-		"busy_timeout(10000)", "foreign_keys(1)", "synchronous(FULL)"}}
-	if mode != "ro" {
-		q["_pragma"] = append(q["_pragma"], "journal_mode(WAL)")
+// OpenReadOnly opens an existing state for the offline verifier. It neither
+// migrates nor writes: Tx and Relay must not be called.
+func OpenReadOnly(at string) (*DB, error) {
+	open := readSQLite
+	if IsPostgres(at) {
+		open = readPostgres
 	}
-	return (&url.URL{Scheme: "file", Opaque: (&url.URL{Path: path}).EscapedPath(), RawQuery: q.Encode()}).String()
+	db, err := open(at)
+	if err != nil {
+		return nil, fmt.Errorf("open state: %w", err)
+	}
+	return db, nil
 }
 
-func closing(db *sql.DB, err error) error { _ = db.Close(); return err }
+// IsPostgres says whether at is the address of a PostgreSQL database and not
+// a path.
+func IsPostgres(at string) bool {
+	return strings.HasPrefix(at, "postgres://") || strings.HasPrefix(at, "postgresql://")
+}
 
-// Close closes both pools. Rows must have been closed before.
+// Close closes all connections. Rows must have been closed before, and Relay
+// must have ended.
 func (db *DB) Close() error {
 	err := db.read.Close()
+	if db.outlet != nil {
+		if e := db.outlet.close(); err == nil {
+			err = e
+		}
+	}
 	if db.write != nil {
 		if e := db.write.Close(); err == nil {
 			err = e
@@ -93,54 +119,17 @@ func (db *DB) Close() error {
 	return err
 }
 
-// migrate runs the embedded files that this database has not seen, in the
-// order of their names, each in a transaction of its own.
-func (db *DB) migrate(ctx context.Context) error {
-	if _, err := db.write.ExecContext(ctx, `CREATE TABLE IF NOT EXISTS migration (name TEXT PRIMARY KEY, at BIGINT NOT NULL)`); err != nil {
-		return err
-	}
-	names, err := fs.Glob(migrations, "migrations/*.sql")
-	if err != nil {
-		return err
-	}
-	sort.Strings(names)
-	for _, name := range names {
-		if err := db.migrateOne(ctx, name); err != nil {
-			return fmt.Errorf("migration %s: %w", name, err)
-		}
-	}
-	return nil
-}
-
-func (db *DB) migrateOne(ctx context.Context, name string) error {
-	text, err := migrations.ReadFile(name)
-	if err != nil {
-		return err
-	}
-	key := strings.TrimSuffix(strings.TrimPrefix(name, "migrations/"), ".sql")
-	return db.Tx(ctx, func(tx *Tx) error {
-		var seen int
-		if err := tx.QueryRowContext(ctx, `SELECT COUNT(*) FROM migration WHERE name = $1`, key).Scan(&seen); err != nil || seen > 0 {
-			return err
-		}
-		if _, err := tx.ExecContext(ctx, string(text)); err != nil {
-			return err
-		}
-		_, err := tx.ExecContext(ctx, `INSERT INTO migration (name, at) VALUES ($1, $2)`, key, time.Now().UnixNano())
-		return err
-	})
-}
-
 // Tx runs f in the write transaction. It commits when f returns nil and rolls
-// back otherwise. f must not use db itself.
+// back otherwise. f must not use db itself. A commit whose answer is lost on
+// the way is reported as an error, although it may have happened.
 func (db *DB) Tx(ctx context.Context, f func(tx *Tx) error) error {
-	t, err := db.write.BeginTx(ctx, nil)
+	t, err := db.engine.begin(ctx, db.write)
 	if err != nil {
 		return fmt.Errorf("begin: %w", err)
 	}
-	tx := &Tx{Tx: t}
+	defer t.Rollback() //nolint:errcheck // only does something when f failed or panicked; that is what is reported
+	tx := &Tx{Tx: t, engine: db.engine}
 	if err := f(tx); err != nil {
-		_ = t.Rollback() // the first error is the one to report
 		return err
 	}
 	if err := t.Commit(); err != nil {
@@ -152,14 +141,57 @@ func (db *DB) Tx(ctx context.Context, f func(tx *Tx) error) error {
 	return nil
 }
 
+// ExecContext changes rows.
+func (tx *Tx) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
+	return tx.Tx.ExecContext(ctx, query, keepable(tx.engine, args)...)
+}
+
+// QueryContext reads rows within the transaction.
+func (tx *Tx) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
+	return tx.Tx.QueryContext(ctx, query, keepable(tx.engine, args)...)
+}
+
+// QueryRowContext reads one row within the transaction.
+func (tx *Tx) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {
+	return tx.Tx.QueryRowContext(ctx, query, keepable(tx.engine, args)...)
+}
+
+// keepable returns args with texts as the engine can keep them: what a
+// stranger's machine sends must not make a statement fail for ever.
+func keepable(e engine, args []any) []any {
+	out := slices.Clone(args)
+	for i, a := range out {
+		if s, ok := a.(string); ok {
+			out[i] = e.text(s)
+		}
+	}
+	return out
+}
+
+// tries is how often a read is tried: every connection of the pool may be one
+// that the server has closed since.
+const tries = readers + 1
+
 // Query reads outside of any transaction.
 func (db *DB) Query(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
-	return db.read.QueryContext(ctx, query, args...)
+	args = keepable(db.engine, args)
+	for try := 1; ; try++ {
+		rows, err := db.read.QueryContext(ctx, query, args...)
+		if err == nil || try == tries || ctx.Err() != nil || !db.engine.again(err) {
+			return rows, err
+		}
+	}
 }
 
 // QueryRow reads one row outside of any transaction.
 func (db *DB) QueryRow(ctx context.Context, query string, args ...any) *sql.Row {
-	return db.read.QueryRowContext(ctx, query, args...)
+	args = keepable(db.engine, args)
+	for try := 1; ; try++ {
+		row := db.read.QueryRowContext(ctx, query, args...)
+		if err := row.Err(); err == nil || try == tries || ctx.Err() != nil || !db.engine.again(err) {
+			return row
+		}
+	}
 }
 
 // Nanos is how times are stored; the zero time is 0.

@@ -1,32 +1,21 @@
-package state
+package state_test
 
 import (
 	"context"
 	"errors"
-	"log/slog"
-	"path/filepath"
 	"testing"
 	"time"
 
 	"github.com/sonae/sonae/fault"
+	"github.com/sonae/sonae/state"
+	"github.com/sonae/sonae/state/statetest"
 )
 
-func open(t *testing.T, path string) *DB {
-	t.Helper()
-	db, err := Open(t.Context(), path, slog.New(slog.NewTextHandler(t.Output(), nil)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = db.Close() })
-	return db
-}
-
 func TestEmittedOnlyWhenCommitted(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "state.db")
-	db := open(t, path)
+	db := statetest.Open(t)
 	ctx := t.Context()
 	refuse := errors.New("changed my mind")
-	err := db.Tx(ctx, func(tx *Tx) error {
+	err := db.Tx(ctx, func(tx *state.Tx) error {
 		if err := tx.Emit(ctx, "alert.raised", "lost", "lost"); err != nil {
 			return err
 		}
@@ -36,7 +25,7 @@ func TestEmittedOnlyWhenCommitted(t *testing.T) {
 		t.Fatalf("got %v, want the reason for the roll-back", err)
 	}
 	for _, id := range []string{"a", "b", "c"} {
-		if err := db.Tx(ctx, func(tx *Tx) error { return tx.Emit(ctx, "alert.raised", id, id) }); err != nil {
+		if err := db.Tx(ctx, func(tx *state.Tx) error { return tx.Emit(ctx, "alert.raised", id, id) }); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -66,13 +55,13 @@ func TestEmittedOnlyWhenCommitted(t *testing.T) {
 }
 
 func TestReopenKeepsWhatWasCommitted(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "日本語 と space.db")
-	db := open(t, path)
+	at := statetest.Address(t)
+	db := statetest.OpenAt(t, at)
 	ctx := t.Context()
-	if err := db.Tx(ctx, func(tx *Tx) error { return tx.Emit(ctx, "x.y", "1", "v") }); err != nil {
+	if err := db.Tx(ctx, func(tx *state.Tx) error { return tx.Emit(ctx, "x.y", "1", "v") }); err != nil {
 		t.Fatal(err)
 	}
-	again := open(t, path)
+	again := statetest.OpenAt(t, at)
 	var n int
 	if err := again.QueryRow(ctx, `SELECT COUNT(*) FROM outbox`).Scan(&n); err != nil || n != 1 {
 		t.Fatalf("got %d rows, %v; want 1", n, err)
@@ -81,10 +70,10 @@ func TestReopenKeepsWhatWasCommitted(t *testing.T) {
 
 // A message that the bus can never take must not stop everything behind it.
 func TestMessageThatCannotBePublishedIsPutAside(t *testing.T) {
-	db := open(t, filepath.Join(t.TempDir(), "state.db"))
+	db := statetest.Open(t)
 	ctx := t.Context()
 	for _, id := range []string{"a", "huge", "c"} {
-		if err := db.Tx(ctx, func(tx *Tx) error { return tx.Emit(ctx, "alert.raised", id, id) }); err != nil {
+		if err := db.Tx(ctx, func(tx *state.Tx) error { return tx.Emit(ctx, "alert.raised", id, id) }); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -27,6 +27,7 @@ func commands() []command {
 		{"serve", "run the hub; the first start prints a one-time set-up link", serve},
 		{"scan", "run the rules over captures and JSON lines, without a hub", scanCommand},
 		{"verify", "check a bag, a document, an archive, a ledger or a hub's folder", verify},
+		{"witness", "watch the ledger of a hub from another machine and cosign it", witnessCommand},
 		{"drill", "play a practice incident on the running hub: sonae drill run NAME", drillCommand},
 		{"rule", "test, list or count detection rules", ruleCommand},
 		{"version", "print the version", version},

@@ -17,6 +17,7 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags := flag.NewFlagSet("sonae serve", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	flags.StringVar(&cfg.Dir, "dir", cfg.Dir, "folder for everything the hub keeps")
+	flags.StringVar(&cfg.State, "state", "", "PostgreSQL database for the state (postgres://…; the password belongs into PGPASSFILE); empty: SQLite in the folder")
 	flags.StringVar(&cfg.Listen, "listen", cfg.Listen, "address of pages and API (HTTPS)")
 	flags.StringVar(&cfg.Local, "local", cfg.Local, "loopback address of pages and API (plain HTTP); empty: none")
 	flags.StringVar(&cfg.Agents, "agents", cfg.Agents, "address of the agents' port")
@@ -24,6 +25,7 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags.StringVar(&cfg.TSA, "tsa", "", "address of an RFC 3161 time stamp authority")
 	flags.StringVar(&cfg.TSARoots, "tsa-roots", "", "PEM file with the authority's root certificates")
 	flags.Uint64Var(&cfg.MinFree, "min-free", cfg.MinFree, "bytes the disk must have left to take in events")
+	witnesses := witnessFlags(flags)
 	names := flags.String("names", "", "further host names and addresses for the certificate, separated by commas")
 	verbose := flags.Bool("verbose", false, "log more")
 	if status, ok := parsed(flags, args); !ok {
@@ -35,6 +37,11 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 	if *names != "" {
 		cfg.Names = strings.Split(*names, ",")
+	}
+	var err error
+	if cfg.Witnesses, err = witnesses(); err != nil {
+		complain(stderr, "serve", err)
+		return 2
 	}
 	level := slog.LevelInfo
 	if *verbose {

@@ -43,6 +43,9 @@ const keyFile = "ledger-key.txt"
 // check is one run of verify.
 type check struct {
 	key         string // verifier key of the ledger; empty: what lies beside the path
+	witnesses   []ledger.WitnessKey
+	against     []string // files with earlier checkpoints
+	state       string   // PostgreSQL database of a hub's rows; empty: SQLite in its folder
 	out         io.Writer
 	differences int
 }
@@ -51,20 +54,28 @@ func verify(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags := flag.NewFlagSet("sonae verify", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	flags.Usage = func() {
-		fmt.Fprintln(stderr, "usage: sonae verify [--key KEY|FILE] PATH\n\nPATH is an evidence bag (folder or zip), an exported document, an archive, a ledger or a hub's folder.\nExit status: 0 intact, 1 with the differences named, 2 not something that can be verified.")
+		fmt.Fprintln(stderr, "usage: sonae verify [--key KEY|FILE] [--witness-key KEY|FILE]… [--against CHECKPOINT]… [--state DATABASE] PATH\n\nPATH is an evidence bag (folder or zip), an exported document, an archive, a ledger or a hub's folder.\nExit status: 0 intact, 1 with the differences named, 2 not something that can be verified.")
 		flags.PrintDefaults()
 	}
 	key := flags.String("key", "", "public key of the hub's ledger, or a file with it; without it the key beside or inside PATH is used")
+	var witnessKeys, against several
+	flags.Var(&witnessKeys, "witness-key", "public key of a witness, or a file with it: the ledger must extend a checkpoint that this witness cosigned")
+	flags.Var(&against, "against", "file with an earlier checkpoint: the ledger must extend it")
+	db := flags.String("state", "", "PostgreSQL database (postgres://…) with the rows of the hub whose folder PATH is; without it state.db in the folder is used")
 	if status, ok := parsed(flags, args); !ok {
 		return status
 	}
-	if flags.NArg() != 1 {
+	if flags.NArg() != 1 || *db != "" && !state.IsPostgres(*db) {
 		flags.Usage()
 		return notVerified
 	}
-	c := &check{key: readKey(*key), out: stdout}
+	c := &check{key: readKey(*key), state: *db, out: stdout, against: against}
 	if err := ledger.CheckKey(c.key); *key != "" && err != nil { // a mistyped key must not accuse what it checks
 		complain(stderr, "verify", fmt.Errorf("--key %s: %w", *key, errKey))
+		return notVerified
+	}
+	if err := c.trust(witnessKeys); err != nil {
+		complain(stderr, "verify", err)
 		return notVerified
 	}
 	if err := c.path(ctx, filepath.Clean(flags.Arg(0))); err != nil {
@@ -90,9 +101,11 @@ func readKey(s string) string {
 }
 
 var (
-	errNoKey = errors.New("there is no public key")
-	errKey   = errors.New("it is neither a public key nor a file with one")
-	errKind  = errors.New("not an evidence bag, document, archive, ledger or hub folder")
+	errNoKey   = errors.New("there is no public key")
+	errKey     = errors.New("it is neither a public key nor a file with one")
+	errNoHub   = errors.New("not a hub's folder, which --state is for")
+	errNoState = errors.New("a hub's folder without state.db: give the database of its rows with --state")
+	errKind    = errors.New("not an evidence bag, document, archive, ledger or hub folder")
 )
 
 // path finds out what path is and checks it.
@@ -102,13 +115,22 @@ func (c *check) path(ctx context.Context, path string) error {
 		return err
 	}
 	has := func(name string) bool { _, err := os.Lstat(filepath.Join(path, name)); return err == nil }
+	if demands := len(c.witnesses)+len(c.against) > 0; demands && !(info.IsDir() && (has("state.db") || has("manifest.jsonl") || has("checkpoint"))) {
+		return fmt.Errorf("%s: --witness-key and --against are for a ledger, an archive beside it, or a hub's folder", path)
+	}
 	switch {
 	case !info.IsDir() && strings.HasSuffix(path, ".html"):
 		return c.document(path)
 	case !info.IsDir() && strings.HasSuffix(path, ".zip"), info.IsDir() && has(bag.TagManifest), info.IsDir() && has(bag.Declaration):
 		return c.bag(path)
-	case info.IsDir() && has("state.db"):
-		return c.hub(ctx, path)
+	case info.IsDir() && has("state.db") && c.state == "":
+		return c.hub(ctx, path, filepath.Join(path, "state.db"))
+	case info.IsDir() && has("ledger") && has("archive") && c.state != "":
+		return c.hub(ctx, path, c.state)
+	case c.state != "":
+		return fmt.Errorf("%s: %w", path, errNoHub)
+	case info.IsDir() && has("ledger") && has("archive"):
+		return fmt.Errorf("%s: %w", path, errNoState)
 	case info.IsDir() && has("manifest.jsonl"):
 		return c.archiveOf(ctx, path, filepath.Join(filepath.Dir(path), "ledger"))
 	case info.IsDir() && has("checkpoint"):
@@ -184,9 +206,16 @@ func (c *check) ledger(ctx context.Context, dir string) ([]leaf.Leaf, error) {
 	if err != nil {
 		return nil, err
 	}
-	r, err := ledger.Verify(ctx, dir, key)
+	earlier, err := c.earlier(dir, key) // before the ledger, which a running hub extends meanwhile
 	if err != nil {
 		return nil, err
+	}
+	r, err := ledger.Verify(ctx, dir, key, earlier...)
+	if err != nil {
+		return nil, err
+	}
+	for _, d := range r.Contradictions {
+		c.differ(d.String())
 	}
 	for _, d := range r.Differences {
 		c.differ(filepath.Join(dir, d.String()))
@@ -199,6 +228,7 @@ func (c *check) ledger(ctx context.Context, dir string) ([]leaf.Leaf, error) {
 		return nil, err
 	}
 	fmt.Fprintf(c.out, "ledger: %d leaves\n", len(leaves))
+	c.seen(earlier, r.Contradictions, uint64(len(leaves)))
 	return leaves, nil
 }
 
@@ -234,7 +264,7 @@ func (c *check) archive(ctx context.Context, dir string, leaves []leaf.Leaf) err
 
 // hub checks everything that a hub keeps and the ledger has a digest of:
 // archive, chronology, decisions, orders, custody, bags.
-func (c *check) hub(ctx context.Context, dir string) error {
+func (c *check) hub(ctx context.Context, dir, at string) error {
 	leaves, err := c.ledger(ctx, filepath.Join(dir, "ledger"))
 	if err != nil {
 		return err
@@ -243,7 +273,7 @@ func (c *check) hub(ctx context.Context, dir string) error {
 		return err
 	}
 	leaves = append(leaves, c.waiting(ctx, filepath.Join(dir, "bus"))...)
-	db, err := state.OpenReadOnly(filepath.Join(dir, "state.db"))
+	db, err := state.OpenReadOnly(at)
 	if err != nil {
 		return err
 	}

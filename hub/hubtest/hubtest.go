@@ -39,6 +39,9 @@ type Option func(*hub.Config)
 // Dir starts the hub on a folder that the test keeps.
 func Dir(dir string) Option { return func(c *hub.Config) { c.Dir = dir } }
 
+// State starts the hub on a PostgreSQL database that the test keeps.
+func State(at string) Option { return func(c *hub.Config) { c.State = at } }
+
 // Now gives the hub another clock. It should go forward about as real time
 // does: log-ins have codes that change with time.
 func Now(now func() time.Time) Option { return func(c *hub.Config) { c.Now = now } }

@@ -17,6 +17,7 @@ import (
 	"github.com/sonae/sonae/auth"
 	"github.com/sonae/sonae/fault"
 	"github.com/sonae/sonae/state"
+	"github.com/sonae/sonae/state/statetest"
 )
 
 var admin = auth.Person{ID: "pe-1"}
@@ -37,11 +38,7 @@ func (c *clockwork) pass(d time.Duration) {
 func start(t *testing.T) (*Registry, *state.DB, *clockwork) {
 	t.Helper()
 	log := slog.New(slog.NewTextHandler(t.Output(), nil))
-	db, err := state.Open(t.Context(), filepath.Join(t.TempDir(), "state.db"), log)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = db.Close() })
+	db := statetest.Open(t)
 	c := &clockwork{at: time.Date(2026, 7, 1, 0, 0, 0, 0, time.UTC)}
 	r := New(db, c.now, log)
 	for _, s := range []Site{
