@@ -369,7 +369,7 @@ func TestOneChangedByteInWhatIsKeptIsNamed(t *testing.T) {
 	exec := func(query string, args ...any) error {
 		return h.db.Tx(ctx, func(tx *state.Tx) error { _, err := tx.ExecContext(ctx, query, args...); return err })
 	}
-	statetest.Loose(t, h.db, "document", "document_page")
+	statetest.Loose(t, h.db, "document", "document_page", "reporter")
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 0))
