@@ -35,7 +35,6 @@ ui/web/dist/app.js: $(wildcard ui/web/src/*) ui/web/package.json ui/web/package-
 	@sh ui/web/build.sh
 
 test: need-test lint build unit race e2e
-	@echo "== all passed"
 
 unit: web
 	@echo "== unit: every package, with the real engines"
