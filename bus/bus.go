@@ -174,7 +174,7 @@ func (b *Bus) Offer(ctx context.Context, subject, id string, body []byte) error 
 // than the bus carries is fault.Invalid.
 func (b *Bus) Publish(ctx context.Context, subject, id string, body []byte) error {
 	msg := &nats.Msg{Subject: b.parts.place(subject), Data: body}
-	_, err := b.js.PublishMsg(ctx, msg, jetstream.WithMsgID(id))
+	err := b.publish(ctx, msg, id)
 	if err == nil {
 		return nil
 	}
@@ -184,6 +184,9 @@ func (b *Bus) Publish(ctx context.Context, subject, id string, body []byte) erro
 	var api *jetstream.APIError
 	if errors.As(err, &api) && (api.ErrorCode == jetstream.ErrorCode(maximumBytes) || api.ErrorCode == jetstream.ErrorCode(insufficientStorage)) {
 		return fault.New(fault.Busy, "bus.full").With(err)
+	}
+	if b.shared != nil && unreachable(err) {
+		return fault.New(fault.Busy, "bus.unreachable").With(after{unreachableWait, err})
 	}
 	return fmt.Errorf("publish %s: %w", subject, err)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -25,6 +26,7 @@ type External struct {
 	Credentials string // file: JWT credentials, or an NKEY seed; "": none
 	CA          string // file: PEM of the authority of the servers; "": those of the system
 	Replicas    int    // 0: 3
+	System      string // file: credentials of the system account, to check that the servers sync; "": not checked
 }
 
 // Times of the connection to a cluster.
@@ -38,25 +40,141 @@ const (
 // was sent and not acknowledged is an error for whoever sent it: it is never
 // kept in a buffer that a restart would lose.
 func (b *Bus) dial(ctx context.Context, e External) error {
-	opts := []nats.Option{nats.Name("sonae " + b.cfg.Hub), nats.MaxReconnects(-1), nats.ReconnectWait(reconnect),
-		nats.Timeout(dialWait), nats.PingInterval(pingInterval), nats.MaxPingsOutstanding(2), nats.ReconnectBufSize(-1)}
-	login, err := credentials(e.Credentials)
+	opts, err := e.options("sonae "+b.cfg.Hub, e.Credentials)
 	if err != nil {
 		return err
-	}
-	opts = append(opts, login...)
-	if e.CA != "" {
-		pool, err := authority(e.CA)
-		if err != nil {
-			return err
-		}
-		opts = append(opts, nats.Secure(&tls.Config{MinVersion: tls.VersionTLS13, RootCAs: pool}))
 	}
 	b.conn, err = nats.Connect(strings.Join(e.URLs, ","), opts...)
 	if err != nil {
 		return fmt.Errorf("connect to %s: %w", strings.Join(e.URLs, ","), err)
 	}
-	return ctx.Err()
+	return b.checkSync(ctx, e)
+}
+
+func (e External) options(as, login string) ([]nats.Option, error) {
+	opts := []nats.Option{nats.Name(as), nats.MaxReconnects(-1), nats.ReconnectWait(reconnect), nats.ReconnectJitter(reconnect, reconnect),
+		nats.Timeout(dialWait), nats.PingInterval(pingInterval), nats.MaxPingsOutstanding(2), nats.ReconnectBufSize(-1)}
+	key, err := credentials(login)
+	if err != nil {
+		return nil, err
+	}
+	opts = append(opts, key...)
+	if e.CA == "" {
+		return opts, nil
+	}
+	pool, err := authority(e.CA)
+	if err != nil {
+		return nil, err
+	}
+	return append(opts, nats.Secure(&tls.Config{MinVersion: tls.VersionTLS13, RootCAs: pool})), nil
+}
+
+// checkSync asks every server whether it syncs each message to the disk. Only
+// the system account is told.
+func (b *Bus) checkSync(ctx context.Context, e External) error {
+	if e.System == "" {
+		b.log.Info("cluster not asked whether it syncs every message, as there are no credentials of the system account; every server needs sync_interval: always")
+		return nil
+	}
+	opts, err := e.options("sonae "+b.cfg.Hub+" check", e.System)
+	if err != nil {
+		return err
+	}
+	conn, err := nats.Connect(strings.Join(e.URLs, ","), opts...)
+	if err != nil {
+		return fmt.Errorf("connect as the system account: %w", err)
+	}
+	defer conn.Close()
+	inbox := conn.NewInbox()
+	answers, err := conn.SubscribeSync(inbox)
+	if err != nil {
+		return err
+	}
+	if err := conn.PublishRequest("$SYS.REQ.SERVER.PING.JSZ", inbox, nil); err != nil {
+		return err
+	}
+	asked := 0
+	for wait := dialWait; ; wait = time.Second { // the first answer may take its time, the others come with it
+		within, stop := context.WithTimeout(ctx, wait)
+		m, err := answers.NextMsgWithContext(within)
+		stop()
+		if err != nil && asked == 0 {
+			return fmt.Errorf("ask the cluster whether it syncs: %w", err)
+		}
+		if err != nil {
+			b.log.Info("cluster syncs every message", "servers", asked)
+			return ctx.Err()
+		}
+		if err := syncs(m.Data); err != nil {
+			return err
+		}
+		asked++
+	}
+}
+
+// syncs reads a server's answer about its JetStream.
+func syncs(answer []byte) error {
+	var a struct {
+		Server struct {
+			Name string `json:"name"`
+		} `json:"server"`
+		Data struct {
+			Disabled bool `json:"disabled"`
+			Config   struct {
+				Always bool `json:"sync_always"`
+			} `json:"config"`
+		} `json:"data"`
+	}
+	if err := json.Unmarshal(answer, &a); err != nil {
+		return fmt.Errorf("answer of a server: %w", err)
+	}
+	if !a.Data.Disabled && !a.Data.Config.Always {
+		return fmt.Errorf("server %s acknowledges before it has synced: set sync_interval: always", a.Server.Name)
+	}
+	return nil
+}
+
+// How Publish bridges the election of a new leader in a cluster.
+const (
+	publishTry      = 2 * time.Second
+	publishPatience = 10 * time.Second
+	unreachableWait = 5 * time.Second // what a sender is told to wait
+)
+
+// publish sends a message, in a cluster again and again with the same id until
+// a server has answered for it: the id makes it count once.
+func (b *Bus) publish(ctx context.Context, m *nats.Msg, id string) error {
+	if b.shared == nil {
+		_, err := b.js.PublishMsg(ctx, m, jetstream.WithMsgID(id))
+		return err
+	}
+	ctx, stop := context.WithTimeout(ctx, publishPatience)
+	defer stop()
+	for {
+		try, stop := context.WithTimeout(ctx, publishTry)
+		_, err := b.js.PublishMsg(try, m, jetstream.WithMsgID(id))
+		stop()
+		if err == nil || ctx.Err() != nil || !unreachable(err) {
+			return err
+		}
+		sleep(ctx, reconnect)
+	}
+}
+
+// unreachable says that a server that could answer for the stream was not
+// there: trying again helps.
+func unreachable(err error) bool {
+	var api *jetstream.APIError
+	if errors.As(err, &api) {
+		return api.Code == 503 && api.ErrorCode != insufficientStorage && api.ErrorCode != maximumBytes
+	}
+	for _, e := range []error{context.DeadlineExceeded, nats.ErrTimeout, nats.ErrNoResponders, jetstream.ErrNoStreamResponse, nats.ErrConnectionReconnecting,
+		nats.ErrReconnectBufExceeded, nats.ErrDisconnected, nats.ErrNoServers, nats.ErrStaleConnection} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
 }
 
 // credentials reads a file of credentials: a JWT with its seed, or a seed.
