@@ -42,23 +42,26 @@ type Config struct {
 	// stay in order.
 	Partitioned []string
 	Hub         string    // name of this hub among those that share External; "": "hub"
+	Quotas      Quotas    // of Offer
 	External    *External // instead of the embedded server; Dir and MinFree are then not used
 }
 
 // Bus is a running bus. It is safe for concurrent use.
 type Bus struct {
-	server *server.Server // nil with External
-	conn   *nats.Conn
-	js     jetstream.JetStream
-	log    *slog.Logger
-	cfg    Config
-	parts  partitions
-	shared *shared // nil unless several hubs share the bus
-	leads  leads
-	room   room
-	stop   context.CancelFunc
-	life   context.Context
-	pumps  sync.WaitGroup
+	server  *server.Server // nil with External
+	conn    *nats.Conn
+	js      jetstream.JetStream
+	log     *slog.Logger
+	cfg     Config
+	parts   partitions
+	shared  *shared // nil unless several hubs share the bus
+	leads   leads
+	room    room
+	meters  sync.Mutex        // guards meterOf
+	meterOf map[string]*meter // by stream
+	stop    context.CancelFunc
+	life    context.Context
+	pumps   sync.WaitGroup
 }
 
 // Open starts the server on dir without any network port, or connects to
@@ -131,12 +134,8 @@ func (b *Bus) prepare(ctx context.Context) error {
 
 // streams makes the streams that are configured.
 func (b *Bus) streams(ctx context.Context, cfg Config) error {
-	limit := cfg.MaxBytes
-	if limit == 0 {
-		limit = 4 << 30
-	}
 	for _, name := range append([]string{deadStream}, cfg.Streams...) {
-		if err := b.stream(ctx, name, limit); err != nil {
+		if err := b.stream(ctx, name, b.limit()); err != nil {
 			return fmt.Errorf("stream %s: %w", name, err)
 		}
 	}
@@ -157,16 +156,6 @@ func (b *Bus) stream(ctx context.Context, name string, limit int64) error {
 		Replicas: b.replicas(),
 	})
 	return err
-}
-
-// Offer is Publish for what comes from outside: it refuses with fault.Busy
-// while the disk has less than Config.MinFree left, so that what was accepted
-// before can still be finished.
-func (b *Bus) Offer(ctx context.Context, subject, id string, body []byte) error {
-	if err := b.room.check(); err != nil {
-		return err
-	}
-	return b.Publish(ctx, subject, id, body)
 }
 
 // Publish hands a message over. It returns nil once the message is on disk.

@@ -3,20 +3,15 @@ package bus
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"strings"
 	"sync"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/sonae/sonae/fault"
 )
-
-// deadStream holds what no handler can use, with the reason in a header.
-const deadStream = "dead"
 
 // pump moves messages from one consumer to a handler.
 type pump struct {
@@ -294,26 +289,6 @@ func (p *pump) keepAlive() {
 		}
 	}
 }
-
-// bury puts messages that can never be handled among the dead letters. A
-// batch is buried one by one only if its handler names a single culprit, so
-// handlers of batches must skip bad members themselves.
-func (p *pump) bury(got []jetstream.Msg, reason error) error {
-	p.log.Error("message cannot be used", "subject", got[0].Subject(), "err", reason)
-	for _, m := range got {
-		dead := nats.NewMsg(deadStream + "." + p.j.name)
-		dead.Data = m.Data()
-		dead.Header.Set(deadSubject, m.Subject())
-		dead.Header.Set(deadReason, oneLine(reason.Error()))
-		if _, err := p.b.js.PublishMsg(p.b.life, dead); err != nil {
-			return fmt.Errorf("bury message of %s: %w", p.j.name, errors.Join(reason, err))
-		}
-	}
-	return nil
-}
-
-// oneLine makes a text fit into a header.
-func oneLine(s string) string { return strings.NewReplacer("\r", " ", "\n", " ").Replace(s) }
 
 func (b *Bus) pause(d time.Duration) {
 	t := time.NewTimer(d)
