@@ -204,7 +204,7 @@ func publishForever(dir string) {
 		fmt.Println(err)
 		os.Exit(1)
 	}
-	if _, err := b.consumer(ctx, On("event.>", "keeper", func(context.Context, string) error { return nil })); err != nil {
+	if _, err := b.pumpsOf(ctx, On("event.>", "keeper", func(context.Context, string) error { return nil })); err != nil {
 		fmt.Println(err)
 		os.Exit(1)
 	}
