@@ -6,7 +6,7 @@ const syslogTime = "Jan _2 15:04:05"
 
 func (m *maker) auth(e *event.Event) {
 	e.Kind, e.Product, e.Category, e.Service = event.KindLogin, "linux", "authentication", "sshd"
-	user, source, port := m.user(), m.near(), m.text().num(30000+m.below(30000)).cut()
+	user, source, port := m.user(), m.near(), m.num(30000+m.below(30000)).cut()
 	action, word, method := "login", "Accepted", m.of([]string{"publickey", "publickey", "password"})
 	switch {
 	case m.what == rareUser:
@@ -14,7 +14,7 @@ func (m *maker) auth(e *event.Event) {
 	case m.below(8) == 0:
 		action, word, method = "failure", "Failed", "password"
 	}
-	pid := m.text().num(500 + m.below(60000)).cut()
+	pid := m.num(500 + m.below(60000)).cut()
 	m.when(e.Time, syslogTime).text(" ", m.h.name, " sshd[", pid, "]: ", word, " ", method, " for ", user, " from ", source, " port ", port, " ssh2")
 	if method == "publickey" {
 		m.text(": ED25519 SHA256:").hex(m.Uint64(), 16).hex(m.Uint64(), 16)
@@ -35,10 +35,10 @@ var linuxPrograms = []string{"/usr/bin/bash", "/usr/bin/psql", "/usr/bin/rsync",
 func (m *maker) audit(e *event.Event) {
 	e.Kind, e.Product, e.Category, e.Service = event.KindLog, "linux", "", "auditd"
 	image, user := m.of(linuxPrograms), m.user()
-	pid, serial := m.text().num(500+m.below(60000)).cut(), m.text().num(100000+m.below(900000)).cut()
+	pid, serial := m.num(500+m.below(60000)).cut(), m.num(100000+m.below(900000)).cut()
 	call := m.of([]string{"59", "257", "42", "87", "90"})
 	e.Raw = m.text("type=SYSCALL msg=audit(").num(int(e.Time.Unix())).text(".").num(100+e.Time.Nanosecond()/1e6%900).text(":", serial, "): arch=c000003e syscall=", call,
-		" success=yes exit=0 a0=").hex(m.Uint64(), 12).text(" a1=").hex(m.Uint64(), 12).text(" a2=").hex(m.Uint64(), 12).
+		" success=yes exit=0 a0=55d0").hex(m.Uint64()&0xff0, 8).text(" a1=7ffd").hex(m.Uint64()&0xff0, 8).text(" a2=55d0").hex(m.Uint64()&0xff0, 8).
 		text(" items=2 ppid=").num(1+m.below(3000)).text(" pid=", pid, " auid=1000 uid=0 gid=0 comm=\"", image[9:], "\" exe=\"", image, "\" key=\"exec\"").cut()
 	e.Fields = map[string]string{
 		"type": "SYSCALL", "syscall": call, "success": "yes", event.FieldImage: image, event.FieldPID: pid, event.FieldUser: user, "key": "exec", "serial": serial,
@@ -64,10 +64,10 @@ func (m *maker) syslog(e *event.Event) {
 	default:
 		text = m.commandLine(&program{lines: messages})
 	}
-	pid := m.text().num(500 + m.below(60000)).cut()
+	pid := m.num(500 + m.below(60000)).cut()
 	e.Raw = m.when(e.Time, syslogTime).text(" ", m.h.name, " ", text, " [pid ", pid, "]").cut()
 	e.Fields = map[string]string{
 		"Hostname": m.h.name, "Message": text, event.FieldPID: pid, "Facility": m.of([]string{"daemon", "local0", "cron", "kern"}), "Priority": m.of([]string{"6", "6", "6", "5", "4", "3"}),
-		"BootId": m.bootID(), "Transport": "journal", "Cursor": m.text("s=").hex(m.Uint64(), 16).text(";i=").hex(m.Uint64(), 7).cut(),
+		"BootId": m.bootID(), "Transport": "journal", "Cursor": m.text("s=").hex(mix(uint64(m.h.id[5])), 16).text(";i=").hex(uint64(e.Time.UnixMilli()), 9).cut(),
 	}
 }

@@ -17,6 +17,8 @@ type maker struct {
 	b     strings.Builder
 	start int
 
+	open [open]connection
+
 	what needle // to be planted in this event
 	nth  int
 }

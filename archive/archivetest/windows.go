@@ -36,7 +36,7 @@ func (m *maker) process(e *event.Event) {
 	p, user := &windowsPrograms[k], m.user()
 	line := m.commandLine(p)
 	digest := m.digest(p)
-	pid, parent := m.text().num(1000+4*m.below(8000)).cut(), m.text().num(600+4*m.below(3000)).cut()
+	pid, parent := m.num(1000+4*m.below(8000)).cut(), m.num(600+4*m.below(3000)).cut()
 	e.Raw = m.text(sysmon, m.h.name, " Process Create: Image: ", p.image, " CommandLine: ", line, " User: HOSP\\", user, " ProcessId: ", pid).cut()
 	e.Fields = map[string]string{
 		"EventID": "1", event.FieldImage: p.image, "ParentImage": p.parent, event.FieldCommand: line, event.FieldUser: user,
@@ -76,7 +76,7 @@ func (m *maker) digest(p *program) string {
 
 func (m *maker) logon(e *event.Event) {
 	e.Kind, e.Product, e.Category, e.Service = event.KindLogin, "windows", "authentication", "security"
-	user, source, port := m.user(), m.near(), m.text().num(49152+m.below(16000)).cut()
+	user, source, port := m.user(), m.near(), m.num(49152+m.below(16000)).cut()
 	code, action, word := "4624", "login", "An account was successfully logged on."
 	if m.what == failed || m.below(12) == 0 {
 		code, action, word = "4625", "failure", "An account failed to log on."
@@ -89,7 +89,7 @@ func (m *maker) logon(e *event.Event) {
 	e.Fields = map[string]string{
 		"EventID": code, event.FieldUser: user, "TargetDomainName": "HOSP", "LogonType": kind, "Action": action, event.FieldSrcIP: source, event.FieldSrcPort: port,
 		"LogonProcessName": m.of([]string{"Kerberos", "NtLmSsp", "User32", "Advapi"}), "AuthenticationPackageName": m.of([]string{"Kerberos", "NTLM", "Negotiate"}),
-		"WorkstationName": m.h.name, "TargetLogonId": m.text("0x").hex(m.Uint64(), 8).cut(),
+		"WorkstationName": m.h.name, "TargetLogonId": m.text("0x").hex(m.Uint64(), 6).cut(),
 	}
 }
 
@@ -103,10 +103,10 @@ func (m *maker) registry(e *event.Event) {
 	e.Kind, e.Product, e.Category, e.Service = event.KindLog, "windows", "registry_set", "sysmon"
 	p, user := &windowsPrograms[m.below(len(windowsPrograms))], m.user()
 	key := m.commandLine(&program{lines: registryKeys})
-	detail := m.text("DWORD (0x").hex(m.Uint64(), 8).text(")").cut()
+	detail := m.text("DWORD (0x").hex(m.Uint64()&63, 8).text(")").cut()
 	e.Raw = m.text(sysmon, m.h.name, " Registry value set: Image: ", p.image, " TargetObject: ", key, " Details: ", detail).cut()
 	e.Fields = map[string]string{
 		"EventID": "13", "EventType": "SetValue", event.FieldImage: p.image, "TargetObject": key, "Details": detail, event.FieldUser: user,
-		event.FieldPID: m.text().num(1000 + 4*m.below(8000)).cut(), "RuleName": "T1112", "Computer": m.h.name,
+		event.FieldPID: m.num(1000 + 4*m.below(8000)).cut(), "RuleName": "T1112", "Computer": m.h.name,
 	}
 }
