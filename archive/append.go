@@ -1,21 +1,17 @@
 package archive
 
 import (
-	"bufio"
-	"cmp"
 	"context"
 	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
-	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"syscall"
 	"time"
 
+	"github.com/sonae/sonae/archive/segment"
 	"github.com/sonae/sonae/event"
 	"github.com/sonae/sonae/fault"
 	"github.com/sonae/sonae/ledger/leaf"
@@ -129,83 +125,35 @@ func (a *Archive) write(batches []event.Batch) (int32, error) {
 	return a.index.add(l, sha256.Sum256(text), a.keep), nil
 }
 
-// describe makes the rows, newest last, and fills in what the manifest says of them.
-func (l *line) describe(batches []event.Batch, at time.Time) []row {
-	columns := map[string]textColumn{}
-	for _, c := range textColumns() {
-		columns[c.field] = c
-	}
-	n := 0
+// describe makes the rows and fills in the batches that the manifest names.
+func (l *line) describe(batches []event.Batch, at time.Time) []segment.Row {
+	var rows []segment.Row
 	for _, b := range batches {
-		n += len(b.Events)
+		l.Batches = append(l.Batches, segment.Clean(b.ID))
+		rows = append(rows, segment.Rows(b, at)...)
 	}
-	rows, hosts := make([]row, 0, n), map[string]bool{}
-	for _, b := range batches {
-		l.Batches = append(l.Batches, clean(b.ID))
-		for i := range b.Events {
-			r := rowOf(b, i, at.UnixNano(), columns)
-			hosts[r.Host] = true
-			rows = append(rows, r)
-		}
-	}
-	slices.SortStableFunc(rows, func(x, y row) int { return cmp.Compare(x.Time, y.Time) })
-	l.Rows, l.Hosts = int64(n), slices.Sorted(maps.Keys(hosts))
-	l.From, l.To = time.Unix(0, rows[0].Time).UTC(), time.Unix(0, rows[n-1].Time).UTC()
 	return rows
 }
 
-// writeSegment writes the file under a temporary name, syncs it, gives it its
-// name and syncs the folder; l gets its size and digest.
-func (a *Archive) writeSegment(full string, rows []row, l *line) error {
+// writeSegment writes the file and its sketch under temporary names, gives
+// them their names and syncs the folder; l gets what the manifest says of it.
+func (a *Archive) writeSegment(full string, rows []segment.Row, l *line) error {
 	if err := makeFolder(filepath.Dir(full)); err != nil {
 		return err
 	}
-	f, err := os.OpenFile(full+temporary, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o640)
+	facts, err := segment.Write(full+temporary, rows, int64(a.next))
 	if err != nil {
-		return fmt.Errorf("write segment: %w", err)
+		return err
 	}
-	err = a.encode(f, rows, l)
-	if err == nil {
-		err = f.Sync()
-	}
-	if err := errors.Join(err, f.Close()); err != nil {
+	l.SHA256, l.Bytes, l.Rows = facts.SHA256, facts.Bytes, facts.Rows
+	l.From, l.To, l.Hosts = facts.From, facts.To, facts.Hosts
+	if err := os.Remove(facts.Sketch.Path); err != nil { // no manifest line names it yet
 		return fmt.Errorf("write segment: %w", err)
 	}
 	if err := os.Rename(full+temporary, full); err != nil {
 		return fmt.Errorf("write segment: %w", err)
 	}
 	return syncFolder(filepath.Dir(full))
-}
-
-func (a *Archive) encode(w io.Writer, rows []row, l *line) error {
-	sum, out := sha256.New(), &counter{w: w}
-	buf := bufio.NewWriterSize(io.MultiWriter(out, sum), 256<<10)
-	a.writer.Reset(buf)
-	_, err := a.writer.Write(rows)
-	if err == nil {
-		err = a.writer.Close()
-	}
-	if err == nil {
-		err = buf.Flush()
-	}
-	if err != nil {
-		a.writer = newWriter() // the old one may be half way through a row group
-		return err
-	}
-	l.SHA256, l.Bytes = hex.EncodeToString(sum.Sum(nil)), out.n
-	return nil
-}
-
-// counter counts what passes through.
-type counter struct {
-	w io.Writer
-	n int64
-}
-
-func (c *counter) Write(p []byte) (int, error) {
-	n, err := c.w.Write(p)
-	c.n += int64(n)
-	return n, err
 }
 
 // writeLine appends one line to the manifest and syncs it.

@@ -27,8 +27,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/parquet-go/parquet-go"
-
 	"github.com/sonae/sonae/clock"
 	"github.com/sonae/sonae/fault"
 )
@@ -58,7 +56,6 @@ type Archive struct {
 	manifest *os.File
 	size     int64 // of the manifest, up to the last whole line
 	next     uint64
-	writer   *parquet.GenericWriter[row]
 	broken   error // the manifest could not be brought back to size
 
 	mu    sync.RWMutex // guards the index
@@ -110,7 +107,6 @@ func (a *Archive) open(ctx context.Context) error {
 	if err := a.load(ctx); err != nil {
 		return err
 	}
-	a.writer = newWriter()
 	a.db, err = openEngine(ctx, a.dir, a.memory, a.threads)
 	return err
 }

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/sonae/sonae/archive/segment"
 	"github.com/sonae/sonae/event"
 	"github.com/sonae/sonae/fault"
 )
@@ -104,8 +105,8 @@ func fault2(a, b error) error {
 // the hot fields by their names, all other fields as one text.
 func csvColumns() []string {
 	all := []string{"time", "site", "host", "kind", "product", "category", "service"}
-	for _, c := range textColumns() {
-		all = append(all, c.field)
+	for _, c := range segment.Hot() {
+		all = append(all, c.Field)
 	}
 	return append(all, event.FieldSrcPort, event.FieldDstPort, event.FieldSent, event.FieldReceived, "fields", "raw", "drill", "id")
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/sonae/sonae/archive/segment"
 	"github.com/sonae/sonae/event"
 	"github.com/sonae/sonae/ledger/leaf"
 )
@@ -23,8 +24,8 @@ func keyOf(batch string) batchKey {
 	return batchKey(sum[:16])
 }
 
-// segment is what is kept in memory of a manifest line.
-type segment struct {
+// sealed is what is kept in memory of a manifest line.
+type sealed struct {
 	path        string
 	line, file  [32]byte // SHA-256 of both
 	at          time.Time
@@ -34,14 +35,14 @@ type segment struct {
 	damaged     bool     // the file is not what the manifest says; queries leave it out
 }
 
-func (s *segment) leaf() leaf.Leaf {
+func (s *sealed) leaf() leaf.Leaf {
 	return leaf.Leaf{Type: "segment", Ref: s.path, Digest: hex.EncodeToString(s.line[:]), At: s.at}
 }
 
 // index answers, without reading files: which segments can hold what is asked
 // for, and which batches are stored already.
 type index struct {
-	segments []segment
+	segments []sealed
 	hosts    map[string]uint32
 	known    map[batchKey]int32 // number in segments
 	ids      [][]batchKey       // keys of each segment from number forgotten on
@@ -57,7 +58,7 @@ func newIndex() index {
 
 // add takes a line over and forgets the oldest ids beyond keep.
 func (x *index) add(l line, digest [32]byte, keep int) int32 {
-	s := segment{path: l.Path, line: digest, at: l.At, from: l.From, to: l.To, rows: l.Rows, bytes: l.Bytes}
+	s := sealed{path: l.Path, line: digest, at: l.At, from: l.From, to: l.To, rows: l.Rows, bytes: l.Bytes}
 	hex.Decode(s.file[:], []byte(l.SHA256)) // parseLine and the writer make sure of the form
 	for _, h := range l.Hosts {
 		n, known := x.hosts[h]
@@ -108,15 +109,15 @@ func (x *index) mayHold(b event.Batch) []int32 {
 	return found
 }
 
-func (x *index) hasHost(s *segment, host string) bool {
-	n, known := x.hosts[clean(host)]
+func (x *index) hasHost(s *sealed, host string) bool {
+	n, known := x.hosts[segment.Clean(host)]
 	return known && slices.Contains(s.hosts, n)
 }
 
 // span returns the times of the oldest and the newest event, as stored.
 func span(events []event.Event) (from, to time.Time) {
 	for i := range events {
-		t := time.Unix(0, nanos(events[i].Time)).UTC()
+		t := time.Unix(0, segment.Nanos(events[i].Time)).UTC()
 		if i == 0 || t.Before(from) {
 			from = t
 		}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/sonae/sonae/archive/lang"
+	"github.com/sonae/sonae/archive/segment"
 	"github.com/sonae/sonae/event"
 	"github.com/sonae/sonae/fault"
 )
@@ -162,10 +163,10 @@ func (p position) before(o position) bool {
 func (r request) condition(b *lang.Builder) string {
 	all := []string{b.Condition(r.Where)}
 	if !r.from.IsZero() {
-		all = append(all, "time >= make_timestamp_ns("+b.Arg(nanos(r.from))+")")
+		all = append(all, "time >= make_timestamp_ns("+b.Arg(segment.Nanos(r.from))+")")
 	}
 	if !r.to.IsZero() {
-		all = append(all, "time < make_timestamp_ns("+b.Arg(nanos(r.to))+")")
+		all = append(all, "time < make_timestamp_ns("+b.Arg(segment.Nanos(r.to))+")")
 	}
 	if r.sites != nil {
 		names := make([]string, len(r.sites))

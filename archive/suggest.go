@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/sonae/sonae/archive/lang"
+	"github.com/sonae/sonae/archive/segment"
 	"github.com/sonae/sonae/fault"
 )
 
@@ -37,7 +38,7 @@ func (a *Archive) Histogram(ctx context.Context, s Search, buckets int) ([]Bucke
 			all = append(all, Bucket{From: from.Add(time.Duration(i) * width), Width: width})
 		}
 		b := lang.NewBuilder(r.options)
-		text := "SELECT (epoch_ns(time) - " + b.Arg(nanos(from)) + ") // " + b.Arg(int64(width)) + " AS bar, count(*) FROM " + source(files) +
+		text := "SELECT (epoch_ns(time) - " + b.Arg(segment.Nanos(from)) + ") // " + b.Arg(int64(width)) + " AS bar, count(*) FROM " + source(files) +
 			" WHERE " + r.condition(b) + " GROUP BY 1"
 		rows, err := a.db.QueryContext(ctx, text, b.Args()...)
 		if err != nil {

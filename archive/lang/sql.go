@@ -270,7 +270,7 @@ func (b *builder) same(f Field, c, v string) []string {
 		}
 		return parts
 	}
-	if !cased(v) {
+	if !cased(v) || f.exact {
 		return []string{c + " = " + b.arg(v)}
 	}
 	return []string{"lower(" + c + ") = " + b.arg(strings.ToLower(v))}
@@ -302,10 +302,9 @@ func (b *builder) like(f Field, c, v string) string {
 		}
 		return strings.Join(b.same(f, c, v), " OR ")
 	}
-	if cased(v) {
-		c = "lower(" + c + ")"
+	if cased(v) && !f.exact {
+		c, v = "lower("+c+")", strings.ToLower(v)
 	}
-	v = strings.ToLower(v)
 	middle := strings.Trim(v, "*")
 	if middle == "" {
 		return c + " <> ''"
