@@ -33,7 +33,7 @@ func openEngine(ctx context.Context, dir, memory string, threads int) (*sql.DB, 
 		"SET temp_directory = ''",
 		"SET autoinstall_known_extensions = false",
 		"SET autoload_known_extensions = false",
-		"SET allowed_directories = [" + literal(filepath.Join(dir, segmentsName)+"/") + "]",
+		"SET allowed_directories = [" + literal(filepath.Join(dir, segmentsName)+"/") + ", " + literal(filepath.Join(dir, tailName)+"/") + "]",
 		"SET enable_external_access = false",
 		"SET lock_configuration = true",
 	} {
@@ -52,7 +52,7 @@ func (a *Archive) ask(ctx context.Context, q Query, files []file) ([]event.Event
 		return nil, nil
 	}
 	s := conditions(q)
-	text := "SELECT " + selected() + " FROM read_parquet(" + list(files) + ", hive_partitioning = false)"
+	text := "SELECT " + selected() + " FROM read_parquet(" + list(files) + ", hive_partitioning = false, union_by_name = true)"
 	if len(s.where) > 0 {
 		text += " WHERE " + strings.Join(s.where, " AND ")
 	}
@@ -73,16 +73,14 @@ func (a *Archive) ask(ctx context.Context, q Query, files []file) ([]event.Event
 	return found, rows.Err()
 }
 
-// lookUp finds the segment, among some, that holds a batch.
-func (a *Archive) lookUp(ctx context.Context, batch string, numbers []int32) (int32, bool, error) {
-	a.mu.RLock()
+// lookUp finds the segment, among some, that holds a batch; nil if none does.
+func (a *Archive) lookUp(ctx context.Context, batch string, among []*segment) (*segment, error) {
 	var files []file
-	for _, n := range numbers {
-		if s := &a.index.segments[n]; !s.damaged {
-			files = append(files, file{number: n, path: filepath.Join(a.dir, filepath.FromSlash(s.path))})
+	for _, s := range among {
+		if !s.damaged {
+			files = append(files, a.fileOf(s))
 		}
 	}
-	a.mu.RUnlock()
 	for group := range slices.Chunk(files, 256) {
 		n, found, err := a.lookUpIn(ctx, batch, group)
 		if err != nil && ctx.Err() == nil {
@@ -90,19 +88,22 @@ func (a *Archive) lookUp(ctx context.Context, batch string, numbers []int32) (in
 				n, found, err = a.lookUpIn(ctx, batch, whole)
 			}
 		}
-		if err != nil || found {
-			return n, found, err
+		if err != nil {
+			return nil, err
+		}
+		if found {
+			return among[slices.IndexFunc(among, func(s *segment) bool { return s.number == n })], nil
 		}
 	}
-	return 0, false, nil
+	return nil, nil
 }
 
-func (a *Archive) lookUpIn(ctx context.Context, batch string, files []file) (int32, bool, error) {
+func (a *Archive) lookUpIn(ctx context.Context, batch string, files []file) (int64, bool, error) {
 	if len(files) == 0 {
 		return 0, false, nil
 	}
 	var path string
-	text := "SELECT filename FROM read_parquet(" + list(files) + ", filename = true, hive_partitioning = false) WHERE batch = ? LIMIT 1"
+	text := "SELECT filename FROM read_parquet(" + list(files) + ", filename = true, hive_partitioning = false, union_by_name = true) WHERE batch = ? LIMIT 1"
 	err := a.db.QueryRowContext(ctx, text, clean(batch)).Scan(&path)
 	if errors.Is(err, sql.ErrNoRows) {
 		return 0, false, nil

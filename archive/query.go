@@ -2,11 +2,7 @@ package archive
 
 import (
 	"context"
-	"crypto/sha256"
 	"fmt"
-	"io"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -46,8 +42,13 @@ func (a *Archive) Query(ctx context.Context, q Query) ([]event.Event, error) {
 	if len(q.IDs) > MaxLimit {
 		return nil, fault.New(fault.Invalid, "archive.too-many-ids").With(fmt.Errorf("%d ids", len(q.IDs)))
 	}
+	files, release, err := a.view(ctx, q.window())
+	if err != nil {
+		return nil, fmt.Errorf("query archive: %w", err)
+	}
+	defer release()
 	var found []event.Event
-	for files, rest := a.candidates(q), 4; len(files) > 0; rest = min(rest*2, 256) {
+	for rest := 4; len(files) > 0; rest = min(rest*2, 256) {
 		group := files[:min(rest, len(files))]
 		files = files[len(group):]
 		more, err := a.ask(ctx, q, group)
@@ -76,82 +77,16 @@ func (a *Archive) Query(ctx context.Context, q Query) ([]event.Event, error) {
 	return found, nil
 }
 
-// file is a segment that can hold what is asked for.
-type file struct {
-	number int32
-	path   string
-	to     time.Time
-}
-
-// whole returns those files that still have the content they were written
-// with, and marks the others as damaged.
-func (a *Archive) whole(files []file) []file {
-	return slices.DeleteFunc(slices.Clone(files), func(f file) bool {
-		a.mu.Lock()
-		defer a.mu.Unlock()
-		s := &a.index.segments[f.number]
-		if sum, err := digestOf(f.path); err == nil && sum == s.file {
-			return false
-		}
-		s.damaged = true
-		a.log.Error("segment is missing or changed and is left out of queries", "file", s.path)
-		return true
-	})
-}
-
-func digestOf(path string) (sum [32]byte, err error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return sum, err
+// window says which files q needs.
+func (q *Query) window() window {
+	w := window{from: q.From, to: q.To, host: q.Host, ids: q.IDs}
+	if q.Site != "" {
+		w.sites = []string{q.Site}
 	}
-	defer f.Close()
-	h := sha256.New()
-	if _, err := io.Copy(h, f); err != nil {
-		return sum, err
+	if q.Kind != "" {
+		w.kinds = []event.Kind{q.Kind}
 	}
-	return [32]byte(h.Sum(nil)), nil
-}
-
-// candidates returns the segments that can match, by their newest event, the
-// newest first.
-func (a *Archive) candidates(q Query) []file {
-	a.mu.RLock()
-	defer a.mu.RUnlock()
-	only := a.index.holding(q.IDs)
-	host, knownHost := a.index.hosts[q.Host]
-	if q.Host != "" && !knownHost {
-		return nil
-	}
-	var files []file
-	for i := range a.index.segments {
-		s := &a.index.segments[i]
-		switch {
-		case s.damaged, !q.From.IsZero() && s.to.Before(q.From), !q.To.IsZero() && !s.from.Before(q.To),
-			q.Host != "" && !slices.Contains(s.hosts, host), only != nil && !only[int32(i)]:
-			continue
-		}
-		files = append(files, file{int32(i), filepath.Join(a.dir, filepath.FromSlash(s.path)), s.to})
-	}
-	slices.SortStableFunc(files, func(x, y file) int { return y.to.Compare(x.to) })
-	return files
-}
-
-// holding returns the segments that hold the batches of the given event ids,
-// or nil when that cannot be told for all of them.
-func (x *index) holding(ids []string) map[int32]bool {
-	if len(ids) == 0 {
-		return nil
-	}
-	found := map[int32]bool{}
-	for _, id := range ids {
-		batch, _, ok := cutLast(id)
-		n, known := x.known[keyOf(batch)]
-		if !ok || !known {
-			return nil
-		}
-		found[n] = true
-	}
-	return found
+	return w
 }
 
 // cutLast splits an event id as agents make it into batch and row.
