@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/sonae/sonae/archive/segment"
 	"github.com/sonae/sonae/event"
 	"github.com/sonae/sonae/fault"
 	"github.com/sonae/sonae/ledger/leaf"
@@ -91,7 +92,7 @@ func (a *Archive) sort(ctx context.Context, batches []event.Batch) (fresh []even
 func (a *Archive) stored(ctx context.Context, b event.Batch) (bool, *leaf.Leaf, error) {
 	a.mu.RLock()
 	o := a.index.known[keyOf(b.ID)]
-	var old []*segment
+	var old []*sealed
 	if o == nil {
 		old = a.index.mayHold(b)
 	}
@@ -127,7 +128,7 @@ func (a *Archive) write(ctx context.Context, batches []event.Batch) (leaf.Leaf, 
 	}
 	r := &record{Op: opAdd, Segments: []entry{e}}
 	for _, b := range batches {
-		r.Batches = append(r.Batches, clean(b.ID))
+		r.Batches = append(r.Batches, segment.Clean(b.ID))
 	}
 	if err := a.commit(ctx, r); err != nil {
 		if !errors.Is(err, errUncertain) {
@@ -149,15 +150,15 @@ func (a *Archive) number() int64 {
 }
 
 // rowsFor returns the rows of all batches, from the tail where they are known.
-func (a *Archive) rowsFor(batches []event.Batch, at time.Time) []row {
+func (a *Archive) rowsFor(batches []event.Batch, at time.Time) []segment.Row {
 	a.mu.RLock()
 	defer a.mu.RUnlock()
-	var rows []row
+	var rows []segment.Row
 	for _, b := range batches {
-		if p := a.tail.batches[clean(b.ID)]; p != nil {
+		if p := a.tail.batches[segment.Clean(b.ID)]; p != nil {
 			rows = append(rows, p.rows...)
 		} else {
-			rows = append(rows, rowsOf(b, at)...)
+			rows = append(rows, segment.Rows(b, at)...)
 		}
 	}
 	return rows

@@ -28,7 +28,7 @@ type held struct {
 }
 
 // covers says whether segment s can hold an event of h.
-func (x *index) covers(h *Hold, s *segment) bool {
+func (x *index) covers(h *Hold, s *sealed) bool {
 	if !h.To.IsZero() && !s.from.Before(h.To) || !h.From.IsZero() && s.to.Before(h.From) {
 		return false
 	}

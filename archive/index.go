@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/sonae/sonae/archive/segment"
 	"github.com/sonae/sonae/event"
 	"github.com/sonae/sonae/ledger/leaf"
 )
@@ -19,12 +20,12 @@ const keepBatches = 2_000_000
 type batchKey [16]byte
 
 func keyOf(batch string) batchKey {
-	sum := sha256.Sum256([]byte(clean(batch)))
+	sum := sha256.Sum256([]byte(segment.Clean(batch)))
 	return batchKey(sum[:16])
 }
 
-// segment is what is kept in memory of a segment that stands in the archive.
-type segment struct {
+// sealed is what is kept in memory of a segment that stands in the archive.
+type sealed struct {
 	number      int64
 	path        string
 	source      string   // "" for a fresh one, which holds all kinds
@@ -54,7 +55,7 @@ type origin struct {
 // index answers, without reading files: which segments can hold what is asked
 // for, and which batches are stored already.
 type index struct {
-	segments map[int64]*segment
+	segments map[int64]*sealed
 	names    map[string]uint32 // of sites, hosts and kinds
 	known    map[batchKey]*origin
 	origins  []*origin // the oldest first
@@ -72,18 +73,18 @@ type index struct {
 }
 
 func newIndex() index {
-	return index{segments: map[int64]*segment{}, names: map[string]uint32{}, known: map[batchKey]*origin{}, nextMerged: mergedFrom}
+	return index{segments: map[int64]*sealed{}, names: map[string]uint32{}, known: map[batchKey]*origin{}, nextMerged: mergedFrom}
 }
 
 // apply takes a line over; digest is that of its bytes. Returned are the
 // segments that are gone by it.
-func (x *index) apply(r *record, digest [32]byte, keep int) []*segment {
+func (x *index) apply(r *record, digest [32]byte, keep int) []*sealed {
 	x.lines++
 	x.seq = max(x.seq+1, r.Seq+1)
 	if r.V == 2 {
 		x.seq = r.Seq + 1
 	}
-	var gone []*segment
+	var gone []*sealed
 	for _, n := range r.Gone {
 		if s := x.segments[n]; s != nil {
 			s.gone = true
@@ -113,7 +114,7 @@ func (x *index) apply(r *record, digest [32]byte, keep int) []*segment {
 }
 
 func (x *index) add(e *entry, at time.Time) {
-	s := &segment{number: e.Number, path: e.Path, source: e.Source, at: at, arrived: e.Arrived, from: e.From, to: e.To, rows: e.Rows, bytes: e.Bytes,
+	s := &sealed{number: e.Number, path: e.Path, source: e.Source, at: at, arrived: e.Arrived, from: e.From, to: e.To, rows: e.Rows, bytes: e.Bytes,
 		sites: x.name(e.Sites), hosts: x.name(e.Hosts), kinds: x.name(e.Kinds)}
 	hex.Decode(s.file[:], []byte(e.SHA256)) // parseLine and the writer make sure of the form
 	if e.Sketch != nil {
@@ -162,19 +163,19 @@ func (x *index) forget() {
 }
 
 // mayHold returns the segments that can hold b although its id is not known.
-func (x *index) mayHold(b event.Batch) []*segment {
+func (x *index) mayHold(b event.Batch) []*sealed {
 	from, to := span(b.Events)
 	if x.forgottenTo.IsZero() || from.After(x.forgottenTo) {
 		return nil
 	}
-	var found []*segment
+	var found []*sealed
 	for _, s := range x.segments {
 		if (s.forgotten || s.own == nil) && !s.from.After(to) && !s.to.Before(from) &&
-			x.hasAny(s.hosts, []string{clean(cmp.Or(b.Events[0].Host, b.Host))}) {
+			x.hasAny(s.hosts, []string{segment.Clean(cmp.Or(b.Events[0].Host, b.Host))}) {
 			found = append(found, s)
 		}
 	}
-	slices.SortFunc(found, func(p, q *segment) int { return cmp.Compare(p.number, q.number) })
+	slices.SortFunc(found, func(p, q *sealed) int { return cmp.Compare(p.number, q.number) })
 	return found
 }
 
@@ -208,7 +209,7 @@ func (x *index) hasAny(numbers []uint32, names []string) bool {
 // span returns the times of the oldest and the newest event, as stored.
 func span(events []event.Event) (from, to time.Time) {
 	for i := range events {
-		t := time.Unix(0, nanos(events[i].Time)).UTC()
+		t := time.Unix(0, segment.Nanos(events[i].Time)).UTC()
 		if i == 0 || t.Before(from) {
 			from = t
 		}

@@ -124,12 +124,12 @@ func (a *Archive) listFiles(ctx context.Context) (left, error) {
 
 func (l *left) note(rel string, needed map[string]bool) {
 	half, cut := strings.CutSuffix(rel, temporary)
-	_, segment := numberOf(segmentOf(rel))
-	_, half2 := numberOf(segmentOf(half))
+	_, whole := numberOf(segmentOf(rel))
+	_, started := numberOf(segmentOf(half))
 	switch {
-	case cut && (half2 || isHistory(half)), isHistory(rel) && !needed[rel]:
+	case cut && (started || isHistory(half)), isHistory(rel) && !needed[rel]:
 		l.temporary = append(l.temporary, rel)
-	case segment:
+	case whole:
 		l.there[rel] = true
 		if !needed[rel] {
 			l.segments = append(l.segments, rel)

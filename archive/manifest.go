@@ -3,6 +3,7 @@ package archive
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -205,7 +206,7 @@ func (r *record) check() error {
 		if n, ok := numberOf(e.Path); !ok || n != e.Number {
 			return errors.New("does not name a segment")
 		}
-		if (e.Source != "") != isMerged(e.Number) || isMerged(e.Number) != (r.Op == opMerge) || e.Source != "" && folderOf(e.Source) != folderIn(e.Path) {
+		if (e.Source != "") != isMerged(e.Number) || isMerged(e.Number) != (r.Op == opMerge) || e.Source != "" && (folderOf(e.Source) != folderIn(e.Path) || len(e.Kinds) != 1) {
 			return errors.New("names a segment of another kind")
 		}
 		if !isSum(e.SHA256) || e.Sketch != nil && !isSum(e.Sketch.SHA256) {
@@ -256,6 +257,14 @@ func numberOf(p string) (int64, bool) {
 const mergedFrom = 1 << 46
 
 func isMerged(number int64) bool { return number >= mergedFrom }
+
+// sourceOf names the kind of a merged segment; an empty one is "none".
+func sourceOf(kind string) string { return cmp.Or(kind, "none") }
+
+// dayIn returns the day in a segment's path as parts write it.
+func dayIn(p string) string {
+	return strings.ReplaceAll(p[len(segmentsName)+1:len(segmentsName)+len("/2006/01/02")], "/", "-")
+}
 
 // folderIn returns the folder of the source in a merged segment's path.
 func folderIn(p string) string { return path.Base(path.Dir(p)) }

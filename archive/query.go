@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/sonae/sonae/archive/segment"
 	"github.com/sonae/sonae/event"
 	"github.com/sonae/sonae/fault"
 )
@@ -112,10 +113,10 @@ func (s *statement) and(condition string, args ...any) {
 func conditions(q Query) statement {
 	var s statement
 	if !q.From.IsZero() {
-		s.and("time >= make_timestamp_ns(?)", nanos(q.From))
+		s.and("time >= make_timestamp_ns(?)", segment.Nanos(q.From))
 	}
 	if !q.To.IsZero() {
-		s.and("time < make_timestamp_ns(?)", nanos(q.To))
+		s.and("time < make_timestamp_ns(?)", segment.Nanos(q.To))
 	}
 	for _, c := range []struct{ column, value string }{{"site", q.Site}, {"host", q.Host}, {"kind", string(q.Kind)}} {
 		if c.value != "" {
@@ -137,8 +138,10 @@ func conditions(q Query) statement {
 // than ILIKE.
 func textCondition(needle string) (string, []any) {
 	parts := []string{"contains(lower(raw), lower(?))"}
-	for _, c := range textColumns() {
-		parts = append(parts, "contains(lower("+c.column+"), lower(?))")
+	for _, h := range segment.Hot() {
+		if h.Text != nil {
+			parts = append(parts, "contains(lower("+h.Column+"), lower(?))")
+		}
 	}
 	parts = append(parts, "len(list_filter(map_values(fields), lambda v: contains(lower(v), lower(?)))) > 0")
 	return "(" + strings.Join(parts, " OR ") + ")", anys(slices.Repeat([]string{needle}, len(parts)))

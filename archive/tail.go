@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/sonae/sonae/archive/segment"
 	"github.com/sonae/sonae/event"
 )
 
@@ -25,7 +26,7 @@ type tail struct {
 // pending is a batch in the tail.
 type pending struct {
 	id    string
-	rows  []row
+	rows  []segment.Row
 	bytes int64
 	chunk *chunk // nil: in no file yet
 	gone  bool   // sealed
@@ -49,14 +50,14 @@ type chunk struct {
 func (a *Archive) Preview(ctx context.Context, batches []event.Batch) {
 	at := a.now().UTC()
 	for _, b := range batches {
-		id, size := clean(b.ID), int64(b.Size())
+		id, size := segment.Clean(b.ID), int64(b.Size())
 		if id == "" || len(b.Events) == 0 || !a.room(id, size) {
 			continue
 		}
 		if stored, _, err := a.stored(ctx, b); stored || err != nil {
 			continue
 		}
-		p := &pending{id: id, rows: rowsOf(b, at), bytes: size}
+		p := &pending{id: id, rows: segment.Rows(b, at), bytes: size}
 		a.mu.Lock()
 		if a.index.known[keyOf(id)] == nil && a.tail.batches[id] == nil && !a.closed {
 			a.tail.add(p)
@@ -133,10 +134,11 @@ func (a *Archive) freezeTail(ctx context.Context) ([]*chunk, error) {
 			return nil, err
 		}
 		c, err := a.encodeTail(number, batches)
-		if err != nil {
-			return nil, fmt.Errorf("show the newest events: %w", busy(err))
-		}
 		a.mu.Lock()
+		if err != nil { // what is sealed must stay in view, though the disk be full
+			a.log.Error("newest events cannot be shown", "err", err)
+			return a.tail.chunks, nil
+		}
 		a.tail.take(c)
 		a.mu.Unlock()
 	}
@@ -195,15 +197,15 @@ func (t *tail) take(c *chunk) {
 
 func (a *Archive) encodeTail(number int64, batches []*pending) (*chunk, error) {
 	c := &chunk{number: number, path: a.full(fmt.Sprintf("%s/%d.parquet", tailName, -number)), batches: batches}
-	var rows []row
+	var rows []segment.Row
 	for _, p := range batches {
 		rows = append(rows, p.rows...)
 	}
-	var e entry
-	if err := writeTail(c.path, rows, &e); err != nil {
+	facts, err := segment.WriteQuick(c.path, rows)
+	if err != nil {
 		return nil, err
 	}
-	c.from, c.to, c.rows, c.bytes = e.From, e.To, e.Rows, e.Bytes
+	c.from, c.to, c.rows, c.bytes = facts.From, facts.To, facts.Rows, facts.Bytes
 	return c, nil
 }
 

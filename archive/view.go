@@ -41,7 +41,7 @@ func (a *Archive) view(ctx context.Context, w window) (files []file, release fun
 	if err != nil {
 		return nil, nil, err
 	}
-	var used []*segment
+	var used []*sealed
 	only := a.index.holding(w.ids)
 	for _, s := range a.index.segments {
 		if !s.damaged && a.index.matches(&w, s) && (only == nil || only(s)) {
@@ -70,7 +70,7 @@ func newestFirst(x, y file) int {
 	return int(min(max(y.number-x.number, -1), 1))
 }
 
-func (a *Archive) fileOf(s *segment) file {
+func (a *Archive) fileOf(s *sealed) file {
 	f := file{number: s.number, path: a.full(s.path), from: s.from, to: s.to, rows: s.rows, bytes: s.bytes, source: s.source, sum: s.sketch}
 	if s.sketch != "" {
 		f.sketch = a.full(sketchOf(s.path))
@@ -80,7 +80,7 @@ func (a *Archive) fileOf(s *segment) file {
 
 // unview ends the use of segments; what is gone meanwhile is removed with its
 // last use.
-func (a *Archive) unview(used []*segment) {
+func (a *Archive) unview(used []*sealed) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for _, s := range used {
@@ -95,7 +95,7 @@ func (w *window) covers(from, to time.Time) bool {
 	return (w.from.IsZero() || !to.Before(w.from)) && (w.to.IsZero() || from.Before(w.to))
 }
 
-func (x *index) matches(w *window, s *segment) bool {
+func (x *index) matches(w *window, s *sealed) bool {
 	switch {
 	case !w.covers(s.from, s.to),
 		w.host != "" && !x.hasAny(s.hosts, []string{w.host}),
@@ -109,7 +109,7 @@ func (x *index) matches(w *window, s *segment) bool {
 
 // holding returns which segments can hold the events with the given ids, or
 // nil when that cannot be told for all of them.
-func (x *index) holding(ids []string) func(*segment) bool {
+func (x *index) holding(ids []string) func(*sealed) bool {
 	if len(ids) == 0 {
 		return nil
 	}
@@ -122,7 +122,7 @@ func (x *index) holding(ids []string) func(*segment) bool {
 		}
 		found[o] = true
 	}
-	return func(s *segment) bool {
+	return func(s *sealed) bool {
 		if s.own != nil {
 			return found[s.own]
 		}
