@@ -15,11 +15,7 @@ import (
 	"github.com/sonae/sonae/fault"
 )
 
-// Limits of a search.
-const (
-	MaxFound  = 10_000 // events of one search page
-	MaxExport = 5_000_000
-)
+const MaxFound = 10_000 // events of one page
 
 // Search asks the archive in the words of archive/lang.
 type Search struct {
@@ -193,11 +189,12 @@ func (a *Archive) Search(ctx context.Context, s Search, each func(Part) error) e
 	if err != nil {
 		return fmt.Errorf("search: %w", err)
 	}
-	if r.Group != nil {
-		err = a.searchTable(ctx, r, each)
-	} else {
-		err = a.searchEvents(ctx, r, each)
-	}
+	err = a.run(ctx, r, func(ctx context.Context, files []file) error {
+		if r.Group != nil {
+			return a.searchTable(ctx, r, files, each)
+		}
+		return a.searchEvents(ctx, r, files, each)
+	})
 	if err != nil {
 		return fmt.Errorf("search: %w", err)
 	}

@@ -177,20 +177,31 @@ func (a *Archive) stream(ctx context.Context, r request, files []file, each func
 		if len(step.files) == 0 {
 			continue
 		}
-		b := lang.NewBuilder(r.options)
-		text := "SELECT " + segment.Columns() + " FROM " + step.relation("") + " WHERE " + timeCondition(b, from, to) + " AND " + step.condition() + " AND " + r.condition(b) + newestOrder
-		if left > 0 {
-			text += " LIMIT " + strconv.Itoa(left)
-		}
-		rows, err := a.db.QueryContext(ctx, text, b.Args()...)
-		if err != nil {
+		n := 0
+		err := a.onWhole(ctx, step.files, func(files []file) (err error) {
+			if step.files = files; n == 0 && len(files) > 0 { // rows are sorted before the first one comes
+				n, err = a.streamStep(ctx, r, step, from, to, left, each)
+			}
 			return err
-		}
-		n, err := drain(rows, each)
+		})
 		if err != nil {
 			return err
 		}
 		left = max(left-n, min(left, -1))
 	}
 	return nil
+}
+
+func (a *Archive) streamStep(ctx context.Context, r request, step scope, from, to int64, limit int, each func(*segment.Row) error) (int, error) {
+	b := lang.NewBuilder(r.options)
+	text := "SELECT " + segment.Columns() + " FROM " + step.relation("") +
+		" WHERE " + timeCondition(b, from, to) + " AND " + step.condition() + " AND " + r.condition(b) + newestOrder
+	if limit > 0 {
+		text += " LIMIT " + strconv.Itoa(limit)
+	}
+	rows, err := a.db.QueryContext(ctx, text, b.Args()...)
+	if err != nil {
+		return 0, err
+	}
+	return drain(rows, each)
 }

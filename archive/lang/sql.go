@@ -386,5 +386,8 @@ func (b *builder) step(every time.Duration) string {
 	}
 	w := b.arg(int64(every))
 	s := b.arg(shift)
-	return "(epoch_ns(time) + " + s + " - (((epoch_ns(time) + " + s + ") % " + w + ") + " + w + ") % " + w + " - " + s + ")"
+	// The clock of a host may claim any year; what is near the ends of time
+	// would not fit a number any more.
+	at := "(greatest(least(epoch_ns(time), 9000000000000000000), -9000000000000000000) + " + s + ")"
+	return "(" + at + " - ((" + at + " % " + w + ") + " + w + ") % " + w + " - " + s + ")"
 }
