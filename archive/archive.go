@@ -48,9 +48,11 @@ type Archive struct {
 	lock *os.File
 	db   *sql.DB
 
-	memory  string // DuckDB's memory_limit
-	threads int    // DuckDB's threads
-	keep    int    // batch ids held in memory
+	memory  string        // DuckDB's memory_limit
+	threads int           // DuckDB's threads
+	keep    int           // batch ids held in memory
+	wall    time.Duration // of one search
+	gate    gate
 
 	writing  sync.Mutex // held while a segment is written; guards what follows
 	manifest *os.File
@@ -87,7 +89,7 @@ func Open(ctx context.Context, dir string, log *slog.Logger, options ...Option) 
 	if strings.ContainsAny(abs, "*?[]") { // DuckDB would read these as patterns
 		return nil, fault.New(fault.Invalid, "archive.folder").With(fmt.Errorf("open archive %q", abs))
 	}
-	a := &Archive{dir: abs, log: log.With("part", "archive"), now: time.Now, memory: "512MB", threads: 2, keep: keepBatches, index: newIndex()}
+	a := &Archive{dir: abs, log: log.With("part", "archive"), now: time.Now, memory: "512MB", threads: 2, keep: keepBatches, wall: defaultWall, gate: newGate(), index: newIndex()}
 	for _, o := range options {
 		o(a)
 	}

@@ -127,8 +127,9 @@ func selected() string {
 	return strings.Join(all, ", ")
 }
 
-// scan turns a row back into the event it came from.
-func scan(rows *sql.Rows) (event.Event, error) {
+// scan turns a row back into the event it came from. Columns after those of
+// selected go to more.
+func scan(rows *sql.Rows, more ...any) (event.Event, error) {
 	var (
 		e                event.Event
 		at               int64
@@ -145,7 +146,7 @@ func scan(rows *sql.Rows) (event.Event, error) {
 	for i := range texts {
 		into = append(into, &texts[i])
 	}
-	if err := rows.Scan(into...); err != nil {
+	if err := rows.Scan(append(into, more...)...); err != nil {
 		return e, fmt.Errorf("read event: %w", err)
 	}
 	e.Time = time.Unix(0, at).UTC()

@@ -80,7 +80,9 @@ func (a *Archive) Query(ctx context.Context, q Query) ([]event.Event, error) {
 type file struct {
 	number int32
 	path   string
+	from   time.Time
 	to     time.Time
+	rows   int64
 }
 
 // whole returns those files that still have the content they were written
@@ -130,7 +132,7 @@ func (a *Archive) candidates(q Query) []file {
 			q.Host != "" && !slices.Contains(s.hosts, host), only != nil && !only[int32(i)]:
 			continue
 		}
-		files = append(files, file{int32(i), filepath.Join(a.dir, filepath.FromSlash(s.path)), s.to})
+		files = append(files, file{int32(i), filepath.Join(a.dir, filepath.FromSlash(s.path)), s.from, s.to, s.rows})
 	}
 	slices.SortStableFunc(files, func(x, y file) int { return y.to.Compare(x.to) })
 	return files
