@@ -11,6 +11,7 @@ import (
 	"github.com/a-h/templ"
 
 	"github.com/sonae/sonae/archive"
+	"github.com/sonae/sonae/archive/lang"
 	"github.com/sonae/sonae/clock"
 	"github.com/sonae/sonae/event"
 	"github.com/sonae/sonae/i18n"
@@ -238,7 +239,13 @@ func dull(f string) bool {
 }
 
 // fieldName is what people call a field.
-func fieldName(p Page, f string) string { return p.Known("event.field."+f, f) }
+func fieldName(p Page, f string) string {
+	known := lang.Resolve(f)
+	if known.Known() {
+		return p.Known("event.field."+f, p.Known(known.Words, f))
+	}
+	return p.Known("event.field."+f, f)
+}
 
 // kindName is what people call a kind of event.
 func kindName(p Page, k event.Kind) string { return p.Known("event.kind."+string(k), string(k)) }
