@@ -224,7 +224,7 @@ func (s *site) end() {
 }
 
 func TestEveryPageInABrowser(t *testing.T) {
-	s := browse(t, newHouse().inCourse())
+	s := browse(t, newHouse().inCourse().withEvents(t))
 	who := "none yet"
 	for _, p := range pages {
 		if p.who != who {

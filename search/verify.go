@@ -1,0 +1,29 @@
+package search
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/sonae/sonae/ledger/leaf"
+	"github.com/sonae/sonae/state"
+	"github.com/sonae/sonae/state/rows"
+)
+
+// VerifyRows compares the record of who looked at events with the leaves of
+// type "view": a row that was changed or is gone is named. It writes nothing.
+func VerifyRows(ctx context.Context, db *state.DB, leaves func(kind string) []leaf.Leaf) ([]rows.Difference, error) {
+	return rows.Verify(ctx, db, rows.Table{Type: LeafView,
+		Query: `SELECT body, id, person, what, at FROM search_view WHERE closed = 1`, Leaf: viewLeaf}, leaves)
+}
+
+func viewLeaf(columns []any) (leaf.Leaf, error) {
+	var v View
+	unusable := leaf.Leaf{Ref: fmt.Sprint(columns[1])}
+	if err := rows.Body(columns[0], &v); err != nil {
+		return unusable, err
+	}
+	if err := rows.Repeat(columns[1:], v.ID, v.Person, v.What, state.Nanos(v.At)); err != nil {
+		return unusable, err
+	}
+	return v.leaf()
+}
