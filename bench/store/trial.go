@@ -1,0 +1,160 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"slices"
+	"time"
+)
+
+// engine is a store under test. Its methods are called one after the other.
+type engine interface {
+	// start opens the store; the first time it makes it.
+	start(ctx context.Context) error
+	// feed stores batches from ≤ n < to and returns the cost without that of making them.
+	feed(ctx context.Context, from, to int) (cost, error)
+	// finish does what the store does in the background: merge, index, vacuum.
+	finish(ctx context.Context) (cost, error)
+	// ask answers a question; errNotAsked when the store has no way to.
+	ask(ctx context.Context, id string) (rows [][]string, took time.Duration, err error)
+	stop() error
+	folder() string // of the data
+	root() int      // process id of the store while it runs
+	remark() string
+}
+
+var errNotAsked = errors.New("the store cannot be asked this")
+
+// cost is the time on the wall and of processors.
+type cost struct{ wall, cpu time.Duration }
+
+func (c *cost) add(o cost) { c.wall, c.cpu = c.wall+o.wall, c.cpu+o.cpu }
+
+// result is what was measured of one store.
+type result struct {
+	name, absent, remark string
+	intake, background   cost
+	bytes                int64
+	intakePeak, asksPeak int64 // bytes of memory
+	cold, warm           map[string]time.Duration
+	wrong                map[string]string
+}
+
+// Limits of one question.
+const (
+	patience = 5 * time.Minute
+	slow     = 10 * time.Second // a question that takes longer is asked warm once only
+	chunk    = 100              // batches handed over at once: 50,000 events
+)
+
+// trial measures one store from empty to gone.
+func trial(ctx context.Context, e engine, h *haystack, o options) (r result) {
+	r = result{name: nameOf(e), remark: e.remark(), cold: map[string]time.Duration{}, warm: map[string]time.Duration{}, wrong: map[string]string{}}
+	defer func() { runtime.GC() }()
+	if err := intake(ctx, e, h, &r); err != nil {
+		r.absent = err.Error()
+		say("%s: %v", r.name, errors.Join(err, e.stop(), os.RemoveAll(e.folder())))
+		return r
+	}
+	r.bytes = sizeOf(e.folder())
+	say("%s: %.0f events/s, %.0f events per CPU-second (with background %.0f), %.1f bytes per event, peak %d MB", r.name,
+		per(h.truth.Events, r.intake.wall), per(h.truth.Events, r.intake.cpu), per(h.truth.Events, r.intake.cpu+r.background.cpu), float64(r.bytes)/float64(h.truth.Events), r.intakePeak>>20)
+	for _, q := range questions() {
+		if err := interview(ctx, e, h, q, o.warm, &r); err != nil {
+			r.wrong[q.id] = err.Error()
+			say("%s %s: %v", r.name, q.id, err)
+			continue
+		}
+		say("%s %s: cold %.3f s, warm %.3f s", r.name, q.id, r.cold[q.id].Seconds(), r.warm[q.id].Seconds())
+	}
+	if err := errors.Join(e.stop(), os.RemoveAll(e.folder())); err != nil {
+		say("%s: %v", r.name, err)
+	}
+	return r
+}
+
+func per(n int64, d time.Duration) float64 { return float64(n) / max(d.Seconds(), 1e-9) }
+
+// intake fills the store and lets it settle. It leaves it stopped.
+func intake(ctx context.Context, e engine, h *haystack, r *result) error {
+	if err := e.start(ctx); err != nil {
+		return fmt.Errorf("start: %w", err)
+	}
+	watch := watchMemory(e.root)
+	defer watch.stop()
+	for from := 0; from < h.g.Batches(); from += chunk {
+		c, err := e.feed(ctx, from, min(from+chunk, h.g.Batches()))
+		if err != nil {
+			return fmt.Errorf("intake: %w", err)
+		}
+		r.intake.add(c)
+		if from/chunk%20 == 19 {
+			say("%s: %d batches of %d, %.0f events/s", r.name, from+chunk, h.g.Batches(), per(int64(from+chunk)*int64(h.g.Options().PerBatch), r.intake.wall))
+		}
+	}
+	c, err := e.finish(ctx)
+	if err != nil {
+		return fmt.Errorf("background work: %w", err)
+	}
+	r.background = c
+	r.intakePeak = watch.stop()
+	return e.stop()
+}
+
+// interview asks one question of the freshly started store with nothing of it
+// in the page cache, then again and again.
+func interview(ctx context.Context, e engine, h *haystack, q question, warm int, r *result) error {
+	if err := e.stop(); err != nil {
+		return err
+	}
+	if err := forget(e.folder()); err != nil {
+		return err
+	}
+	if err := e.start(ctx); err != nil {
+		return err
+	}
+	watch := watchMemory(e.root)
+	defer func() { r.asksPeak = max(r.asksPeak, watch.stop()) }()
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	ask := func() (time.Duration, error) {
+		rows, took, err := e.ask(ctx, q.id)
+		if err != nil {
+			return 0, err
+		}
+		return took, q.check(h, rows)
+	}
+	took, err := ask()
+	if err != nil {
+		return err
+	}
+	r.cold[q.id] = took
+	if took > slow {
+		warm = 1
+	}
+	var all []time.Duration
+	for range warm {
+		if took, err = ask(); err != nil {
+			return err
+		}
+		all = append(all, took)
+	}
+	slices.Sort(all)
+	r.warm[q.id] = all[len(all)/2]
+	return nil
+}
+
+func nameOf(e engine) string {
+	switch e.(type) {
+	case *sonae:
+		return "sonae"
+	case *postgres:
+		return "postgresql"
+	case *clickHouse:
+		return "clickhouse"
+	}
+	return "loki"
+}
