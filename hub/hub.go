@@ -25,6 +25,7 @@ import (
 	"github.com/sonae/sonae/ready/asset"
 	"github.com/sonae/sonae/ready/drill"
 	"github.com/sonae/sonae/report"
+	"github.com/sonae/sonae/search"
 	"github.com/sonae/sonae/secret"
 	"github.com/sonae/sonae/source/agentlink"
 	"github.com/sonae/sonae/state"
@@ -51,6 +52,7 @@ type Hub struct {
 	vault     *evidence.Vault
 	duties    *duty.Desk
 	reports   *report.Desk
+	searches  *search.Desk
 	practice  *drill.Drill
 
 	link   *agentlink.Server
@@ -104,11 +106,11 @@ func (h *Hub) openStores(ctx context.Context) (err error) {
 		return err
 	}
 	h.onClose(h.ledger.Close)
-	if h.archive, err = archive.Open(ctx, h.cfg.path("archive"), h.part("archive")); err != nil {
+	if h.archive, err = archive.Open(ctx, h.cfg.path("archive"), h.part("archive"), archive.WithClock(h.cfg.Now), archive.WithLedger(h.putOnRecord)); err != nil {
 		return err
 	}
 	h.onClose(h.archive.Close)
-	h.bus, err = bus.Open(ctx, bus.Config{Dir: h.cfg.path("bus"), Streams: streams, MinFree: h.cfg.MinFree}, h.part("bus"))
+	h.bus, err = bus.Open(ctx, bus.Config{Dir: h.cfg.path("bus"), Streams: streams, Partitioned: partitioned, MinFree: h.cfg.MinFree}, h.part("bus"))
 	if err != nil {
 		return err
 	}
@@ -143,6 +145,7 @@ func (h *Hub) openStages(context.Context) (err error) {
 	if err := h.openReports(); err != nil {
 		return err
 	}
+	h.searches = search.New(h.state, h.archive, now, h.part("search"))
 	return h.openPractice()
 }
 
@@ -169,6 +172,8 @@ func (h *Hub) work(ctx context.Context, out io.Writer) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return h.state.Relay(ctx, h.bus.Publish) })
 	g.Go(func() error { return h.askWitnesses(ctx) })
+	g.Go(func() error { return h.archive.Maintain(ctx) })
+	g.Go(func() error { return h.searches.Run(ctx) })
 	g.Go(func() error { return h.watch(ctx) })
 	g.Go(func() error { return h.practice.Serve(ctx) })
 	g.Go(func() error { return h.playDrills(ctx) })
