@@ -109,6 +109,7 @@ func (b *Bus) embed() (err error) {
 	b.server, err = server.NewServer(&server.Options{
 		ServerName: "sonae", DontListen: true, NoSigs: true, NoLog: true,
 		JetStream: true, StoreDir: b.cfg.Dir, SyncAlways: true, MaxPayload: maxPayload,
+		JetStreamMaxStore: 1 << 50, // limits of streams are no reservations: what the disk has left is looked at instead, see room
 	})
 	if err != nil {
 		return err
