@@ -29,7 +29,7 @@ import (
 var partitioned = []string{"event.*.*"}
 
 // streams are the first tokens of all subjects.
-var streams = []string{"event", "finding", "alert", "incident", "action", "order", "evidence", "duty", "document", "record"}
+var streams = []string{"event", "finding", "alert", "incident", "action", "order", "evidence", "duty", "document", "rule", "record"}
 
 // flow joins the stages. Nothing else in Sonae knows who listens to whom.
 func (h *Hub) flow() []bus.Join {
@@ -44,6 +44,8 @@ func (h *Hub) flow() []bus.Join {
 		bus.On("document.made", "chronology-document", h.noteDocument),                       // document → chronology
 		bus.On("duty.changed", "chronology-duty", h.noteFacts),                               // facts    → chronology
 		bus.OnBatch("record.>", "ledger", 256, 200*time.Millisecond, h.record),               // every change leaves a trace
+
+		bus.On("rule.changed", "rules", h.reloadRules).Each(), // what people want to be told → engine
 
 		// whoever looks at a page sees it change
 		bus.On("alert.>", "live-alert", h.show("alert")).Each(),
@@ -130,7 +132,7 @@ func (h *Hub) find(ctx context.Context, body []byte) error {
 		h.log.Error("stored batch cannot be read", "err", err)
 		return nil
 	}
-	groups, err := detect.Parcels(h.engine.Match(b), maxFindings)
+	groups, err := detect.Parcels(h.engine.Load().Match(b), maxFindings)
 	if err != nil {
 		return err
 	}

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"slices"
+	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
 
@@ -17,7 +18,6 @@ import (
 	"github.com/sonae/sonae/auth"
 	"github.com/sonae/sonae/bus"
 	"github.com/sonae/sonae/detect"
-	"github.com/sonae/sonae/detect/rules"
 	"github.com/sonae/sonae/duty"
 	"github.com/sonae/sonae/evidence"
 	"github.com/sonae/sonae/incident"
@@ -45,7 +45,8 @@ type Hub struct {
 
 	people    *auth.Keeper
 	assets    *asset.Registry
-	engine    *detect.Engine
+	engine    atomic.Pointer[detect.Engine]
+	rulebook  *search.Rulebook
 	alerts    *alert.Desk
 	incidents *incident.Room
 	actions   *action.Desk
@@ -119,18 +120,15 @@ func (h *Hub) openStores(ctx context.Context) (err error) {
 }
 
 // openStages makes the stages in the order of the flow.
-func (h *Hub) openStages(context.Context) (err error) {
+func (h *Hub) openStages(ctx context.Context) (err error) {
 	now := h.cfg.Now
 	if h.people, err = auth.New(h.state, h.keys, now, h.log); err != nil {
 		return err
 	}
 	h.assets = asset.New(h.state, now, h.log)
-	engine, loaded, err := detect.Load(rules.FS)
-	if err != nil {
+	if err := h.openRules(ctx); err != nil {
 		return err
 	}
-	h.engine = engine
-	h.log.Info("rules loaded", "loaded", len(loaded.Loaded), "rejected", len(loaded.Rejected))
 	h.alerts = alert.New(h.state, now, h.log)
 	h.incidents = incident.New(h.state, now, h.log)
 	h.actions = action.New(h.state, h.keys.Order(), h.assets, now, h.part("action"))
