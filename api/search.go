@@ -10,6 +10,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/sonae/sonae/archive"
+	"github.com/sonae/sonae/archive/lang"
 	"github.com/sonae/sonae/auth"
 	"github.com/sonae/sonae/event"
 	"github.com/sonae/sonae/fault"
@@ -208,6 +209,9 @@ func (s *server) searchOperations() {
 	register(s, operation{"export-events", http.MethodPost, "/search/export", "Take all matching events away as a file", 0}, ofEvents[body[ExportFields]](auth.Preserve),
 		func(ctx context.Context, who auth.Person, in *body[ExportFields]) (*huma.StreamResponse, error) {
 			r := Range{in.Body.Query, in.Body.From, in.Body.To}
+			if _, err := lang.Parse(r.Query); err != nil { // before the first byte
+				return nil, err
+			}
 			if err := s.Searches.Asked(ctx, r.question(search.Exported, in.Body.Format), who); err != nil {
 				return nil, err
 			}

@@ -4152,7 +4152,7 @@ func FieldDetail(p Page, d FieldData) templ.Component {
 				return templ_7745c5c3_Err
 			}
 		}
-		if d.Stats.Min != "" || d.Stats.Max != "" {
+		if d.Stats.Average != "" && d.Stats.Min != "" {
 			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 347, "<div><dt>")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
@@ -4171,9 +4171,9 @@ func FieldDetail(p Page, d FieldData) templ.Component {
 				return templ_7745c5c3_Err
 			}
 			var templ_7745c5c3_Var231 string
-			templ_7745c5c3_Var231, templ_7745c5c3_Err = templ.JoinStringErrs(cut(d.Stats.Min, 60))
+			templ_7745c5c3_Var231, templ_7745c5c3_Err = templ.JoinStringErrs(number(d.Stats.Min))
 			if templ_7745c5c3_Err != nil {
-				return templ.Error{Err: templ_7745c5c3_Err, FileName: `search.templ`, Line: 647, Col: 31}
+				return templ.Error{Err: templ_7745c5c3_Err, FileName: `search.templ`, Line: 647, Col: 30}
 			}
 			_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var231))
 			if templ_7745c5c3_Err != nil {
@@ -4184,9 +4184,9 @@ func FieldDetail(p Page, d FieldData) templ.Component {
 				return templ_7745c5c3_Err
 			}
 			var templ_7745c5c3_Var232 string
-			templ_7745c5c3_Var232, templ_7745c5c3_Err = templ.JoinStringErrs(cut(d.Stats.Max, 60))
+			templ_7745c5c3_Var232, templ_7745c5c3_Err = templ.JoinStringErrs(number(d.Stats.Max))
 			if templ_7745c5c3_Err != nil {
-				return templ.Error{Err: templ_7745c5c3_Err, FileName: `search.templ`, Line: 647, Col: 60}
+				return templ.Error{Err: templ_7745c5c3_Err, FileName: `search.templ`, Line: 647, Col: 58}
 			}
 			_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var232))
 			if templ_7745c5c3_Err != nil {
