@@ -47,7 +47,7 @@ func TestSearchByKeyboardWithScript(t *testing.T) {
 	s.until("suggested field", "!document.getElementById('suggestions').hidden && document.getElementById('suggestions').innerText.includes('network_application:')")
 	s.do("choose it", chromedp.KeyEvent(kb.ArrowDown))
 	s.until("one chosen", "!!document.querySelector('#suggestions [aria-selected=true]')")
-	s.do("take it", chromedp.KeyEvent("\r"))
+	s.do("take it", chromedp.KeyEvent(kb.Tab)) // chromedp sends the character of Enter even when the press was handled
 	s.until("suggested values", "document.querySelector('#f-q').value === 'network_application:' && [...document.querySelectorAll('#suggestions [role=option]')].some(o => o.innerText.includes('bittorrent'))")
 	s.check("search with suggestions")
 	s.save("journey-suggest")
@@ -55,7 +55,7 @@ func TestSearchByKeyboardWithScript(t *testing.T) {
 	s.until("one value left", "document.querySelectorAll('#suggestions [role=option]').length === 1")
 	s.do("choose it", chromedp.KeyEvent(kb.ArrowDown))
 	s.until("one chosen", "!!document.querySelector('#suggestions [aria-selected=true]')")
-	s.do("take it", chromedp.KeyEvent("\r"))
+	s.do("take it", chromedp.KeyEvent(kb.Tab)) // chromedp sends the character of Enter even when the press was handled
 	s.until("written", "document.querySelector('#f-q').value === 'network_application:bittorrent '")
 	s.do("search", chromedp.KeyEvent("\r"))
 	s.until("results", "document.querySelectorAll('#search-results td.what a').length === 24")
