@@ -29,24 +29,24 @@ const (
 // Entity is one host, user, address, file or program and what it had to do
 // with others, in a range of time.
 type Entity struct {
-	Kind    Kind             `json:"kind"`
-	Value   string           `json:"value"`
-	Query   string           `json:"query"` // the search that finds its events
-	From    time.Time        `json:"from"`
-	To      time.Time        `json:"to"`
-	Count   int64            `json:"count"`
-	First   time.Time        `json:"first"` // zero when there is no event
-	Last    time.Time        `json:"last"`
-	Days    []archive.Bucket `json:"days"`
-	Related []Relation       `json:"related"`
+	Kind    Kind
+	Value   string
+	Query   string // the search that finds its events
+	From    time.Time
+	To      time.Time
+	Count   int64
+	First   time.Time // zero when there is no event
+	Last    time.Time
+	Days    []archive.Bucket
+	Related []Relation
 }
 
 // Relation is the values of one field that stand beside the entity.
 type Relation struct {
-	Field    string          `json:"field"` // name in queries
-	Kind     Kind            `json:"kind"`  // of the values; empty: no entities
-	Distinct int64           `json:"distinct"`
-	Top      []archive.Value `json:"top"`
+	Field    string // name in queries
+	Kind     Kind   // of the values; empty: no entities
+	Distinct int64
+	Top      []archive.Value
 }
 
 // relations are the fields that tell of an entity, by kind.
@@ -100,7 +100,15 @@ func (d *Desk) Entity(ctx context.Context, k Kind, value string, from, to time.T
 	return e, nil
 }
 
-func days(from, to time.Time) int { return min(max(1, int(to.Sub(from)/(24*time.Hour))), maxDays) }
+// days is how many columns show a range: one for each day, or for each hour of
+// less than two days.
+func days(from, to time.Time) int {
+	span := to.Sub(from)
+	if span < 48*time.Hour {
+		return max(1, int(span/time.Hour))
+	}
+	return min(int(span/(24*time.Hour)), maxDays)
+}
 
 // span finds how many events there are, the first and the last.
 func (d *Desk) span(ctx context.Context, s archive.Search, e *Entity) error {

@@ -62,6 +62,7 @@ type house struct {
 	archive   Archive  // nil until withEvents
 	searches  Searches //
 	ruleList  []search.Rule
+	noRules   bool // nobody makes rules of searches
 }
 
 func missing(what string) error { return fault.New(fault.Missing, what) }
@@ -799,9 +800,13 @@ func (h *house) inCourse() *house {
 
 // deps joins the house to the pages.
 func (h *house) deps(live *Live, log *slog.Logger) Deps {
+	var rules Rules = rulesOf{h}
+	if h.noRules {
+		rules = nil
+	}
 	return Deps{
 		People: peopleOf{h}, Assets: assetsOf{h}, Alerts: alertsOf{h}, Incidents: incidentsOf{h}, Actions: actionsOf{h}, Evidence: evidenceOf{h},
-		Duties: dutiesOf{h}, Reports: reportsOf{h}, Ledger: ledgerOf{h}, Archive: h.archive, Searches: h.searches, Rules: rulesOf{h}, Located: h.located, Live: live, Log: log, Address: "https://hub.example:8443",
+		Duties: dutiesOf{h}, Reports: reportsOf{h}, Ledger: ledgerOf{h}, Archive: h.archive, Searches: h.searches, Rules: rules, Located: h.located, Live: live, Log: log, Address: "https://hub.example:8443",
 		Events: func(context.Context, []string, time.Time, int) ([]event.Event, error) {
 			return []event.Event{{ID: "ev-1", Time: start.Add(-30 * time.Second), Site: "callcentre", Host: "ho-1", Kind: event.KindFlow, Fields: map[string]string{
 				event.FieldApp: "bittorrent", event.FieldRemoteIP: "203.0.113.7", event.FieldProof: "13426974546f7272656e742070726f746f636f6c", event.FieldSent: "1200345"}}}, nil

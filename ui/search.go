@@ -35,7 +35,6 @@ const (
 	between = 250 * time.Millisecond
 
 	perPage  = 100 // events on a page
-	inChart  = 30  // columns of the histogram
 	topField = 15  // values of a field
 )
 
@@ -226,7 +225,7 @@ func (c *call) ended(ctx context.Context, r *view.Results, err error) error {
 func (c *call) count(ctx context.Context, o *view.Overview) error {
 	s := c.asked(o.Look)
 	s.Query, s.After = filterOf(s.Query), ""
-	list, err := c.Archive.Histogram(ctx, s, inChart)
+	list, err := c.Archive.Histogram(ctx, s, inChart(o.Look.Span))
 	switch {
 	case err == nil:
 		o.Buckets, o.Ready = list, true
@@ -235,6 +234,17 @@ func (c *call) count(ctx context.Context, o *view.Overview) error {
 		return nil
 	}
 	return err
+}
+
+// inChart is how many columns a histogram has, so that each is a round time.
+func inChart(span string) int {
+	switch span {
+	case "24h":
+		return 24 // hours
+	case "7d":
+		return 28 // quarters of days
+	}
+	return 30 // half minutes, two minutes, days
 }
 
 // filterOf is a query without its stages.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/sonae/sonae/archive"
+	"github.com/sonae/sonae/archive/lang"
 	"github.com/sonae/sonae/auth"
 	"github.com/sonae/sonae/event"
 	"github.com/sonae/sonae/evidence"
@@ -68,6 +69,9 @@ func (c *call) exportSearch() (bool, error) {
 	t, ok := fileTypes()[c.form("format")]
 	if !ok {
 		return false, fault.New(fault.Invalid, "search.format")
+	}
+	if _, err := lang.Parse(l.Query); err != nil { // while there still is a page to say so
+		return false, fmt.Errorf("export: %w", err)
 	}
 	q := search.Question{What: search.Exported, Query: l.Query, Span: l.Kept(), Format: c.form("format")}
 	if err := c.Searches.Asked(c.ctx(), q, c.who); err != nil {

@@ -214,10 +214,16 @@ type FieldData struct {
 	Part  bool
 }
 
-// fieldsOf are the fields of the events shown, the most frequent first, those
-// that every event has in front.
-func fieldsOf(events []event.Event) []string {
-	n := map[string]int{}
+// asked are the fields that people ask about first, in order.
+func askedFields() []string {
+	return []string{"host", event.FieldUser, event.FieldRemoteIP, event.FieldSrcIP, event.FieldDstIP, event.FieldApp, event.FieldImage, "ParentImage",
+		event.FieldDstPort, "Action", "EventID", "TargetFilename", "Hashes", event.FieldSent, event.FieldReceived, "kind"}
+}
+
+// fieldsOf are the fields of the events shown: those that people ask about
+// first, then the others, the most frequent first.
+func fieldsOf(events []event.Event) (usual, others []string) {
+	n := map[string]int{"host": len(events), "kind": len(events)}
 	for _, e := range events {
 		for f, v := range e.Fields {
 			if v != "" && !dull(f) {
@@ -225,12 +231,17 @@ func fieldsOf(events []event.Event) []string {
 			}
 		}
 	}
-	names := make([]string, 0, len(n))
-	for f := range n {
-		names = append(names, f)
+	for _, f := range askedFields() {
+		if n[f] > 0 {
+			usual = append(usual, f)
+			delete(n, f)
+		}
 	}
-	slices.SortFunc(names, func(a, b string) int { return cmp.Or(n[b]-n[a], strings.Compare(a, b)) })
-	return append([]string{"host", "kind"}, names[:min(len(names), 22)]...)
+	for f := range n {
+		others = append(others, f)
+	}
+	slices.SortFunc(others, func(a, b string) int { return cmp.Or(n[b]-n[a], strings.Compare(a, b)) })
+	return usual, others[:min(len(others), 30)]
 }
 
 // dull are fields of which every event has another value.
@@ -275,7 +286,12 @@ func cell(p Page, c archive.Column, value string) string {
 			return p.Seconds(t)
 		}
 	}
-	if c.Kind == "number" && c.Name != "destination_port" && c.Name != "source_port" {
+	if c.Kind == "number" && !strings.HasSuffix(c.Name, "port") {
+		if _, field := aggregate(c.Name); strings.HasPrefix(field, "bytes_") && !strings.HasPrefix(c.Name, "distinct") {
+			if n, err := strconv.ParseFloat(value, 64); err == nil {
+				return i18n.Bytes(int64(n))
+			}
+		}
 		return number(value)
 	}
 	return valueWord(p, c.Name, value)
@@ -327,10 +343,26 @@ func columnName(p Page, c archive.Column) string {
 	if c.Kind == "time" && c.Name == "time" {
 		return p.T("col.when")
 	}
-	if c.Name == "count" {
+	f, field := aggregate(c.Name)
+	switch {
+	case c.Name == "count":
 		return p.T("search.col.count")
+	case f == "":
+		return fieldName(p, c.Name)
+	case percentile(f):
+		return p.T("search.agg.p", "field", fieldName(p, field), "percent", f[1:])
 	}
-	return fieldName(p, c.Name)
+	return p.Known("search.agg."+f, c.Name, "field", fieldName(p, field))
+}
+
+// aggregate splits the name of a computed column, "sum(bytes_out)".
+func aggregate(name string) (function, field string) {
+	f, rest, ok := strings.Cut(name, "(")
+	field, closed := strings.CutSuffix(rest, ")")
+	if !ok || !closed {
+		return "", name
+	}
+	return f, field
 }
 
 // spanWord is a range of time in words.
@@ -387,7 +419,7 @@ type pair struct{ Name, Value string }
 // eventPairs are all fields of an event, those that people look at first in
 // front.
 func eventPairs(e event.Event) []pair {
-	out := []pair{{"host", e.Host}, {"site", e.Site}, {"kind", string(e.Kind)}, {"product", e.Product}, {"category", e.Category}, {"service", e.Service}}
+	var out []pair
 	seen := map[string]bool{}
 	for _, f := range shownFields(e) {
 		out, seen[f] = append(out, pair{f, e.Fields[f]}), true
@@ -397,6 +429,7 @@ func eventPairs(e event.Event) []pair {
 			out = append(out, pair{f, e.Fields[f]})
 		}
 	}
+	out = append(out, pair{"host", e.Host}, pair{"site", e.Site}, pair{"kind", string(e.Kind)}, pair{"product", e.Product}, pair{"category", e.Category}, pair{"service", e.Service})
 	kept := out[:0]
 	for _, x := range out {
 		if x.Value != "" {
@@ -490,4 +523,20 @@ func axisEnd(p Page, list []archive.Bucket) string {
 	}
 	last := list[len(list)-1]
 	return p.Time(last.From.Add(last.Width))
+}
+
+// newDay says whether the event at i begins another day in the list.
+func newDay(events []event.Event, i int) bool {
+	return i == 0 || day(events[i].Time) != day(events[i-1].Time)
+}
+
+func day(t time.Time) string { return t.In(clock.Tokyo()).Format(time.DateOnly) }
+
+// secondsOf is the time of day to the second, in Japan.
+func secondsOf(t time.Time) string { return t.In(clock.Tokyo()).Format(time.TimeOnly) }
+
+// severalSites says whether the events are of more than one site, so that each
+// must name its own.
+func severalSites(events []event.Event) bool {
+	return slices.ContainsFunc(events, func(e event.Event) bool { return e.Site != events[0].Site })
 }

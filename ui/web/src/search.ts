@@ -6,11 +6,21 @@ import { suggestions } from "./suggest";
 export function search(): void {
   const box = document.querySelector<HTMLElement>("[data-suggest]");
   if (box) suggestions(box);
+  ownRange();
   const found = document.querySelector<HTMLElement>("[data-search-stream]");
   if (!found) return;
   if (found.dataset.searchStream) void follow(found.dataset.searchStream);
   details();
   picking();
+}
+
+// ownRange makes Enter search the range that was just typed.
+function ownRange(): void {
+  const form = document.getElementById("search-form");
+  const range = form?.querySelector<HTMLInputElement>("input[type=hidden][name=range]");
+  for (const f of form?.querySelectorAll<HTMLInputElement>("input[type=datetime-local]") ?? []) {
+    f.addEventListener("input", () => { if (range) range.value = "own"; });
+  }
 }
 
 interface Piece { id: string; html: string; done?: boolean }

@@ -45,6 +45,7 @@ export function suggestions(box: HTMLElement): void {
     }
   };
   const open = (found: Option[]) => {
+    const chosen = options[at]?.value; // somebody may be quicker than the answer
     options = found;
     list.replaceChildren(...found.map((o, i) => {
       const li = document.createElement("li");
@@ -67,7 +68,7 @@ export function suggestions(box: HTMLElement): void {
       return li;
     }));
     list.hidden = found.length === 0;
-    at = -1;
+    mark(found.findIndex((o) => o.value === chosen));
     input.setAttribute("aria-expanded", String(found.length > 0));
     status.textContent = found.length === 0 ? "" : (box.dataset.suggestCount ?? "").replace("{count}", String(found.length));
   };
