@@ -41,9 +41,11 @@ type Config struct {
 	// they are published, e.g. "event.*.*": messages with the same last token
 	// stay in order.
 	Partitioned []string
-	Hub         string    // name of this hub among those that share External; "": "hub"
-	Quotas      Quotas    // of Offer
-	External    *External // instead of the embedded server; Dir and MinFree are then not used
+	Hub         string      // name of this hub among those that share External; "": "hub"
+	Quotas      Quotas      // of Offer
+	Leaf        *Leaf       // this bus belongs to a second site and hands on what it takes
+	LeafListen  *LeafListen // other sites may hand on to this bus
+	External    *External   // instead of the embedded server; Dir and MinFree are then not used
 }
 
 // Bus is a running bus. It is safe for concurrent use.
@@ -54,6 +56,7 @@ type Bus struct {
 	log     *slog.Logger
 	cfg     Config
 	parts   partitions
+	line    *line   // nil unless this bus is a leaf or has leaves
 	shared  *shared // nil unless several hubs share the bus
 	leads   leads
 	room    room
@@ -80,6 +83,9 @@ func Open(ctx context.Context, cfg Config, log *slog.Logger) (*Bus, error) {
 // start starts the server with the streams that dir holds, or none, and
 // connects to it.
 func start(ctx context.Context, cfg Config, log *slog.Logger) (*Bus, error) {
+	if (cfg.External != nil && (cfg.Leaf != nil || cfg.LeafListen != nil)) || (cfg.Leaf != nil && cfg.LeafListen != nil) {
+		return nil, errors.New("a bus is one of: external, a leaf, a hub of leaves")
+	}
 	if cfg.Hub == "" {
 		cfg.Hub = "hub"
 	}
@@ -106,30 +112,50 @@ func start(ctx context.Context, cfg Config, log *slog.Logger) (*Bus, error) {
 
 // embed starts the server in this process.
 func (b *Bus) embed() (err error) {
-	b.server, err = server.NewServer(&server.Options{
+	o := &server.Options{
 		ServerName: "sonae", DontListen: true, NoSigs: true, NoLog: true,
 		JetStream: true, StoreDir: b.cfg.Dir, SyncAlways: true, MaxPayload: maxPayload,
-	})
-	if err != nil {
+	}
+	login := []nats.Option{nats.MaxReconnects(-1)}
+	if b.cfg.Leaf != nil || b.cfg.LeafListen != nil {
+		b.line = &line{}
+		if err := b.line.join(o, b.cfg); err != nil {
+			return err
+		}
+		login = append(login, nats.UserInfo(b.line.user, b.line.password))
+	}
+	if b.server, err = server.NewServer(o); err != nil {
 		return err
 	}
 	b.server.Start()
 	if !b.server.ReadyForConnections(20 * time.Second) {
 		return fmt.Errorf("the server in %s does not start", b.cfg.Dir)
 	}
-	b.conn, err = nats.Connect("", nats.InProcessServer(b.server), nats.MaxReconnects(-1))
-	return err
+	if g := b.server.GlobalAccount(); !g.JetStreamEnabled() { // it is not by itself where there are other accounts
+		if err := g.EnableJetStream(nil, nil); err != nil {
+			return err
+		}
+	}
+	if b.conn, err = nats.Connect("", append(login, nats.InProcessServer(b.server))...); err != nil {
+		return err
+	}
+	return b.connectLine(o)
 }
 
-// prepare makes what the hubs share.
+// prepare makes what the hubs share, and opens the line to other sites.
 func (b *Bus) prepare(ctx context.Context) error {
 	if err := b.streams(ctx, b.cfg); err != nil {
 		return err
 	}
-	if b.cfg.External == nil {
-		return nil
+	switch {
+	case b.cfg.External != nil:
+		return b.share(ctx)
+	case b.cfg.Leaf != nil:
+		return b.uplink(ctx)
+	case b.cfg.LeafListen != nil:
+		return b.serveLeaves()
 	}
-	return b.share(ctx)
+	return nil
 }
 
 // streams makes the streams that are configured.
@@ -190,6 +216,9 @@ const (
 func (b *Bus) Close() error {
 	b.stop()
 	b.pumps.Wait()
+	if b.line != nil && b.line.post != nil {
+		b.line.post.Close()
+	}
 	if b.conn != nil {
 		b.conn.Close()
 	}

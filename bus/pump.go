@@ -211,7 +211,7 @@ func (p *pump) handle(got []jetstream.Msg) {
 	messages := bodies(got)
 	pause := 100 * time.Millisecond
 	for try := 1; ; try++ {
-		err := p.j.handle(p.b.life, messages)
+		err := p.call(got, messages)
 		if p.b.life.Err() != nil && err != nil {
 			return // not acknowledged: delivered again after the next start
 		}
@@ -233,6 +233,13 @@ func (p *pump) handle(got []jetstream.Msg) {
 			return
 		}
 	}
+}
+
+func (p *pump) call(got []jetstream.Msg, messages [][]byte) error {
+	if p.j.raw != nil {
+		return p.j.raw(p.b.life, got[0])
+	}
+	return p.j.handle(p.b.life, messages)
 }
 
 func (p *pump) acknowledge(got []jetstream.Msg) {
