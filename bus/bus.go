@@ -1,11 +1,21 @@
 // Package bus carries messages between the stages: an embedded NATS server
-// with JetStream on disk. It is the only package that imports nats.
+// with JetStream on disk, or a NATS cluster that several hubs share. It is the
+// only package that imports nats.
 //
-// In: bytes with a subject and an id. Out: the same to every Join whose
-// subject matches, in order, at least once. Always true: Publish returns only
-// after the message has been synced to disk; a message is kept until every
-// join has handled it, also over kill -9; a repeated id within Duplicates is
-// dropped; when the disk quota is full Publish refuses with fault.Busy.
+// In: bytes with a subject and an id, from the stages (Publish), from agents
+// (Offer) and from the buses of other sites (LeafListen). Out: the same to every
+// Join whose subject matches, in order, at least once: to one hub of all, to
+// the hub that handles a host (Partitioned), or to every hub (Each); and the
+// right to do something on one hub only (Lead).
+//
+// Always true: Publish returns only after the message has been synced to disk,
+// in a cluster to the disks of most servers; a message is kept until every
+// join has handled it, also over kill -9 of hubs and servers; a repeated id
+// within Duplicates is dropped; what cannot be used is kept among the dead
+// letters with the reason; when the disk or a quota is full Offer refuses with
+// fault.Busy and a time to wait, long before the stages have no room left; two
+// hubs never lead at the same time. A leaf can speak for its own site only and
+// read nothing.
 package bus
 
 import (
@@ -41,7 +51,7 @@ type Config struct {
 	// they are published, e.g. "event.*.*": messages with the same last token
 	// stay in order.
 	Partitioned []string
-	Hub         string      // name of this hub among those that share External; "": "hub"
+	Hub         string      // name of this hub, different from those of others that share External; "": "hub" where it is alone
 	Quotas      Quotas      // of Offer
 	Leaf        *Leaf       // this bus belongs to a second site and hands on what it takes
 	LeafListen  *LeafListen // other sites may hand on to this bus
@@ -85,6 +95,9 @@ func Open(ctx context.Context, cfg Config, log *slog.Logger) (*Bus, error) {
 func start(ctx context.Context, cfg Config, log *slog.Logger) (*Bus, error) {
 	if (cfg.External != nil && (cfg.Leaf != nil || cfg.LeafListen != nil)) || (cfg.Leaf != nil && cfg.LeafListen != nil) {
 		return nil, errors.New("a bus is one of: external, a leaf, a hub of leaves")
+	}
+	if cfg.Hub == "" && cfg.External != nil {
+		return nil, errors.New("hubs that share a cluster need a name each")
 	}
 	if cfg.Hub == "" {
 		cfg.Hub = "hub"

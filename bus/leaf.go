@@ -54,10 +54,10 @@ const (
 	postStatus  = "Sonae-Status" // "ok", or kind and key of the fault
 	postWait    = "Sonae-Retry-After"
 
-	postPing    = 5 * time.Second  // a line that is silent for two of these is cut
-	postTimeout = 4 * time.Second  // for an answer
-	postAgain   = time.Second      // between tries while the line is cut
-	postAtOnce  = 32               // requests that the main hub works on at once
+	postPing    = 5 * time.Second // a line that is silent for two of these is cut
+	postTimeout = 4 * time.Second // for an answer
+	postAgain   = time.Second     // between tries while the line is cut
+	postAtOnce  = 32              // requests that the main hub works on at once
 )
 
 func upSubject(site string) string { return "up." + name(site) }
