@@ -40,6 +40,11 @@ const Duplicates = 10 * time.Minute
 // maxPayload is the largest message; an agent's batch is at most 4 MiB.
 const maxPayload = 5 << 20
 
+// noLimit keeps the server from comparing the bounds of the streams with what
+// the disk has free when it starts: a hub whose disk filled up must start all
+// the same. Each stream has its bound, and Config.MinFree watches the disk.
+const noLimit = 1 << 60
+
 // Config says where the bus keeps its messages and which streams there are.
 type Config struct {
 	Dir      string
@@ -128,6 +133,7 @@ func (b *Bus) embed() (err error) {
 	o := &server.Options{
 		ServerName: "sonae", DontListen: true, NoSigs: true, NoLog: true,
 		JetStream: true, StoreDir: b.cfg.Dir, SyncAlways: true, MaxPayload: maxPayload,
+		JetStreamMaxStore: noLimit,
 	}
 	login := []nats.Option{nats.MaxReconnects(-1)}
 	if b.cfg.Leaf != nil || b.cfg.LeafListen != nil {
