@@ -1,11 +1,21 @@
 // Package bus carries messages between the stages: an embedded NATS server
-// with JetStream on disk. It is the only package that imports nats.
+// with JetStream on disk, or a NATS cluster that several hubs share. It is the
+// only package that imports nats.
 //
-// In: bytes with a subject and an id. Out: the same to every Join whose
-// subject matches, in order, at least once. Always true: Publish returns only
-// after the message has been synced to disk; a message is kept until every
-// join has handled it, also over kill -9; a repeated id within Duplicates is
-// dropped; when the disk quota is full Publish refuses with fault.Busy.
+// In: bytes with a subject and an id, from the stages (Publish), from agents
+// (Offer) and from the buses of other sites (LeafListen). Out: the same to every
+// Join whose subject matches, in order, at least once: to one hub of all, to
+// the hub that handles a host (Partitioned), or to every hub (Each); and the
+// right to do something on one hub only (Lead).
+//
+// Always true: Publish returns only after the message has been synced to disk,
+// in a cluster to the disks of most servers; a message is kept until every
+// join has handled it, also over kill -9 of hubs and servers; a repeated id
+// within Duplicates is dropped; what cannot be used is kept among the dead
+// letters with the reason; when the disk or a quota is full Offer refuses with
+// fault.Busy and a time to wait, long before the stages have no room left; two
+// hubs never lead at the same time. A leaf can speak for its own site only and
+// read nothing.
 package bus
 
 import (
@@ -30,6 +40,11 @@ const Duplicates = 10 * time.Minute
 // maxPayload is the largest message; an agent's batch is at most 4 MiB.
 const maxPayload = 5 << 20
 
+// noLimit keeps the server from comparing the bounds of the streams with what
+// the disk has free when it starts: a hub whose disk filled up must start all
+// the same. Each stream has its bound, and Config.MinFree watches the disk.
+const noLimit = 1 << 60
+
 // Config says where the bus keeps its messages and which streams there are.
 type Config struct {
 	Dir      string
@@ -41,9 +56,11 @@ type Config struct {
 	// they are published, e.g. "event.*.*": messages with the same last token
 	// stay in order.
 	Partitioned []string
-	Hub         string    // name of this hub among those that share External; "": "hub"
-	Quotas      Quotas    // of Offer
-	External    *External // instead of the embedded server; Dir and MinFree are then not used
+	Hub         string      // name of this hub, different from those of others that share External; "": "hub" where it is alone
+	Quotas      Quotas      // of Offer
+	Leaf        *Leaf       // this bus belongs to a second site and hands on what it takes
+	LeafListen  *LeafListen // other sites may hand on to this bus
+	External    *External   // instead of the embedded server; Dir and MinFree are then not used
 }
 
 // Bus is a running bus. It is safe for concurrent use.
@@ -54,6 +71,7 @@ type Bus struct {
 	log     *slog.Logger
 	cfg     Config
 	parts   partitions
+	line    *line   // nil unless this bus is a leaf or has leaves
 	shared  *shared // nil unless several hubs share the bus
 	leads   leads
 	room    room
@@ -80,6 +98,12 @@ func Open(ctx context.Context, cfg Config, log *slog.Logger) (*Bus, error) {
 // start starts the server with the streams that dir holds, or none, and
 // connects to it.
 func start(ctx context.Context, cfg Config, log *slog.Logger) (*Bus, error) {
+	if (cfg.External != nil && (cfg.Leaf != nil || cfg.LeafListen != nil)) || (cfg.Leaf != nil && cfg.LeafListen != nil) {
+		return nil, errors.New("a bus is one of: external, a leaf, a hub of leaves")
+	}
+	if cfg.Hub == "" && cfg.External != nil {
+		return nil, errors.New("hubs that share a cluster need a name each")
+	}
 	if cfg.Hub == "" {
 		cfg.Hub = "hub"
 	}
@@ -106,31 +130,51 @@ func start(ctx context.Context, cfg Config, log *slog.Logger) (*Bus, error) {
 
 // embed starts the server in this process.
 func (b *Bus) embed() (err error) {
-	b.server, err = server.NewServer(&server.Options{
+	o := &server.Options{
 		ServerName: "sonae", DontListen: true, NoSigs: true, NoLog: true,
 		JetStream: true, StoreDir: b.cfg.Dir, SyncAlways: true, MaxPayload: maxPayload,
-		JetStreamMaxStore: 1 << 50, // limits of streams are no reservations: what the disk has left is looked at instead, see room
-	})
-	if err != nil {
+		JetStreamMaxStore: noLimit,
+	}
+	login := []nats.Option{nats.MaxReconnects(-1)}
+	if b.cfg.Leaf != nil || b.cfg.LeafListen != nil {
+		b.line = &line{}
+		if err := b.line.join(o, b.cfg); err != nil {
+			return err
+		}
+		login = append(login, nats.UserInfo(b.line.user, b.line.password))
+	}
+	if b.server, err = server.NewServer(o); err != nil {
 		return err
 	}
 	b.server.Start()
 	if !b.server.ReadyForConnections(20 * time.Second) {
 		return fmt.Errorf("the server in %s does not start", b.cfg.Dir)
 	}
-	b.conn, err = nats.Connect("", nats.InProcessServer(b.server), nats.MaxReconnects(-1))
-	return err
+	if g := b.server.GlobalAccount(); !g.JetStreamEnabled() { // it is not by itself where there are other accounts
+		if err := g.EnableJetStream(nil, nil); err != nil {
+			return err
+		}
+	}
+	if b.conn, err = nats.Connect("", append(login, nats.InProcessServer(b.server))...); err != nil {
+		return err
+	}
+	return b.connectLine(o)
 }
 
-// prepare makes what the hubs share.
+// prepare makes what the hubs share, and opens the line to other sites.
 func (b *Bus) prepare(ctx context.Context) error {
 	if err := b.streams(ctx, b.cfg); err != nil {
 		return err
 	}
-	if b.cfg.External == nil {
-		return nil
+	switch {
+	case b.cfg.External != nil:
+		return b.share(ctx)
+	case b.cfg.Leaf != nil:
+		return b.uplink(ctx)
+	case b.cfg.LeafListen != nil:
+		return b.serveLeaves()
 	}
-	return b.share(ctx)
+	return nil
 }
 
 // streams makes the streams that are configured.
@@ -191,6 +235,9 @@ const (
 func (b *Bus) Close() error {
 	b.stop()
 	b.pumps.Wait()
+	if b.line != nil && b.line.post != nil {
+		b.line.post.Close()
+	}
 	if b.conn != nil {
 		b.conn.Close()
 	}

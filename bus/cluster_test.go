@@ -242,6 +242,9 @@ func (c *cluster) kill(i int) {
 func (c *cluster) open(t *testing.T, cfg Config) *Bus {
 	t.Helper()
 	cfg.External = &c.ext
+	if cfg.Hub == "" {
+		cfg.Hub = "a"
+	}
 	if cfg.Streams == nil {
 		cfg.Streams = []string{"event", "alert"}
 	}
@@ -344,7 +347,7 @@ func (c *cluster) healthy(b *Bus) bool {
 
 func TestServerThatDoesNotSyncIsRefused(t *testing.T) {
 	c := newCluster(t, 1, func(n *node) { n.Lazy = true })
-	_, err := Open(t.Context(), Config{External: &c.ext}, slog.New(slog.DiscardHandler))
+	_, err := Open(t.Context(), Config{Hub: "a", External: &c.ext}, slog.New(slog.DiscardHandler))
 	if err == nil || !strings.Contains(err.Error(), "sync_interval") {
 		t.Fatalf("got %v, want a word about sync_interval", err)
 	}
@@ -355,12 +358,12 @@ func TestClusterIsNotBelievedWithoutItsAuthority(t *testing.T) {
 	other, _, _ := certificate(t)
 	wrong := c.ext
 	wrong.CA = other
-	if _, err := Open(t.Context(), Config{External: &wrong}, slog.New(slog.DiscardHandler)); err == nil {
+	if _, err := Open(t.Context(), Config{Hub: "a", External: &wrong}, slog.New(slog.DiscardHandler)); err == nil {
 		t.Error("a server with a foreign certificate was believed")
 	}
 	wrong = c.ext
 	wrong.Credentials, _ = seed(t)
-	if _, err := Open(t.Context(), Config{External: &wrong}, slog.New(slog.DiscardHandler)); err == nil {
+	if _, err := Open(t.Context(), Config{Hub: "a", External: &wrong}, slog.New(slog.DiscardHandler)); err == nil {
 		t.Error("the server took foreign credentials")
 	}
 }

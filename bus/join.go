@@ -35,6 +35,7 @@ type Join struct {
 	max           int
 	wait          time.Duration
 	handle        func(ctx context.Context, messages [][]byte) error
+	raw           func(ctx context.Context, m jetstream.Msg) error // instead of handle, one at a time
 	early         func(ctx context.Context, messages [][]byte)
 	each, cut     bool
 }
@@ -185,39 +186,4 @@ func (b *Bus) config(j Join, l lane) jetstream.ConsumerConfig {
 		c.InactiveThreshold, c.DeliverPolicy = gone, jetstream.DeliverNewPolicy
 	}
 	return c
-}
-
-// Lag is how far a join is behind.
-type Lag struct {
-	Join    string `json:"join"`
-	Stream  string `json:"stream"`
-	Waiting uint64 `json:"waiting"` // messages not yet delivered
-	Pending int    `json:"pending"` // delivered, not yet acknowledged
-}
-
-// Lags lists all joins, and the dead letters as join "dead".
-func (b *Bus) Lags(ctx context.Context) ([]Lag, error) {
-	var out []Lag
-	streams := b.js.ListStreams(ctx)
-	for s := range streams.Info() {
-		if s.Config.Name == "DEAD" {
-			out = append(out, Lag{Join: deadStream, Stream: s.Config.Name, Waiting: s.State.Msgs})
-			continue
-		}
-		stream, err := b.js.Stream(ctx, s.Config.Name)
-		if err != nil {
-			return nil, fmt.Errorf("lags: %w", err)
-		}
-		list := stream.ListConsumers(ctx)
-		for c := range list.Info() {
-			out = append(out, Lag{Join: c.Name, Stream: s.Config.Name, Waiting: c.NumPending, Pending: c.NumAckPending})
-		}
-		if err := list.Err(); err != nil {
-			return nil, fmt.Errorf("lags: %w", err)
-		}
-	}
-	if err := streams.Err(); err != nil {
-		return nil, fmt.Errorf("lags: %w", err)
-	}
-	return out, nil
 }

@@ -279,6 +279,28 @@ func inOrder(t *testing.T, list []string, hosts, each int) {
 // A bus from before there were partitions is opened with partitions: what it
 // still has is handled first, then what is new, and nothing waits for a reader
 // that does not exist any more.
+func TestLagCountsAllPartitionsOfAJoin(t *testing.T) {
+	b := openWith(t, Config{Partitioned: []string{"event.*.*"}})
+	stuck := func(ctx context.Context, _ []byte) error { <-ctx.Done(); return ctx.Err() }
+	if err := b.Join(t.Context(), OnBytes("event.>", "detect", stuck).Partitioned(), OnBytes("event.>", "archive", stuck)); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 40 {
+		send(t, b, fmt.Sprintf("event.s.h%d", i), strconv.Itoa(i))
+	}
+	until(t, "all counted once for each join", func() bool {
+		lags, err := b.Lags(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		all := map[string]uint64{}
+		for _, l := range lags {
+			all[l.Join] += l.Waiting + uint64(l.Pending)
+		}
+		return len(lags) == 3 && all["detect"] == 40 && all["archive"] == 40
+	})
+}
+
 func TestMessagesFromBeforePartitionsAreHandledFirst(t *testing.T) {
 	dir := t.TempDir()
 	b := openWith(t, Config{Dir: dir})

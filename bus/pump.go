@@ -23,6 +23,7 @@ type pump struct {
 	stream string
 	from   jetstream.Consumer
 	held   held
+	ill    bool // the bus does not deliver: said once
 }
 
 func (b *Bus) newPump(j Join, l lane) *pump {
@@ -97,10 +98,17 @@ func (p *pump) windows(yield func([]jetstream.Msg) bool) {
 		}
 		got, err := p.fetch()
 		if err != nil && p.b.life.Err() == nil {
-			p.log.Error("bus does not deliver", "err", err)
+			if !p.ill {
+				p.log.Error("bus does not deliver", "err", err)
+			}
+			p.ill = true
 			p.b.pause(time.Second)
 			p.renew()
 			continue
+		}
+		if p.ill && err == nil {
+			p.ill = false
+			p.log.Info("bus delivers again")
 		}
 		if len(got) > 0 && !yield(got) {
 			return
@@ -115,7 +123,7 @@ func (p *pump) renew() {
 		return
 	}
 	if err := p.connect(p.b.life); err != nil && p.b.life.Err() == nil {
-		p.log.Error("bus does not deliver", "err", err)
+		p.log.Warn("consumer not made again", "err", err)
 	}
 }
 
@@ -211,7 +219,7 @@ func (p *pump) handle(got []jetstream.Msg) {
 	messages := bodies(got)
 	pause := 100 * time.Millisecond
 	for try := 1; ; try++ {
-		err := p.j.handle(p.b.life, messages)
+		err := p.call(got, messages)
 		if p.b.life.Err() != nil && err != nil {
 			return // not acknowledged: delivered again after the next start
 		}
@@ -233,6 +241,13 @@ func (p *pump) handle(got []jetstream.Msg) {
 			return
 		}
 	}
+}
+
+func (p *pump) call(got []jetstream.Msg, messages [][]byte) error {
+	if p.j.raw != nil {
+		return p.j.raw(p.b.life, got[0])
+	}
+	return p.j.handle(p.b.life, messages)
 }
 
 func (p *pump) acknowledge(got []jetstream.Msg) {

@@ -18,14 +18,14 @@ import (
 type Quotas struct {
 	Waiting     int64          // of all that was accepted and is not finished; default 3/4 of Config.MaxBytes, at most 6/7
 	HostWaiting int64          // of one host; default 64 MiB
-	SiteRate    int64          // bytes per second of one site in the long run; default 32 MiB
-	HostRate    int64          // of one host; default 2 MiB
+	SiteRate    int64          // bytes per second of one site in the long run; default 64 MiB
+	HostRate    int64          // of one host; default 8 MiB
 	Burst       int64          // seconds of its rate that a site or host may send at once; default 30
 	Weights     map[string]int // of sites that get more than others when it is tight; default 1
 }
 
 func (q Quotas) filled(maxBytes int64) Quotas {
-	for field, value := range map[*int64]int64{&q.Waiting: maxBytes / 4 * 3, &q.HostWaiting: 64 << 20, &q.SiteRate: 32 << 20, &q.HostRate: 2 << 20, &q.Burst: 30} {
+	for field, value := range map[*int64]int64{&q.Waiting: maxBytes / 4 * 3, &q.HostWaiting: 64 << 20, &q.SiteRate: 64 << 20, &q.HostRate: 8 << 20, &q.Burst: 30} {
 		if *field == 0 {
 			*field = value
 		}

@@ -60,6 +60,7 @@ func (s *shared) meet(ctx context.Context) error {
 		if err := s.write(ctx, others, revision); !lostRace(err) {
 			return err
 		}
+		sleep(ctx, beat/50) // what was read may be a little old
 	}
 	return ctx.Err()
 }
@@ -75,6 +76,7 @@ func (s *shared) leave(ctx context.Context) error {
 		if err := s.write(ctx, others, revision); !lostRace(err) {
 			return err
 		}
+		sleep(ctx, beat/50) // what was read may be a little old
 	}
 	return ctx.Err()
 }
@@ -109,15 +111,16 @@ func (s *shared) write(ctx context.Context, p presence, revision uint64) error {
 
 // run tells every beat that this hub lives, until ctx ends.
 func (s *shared) run(ctx context.Context) {
-	heard := time.Now()
+	heard, lost := time.Now(), false
 	for ctx.Err() == nil {
 		try, stop := context.WithTimeout(ctx, valid/2)
 		err := s.meet(try)
 		stop()
 		switch {
 		case err == nil:
-			heard = time.Now()
-		case time.Since(heard) >= valid && ctx.Err() == nil:
+			heard, lost = time.Now(), false
+		case time.Since(heard) >= valid && ctx.Err() == nil && !lost:
+			lost = true
 			s.log.Warn("this hub does not reach the others and leaves them the work", "err", err)
 			s.silent()
 		}
