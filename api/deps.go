@@ -124,4 +124,6 @@ type Reports interface {
 type Ledger interface {
 	Checkpoint(ctx context.Context) (ledger.Checkpoint, error)
 	Prove(ctx context.Context, l leaf.Leaf) (ledger.Proof, error)
+	Find(ctx context.Context, kind, ref string) (ledger.Proof, error)
+	ProveConsistency(ctx context.Context, from, to uint64) (ledger.Consistency, error)
 }
