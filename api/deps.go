@@ -48,6 +48,7 @@ type People interface {
 	Records(ctx context.Context, f auth.RecordFilter) ([]auth.Record, int, error)
 	Allow(p auth.Person, v auth.Verb, r auth.Resource) auth.Decision
 	Refused(ctx context.Context, p auth.Person, v auth.Verb, r auth.Resource, d auth.Decision)
+	Viewed(ctx context.Context, p auth.Person, kind, id string)
 }
 
 // Assets is what the operations need from the register.
