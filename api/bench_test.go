@@ -52,6 +52,8 @@ type bench struct {
 	duties  *duty.Desk
 	archive *archive.Archive
 	db      *state.DB
+	ledger  *ledger.Ledger
+	key     string // that checks it
 	admin   auth.Person
 
 	mu  sync.Mutex
@@ -71,13 +73,13 @@ func newBench(t *testing.T) *bench {
 	if err != nil {
 		t.Fatal(err)
 	}
-	signer, _ := keys.Note()
+	signer, key := keys.Note()
 	ldg, err := ledger.Open(t.Context(), filepath.Join(dir, "ledger"), signer, log)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = ldg.Close() })
-	b := &bench{t: t, db: db, now: time.Date(2026, 4, 1, 9, 0, 0, 0, time.UTC)}
+	b := &bench{t: t, db: db, ledger: ldg, key: key, now: time.Date(2026, 4, 1, 9, 0, 0, 0, time.UTC)}
 	if b.keeper, err = auth.New(db, keys, b.clock, log); err != nil {
 		t.Fatal(err)
 	}
@@ -86,8 +88,7 @@ func newBench(t *testing.T) *bench {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, verifier := keys.Note()
-	b.vault, err = evidence.New(db, filepath.Join(dir, "evidence"), evidence.Deps{Ledger: prover{ldg}, Key: verifier, Now: b.clock, Log: log})
+	b.vault, err = evidence.New(db, filepath.Join(dir, "evidence"), evidence.Deps{Ledger: prover{ldg}, Key: key, Now: b.clock, Log: log})
 	if err != nil {
 		t.Fatal(err)
 	}

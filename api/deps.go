@@ -52,6 +52,7 @@ type People interface {
 	Records(ctx context.Context, f auth.RecordFilter) ([]auth.Record, int, error)
 	Allow(p auth.Person, v auth.Verb, r auth.Resource) auth.Decision
 	Refused(ctx context.Context, p auth.Person, v auth.Verb, r auth.Resource, d auth.Decision)
+	Viewed(ctx context.Context, p auth.Person, kind, id string)
 }
 
 // Assets is what the operations need from the register.
@@ -149,4 +150,6 @@ type Reports interface {
 type Ledger interface {
 	Checkpoint(ctx context.Context) (ledger.Checkpoint, error)
 	Prove(ctx context.Context, l leaf.Leaf) (ledger.Proof, error)
+	Find(ctx context.Context, kind, ref string) (ledger.Proof, error)
+	ProveConsistency(ctx context.Context, from, to uint64) (ledger.Consistency, error)
 }

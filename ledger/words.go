@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+
+	flog "github.com/transparency-dev/formats/log"
 )
 
 // A checkpoint is read out as its size and a few words of two syllables. The
@@ -37,6 +39,16 @@ type Words struct {
 func (c Checkpoint) Words() Words {
 	origin, _, _ := strings.Cut(c.Text, "\n")
 	return wordsOf(origin, c.Size, c.root())
+}
+
+// WordsOf returns the words of a signed note without checking the signature; ok
+// is false when the text is no checkpoint at all.
+func WordsOf(text string) (w Words, ok bool) {
+	var cp flog.Checkpoint
+	if _, err := cp.Unmarshal([]byte(text)); err != nil || len(cp.Hash) != sha256.Size {
+		return w, false
+	}
+	return wordsOf(cp.Origin, cp.Size, cp.Hash), true
 }
 
 func wordsOf(origin string, size uint64, root []byte) Words {

@@ -75,6 +75,7 @@ type People interface {
 	Enable(ctx context.Context, id string, by auth.Person) error
 	Allow(p auth.Person, v auth.Verb, r auth.Resource) auth.Decision
 	Refused(ctx context.Context, p auth.Person, v auth.Verb, r auth.Resource, d auth.Decision)
+	Viewed(ctx context.Context, p auth.Person, kind, id string)
 	Records(ctx context.Context, f auth.RecordFilter) ([]auth.Record, int, error)
 }
 

@@ -71,6 +71,8 @@ func missing(what string) error { return fault.New(fault.Missing, what) }
 
 type peopleOf struct{ *house }
 
+func (h peopleOf) Viewed(context.Context, auth.Person, string, string) {}
+
 func (h peopleOf) Invitation(_ context.Context, token string) (auth.Invitation, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

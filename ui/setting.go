@@ -12,6 +12,7 @@ import (
 func (c *call) settings() (screen, error) {
 	p := c.page("settings", c.t("people.list"))
 	var d view.SettingsData
+	c.People.Viewed(c.ctx(), c.who, "people", c.who.Site)
 	all, err := c.People.People(c.ctx())
 	if err != nil {
 		return screen{}, fmt.Errorf("list people: %w", err)
