@@ -38,7 +38,7 @@ func (a *Archive) compact(ctx context.Context) error {
 	if r.History, err = a.writeHistory(r.Seq, &former); err != nil {
 		return err
 	}
-	r.History.Newest = newest
+	r.History.Newest, r.History.Next = newest, [2]int64{max(a.next, a.index.next), a.mergedNumber()}
 	text, err := r.encode()
 	if err == nil {
 		err = j.replace(append(stays.b.Bytes(), append(text, '\n')...))

@@ -111,6 +111,7 @@ func (x *index) apply(r *record, digest [32]byte, keep int) []*sealed {
 	case opHistory:
 		x.histories = append(x.histories, *r.History)
 		x.forgottenTo = latest(x.forgottenTo, r.History.Newest)
+		x.next, x.nextMerged = max(x.next, r.History.Next[0]), max(x.nextMerged, r.History.Next[1])
 	}
 	return gone
 }
