@@ -112,6 +112,7 @@ func (x *index) apply(r *record, digest [32]byte, keep int) []*sealed {
 	case opHistory:
 		x.histories = append(x.histories, *r.History)
 		x.forgottenTo = latest(x.forgottenTo, r.History.Newest)
+		x.next, x.nextMerged = max(x.next, r.History.Next[0]), max(x.nextMerged, r.History.Next[1])
 	}
 	return gone
 }
@@ -231,4 +232,18 @@ func latest(x, y time.Time) time.Time {
 		return y
 	}
 	return x
+}
+
+// needs says whether the segment at p stands in the archive.
+func (a *Archive) needs(p string) bool {
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	return a.index.needs(p)
+}
+
+// mergedNumber returns the lowest number for a merged segment.
+func (a *Archive) mergedNumber() int64 {
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	return a.index.nextMerged
 }

@@ -39,6 +39,7 @@ type record struct {
 	Op       string    `json:"op"`
 	Seq      uint64    `json:"seq"` // orders the lines; unknown (0) in version 1
 	At       time.Time `json:"at"`
+	Hub      string    `json:"hub,omitempty"`      // who wrote it, of several
 	Segments []entry   `json:"segments,omitempty"` // add: one; merge: what now holds the events
 	Batches  []string  `json:"batches,omitempty"`  // add: ids of the batches in the segment
 	Gone     []int64   `json:"gone,omitempty"`     // merge, drop: numbers of the segments that are no more
@@ -94,6 +95,7 @@ type history struct {
 	Bytes  int64     `json:"bytes"`
 	Lines  int       `json:"lines"`
 	Newest time.Time `json:"newest"` // newest event in a fresh segment whose batch ids left with its line
+	Next   [2]int64  `json:"next"`   // numbers of the next fresh and merged segment: those used before are never given again
 }
 
 // line is a line of the first release: a fresh segment.
