@@ -42,7 +42,7 @@ func named(r Report) []string {
 func TestVerifyNamesEveryChange(t *testing.T) {
 	dir, leaves := fixture(t)
 	r := checked(t, dir, leaves)
-	if len(r.Differences)+len(r.Leftovers) > 0 || r.Checked.Segments != 6 || r.Checked.Events != 480 || r.Checked.Files != 7 {
+	if len(r.Differences)+len(r.Leftovers) > 0 || r.Checked.Segments != 6 || r.Checked.Events != 480 || r.Checked.Files != 13 {
 		t.Fatalf("untouched archive: %+v", r)
 	}
 	seed := uint64(time.Now().UnixNano())
@@ -101,7 +101,7 @@ func TestVerifyNamesWhatIsMissingOrForeign(t *testing.T) {
 	lines = lines[:len(lines)-1]
 	segment := get(t, dir, second)
 	extra := "segments/2026/11/22/000000000099.parquet"
-	forged := bytes.Replace(lines[1], []byte("000000000001"), []byte("000000000006"), 1)
+	forged := bytes.Replace(bytes.Replace(lines[1], []byte("000000000001"), []byte("000000000006"), 1), []byte(`"number":1,`), []byte(`"number":6,`), 1)
 	for name, tt := range map[string]struct {
 		change func()
 		want   []string
@@ -124,7 +124,7 @@ func TestVerifyNamesWhatIsMissingOrForeign(t *testing.T) {
 		"a line twice":           {func() { put(t, dir, manifestName, bytes.Join(append(slices.Clone(lines), lines[5]), nil)) }, []string{manifestName}},
 		"an empty line":          {func() { put(t, dir, manifestName, append(bytes.Clone(manifest), '\n')) }, []string{manifestName}},
 		"spaces in a line":       {func() { put(t, dir, manifestName, bytes.Replace(manifest, []byte(`,"rows"`), []byte(`, "rows"`), 1)) }, []string{manifestName}},
-		"a foreign line between": {func() { put(t, dir, manifestName, slices.Concat(lines[0], forged, bytes.Join(lines[1:], nil))) }, []string{manifestName, "segments/2026/11/22/000000000006.parquet"}},
+		"a foreign line between": {func() { put(t, dir, manifestName, slices.Concat(lines[0], forged, bytes.Join(lines[1:], nil))) }, []string{manifestName, "segments/2026/11/22/000000000006.parquet", "segments/2026/11/22/000000000006.sketch"}},
 		"the manifest is gone":   {func() { os.Remove(filepath.Join(dir, manifestName)) }, []string{manifestName}},
 		"a segment is no file":   {func() { os.Remove(filepath.Join(dir, second)); os.Symlink("/dev/null", filepath.Join(dir, second)) }, []string{second}},
 		"line and digest changed": {func() {
@@ -211,12 +211,28 @@ func TestOpenKeepsSegmentsThatADamagedManifestLost(t *testing.T) {
 }
 
 func FuzzManifest(f *testing.F) {
-	l := line{Path: pathOf(7, noon()), SHA256: strings.Repeat("ab", 32), Bytes: 9, Rows: 1, From: noon(), To: noon(), Hosts: []string{"ho-1"}, Batches: []string{"ba-1"}, At: noon()}
-	good, err := l.encode()
-	if err != nil {
-		f.Fatal(err)
+	sum := strings.Repeat("ab", 32)
+	fresh := entry{Number: 7, Path: pathOf(7, noon(), ""), SHA256: sum, Bytes: 9, Rows: 1, From: noon(), To: noon(), Arrived: noon(), Hosts: []string{"ho-1"}}
+	made := fresh
+	made.Number, made.Source, made.Kinds, made.Sketch = mergedFrom+1, "none", []string{""}, &sketch{sum, 7}
+	made.Path = pathOf(made.Number, noon(), made.Source)
+	for _, r := range []record{
+		{V: 1, Op: opAdd, At: noon(), Segments: []entry{fresh}, Batches: []string{"ba-1"}},
+		{V: 2, Op: opAdd, At: noon(), Segments: []entry{fresh}, Batches: []string{"ba-1"}},
+		{V: 2, Op: opMerge, Seq: 2, At: noon(), Segments: []entry{made}, Gone: []int64{7}, Contents: []content{{7, []part{{"2026-11-22", "", 1, sum}}}}},
+		{V: 2, Op: opDrop, Seq: 3, At: noon(), Gone: []int64{made.Number}, Class: ClassHealth, Reason: "old"},
+		{V: 2, Op: opHold, Seq: 4, At: noon(), Hold: &Hold{Incident: "in-1", Hosts: []string{"ho-1"}}},
+		{V: 2, Op: opHistory, Seq: 5, At: noon(), History: &history{Path: historyPath(5), SHA256: sum, Bytes: 9, Lines: 2, Newest: noon()}},
+	} {
+		good, err := r.encode()
+		if err != nil {
+			f.Fatal(err)
+		}
+		if _, err := parseLine(good); err != nil {
+			f.Fatalf("%s: %v", good, err)
+		}
+		f.Add(append(good, '\n'))
 	}
-	f.Add(append(good, '\n'))
 	f.Add([]byte("\n{}\n{\"path\":\"segments/../x\"}"))
 	f.Add([]byte(`{"path":"segments/2026/02/30/000000000001.parquet"}` + "\n"))
 	f.Fuzz(func(t *testing.T, b []byte) {
@@ -238,8 +254,10 @@ func FuzzManifest(f *testing.F) {
 			if again, err := l.encode(); err != nil || !bytes.Equal(again, raw.bytes) {
 				return fmt.Errorf("accepted %q, writes %q", raw.bytes, again)
 			}
-			if strings.Contains(l.Path, "..") || !strings.HasPrefix(l.Path, "segments/") {
-				return fmt.Errorf("accepted path %q", l.Path)
+			for _, e := range l.Segments {
+				if strings.Contains(e.Path, "..") || !strings.HasPrefix(e.Path, "segments/") {
+					return fmt.Errorf("accepted path %q", e.Path)
+				}
 			}
 			return nil
 		})
