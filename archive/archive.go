@@ -67,6 +67,7 @@ type Archive struct {
 	keep      int   // batch ids held in memory
 	tailLimit int64 // bytes of events that Preview keeps
 	retention Retention
+	policy    policy
 	record    func(context.Context, leaf.Leaf) error // nil: nobody keeps them
 
 	appending atomic.Int32 // calls of Append that run or wait
@@ -76,10 +77,13 @@ type Archive struct {
 	told      int   // how many of index.said were recorded
 	closed    bool
 
-	encoding sync.Mutex   // held while the tail is written; before mu
-	mu       sync.RWMutex // guards what follows; index is changed with writing held besides
-	index    index
-	tail     tail
+	lastMerged int64 // number of a merged segment, used by Maintain only
+
+	encoding  sync.Mutex   // held while the tail is written; before mu
+	mu        sync.RWMutex // guards what follows; index is changed with writing held besides
+	index     index
+	tail      tail
+	lingering int // segments that are gone and whose files are in use
 }
 
 // Option changes how an archive is opened.
@@ -120,7 +124,7 @@ func Open(ctx context.Context, dir string, log *slog.Logger, options ...Option) 
 	}
 	a := &Archive{dir: abs, log: log.With("part", "archive"), now: time.Now, memory: "512MB", threads: 2, wall: defaultWall,
 		searching: newGate(atOnce), exporting: newGate(exporting), keep: keepBatches,
-		tailLimit: 128 << 20, retention: DefaultRetention(), index: newIndex()}
+		tailLimit: 128 << 20, retention: DefaultRetention(), policy: defaultPolicy(), index: newIndex()}
 	for _, o := range options {
 		o(a)
 	}

@@ -25,10 +25,7 @@ func (a *Archive) writeFresh(ctx context.Context, e *entry, rows []segment.Row) 
 		return err
 	}
 	e.take(&facts)
-	for i := range facts.Parts {
-		p := &facts.Parts[i]
-		e.Content = append(e.Content, part{p.Day.Format(dayFormat), p.Kind, p.Sum.Rows, p.Sum.Digest()})
-	}
+	e.Content = partsOf(facts.Parts)
 	return a.giveName(e.Path)
 }
 

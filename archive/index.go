@@ -37,6 +37,7 @@ type sealed struct {
 	sites       []uint32 // numbers of names; nil: unknown
 	hosts       []uint32
 	kinds       []uint32 // nil: unknown
+	content     []part   // of a fresh one; nil when its line does not say
 	own         *origin  // of a fresh one
 	forgotten   bool     // its batch ids are not in memory any more
 	damaged     bool     // the file is not what the manifest says; queries leave it out
@@ -57,6 +58,7 @@ type origin struct {
 type index struct {
 	segments map[int64]*sealed
 	names    map[string]uint32 // of sites, hosts and kinds
+	named    []string          // by number
 	known    map[batchKey]*origin
 	origins  []*origin // the oldest first
 	// Newest event of fresh segments whose ids are not in known: an older
@@ -109,12 +111,13 @@ func (x *index) apply(r *record, digest [32]byte, keep int) []*sealed {
 	case opHistory:
 		x.histories = append(x.histories, *r.History)
 		x.forgottenTo = latest(x.forgottenTo, r.History.Newest)
+		x.next, x.nextMerged = max(x.next, r.History.Next[0]), max(x.nextMerged, r.History.Next[1])
 	}
 	return gone
 }
 
 func (x *index) add(e *entry, at time.Time) {
-	s := &sealed{number: e.Number, path: e.Path, source: e.Source, at: at, arrived: e.Arrived, from: e.From, to: e.To, rows: e.Rows, bytes: e.Bytes,
+	s := &sealed{number: e.Number, path: e.Path, source: e.Source, at: at, arrived: e.Arrived, from: e.From, to: e.To, rows: e.Rows, bytes: e.Bytes, content: e.Content,
 		sites: x.name(e.Sites), hosts: x.name(e.Hosts), kinds: x.name(e.Kinds)}
 	hex.Decode(s.file[:], []byte(e.SHA256)) // parseLine and the writer make sure of the form
 	if e.Sketch != nil {
@@ -190,11 +193,14 @@ func (x *index) name(names []string) []uint32 {
 		if !known {
 			n = uint32(len(x.names))
 			x.names[name] = n
+			x.named = append(x.named, name)
 		}
 		numbers[i] = n
 	}
 	return numbers
 }
+
+func (x *index) kind(n uint32) string { return x.named[n] }
 
 // hasAny says whether one of names stands in numbers.
 func (x *index) hasAny(numbers []uint32, names []string) bool {

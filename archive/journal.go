@@ -55,6 +55,7 @@ func (a *Archive) apply(r *record, digest [32]byte) {
 	gone := a.index.apply(r, digest, a.keep)
 	a.tail.remove(r.Batches)
 	for _, s := range gone {
+		a.lingering++
 		if s.views == 0 {
 			a.discard(s)
 		}
@@ -64,6 +65,7 @@ func (a *Archive) apply(r *record, digest [32]byte) {
 // discard removes the file of a segment that is gone and that no view uses. A
 // file that cannot be removed now is removed at the next Open.
 func (a *Archive) discard(s *sealed) {
+	a.lingering--
 	for _, name := range filesOfSegment(s.path) {
 		if err := removeIfThere(a.full(name)); err != nil {
 			a.log.Error("segment that was replaced cannot be removed", "file", name, "err", err)

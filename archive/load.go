@@ -60,6 +60,7 @@ func (a *Archive) readManifest(j *fileJournal) (dead map[string][]string, damage
 		if err != nil {
 			damaged++
 			a.index.seq++
+			a.index.lines++
 			a.log.Error("manifest line is damaged", "line", raw.number, "offset", raw.offset, "err", err)
 			if raw.bytes == nil {
 				return errors.New("manifest has a line longer than any that was written")

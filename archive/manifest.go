@@ -94,6 +94,7 @@ type history struct {
 	Bytes  int64     `json:"bytes"`
 	Lines  int       `json:"lines"`
 	Newest time.Time `json:"newest"` // newest event in a fresh segment whose batch ids left with its line
+	Next   [2]int64  `json:"next"`   // numbers of the next fresh and merged segment: those used before are never given again
 }
 
 // line is a line of the first release: a fresh segment.

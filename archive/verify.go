@@ -86,6 +86,12 @@ type check struct {
 	recorded  map[string]leaf.Leaf // by type and reference
 	lines     []proven             // of the manifest and its history
 	explained map[string]bool      // files that a line names or has named, trusted or not
+	said      map[string]bool      // references of lines
+	// Lines that tell what became of segments are damaged or missing, which is
+	// said; what follows from that is not said file by file.
+	blind     bool
+	damaged   []string // files of the history
+	undecided []string // files that cannot be judged for that reason
 	report    Report
 }
 
@@ -100,12 +106,16 @@ func (c *check) run() error {
 	if err := c.manifest(); err != nil {
 		return err
 	}
+	c.lookForMissing()
 	past := c.replay()
 	if err := c.segments(past); err != nil {
 		return err
 	}
 	c.missing()
 	c.foreign(past)
+	if n := len(c.undecided); n > 0 {
+		c.differ(append(c.damaged, manifestName)[0], -1, "without the missing lines %d files cannot be judged, %s the first", n, slices.Min(c.undecided))
+	}
 	order := func(x, y Difference) int { return cmp.Or(cmp.Compare(x.File, y.File), cmp.Compare(x.Offset, y.Offset)) }
 	slices.SortStableFunc(c.report.Differences, order)
 	slices.SortStableFunc(c.report.Leftovers, order)
@@ -186,7 +196,11 @@ func (c *check) file(name string, size int64, sha string) (whole bool, err error
 	}
 	f, err := os.Open(filepath.Join(c.dir, filepath.FromSlash(name)))
 	if errors.Is(err, fs.ErrNotExist) {
-		c.differ(name, -1, "is missing")
+		if c.blind {
+			c.undecided = append(c.undecided, name)
+		} else {
+			c.differ(name, -1, "is missing")
+		}
 		return false, nil
 	}
 	if err != nil {
@@ -212,26 +226,46 @@ func (c *check) file(name string, size int64, sha string) (whole bool, err error
 	return false, nil
 }
 
-// missing names what the ledger recorded and no line says.
-func (c *check) missing() {
-	said := map[string]bool{}
+// lookForMissing finds out whether lines are missing that tell what became of
+// segments.
+func (c *check) lookForMissing() {
+	c.said = map[string]bool{}
 	for i := range c.lines {
-		said[c.lines[i].ref] = true
+		c.said[c.lines[i].ref] = true
+		c.blind = c.blind || c.lines[i].state == different && c.lines[i].Op != opAdd
 	}
 	for ref, l := range c.recorded {
-		if said[ref] {
-			continue
+		c.blind = c.blind || !c.said[ref] && l.Type != "segment" && l.Type != opHold
+	}
+}
+
+// missing names what the ledger recorded and no line says.
+func (c *check) missing() {
+	lost := 0
+	for ref, l := range c.recorded {
+		switch {
+		case c.said[ref]:
+		case len(c.damaged) > 0:
+			lost++
+		default:
+			c.differ(manifestName, -1, "the line of %s, which the ledger recorded, is missing or damaged", l.Ref)
+			c.missingSegment(l)
 		}
-		c.differ(manifestName, -1, "the line of %s, which the ledger recorded, is missing or damaged", l.Ref)
-		if l.Type != "segment" {
-			continue
-		}
-		if !c.files[l.Ref] {
-			c.differ(l.Ref, -1, "is missing")
-		}
-		for _, name := range filesOfSegment(l.Ref) {
-			c.explained[name] = true
-		}
+	}
+	if lost > 0 {
+		c.differ(c.damaged[0], -1, "%d lines that the ledger recorded cannot be read", lost)
+	}
+}
+
+func (c *check) missingSegment(l leaf.Leaf) {
+	if l.Type != "segment" {
+		return
+	}
+	if !c.files[l.Ref] && !c.blind {
+		c.differ(l.Ref, -1, "is missing")
+	}
+	for _, name := range filesOfSegment(l.Ref) {
+		c.explained[name] = true
 	}
 }
 
@@ -255,6 +289,8 @@ func (c *check) foreign(past *replay) {
 			c.leftover(file, -1, "segment of an interrupted write, not in the manifest")
 		case isHistory(file) && file == historyPath(past.seq):
 			c.leftover(file, -1, "former lines, of an interrupted write")
+		case segment && c.blind && isMerged(n):
+			c.undecided = append(c.undecided, file)
 		default:
 			c.differ(file, -1, "is not in the manifest")
 		}

@@ -2,6 +2,7 @@ package archive
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -13,6 +14,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/sonae/sonae/archive/segment"
+	"github.com/sonae/sonae/event"
 	"github.com/sonae/sonae/fault"
 	"github.com/sonae/sonae/ledger/leaf"
 )
@@ -91,6 +94,159 @@ func flip(t *testing.T, dir string, leaves []leaf.Leaf, file string, dice *rand.
 	if !slices.Contains(got, file) || file != manifestName && len(got) != 1 {
 		t.Errorf("%s, byte %d %#x → %#x: named %v", file, at, good[at], bad[at], got)
 	}
+}
+
+// TestVerifyNamesAThousandChanges changes a thousand bytes of an archive that
+// has everything: fresh and merged segments, sketches, drops, holds, former
+// lines, and some of the first release.
+func TestVerifyNamesAThousandChanges(t *testing.T) {
+	dir, b, at := t.TempDir(), &books{}, noon()
+	a := later(t, dir, b, &at)
+	for n := range 16 {
+		batch := batchOf(n, 20)
+		if n%2 == 0 {
+			batch.Events[3].Kind = event.KindHealth
+			batch.Events[3].Time = noon().AddDate(0, 0, -n/6)
+		}
+		b.add(appended(t, a, batch))
+		maintained(t, a)
+	}
+	at = noon().AddDate(0, 0, 92) // drops health
+	if err := a.Hold(t.Context(), Hold{Incident: "in-1"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Unhold(t.Context(), "in-1"); err != nil {
+		t.Fatal(err)
+	}
+	a.retention = Retention{ClassHealth: time.Hour, ClassCase: time.Hour}
+	maintained(t, a)
+	for n := range 12 {
+		b.add(appended(t, a, batchOf(100+n, 20)))
+		if n < 10 {
+			maintained(t, a)
+		}
+	}
+	closed(t, a)
+	files := filesOf(t, dir)
+	for _, want := range []string{historyName + "/", ".sketch", "/flow/", "segments/2027/02/22/0000"} {
+		if !slices.ContainsFunc(files, func(f string) bool { return strings.Contains(f, want) }) {
+			t.Fatalf("nothing with %s among %v", want, files)
+		}
+	}
+	types := map[string]int{}
+	for _, l := range b.leaves {
+		types[l.Type]++
+	}
+	for _, want := range leafTypes() {
+		if types[want] == 0 {
+			t.Fatalf("no leaf of type %s: %v", want, types)
+		}
+	}
+	sound(t, dir, b)
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d, %d files, leaves %v", seed, len(files), types)
+	dice := rand.New(rand.NewPCG(seed, 9))
+	var special []string
+	for _, f := range files {
+		if f == manifestName || strings.HasPrefix(f, historyName) {
+			special = append(special, f)
+		}
+	}
+	for i := range 1000 {
+		file := files[i%len(files)]
+		if i%4 == 0 {
+			file = special[dice.IntN(len(special))]
+		}
+		flip(t, dir, b.leaves, file, dice)
+	}
+	sound(t, dir, b)
+}
+
+func TestVerifyNamesAMergeThatChangedEvents(t *testing.T) {
+	dir, b := t.TempDir(), &books{}
+	a := openEager(t, dir, b)
+	for n := range 4 {
+		b.add(appended(t, a, batchOf(n, 40)))
+	}
+	maintained(t, a)
+	closed(t, a)
+	sound(t, dir, b)
+	manifest := get(t, dir, manifestName)
+	lines := bytes.SplitAfter(bytes.TrimSuffix(manifest, []byte("\n")), []byte("\n"))
+	for name, change := range map[string]func([]segment.Row) []segment.Row{
+		"one is gone":    func(rows []segment.Row) []segment.Row { return rows[1:] },
+		"one is twice":   func(rows []segment.Row) []segment.Row { return append(rows, rows[0]) },
+		"one is changed": func(rows []segment.Row) []segment.Row { rows[3].Raw += "x"; return rows },
+		"one was moved":  func(rows []segment.Row) []segment.Row { rows[2].Origin = 3 - rows[2].Origin; return rows },
+		"one is new":     func(rows []segment.Row) []segment.Row { rows[0].Origin = 77; return rows },
+	} {
+		t.Run(name, func(t *testing.T) {
+			// Whoever merges can write any segment, its digest into the line and
+			// the leaf into the ledger: what the events add up to gives it away.
+			forged := parsed(t, lines[len(lines)-1])
+			e := &forged.Segments[0]
+			full := filepath.Join(dir, e.Path)
+			good, goodSketch := get(t, dir, e.Path), get(t, dir, sketchOf(e.Path))
+			var rows []segment.Row
+			if err := segment.Read(t.Context(), full, func(some []segment.Row) error { rows = append(rows, some...); return nil }); err != nil {
+				t.Fatal(err)
+			}
+			facts := rewritten(t, full, change(rows))
+			e.take(&facts)
+			text, err := forged.encode()
+			if err != nil {
+				t.Fatal(err)
+			}
+			put(t, dir, manifestName, append(bytes.Join(lines[:len(lines)-1], nil), append(text, '\n')...))
+			leaves := slices.DeleteFunc(slices.Clone(b.leaves), func(l leaf.Leaf) bool { return l.Type == opMerge })
+			if got := named(checked(t, dir, append(leaves, forged.leaf(sha256.Sum256(text))))); !slices.Equal(got, []string{e.Path}) {
+				t.Errorf("named %v, want %s", got, e.Path)
+			}
+			put(t, dir, manifestName, manifest)
+			put(t, dir, e.Path, good)
+			put(t, dir, sketchOf(e.Path), goodSketch)
+		})
+	}
+	sound(t, dir, b)
+}
+
+func parsed(t *testing.T, text []byte) *record {
+	t.Helper()
+	r, err := parseLine(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Op != opMerge {
+		t.Fatalf("last line is not of a merge: %s", text)
+	}
+	return r
+}
+
+// rewritten writes rows, each with its origin, in place of a segment.
+func rewritten(t *testing.T, full string, rows []segment.Row) segment.Facts {
+	t.Helper()
+	scratch := t.TempDir()
+	byOrigin := map[int64][]segment.Row{}
+	for _, r := range rows {
+		byOrigin[r.Origin] = append(byOrigin[r.Origin], r)
+	}
+	var in []string
+	for n, some := range byOrigin {
+		in = append(in, filepath.Join(scratch, fmt.Sprintf("%d.parquet", n)))
+		if _, err := segment.Write(in[len(in)-1], some, n); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, f := range []string{full, segment.SketchPath(full)} {
+		if err := os.Remove(f); err != nil {
+			t.Fatal(err)
+		}
+	}
+	facts, err := segment.Merge(t.Context(), in, func(segment.Partition) string { return full }, segment.Limits{})
+	if err != nil || len(facts) != 1 {
+		t.Fatalf("%d segments, %v", len(facts), err)
+	}
+	return facts[0]
 }
 
 func TestVerifyNamesWhatIsMissingOrForeign(t *testing.T) {

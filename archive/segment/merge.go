@@ -18,7 +18,8 @@ type Partition struct {
 
 // Limits bounds a merge. The zero value takes the defaults.
 type Limits struct {
-	Rows int64 // of a merged segment at most; 0 means 1,048,576
+	Rows  int64  // of a merged segment at most; 0 means 1,048,576
+	Pause func() // called every few thousand rows; may wait until others are done
 }
 
 const defaultRows = 1 << 20
@@ -71,6 +72,7 @@ type merge struct {
 	pending []Row     // in order, to be written to w
 	ptrs    []*Row
 	facts   []Facts
+	flushes int
 }
 
 // cursor is where a merge stands in one input.
@@ -196,6 +198,9 @@ func (m *merge) put(r *Row) error {
 func (m *merge) flush() error {
 	if err := m.ctx.Err(); err != nil {
 		return err
+	}
+	if m.flushes++; m.limits.Pause != nil && m.flushes%16 == 0 {
+		m.limits.Pause()
 	}
 	m.ptrs = m.ptrs[:0]
 	for i := range m.pending {
