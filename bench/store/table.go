@@ -46,7 +46,7 @@ func table(h *haystack, results resultList) string {
 	line("bytes per event on disk", "%.1f", func(r result) float64 { return float64(r.Bytes) / n })
 	line("peak memory of intake and background work, MB", "%.0f", func(r result) float64 { return float64(r.IntakePeak) / 1e6 })
 	line("peak memory of the questions, MB", "%.0f", func(r result) float64 { return float64(r.AsksPeak) / 1e6 })
-	b.WriteString("\nSeconds for an answer, cold / warm; the ratio is of the warm ones.\n\n")
+	b.WriteString("\nSeconds for an answer: cold / warm / seconds of processors for a warm one. The ratio is of the warm ones.\n\n")
 	asked(&b, present)
 	return b.String()
 }
@@ -71,7 +71,7 @@ func asked(b *strings.Builder, present []result) {
 				continue
 			}
 			base := float64(present[0].Warm[q.id])
-			fmt.Fprintf(b, " %s / %s%s |", seconds(r.Cold[q.id]), seconds(r.Warm[q.id]), ratio(base, float64(r.Warm[q.id]), i))
+			fmt.Fprintf(b, " %s / %s / %.2f%s |", seconds(r.Cold[q.id]), seconds(r.Warm[q.id]), r.Work[q.id].Seconds(), ratio(base, float64(r.Warm[q.id]), i))
 		}
 		b.WriteString("\n")
 	}

@@ -40,6 +40,7 @@ type result struct {
 	Bytes                int64
 	IntakePeak, AsksPeak int64 // bytes of memory
 	Cold, Warm           map[string]time.Duration
+	Work                 map[string]time.Duration // of processors, for one warm answer
 	Wrong                map[string]string // why there is no answer, by question
 }
 
@@ -52,7 +53,7 @@ const (
 
 // trial measures one store from empty to gone.
 func trial(ctx context.Context, e engine, h *haystack, o options) (r result) {
-	r = result{Name: nameOf(e), Remark: e.remark(), Cold: map[string]time.Duration{}, Warm: map[string]time.Duration{}, Wrong: map[string]string{}}
+	r = result{Name: nameOf(e), Remark: e.remark(), Cold: map[string]time.Duration{}, Warm: map[string]time.Duration{}, Work: map[string]time.Duration{}, Wrong: map[string]string{}}
 	defer func() { runtime.GC() }()
 	fill := intake
 	if o.asks {
@@ -72,7 +73,7 @@ func trial(ctx context.Context, e engine, h *haystack, o options) (r result) {
 			say("%s %s: %v", r.Name, q.id, err)
 			continue
 		}
-		say("%s %s: cold %.3f s, warm %.3f s", r.Name, q.id, r.Cold[q.id].Seconds(), r.Warm[q.id].Seconds())
+		say("%s %s: cold %.3f s, warm %.3f s, processors %.3f s", r.Name, q.id, r.Cold[q.id].Seconds(), r.Warm[q.id].Seconds(), r.Work[q.id].Seconds())
 	}
 	if err := e.stop(); err != nil {
 		say("%s: %v", r.Name, err)
@@ -145,12 +146,14 @@ func interview(ctx context.Context, e engine, h *haystack, q question, warm int,
 		warm = 1
 	}
 	var all []time.Duration
+	used := familyTime(e.root())
 	for range warm {
 		if took, err = ask(); err != nil {
 			return err
 		}
 		all = append(all, took)
 	}
+	r.Work[q.id] = (familyTime(e.root()) - used) / time.Duration(warm)
 	slices.Sort(all)
 	r.Warm[q.id] = all[len(all)/2]
 	return nil
