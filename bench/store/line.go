@@ -27,6 +27,13 @@ type reply struct {
 	Error     string
 }
 
+func (r reply) failed(err error) reply {
+	if err != nil {
+		r.Error = err.Error()
+	}
+	return r
+}
+
 // childProcess is a store in a process of its own.
 type childProcess struct {
 	cmd   *exec.Cmd

@@ -35,6 +35,9 @@ type options struct {
 	loki    string // program
 	warm    int
 	child   bool
+	keep    bool // the data stays in dir
+	asks    bool // the data is there already
+	results string
 	profile string
 }
 
@@ -51,8 +54,11 @@ func run(args []string) int {
 	set.StringVar(&o.chdb, "chdb", os.Getenv("SONAE_BENCH_CHDB"), "folder in which the npm package chdb is installed (default: install it)")
 	set.StringVar(&o.loki, "loki", os.Getenv("SONAE_BENCH_LOKI"), "the program loki (default: build it from its module)")
 	set.IntVar(&o.warm, "warm", 5, "warm runs of each question; the median counts")
+	set.BoolVar(&o.keep, "keep", false, "keep the data, for another run with -asks")
+	set.BoolVar(&o.asks, "asks", false, "ask only: the data is in -dir from an earlier run with -keep")
+	set.StringVar(&o.results, "results", "", "JSON file that keeps the results, also of stores that this run does not measure")
 	set.BoolVar(&o.child, "sonae-child", false, "serve Sonae's archive on standard input (used by the program itself)")
-	set.StringVar(&o.profile, "cpuprofile", "", "file for a processor profile of Sonae's child")
+	set.StringVar(&o.profile, "cpuprofile", "", "file for processor profiles of Sonae's child, a number is added for each start: 1 is the intake")
 	if err := set.Parse(args); err != nil {
 		return 2
 	}
@@ -71,41 +77,45 @@ func run(args []string) int {
 
 // measure runs everything and writes the table.
 func measure(ctx context.Context, o options) (err error) {
-	if o.dir, err = workFolder(o.dir); err != nil {
+	if o.dir, err = workFolder(o); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(o.dir)) }()
+	if !o.keep {
+		defer func() { err = errors.Join(err, os.RemoveAll(o.dir)) }()
+	}
 	h := newHaystack(o)
 	say("counting the answers of %d events", h.g.Options().Events)
 	if err := h.count(ctx); err != nil {
 		return err
 	}
-	var results []result
+	results, err := readResults(o.results)
+	if err != nil {
+		return err
+	}
 	for name := range strings.SplitSeq(o.engines, ",") {
 		e, err := newEngine(ctx, name, h, o)
 		if err != nil {
 			say("%s is left out: %v", name, err)
-			results = append(results, result{name: name, absent: err.Error()})
+			results = results.with(result{Name: name, Absent: err.Error()})
 			continue
 		}
-		r := trial(ctx, e, h, o)
-		results = append(results, r)
-		if ctx.Err() != nil {
-			return ctx.Err()
+		results = results.with(trial(ctx, e, h, o))
+		if err := errors.Join(ctx.Err(), results.write(o.results), write(o.out, table(h, results))); err != nil {
+			return err
 		}
 	}
-	return write(o.out, table(h, results))
+	return nil
 }
 
-func workFolder(dir string) (string, error) {
-	if dir == "" {
+func workFolder(o options) (string, error) {
+	if o.dir == "" {
 		return os.MkdirTemp("", "sonae-bench-store-*")
 	}
-	full, err := filepath.Abs(dir)
+	full, err := filepath.Abs(o.dir)
 	if err != nil {
 		return "", err
 	}
-	if _, err := os.Stat(full); err == nil {
+	if _, err := os.Stat(full); err == nil && !o.asks {
 		return "", fmt.Errorf("folder %s exists: name one that does not, it is removed at the end", full)
 	}
 	return full, os.MkdirAll(full, 0o755)

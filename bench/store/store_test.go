@@ -43,16 +43,16 @@ func TestAllStoresAgreeWithTheTruth(t *testing.T) {
 				t.Skip(err)
 			}
 			r := trial(t.Context(), e, h, o)
-			if r.absent != "" {
-				t.Fatal(r.absent)
+			if r.Absent != "" {
+				t.Fatal(r.Absent)
 			}
-			for id, why := range r.wrong {
+			for id, why := range r.Wrong {
 				t.Errorf("%s: %s", id, why)
 			}
-			if r.bytes <= 0 || r.intake.cpu <= 0 || r.intakePeak <= 0 || len(r.warm)+len(r.wrong) != len(questions()) {
+			if r.Bytes <= 0 || r.Intake.CPU <= 0 || r.IntakePeak <= 0 || len(r.Warm)+len(r.Wrong) != len(questions()) {
 				t.Errorf("not everything was measured: %+v", r)
 			}
-			if page := table(h, []result{r}); !strings.Contains(page, "| q11 ") {
+			if page := table(h, resultList{r}); !strings.Contains(page, "| q11 ") {
 				t.Errorf("table: %s", page)
 			}
 		})
@@ -110,7 +110,7 @@ func BenchmarkSearchPage(b *testing.B) {
 	if err := intake(b.Context(), s, h, &r); err != nil {
 		b.Fatal(err)
 	}
-	b.ReportMetric(float64(h.truth.Events)/(r.intake.cpu+r.background.cpu).Seconds(), "events/cpu-s")
+	b.ReportMetric(float64(h.truth.Events)/(r.Intake.CPU+r.Background.CPU).Seconds(), "events/cpu-s")
 	b.ReportMetric(float64(sizeOf(o.dir))/float64(h.truth.Events), "B/event")
 	if err := s.start(b.Context()); err != nil {
 		b.Fatal(err)

@@ -1,7 +1,7 @@
 package main
 
 import (
-	"cmp"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -16,17 +16,17 @@ const (
 
 // table makes the Markdown of all results. Ratios are Sonae's figure divided by
 // the peer's: below 1 Sonae takes less.
-func table(h *haystack, results []result) string {
+func table(h *haystack, results resultList) string {
 	var b strings.Builder
 	o := h.g.Options()
 	fmt.Fprintf(&b, "%s, %d events over %d days, %d hosts, %s.\n\n", time.Now().UTC().Format(time.DateOnly), o.Events, int(o.Span/(24*time.Hour)), o.Hosts, facts())
 	var present []result
 	for _, r := range results {
-		if r.absent != "" {
-			fmt.Fprintf(&b, "* **%s** is left out: %s\n", r.name, r.absent)
+		if r.Absent != "" {
+			fmt.Fprintf(&b, "* **%s** is left out: %s\n", r.Name, r.Absent)
 			continue
 		}
-		fmt.Fprintf(&b, "* **%s**: %s\n", r.name, r.remark)
+		fmt.Fprintf(&b, "* **%s**: %s\n", r.Name, r.Remark)
 		present = append(present, r)
 	}
 	b.WriteString("\nIn brackets: Sonae's figure divided by the peer's. Sizes and costs below 1, and rates above 1, are in Sonae's favour.\n\n")
@@ -39,14 +39,14 @@ func table(h *haystack, results []result) string {
 		}
 		b.WriteString("\n")
 	}
-	line("events per second", "%.0f", func(r result) float64 { return n / r.intake.wall.Seconds() })
-	line("events per CPU-second, until durable and visible", "%.0f", func(r result) float64 { return n / r.intake.cpu.Seconds() })
-	line("the same with background work (merge, index, vacuum)", "%.0f", func(r result) float64 { return n / (r.intake.cpu + r.background.cpu).Seconds() })
-	line("background work, seconds", "%.0f", func(r result) float64 { return r.background.wall.Seconds() })
-	line("bytes per event on disk", "%.1f", func(r result) float64 { return float64(r.bytes) / n })
-	line("peak memory of intake and background work, MB", "%.0f", func(r result) float64 { return float64(r.intakePeak) / 1e6 })
-	line("peak memory of the questions, MB", "%.0f", func(r result) float64 { return float64(r.asksPeak) / 1e6 })
-	b.WriteString("\nSeconds for an answer, cold / warm; the ratio is of the warm ones.\n\n")
+	line("events per second", "%.0f", func(r result) float64 { return n / r.Intake.Wall.Seconds() })
+	line("events per CPU-second, until durable and visible", "%.0f", func(r result) float64 { return n / r.Intake.CPU.Seconds() })
+	line("the same with background work (merge, index, vacuum)", "%.0f", func(r result) float64 { return n / (r.Intake.CPU + r.Background.CPU).Seconds() })
+	line("background work, seconds", "%.0f", func(r result) float64 { return r.Background.Wall.Seconds() })
+	line("bytes per event on disk", "%.1f", func(r result) float64 { return float64(r.Bytes) / n })
+	line("peak memory of intake and background work, MB", "%.0f", func(r result) float64 { return float64(r.IntakePeak) / 1e6 })
+	line("peak memory of the questions, MB", "%.0f", func(r result) float64 { return float64(r.AsksPeak) / 1e6 })
+	b.WriteString("\nSeconds for an answer: cold / warm / seconds of processors for a warm one. The ratio is of the warm ones.\n\n")
 	asked(&b, present)
 	return b.String()
 }
@@ -54,7 +54,7 @@ func table(h *haystack, results []result) string {
 func head(b *strings.Builder, first string, present []result, more ...string) {
 	columns := append([]string{first}, more...)
 	for _, r := range present {
-		columns = append(columns, r.name)
+		columns = append(columns, r.Name)
 	}
 	fmt.Fprintf(b, "| %s |\n|%s\n", strings.Join(columns, " | "), strings.Repeat("---|", len(columns)))
 }
@@ -65,13 +65,13 @@ func asked(b *strings.Builder, present []result) {
 	for _, q := range questions() {
 		fmt.Fprintf(b, "| %s %s | %s |", q.id, q.text, q.target)
 		for i, r := range present {
-			if why := r.wrong[q.id]; why != "" {
-				notes = append(notes, fmt.Sprintf("%s %s: %s", r.name, q.id, firstLine(why)))
+			if why := r.Wrong[q.id]; why != "" {
+				notes = append(notes, fmt.Sprintf("%s %s: %s", r.Name, q.id, firstLine(why)))
 				b.WriteString(" – |")
 				continue
 			}
-			base := float64(present[0].warm[q.id])
-			fmt.Fprintf(b, " %s / %s%s |", seconds(r.cold[q.id]), seconds(r.warm[q.id]), ratio(base, float64(r.warm[q.id]), i))
+			base := float64(present[0].Warm[q.id])
+			fmt.Fprintf(b, " %s / %s / %.2f%s |", seconds(r.Cold[q.id]), seconds(r.Warm[q.id]), r.Work[q.id].Seconds(), ratio(base, float64(r.Warm[q.id]), i))
 		}
 		b.WriteString("\n")
 	}
@@ -119,7 +119,46 @@ func write(path, text string) error {
 	before, rest, ok := strings.Cut(string(page), opening)
 	_, after, closed := strings.Cut(rest, closing)
 	if !ok || !closed {
-		return cmp.Or(errors.Join(err), fmt.Errorf("%s has no markers %q and %q", path, opening, closing))
+		return fmt.Errorf("%s has no markers %q and %q", path, opening, closing)
 	}
 	return os.WriteFile(path, []byte(before+opening+"\n\n"+text+"\n"+closing+after), 0o644)
+}
+
+// resultList is in the order in which the stores are shown: Sonae first.
+type resultList []result
+
+// with replaces the result of the same store, or adds it.
+func (l resultList) with(r result) resultList {
+	for i := range l {
+		if l[i].Name == r.Name {
+			l[i] = r
+			return l
+		}
+	}
+	if r.Name == "sonae" {
+		return append(resultList{r}, l...)
+	}
+	return append(l, r)
+}
+
+func readResults(path string) (l resultList, err error) {
+	body, err := os.ReadFile(path)
+	if path == "" || errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return l, json.Unmarshal(body, &l)
+}
+
+func (l resultList) write(path string) error {
+	if path == "" {
+		return nil
+	}
+	body, err := json.MarshalIndent(l, "", "\t")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(path, append(body, '\n'), 0o644)
 }

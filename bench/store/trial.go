@@ -29,18 +29,19 @@ type engine interface {
 var errNotAsked = errors.New("the store cannot be asked this")
 
 // cost is the time on the wall and of processors.
-type cost struct{ wall, cpu time.Duration }
+type cost struct{ Wall, CPU time.Duration }
 
-func (c *cost) add(o cost) { c.wall, c.cpu = c.wall+o.wall, c.cpu+o.cpu }
+func (c *cost) add(o cost) { c.Wall, c.CPU = c.Wall+o.Wall, c.CPU+o.CPU }
 
 // result is what was measured of one store.
 type result struct {
-	name, absent, remark string
-	intake, background   cost
-	bytes                int64
-	intakePeak, asksPeak int64 // bytes of memory
-	cold, warm           map[string]time.Duration
-	wrong                map[string]string
+	Name, Absent, Remark string
+	Intake, Background   cost
+	Bytes                int64
+	IntakePeak, AsksPeak int64 // bytes of memory
+	Cold, Warm           map[string]time.Duration
+	Work                 map[string]time.Duration // of processors, for one warm answer
+	Wrong                map[string]string // why there is no answer, by question
 }
 
 // Limits of one question.
@@ -52,26 +53,35 @@ const (
 
 // trial measures one store from empty to gone.
 func trial(ctx context.Context, e engine, h *haystack, o options) (r result) {
-	r = result{name: nameOf(e), remark: e.remark(), cold: map[string]time.Duration{}, warm: map[string]time.Duration{}, wrong: map[string]string{}}
+	r = result{Name: nameOf(e), Remark: e.remark(), Cold: map[string]time.Duration{}, Warm: map[string]time.Duration{}, Work: map[string]time.Duration{}, Wrong: map[string]string{}}
 	defer func() { runtime.GC() }()
-	if err := intake(ctx, e, h, &r); err != nil {
-		r.absent = err.Error()
-		say("%s: %v", r.name, errors.Join(err, e.stop(), os.RemoveAll(e.folder())))
+	fill := intake
+	if o.asks {
+		fill = func(context.Context, engine, *haystack, *result) error { return nil }
+	}
+	if err := fill(ctx, e, h, &r); err != nil {
+		r.Absent = err.Error()
+		say("%s: %v", r.Name, errors.Join(err, e.stop(), os.RemoveAll(e.folder())))
 		return r
 	}
-	r.bytes = sizeOf(e.folder())
-	say("%s: %.0f events/s, %.0f events per CPU-second (with background %.0f), %.1f bytes per event, peak %d MB", r.name,
-		per(h.truth.Events, r.intake.wall), per(h.truth.Events, r.intake.cpu), per(h.truth.Events, r.intake.cpu+r.background.cpu), float64(r.bytes)/float64(h.truth.Events), r.intakePeak>>20)
+	r.Bytes = sizeOf(e.folder())
+	say("%s: %.0f events/s, %.0f events per CPU-second (with background %.0f), %.1f bytes per event, peak %d MB", r.Name,
+		per(h.truth.Events, r.Intake.Wall), per(h.truth.Events, r.Intake.CPU), per(h.truth.Events, r.Intake.CPU+r.Background.CPU), float64(r.Bytes)/float64(h.truth.Events), r.IntakePeak>>20)
 	for _, q := range questions() {
 		if err := interview(ctx, e, h, q, o.warm, &r); err != nil {
-			r.wrong[q.id] = err.Error()
-			say("%s %s: %v", r.name, q.id, err)
+			r.Wrong[q.id] = err.Error()
+			say("%s %s: %v", r.Name, q.id, err)
 			continue
 		}
-		say("%s %s: cold %.3f s, warm %.3f s", r.name, q.id, r.cold[q.id].Seconds(), r.warm[q.id].Seconds())
+		say("%s %s: cold %.3f s, warm %.3f s, processors %.3f s", r.Name, q.id, r.Cold[q.id].Seconds(), r.Warm[q.id].Seconds(), r.Work[q.id].Seconds())
 	}
-	if err := errors.Join(e.stop(), os.RemoveAll(e.folder())); err != nil {
-		say("%s: %v", r.name, err)
+	if err := e.stop(); err != nil {
+		say("%s: %v", r.Name, err)
+	}
+	if !o.keep {
+		if err := os.RemoveAll(e.folder()); err != nil {
+			say("%s: %v", r.Name, err)
+		}
 	}
 	return r
 }
@@ -90,17 +100,17 @@ func intake(ctx context.Context, e engine, h *haystack, r *result) error {
 		if err != nil {
 			return fmt.Errorf("intake: %w", err)
 		}
-		r.intake.add(c)
+		r.Intake.add(c)
 		if from/chunk%20 == 19 {
-			say("%s: %d batches of %d, %.0f events/s", r.name, from+chunk, h.g.Batches(), per(int64(from+chunk)*int64(h.g.Options().PerBatch), r.intake.wall))
+			say("%s: %d batches of %d, %.0f events/s", r.Name, from+chunk, h.g.Batches(), per(int64(from+chunk)*int64(h.g.Options().PerBatch), r.Intake.Wall))
 		}
 	}
 	c, err := e.finish(ctx)
 	if err != nil {
 		return fmt.Errorf("background work: %w", err)
 	}
-	r.background = c
-	r.intakePeak = watch.stop()
+	r.Background = c
+	r.IntakePeak = watch.stop()
 	return e.stop()
 }
 
@@ -117,7 +127,7 @@ func interview(ctx context.Context, e engine, h *haystack, q question, warm int,
 		return err
 	}
 	watch := watchMemory(e.root)
-	defer func() { r.asksPeak = max(r.asksPeak, watch.stop()) }()
+	defer func() { r.AsksPeak = max(r.AsksPeak, watch.stop()) }()
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	ask := func() (time.Duration, error) {
@@ -131,19 +141,21 @@ func interview(ctx context.Context, e engine, h *haystack, q question, warm int,
 	if err != nil {
 		return err
 	}
-	r.cold[q.id] = took
+	r.Cold[q.id] = took
 	if took > slow {
 		warm = 1
 	}
 	var all []time.Duration
+	used := familyTime(e.root())
 	for range warm {
 		if took, err = ask(); err != nil {
 			return err
 		}
 		all = append(all, took)
 	}
+	r.Work[q.id] = (familyTime(e.root()) - used) / time.Duration(warm)
 	slices.Sort(all)
-	r.warm[q.id] = all[len(all)/2]
+	r.Warm[q.id] = all[len(all)/2]
 	return nil
 }
 
