@@ -49,6 +49,7 @@ func (p *pump) connect(ctx context.Context) (err error) {
 
 // run fetches and handles until the bus closes.
 func (p *pump) run() {
+	defer p.giveBack()
 	var aside sync.WaitGroup
 	defer aside.Wait()
 	aside.Go(p.keepAlive)
@@ -74,6 +75,17 @@ func (p *pump) run() {
 	})
 	for got := range ready {
 		p.handle(got)
+	}
+}
+
+// giveBack lets the other hubs go on at once with what this one, which closes,
+// did not finish. A hub that is alone takes it back when it starts.
+func (p *pump) giveBack() {
+	if p.b.shared == nil {
+		return
+	}
+	for _, m := range p.held.older(0) {
+		_ = m.Nak() // if this fails the server waits a little
 	}
 }
 
@@ -242,7 +254,6 @@ const eachTries = 5
 
 // handle calls the handler until it succeeds, then acknowledges.
 func (p *pump) handle(got []jetstream.Msg) {
-	defer p.held.remove(got)
 	messages := bodies(got)
 	pause := 100 * time.Millisecond
 	for try := 1; ; try++ {
@@ -259,6 +270,7 @@ func (p *pump) handle(got []jetstream.Msg) {
 		}
 		if err == nil {
 			p.acknowledge(got)
+			p.held.remove(got)
 			return
 		}
 		p.log.Error("handler failed, trying again", "subject", got[0].Subject(), "err", err)
