@@ -71,11 +71,16 @@ func TestClosingHubGivesBackWhatItDidNotFinish(t *testing.T) {
 	}
 	first := c.open(t, cfg)
 	var early, again, got record
-	if err := first.Join(t.Context(), stuck, batch(&early)); err != nil {
-		t.Fatal(err)
+	for _, j := range []Join{stuck, batch(&early)} { // the consumers alone: one window shall have all
+		if _, err := first.pumpsOf(t.Context(), j); err != nil {
+			t.Fatal(err)
+		}
 	}
 	for i := range 10 {
 		send(t, first, "event.s.h0", fmt.Sprintf("h0 %d", i))
+	}
+	if err := first.Join(t.Context(), stuck, batch(&early)); err != nil {
+		t.Fatal(err)
 	}
 	until(t, "all under way", func() bool { return len(early.all()) == 10 })
 	if err := first.Close(); err != nil {
