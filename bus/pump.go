@@ -78,14 +78,14 @@ func (p *pump) run() {
 	}
 }
 
-// giveBack lets the other hubs go on at once with what this one, which closes,
-// did not finish. A hub that is alone takes it back when it starts.
+// giveBack lets the other hubs go on with what this one, which closes, did not
+// finish, as soon as its own requests are gone. A hub that is alone takes it back when it starts.
 func (p *pump) giveBack() {
 	if p.b.shared == nil {
 		return
 	}
 	for _, m := range p.held.older(0) {
-		_ = m.Nak() // if this fails the server waits a little
+		_ = m.NakWithDelay(beat / 2) // if this fails the server waits a little
 	}
 }
 
