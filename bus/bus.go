@@ -239,6 +239,7 @@ func (b *Bus) Close() error {
 		b.line.post.Close()
 	}
 	if b.conn != nil {
+		_ = b.conn.FlushTimeout(grace) // what was acknowledged last comes again if this fails
 		b.conn.Close()
 	}
 	if b.server != nil {

@@ -55,6 +55,50 @@ func serveHub(text string) {
 	os.Exit(0)
 }
 
+// A hub that closes leaves nothing to wait for: the next one has at once what
+// was under way, in order.
+func TestClosingHubGivesBackWhatItDidNotFinish(t *testing.T) {
+	c := newCluster(t, 1, nil)
+	cfg := Config{Hub: "a", Partitioned: []string{"event.*.*"}}
+	stuck := OnBytes("event.>", "detect", func(ctx context.Context, _ []byte) error { <-ctx.Done(); return ctx.Err() }).Partitioned()
+	batch := func(early *record) Join {
+		return OnBatch("event.>", "archive", 100, 2*time.Second, func(ctx context.Context, _ [][]byte) error { <-ctx.Done(); return ctx.Err() }).
+			Early(func(_ context.Context, bodies [][]byte) {
+				for _, b := range bodies {
+					early.add(string(b))
+				}
+			})
+	}
+	first := c.open(t, cfg)
+	var early, again, got record
+	for _, j := range []Join{stuck, batch(&early)} { // the consumers alone: one window shall have all
+		if _, err := first.pumpsOf(t.Context(), j); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range 10 {
+		send(t, first, "event.s.h0", fmt.Sprintf("h0 %d", i))
+	}
+	if err := first.Join(t.Context(), stuck, batch(&early)); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "all under way", func() bool { return len(early.all()) == 10 })
+	if err := first.Close(); err != nil {
+		t.Fatal(err)
+	}
+	cfg.Hub = "b"
+	second := c.open(t, cfg)
+	if err := second.Join(t.Context(), OnBytes("event.>", "detect", got.handle).Partitioned(), batch(&again)); err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	until(t, "all again", func() bool { return len(got.all()) == 10 && len(again.all()) == 10 })
+	if took := time.Since(began); took >= batchAckWait {
+		t.Errorf("the server was waited for: %v", took)
+	}
+	inOrder(t, got.all(), 1, 10)
+}
+
 func lines(t *testing.T, dir, file string) []string {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(dir, file))

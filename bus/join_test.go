@@ -154,12 +154,9 @@ func TestBatchUnderWayComesBackAfterAKill(t *testing.T) {
 func holdForever(dir string, messages int) {
 	ctx := context.Background()
 	b, err := Open(ctx, Config{Dir: dir, Streams: []string{"event"}}, slog.New(slog.DiscardHandler))
-	if err != nil {
-		fmt.Println(err)
-		os.Exit(1)
-	}
+	die(err)
 	var early record
-	stuck := OnBatch("event.>", "archive", 100, 2*time.Second, func(ctx context.Context, bodies [][]byte) error {
+	stuck := OnBatch("event.>", "archive", 100, 20*time.Second, func(ctx context.Context, bodies [][]byte) error {
 		<-ctx.Done()
 		return ctx.Err()
 	}).Early(func(_ context.Context, bodies [][]byte) {
@@ -167,16 +164,12 @@ func holdForever(dir string, messages int) {
 			early.add(string(b))
 		}
 	})
-	if err := b.Join(ctx, stuck); err != nil {
-		fmt.Println(err)
-		os.Exit(1)
-	}
+	_, err = b.pumpsOf(ctx, stuck) // the consumer alone: the messages are there before the first window begins
+	die(err)
 	for i := range messages {
-		if err := b.Publish(ctx, "event.s.h", strconv.Itoa(i), []byte(strconv.Itoa(i))); err != nil {
-			fmt.Println(err)
-			os.Exit(1)
-		}
+		die(b.Publish(ctx, "event.s.h", strconv.Itoa(i), []byte(strconv.Itoa(i))))
 	}
+	die(b.Join(ctx, stuck))
 	for len(early.all()) < 200 { // a hundred in the handler, a hundred in the window behind it
 		time.Sleep(time.Millisecond)
 	}

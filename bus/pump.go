@@ -49,6 +49,7 @@ func (p *pump) connect(ctx context.Context) (err error) {
 
 // run fetches and handles until the bus closes.
 func (p *pump) run() {
+	defer p.giveBack()
 	var aside sync.WaitGroup
 	defer aside.Wait()
 	aside.Go(p.keepAlive)
@@ -77,6 +78,17 @@ func (p *pump) run() {
 	}
 }
 
+// giveBack lets the other hubs go on with what this one, which closes, did not
+// finish, as soon as its own requests are gone. A hub that is alone takes it back when it starts.
+func (p *pump) giveBack() {
+	if p.b.shared == nil {
+		return
+	}
+	for _, m := range p.held.older(0) {
+		_ = m.NakWithDelay(beat / 2) // if this fails the server waits a little
+	}
+}
+
 // waitTurn waits until the pump before has nothing left.
 func (p *pump) waitTurn() bool {
 	for p.after != nil && p.b.life.Err() == nil {
@@ -96,7 +108,10 @@ func (p *pump) windows(yield func([]jetstream.Msg) bool) {
 			p.b.pause(beat / 4)
 			continue
 		}
-		got, err := p.fetch()
+		goes, err := p.deliver(yield)
+		if !goes {
+			return
+		}
 		if err != nil && p.b.life.Err() == nil {
 			if !p.ill {
 				p.log.Error("bus does not deliver", "err", err)
@@ -110,10 +125,25 @@ func (p *pump) windows(yield func([]jetstream.Msg) bool) {
 			p.ill = false
 			p.log.Info("bus delivers again")
 		}
-		if len(got) > 0 && !yield(got) {
-			return
-		}
 	}
+}
+
+// deliver yields one window; of a join that takes one message at a time it
+// yields up to fetchStep of them, each as it comes: the server sends the next
+// one when this one is acknowledged. It says whether more is wanted.
+func (p *pump) deliver(yield func([]jetstream.Msg) bool) (goes bool, err error) {
+	if p.j.max > 1 {
+		got, err := p.fetch()
+		return len(got) == 0 || yield(got), err
+	}
+	goes = true
+	err = p.listen(fetchStep, patience, func(m jetstream.Msg, _ bool) bool {
+		one := []jetstream.Msg{m}
+		p.show(one)
+		goes = yield(one)
+		return goes
+	})
+	return goes, err
 }
 
 // renew makes the consumer of an Each join again that vanished while the hub
@@ -158,39 +188,48 @@ func (p *pump) fetch() ([]jetstream.Msg, error) {
 			}
 			return nil, err // else a server in trouble would be asked again without a pause
 		}
-		if p.j.cut && len(got) == 0 {
-			break
-		}
 	}
 	return got, nil
 }
 
-// request asks once and shows what comes to Early at once. It does not stop to
-// listen before the server stopped to send: what came to nobody would only
-// come again much later.
+// request asks once and shows what comes to Early at once.
 func (p *pump) request(ctx context.Context, step int) (got []jetstream.Msg, err error) {
 	left := patience
 	if end, ok := ctx.Deadline(); ok {
 		left = max(min(left, time.Until(end)), 5*time.Millisecond)
 	}
+	shown := 0
+	err = p.listen(step, left, func(m jetstream.Msg, more bool) bool {
+		got = append(got, m)
+		if !more {
+			p.show(got[shown:])
+			shown = len(got)
+		}
+		return true
+	})
+	return got, err
+}
+
+// listen asks for up to step messages and calls take with each until it
+// returns false; more says that another one is there already. It does not stop
+// to listen before the server stopped to send: what came to nobody would only
+// come again much later.
+func (p *pump) listen(step int, left time.Duration, take func(m jetstream.Msg, more bool) bool) error {
 	batch, err := p.from.Fetch(step, jetstream.FetchMaxWait(left))
 	if err != nil {
-		return nil, err
+		return err
 	}
-	shown := 0
 	for messages := batch.Messages(); ; {
 		select {
 		case <-p.b.life.Done():
-			return got, p.b.life.Err()
+			return p.b.life.Err()
 		case m, more := <-messages:
 			if !more {
-				return got, batch.Error()
+				return batch.Error()
 			}
 			p.held.add(m)
-			got = append(got, m)
-			if len(messages) == 0 {
-				p.show(got[shown:])
-				shown = len(got)
+			if !take(m, len(messages) > 0) {
+				return nil
 			}
 		}
 	}
@@ -215,7 +254,6 @@ const eachTries = 5
 
 // handle calls the handler until it succeeds, then acknowledges.
 func (p *pump) handle(got []jetstream.Msg) {
-	defer p.held.remove(got)
 	messages := bodies(got)
 	pause := 100 * time.Millisecond
 	for try := 1; ; try++ {
@@ -232,6 +270,7 @@ func (p *pump) handle(got []jetstream.Msg) {
 		}
 		if err == nil {
 			p.acknowledge(got)
+			p.held.remove(got)
 			return
 		}
 		p.log.Error("handler failed, trying again", "subject", got[0].Subject(), "err", err)
