@@ -169,52 +169,60 @@ const (
 // is kept that now belongs to another hub.
 const patience = 2 * time.Second
 
-// fetch takes up to j.max messages, what there is within j.wait, and not much
-// more than fetchBytes of them.
+// fetch takes up to j.max messages and not much more than fetchBytes of them:
+// what comes until the first of them is j.wait old. So what had to wait while
+// the hub was down does not wait again.
 func (p *pump) fetch() ([]jetstream.Msg, error) {
-	ctx, stop := context.WithTimeout(p.b.life, p.j.wait)
-	defer stop()
+	end := time.Now().Add(p.j.wait)
 	var got []jetstream.Msg
-	for size := 0; len(got) < p.j.max && size < fetchBytes && ctx.Err() == nil; {
+	for size := 0; len(got) < p.j.max && size < fetchBytes && time.Now().Before(end) && p.b.life.Err() == nil; {
 		step := min(fetchStep, p.j.max-len(got))
-		arrived, err := p.request(ctx, step)
+		arrived, err := p.request(end, step)
 		for _, m := range arrived {
 			size += len(m.Data())
 		}
+		if len(got) == 0 && len(arrived) > 0 {
+			end = p.due(arrived[0], end)
+		}
 		got = append(got, arrived...)
-		if err != nil && ctx.Err() == nil {
+		if err != nil && p.b.life.Err() == nil {
 			if len(got) > 0 { // these first; the trouble shows again
 				return got, nil
 			}
 			return nil, err // else a server in trouble would be asked again without a pause
 		}
+		if p.j.cut && len(got) == 0 {
+			break
+		}
 	}
 	return got, nil
 }
 
-// request asks once and shows what comes to Early at once.
-func (p *pump) request(ctx context.Context, step int) (got []jetstream.Msg, err error) {
-	left := patience
-	if end, ok := ctx.Deadline(); ok {
-		left = max(min(left, time.Until(end)), 5*time.Millisecond)
+// catchUp is how long a window stays open for what else is there when its
+// first message has waited long enough.
+const catchUp = 300 * time.Millisecond
+
+// due is when a window that begins with m must be handled.
+func (p *pump) due(m jetstream.Msg, end time.Time) time.Time {
+	meta, err := m.Metadata()
+	if err != nil {
+		return end
 	}
-	shown := 0
-	err = p.listen(step, left, func(m jetstream.Msg, more bool) bool {
-		got = append(got, m)
-		if !more {
-			p.show(got[shown:])
-			shown = len(got)
-		}
-		return true
-	})
-	return got, err
+	due := meta.Timestamp.Add(p.j.wait)
+	if soon := time.Now().Add(catchUp); due.Before(soon) {
+		due = soon
+	}
+	if due.Before(end) {
+		return due
+	}
+	return end
 }
 
-// listen asks for up to step messages and calls take with each until it
-// returns false; more says that another one is there already. It does not stop
-// to listen before the server stopped to send: what came to nobody would only
+// request asks once and shows what comes to Early at once. It does not stop to
+// listen before the server stopped to send: what came to nobody would only
 // come again much later.
-func (p *pump) listen(step int, left time.Duration, take func(m jetstream.Msg, more bool) bool) error {
+func (p *pump) request(end time.Time, step int) (got []jetstream.Msg, err error) {
+	left := max(min(patience, time.Until(end)), 5*time.Millisecond)
 	batch, err := p.from.Fetch(step, jetstream.FetchMaxWait(left))
 	if err != nil {
 		return err

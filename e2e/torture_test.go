@@ -238,6 +238,10 @@ func (x *torture) stepClock(t *testing.T) {
 // name it, and so must verify; put back, all is well again.
 func (x *torture) cutSegment(t *testing.T) {
 	t.Helper()
+	await(t, time.Minute, "a segment being sealed", func() bool {
+		live, err := archive.Segments(filepath.Join(x.hub.dir, "archive"))
+		return err == nil && len(live) > 0
+	})
 	x.hub.process.Kill9()
 	file, whole := x.sealed(t)
 	if err := os.Truncate(file, int64(len(whole)/2)); err != nil {
