@@ -191,9 +191,6 @@ func (p *pump) fetch() ([]jetstream.Msg, error) {
 			}
 			return nil, err // else a server in trouble would be asked again without a pause
 		}
-		if p.j.cut && len(got) == 0 {
-			break
-		}
 	}
 	return got, nil
 }
@@ -218,11 +215,26 @@ func (p *pump) due(m jetstream.Msg, end time.Time) time.Time {
 	return end
 }
 
-// request asks once and shows what comes to Early at once. It does not stop to
-// listen before the server stopped to send: what came to nobody would only
-// come again much later.
+// request asks once and shows what comes to Early at once.
 func (p *pump) request(end time.Time, step int) (got []jetstream.Msg, err error) {
 	left := max(min(patience, time.Until(end)), 5*time.Millisecond)
+	shown := 0
+	err = p.listen(step, left, func(m jetstream.Msg, more bool) bool {
+		got = append(got, m)
+		if !more {
+			p.show(got[shown:])
+			shown = len(got)
+		}
+		return true
+	})
+	return got, err
+}
+
+// listen asks for up to step messages and calls take with each until it
+// returns false; more says that another one is there already. It does not stop
+// to listen before the server stopped to send: what came to nobody would only
+// come again much later.
+func (p *pump) listen(step int, left time.Duration, take func(m jetstream.Msg, more bool) bool) error {
 	batch, err := p.from.Fetch(step, jetstream.FetchMaxWait(left))
 	if err != nil {
 		return err
