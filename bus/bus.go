@@ -74,6 +74,8 @@ type Bus struct {
 	line    *line   // nil unless this bus is a leaf or has leaves
 	shared  *shared // nil unless several hubs share the bus
 	leads   leads
+	led     sync.Mutex
+	waiting map[string]Join // Led joins, by name; guarded by led
 	room    room
 	meters  sync.Mutex        // guards meterOf
 	meterOf map[string]*meter // by stream
@@ -112,7 +114,7 @@ func start(ctx context.Context, cfg Config, log *slog.Logger) (*Bus, error) {
 		return nil, err
 	}
 	life, stop := context.WithCancel(context.WithoutCancel(ctx))
-	b := &Bus{log: log, cfg: cfg, parts: parts, room: room{dir: cfg.Dir, min: cfg.MinFree}, life: life, stop: stop}
+	b := &Bus{log: log, cfg: cfg, parts: parts, room: room{dir: cfg.Dir, min: cfg.MinFree}, life: life, stop: stop, waiting: map[string]Join{}}
 	if cfg.External != nil {
 		b.room.min = 0 // the cluster answers for its own disks
 		err = b.dial(ctx, *cfg.External)

@@ -103,7 +103,7 @@ func (p *pump) bury(got []jetstream.Msg, reason error) error {
 		dead.Data = m.Data()
 		dead.Header.Set(deadSubject, m.Subject())
 		dead.Header.Set(deadReason, oneLine(reason.Error()))
-		if _, err := p.b.js.PublishMsg(p.b.life, dead); err != nil {
+		if _, err := p.b.js.PublishMsg(p.life, dead); err != nil {
 			return fmt.Errorf("bury message of %s: %w", p.j.name, errors.Join(reason, err))
 		}
 	}

@@ -31,13 +31,13 @@ const gone = time.Minute
 // while the hub was down is handled after the next start. Hubs that share a
 // bus share the work of a join, each message is handled by one of them.
 type Join struct {
-	subject, name string
-	max           int
-	wait          time.Duration
-	handle        func(ctx context.Context, messages [][]byte) error
-	raw           func(ctx context.Context, m jetstream.Msg) error // instead of handle, one at a time
-	early         func(ctx context.Context, messages [][]byte)
-	each, cut     bool
+	subject, name  string
+	max            int
+	wait           time.Duration
+	handle         func(ctx context.Context, messages [][]byte) error
+	raw            func(ctx context.Context, m jetstream.Msg) error // instead of handle, one at a time
+	early          func(ctx context.Context, messages [][]byte)
+	each, cut, led bool
 }
 
 // On handles messages one at a time, decoded from JSON.
@@ -90,6 +90,36 @@ func (j Join) Partitioned() Join {
 	return j
 }
 
+// Led makes the join wait for a call of Handle: for what only the hub that
+// leads something may do.
+func (j Join) Led() Join {
+	j.led = true
+	return j
+}
+
+// Handle handles the messages of a Led join until ctx ends, and returns when
+// the last handler has.
+func (b *Bus) Handle(ctx context.Context, name string) error {
+	b.led.Lock()
+	j, known := b.waiting[name]
+	b.led.Unlock()
+	if !known {
+		return fmt.Errorf("handle %s: no such join", name)
+	}
+	p := b.newPump(j, lane{name: j.name, filters: b.parts.filters(j.subject)})
+	life, stop := b.within(ctx)
+	defer stop()
+	p.life = life
+	if err := p.connect(life); err != nil {
+		if life.Err() != nil {
+			return nil
+		}
+		return fmt.Errorf("handle %s: %w", name, err)
+	}
+	p.run()
+	return nil
+}
+
 // Join starts handling. All consumers exist when it returns, so nothing that
 // is published afterwards can miss one. A handler's error is retried with
 // growing pauses, in order, for as long as the bus runs; an error of kind
@@ -118,7 +148,13 @@ func (b *Bus) pumpsOf(ctx context.Context, j Join) ([]*pump, error) {
 		return b.partitionPumps(ctx, j)
 	}
 	p := b.newPump(j, lane{name: j.name, filters: b.parts.filters(j.subject)})
-	return []*pump{p}, p.connect(ctx)
+	if err := p.connect(ctx); err != nil || !j.led {
+		return []*pump{p}, err
+	}
+	b.led.Lock()
+	defer b.led.Unlock()
+	b.waiting[j.name] = j
+	return nil, nil
 }
 
 // eachPump removes the consumer that the join had while it was shared by all

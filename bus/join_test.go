@@ -373,3 +373,37 @@ func TestLeadRunsAtOnceWhereTheHubIsAloneAndOneAtATime(t *testing.T) {
 		t.Errorf("the bus closed: got %v, want nil", err)
 	}
 }
+
+// TestLedJoinWaits hands messages only to whoever calls Handle, and goes on
+// where the last one stopped.
+func TestLedJoinWaits(t *testing.T) {
+	b := open(t, t.TempDir(), 0)
+	got := make(chan int, 10)
+	join := On("event.>", "led", func(_ context.Context, n int) error { got <- n; return nil }).Led()
+	if err := b.Join(t.Context(), join); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 2 {
+		if err := b.Publish(t.Context(), "event.a", fmt.Sprint(i), []byte(fmt.Sprint(i))); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case n := <-got:
+			t.Fatalf("message %d was handled although nobody leads", n)
+		case <-time.After(50 * time.Millisecond):
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- b.Handle(ctx, "led") }()
+		if n := <-got; n != i {
+			t.Errorf("got %d, want %d", n, i)
+		}
+		stop()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
+	if err := b.Handle(t.Context(), "nobody"); err == nil {
+		t.Error("a join that does not exist was handled")
+	}
+}

@@ -15,6 +15,7 @@ import (
 
 // pump moves messages from one consumer to a handler.
 type pump struct {
+	life   context.Context // ends with the bus, or with the right to handle
 	b      *Bus
 	j      Join
 	lane   lane
@@ -27,7 +28,7 @@ type pump struct {
 }
 
 func (b *Bus) newPump(j Join, l lane) *pump {
-	return &pump{b: b, j: j, lane: l, log: b.log.With("join", j.name), held: held{since: map[jetstream.Msg]time.Time{}}}
+	return &pump{life: b.life, b: b, j: j, lane: l, log: b.log.With("join", j.name), held: held{since: map[jetstream.Msg]time.Time{}}}
 }
 
 // connect makes the consumer or finds it. A hub that has the bus for itself
@@ -68,7 +69,7 @@ func (p *pump) run() {
 		for got := range p.windows {
 			select {
 			case ready <- got:
-			case <-p.b.life.Done():
+			case <-p.life.Done():
 				return
 			}
 		}
@@ -91,33 +92,33 @@ func (p *pump) giveBack() {
 
 // waitTurn waits until the pump before has nothing left.
 func (p *pump) waitTurn() bool {
-	for p.after != nil && p.b.life.Err() == nil {
-		info, err := p.after.from.Info(p.b.life)
+	for p.after != nil && p.life.Err() == nil {
+		info, err := p.after.from.Info(p.life)
 		if err == nil && info.NumPending == 0 && info.NumAckPending == 0 {
 			break
 		}
-		p.b.pause(100 * time.Millisecond)
+		p.pause(100 * time.Millisecond)
 	}
-	return p.b.life.Err() == nil
+	return p.life.Err() == nil
 }
 
 // windows yields what is fetched, while the partition is this hub's.
 func (p *pump) windows(yield func([]jetstream.Msg) bool) {
-	for p.b.life.Err() == nil {
+	for p.life.Err() == nil {
 		if p.j.cut && !p.b.owns(p.lane.partition) {
-			p.b.pause(beat / 4)
+			p.pause(beat / 4)
 			continue
 		}
 		goes, err := p.deliver(yield)
 		if !goes {
 			return
 		}
-		if err != nil && p.b.life.Err() == nil {
+		if err != nil && p.life.Err() == nil {
 			if !p.ill {
 				p.log.Error("bus does not deliver", "err", err)
 			}
 			p.ill = true
-			p.b.pause(time.Second)
+			p.pause(time.Second)
 			p.renew()
 			continue
 		}
@@ -152,7 +153,7 @@ func (p *pump) renew() {
 	if !p.j.each {
 		return
 	}
-	if err := p.connect(p.b.life); err != nil && p.b.life.Err() == nil {
+	if err := p.connect(p.life); err != nil && p.life.Err() == nil {
 		p.log.Warn("consumer not made again", "err", err)
 	}
 }
@@ -175,7 +176,7 @@ const patience = 2 * time.Second
 func (p *pump) fetch() ([]jetstream.Msg, error) {
 	end := time.Now().Add(p.j.wait)
 	var got []jetstream.Msg
-	for size := 0; len(got) < p.j.max && size < fetchBytes && time.Now().Before(end) && p.b.life.Err() == nil; {
+	for size := 0; len(got) < p.j.max && size < fetchBytes && time.Now().Before(end) && p.life.Err() == nil; {
 		step := min(fetchStep, p.j.max-len(got))
 		arrived, err := p.request(end, step)
 		for _, m := range arrived {
@@ -185,7 +186,7 @@ func (p *pump) fetch() ([]jetstream.Msg, error) {
 			end = p.due(arrived[0], end)
 		}
 		got = append(got, arrived...)
-		if err != nil && p.b.life.Err() == nil {
+		if err != nil && p.life.Err() == nil {
 			if len(got) > 0 { // these first; the trouble shows again
 				return got, nil
 			}
@@ -241,8 +242,8 @@ func (p *pump) listen(step int, left time.Duration, take func(m jetstream.Msg, m
 	}
 	for messages := batch.Messages(); ; {
 		select {
-		case <-p.b.life.Done():
-			return p.b.life.Err()
+		case <-p.life.Done():
+			return p.life.Err()
 		case m, more := <-messages:
 			if !more {
 				return batch.Error()
@@ -257,7 +258,7 @@ func (p *pump) listen(step int, left time.Duration, take func(m jetstream.Msg, m
 
 func (p *pump) show(got []jetstream.Msg) {
 	if p.j.early != nil && len(got) > 0 {
-		p.j.early(p.b.life, bodies(got))
+		p.j.early(p.life, bodies(got))
 	}
 }
 
@@ -278,7 +279,7 @@ func (p *pump) handle(got []jetstream.Msg) {
 	pause := 100 * time.Millisecond
 	for try := 1; ; try++ {
 		err := p.call(got, messages)
-		if p.b.life.Err() != nil && err != nil {
+		if p.life.Err() != nil && err != nil {
 			return // not acknowledged: delivered again after the next start
 		}
 		if p.j.each && err != nil && (try == eachTries || fault.Of(err) == fault.Invalid) {
@@ -294,9 +295,9 @@ func (p *pump) handle(got []jetstream.Msg) {
 			return
 		}
 		p.log.Error("handler failed, trying again", "subject", got[0].Subject(), "err", err)
-		p.b.pause(pause)
+		p.pause(pause)
 		pause = min(2*pause, 20*time.Second)
-		if p.b.life.Err() != nil {
+		if p.life.Err() != nil {
 			return
 		}
 	}
@@ -304,9 +305,9 @@ func (p *pump) handle(got []jetstream.Msg) {
 
 func (p *pump) call(got []jetstream.Msg, messages [][]byte) error {
 	if p.j.raw != nil {
-		return p.j.raw(p.b.life, got[0])
+		return p.j.raw(p.life, got[0])
 	}
-	return p.j.handle(p.b.life, messages)
+	return p.j.handle(p.life, messages)
 }
 
 func (p *pump) acknowledge(got []jetstream.Msg) {
@@ -354,7 +355,7 @@ func (p *pump) keepAlive() {
 	defer tick.Stop()
 	for {
 		select {
-		case <-p.b.life.Done():
+		case <-p.life.Done():
 			return
 		case <-tick.C:
 			for _, m := range p.held.older(wait / 4) {
@@ -364,14 +365,7 @@ func (p *pump) keepAlive() {
 	}
 }
 
-func (b *Bus) pause(d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-b.life.Done():
-	case <-t.C:
-	}
-}
+func (p *pump) pause(d time.Duration) { sleep(p.life, d) }
 
 func isMissing(err error) bool {
 	return errors.Is(err, jetstream.ErrConsumerNotFound) || errors.Is(err, jetstream.ErrStreamNotFound)

@@ -43,7 +43,7 @@ func (h *Hub) flow() []bus.Join {
 		bus.On("evidence.sealed", "chronology-evidence", h.noteBag),                          // bag      → chronology
 		bus.On("document.made", "chronology-document", h.noteDocument),                       // document → chronology
 		bus.On("duty.changed", "chronology-duty", h.noteFacts),                               // facts    → chronology
-		bus.OnBatch("record.>", "ledger", 256, 200*time.Millisecond, h.record),               // every change leaves a trace
+		bus.OnBatch("record.>", "ledger", 256, 200*time.Millisecond, h.record).Led(),         // every change leaves a trace
 
 		bus.On("rule.changed", "rules", h.reloadRules).Each(), // what people want to be told → engine
 
@@ -71,19 +71,19 @@ func (h *Hub) remember(ctx context.Context, bodies [][]byte) error {
 		}
 		batches, size = append(batches, b), size+b.Size()
 		if size >= maxPortion {
-			if err := h.store(ctx, batches); err != nil {
+			if err := h.seal(ctx, batches); err != nil {
 				return err
 			}
 			batches, size = nil, 0
 		}
 	}
-	return h.store(ctx, batches)
+	return h.seal(ctx, batches)
 }
 
 // maxPortion is about how many bytes of events are in memory at once.
 const maxPortion = 32 << 20
 
-func (h *Hub) store(ctx context.Context, batches []event.Batch) error {
+func (h *Hub) seal(ctx context.Context, batches []event.Batch) error {
 	segments, err := h.archive.Append(ctx, batches)
 	if err != nil {
 		return err
@@ -100,6 +100,29 @@ func (h *Hub) store(ctx context.Context, batches []event.Batch) error {
 // returns.
 func (h *Hub) putOnRecord(ctx context.Context, l leaf.Leaf) error {
 	return h.publish(ctx, "record."+l.Type, l.Type+" "+l.Ref+" "+l.Digest, l)
+}
+
+// lead does work on one hub of all, again whenever it ended.
+func (h *Hub) lead(ctx context.Context, what string, work func(context.Context) error) error {
+	for ctx.Err() == nil {
+		if err := h.bus.Lead(ctx, what, work); err != nil && ctx.Err() == nil {
+			h.log.Error("what one hub does for all ended early", "what", what, "err", err)
+			select {
+			case <-ctx.Done():
+			case <-time.After(time.Second):
+			}
+		}
+	}
+	return nil
+}
+
+// keepLedger writes the ledger and asks witnesses, until ctx ends.
+func (h *Hub) keepLedger(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return h.ledger.Lead(ctx) })
+	g.Go(func() error { return h.bus.Handle(ctx, "ledger") })
+	g.Go(func() error { return h.askWitnesses(ctx) })
+	return g.Wait()
 }
 
 // preview shows events to searches before they are stored.

@@ -16,6 +16,7 @@ import (
 	"github.com/sonae/sonae/alert"
 	"github.com/sonae/sonae/archive"
 	"github.com/sonae/sonae/auth"
+	"github.com/sonae/sonae/blob"
 	"github.com/sonae/sonae/bus"
 	"github.com/sonae/sonae/detect"
 	"github.com/sonae/sonae/duty"
@@ -38,6 +39,7 @@ type Hub struct {
 	log *slog.Logger
 
 	keys    *secret.Keys
+	store   blob.Store // nil: everything lies in the hub's folder
 	state   *state.DB
 	ledger  *ledger.Ledger
 	archive *archive.Archive
@@ -103,15 +105,19 @@ func (h *Hub) openStores(ctx context.Context) (err error) {
 		return err
 	}
 	h.onClose(h.state.Close)
+	if err = h.openStore(ctx); err != nil {
+		return err
+	}
 	if err = h.openLedger(ctx); err != nil {
 		return err
 	}
 	h.onClose(h.ledger.Close)
-	if h.archive, err = archive.Open(ctx, h.cfg.path("archive"), h.part("archive"), archive.WithClock(h.cfg.Now), archive.WithLedger(h.putOnRecord)); err != nil {
+	if err = h.openArchive(ctx); err != nil {
 		return err
 	}
 	h.onClose(h.archive.Close)
-	h.bus, err = bus.Open(ctx, bus.Config{Dir: h.cfg.path("bus"), Streams: streams, Partitioned: partitioned, MinFree: h.cfg.MinFree}, h.part("bus"))
+	h.bus, err = bus.Open(ctx, bus.Config{Dir: h.cfg.path("bus"), Streams: streams, Partitioned: partitioned, MinFree: h.cfg.MinFree,
+		Quotas: h.cfg.Quotas, Hub: h.cfg.hub(), External: h.cfg.Bus}, h.part("bus"))
 	if err != nil {
 		return err
 	}
@@ -169,11 +175,12 @@ func (h *Hub) work(ctx context.Context, out io.Writer) error {
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return h.state.Relay(ctx, h.bus.Publish) })
-	g.Go(func() error { return h.askWitnesses(ctx) })
-	g.Go(func() error { return h.archive.Maintain(ctx) })
+	for what, work := range map[string]func(context.Context) error{ // one hub of all does these
+		"ledger": h.keepLedger, "archive": h.archive.Maintain, "watch": h.watch, "practice": h.practice.Serve,
+	} {
+		g.Go(func() error { return h.lead(ctx, what, work) })
+	}
 	g.Go(func() error { return h.searches.Run(ctx) })
-	g.Go(func() error { return h.watch(ctx) })
-	g.Go(func() error { return h.practice.Serve(ctx) })
 	g.Go(func() error { return h.playDrills(ctx) })
 	h.edge.serve(ctx, g)
 	g.Go(func() error { return h.greet(ctx, out) })
