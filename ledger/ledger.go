@@ -51,6 +51,7 @@ type Ledger struct {
 
 	witnessed witnessed // what witnesses have cosigned
 
+	still    sync.RWMutex   // read while a leaf is appended, written by Hold
 	settling sync.WaitGroup // leaves handed to Tessera and not yet answered
 
 	mu      sync.Mutex
