@@ -16,6 +16,7 @@ import (
 	"github.com/sonae/sonae/alert"
 	"github.com/sonae/sonae/archive"
 	"github.com/sonae/sonae/auth"
+	"github.com/sonae/sonae/backup"
 	"github.com/sonae/sonae/blob"
 	"github.com/sonae/sonae/bus"
 	"github.com/sonae/sonae/detect"
@@ -96,6 +97,9 @@ func (h *Hub) openStores(ctx context.Context) (err error) {
 		return err
 	}
 	if err := h.lock(); err != nil {
+		return err
+	}
+	if err := backup.Sweep(h.cfg.Dir); err != nil {
 		return err
 	}
 	if h.keys, err = h.openKeys(); err != nil {

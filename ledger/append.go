@@ -35,6 +35,8 @@ func (l *Ledger) Append(ctx context.Context, lf leaf.Leaf) (uint64, error) {
 	if err != nil {
 		return 0, fmt.Errorf("append to ledger: %w", err)
 	}
+	l.still.RLock() // see Hold
+	defer l.still.RUnlock()
 	index, err := l.integrate(ctx, keyOf(lf), data)
 	if err != nil {
 		return 0, fmt.Errorf("append %s to ledger: %w", lf.Type, busy(err))

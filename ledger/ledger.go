@@ -53,6 +53,7 @@ type Ledger struct {
 	indexDir  string    // where the index may lie; empty: in memory only
 	shared    *shared   // nil: this ledger is nobody else's
 
+	still    sync.RWMutex   // read while a leaf is appended, written by Hold
 	settling sync.WaitGroup // leaves handed to Tessera and not yet answered
 	index    index
 	keeping  sync.WaitGroup // the goroutines that work beside
