@@ -10,15 +10,12 @@ import (
 	"time"
 
 	"github.com/sonae/sonae/archive/lang"
+	"github.com/sonae/sonae/archive/segment"
 	"github.com/sonae/sonae/event"
 	"github.com/sonae/sonae/fault"
 )
 
-// Limits of a search.
-const (
-	MaxFound  = 10_000 // events of one search page
-	MaxExport = 5_000_000
-)
+const MaxFound = 10_000 // events of one page
 
 // Search asks the archive in the words of archive/lang.
 type Search struct {
@@ -162,10 +159,10 @@ func (p position) before(o position) bool {
 func (r request) condition(b *lang.Builder) string {
 	all := []string{b.Condition(r.Where)}
 	if !r.from.IsZero() {
-		all = append(all, "time >= make_timestamp_ns("+b.Arg(nanos(r.from))+")")
+		all = append(all, "time >= make_timestamp_ns("+b.Arg(segment.Nanos(r.from))+")")
 	}
 	if !r.to.IsZero() {
-		all = append(all, "time < make_timestamp_ns("+b.Arg(nanos(r.to))+")")
+		all = append(all, "time < make_timestamp_ns("+b.Arg(segment.Nanos(r.to))+")")
 	}
 	if r.sites != nil {
 		names := make([]string, len(r.sites))
@@ -192,11 +189,12 @@ func (a *Archive) Search(ctx context.Context, s Search, each func(Part) error) e
 	if err != nil {
 		return fmt.Errorf("search: %w", err)
 	}
-	if r.Group != nil {
-		err = a.searchTable(ctx, r, each)
-	} else {
-		err = a.searchEvents(ctx, r, each)
-	}
+	err = a.run(ctx, r, func(ctx context.Context, files []file) error {
+		if r.Group != nil {
+			return a.searchTable(ctx, r, files, each)
+		}
+		return a.searchEvents(ctx, r, files, each)
+	})
 	if err != nil {
 		return fmt.Errorf("search: %w", err)
 	}

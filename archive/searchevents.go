@@ -3,14 +3,12 @@ package archive
 import (
 	"context"
 	"fmt"
-	"math"
-	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/sonae/sonae/archive/lang"
+	"github.com/sonae/sonae/archive/segment"
 	"github.com/sonae/sonae/event"
 )
 
@@ -18,150 +16,192 @@ import (
 type hit struct {
 	position
 	path string
-	line int64 // its row in that file
+	part int64 // its row group; -1 in a segment of the first release
+	line int64 // its row in the file
 }
 
-// searchEvents looks through the segments, newest first and more at a time as
-// it goes on, with the narrow columns only, and reads whole rows of those that
-// no older segment can overtake.
-func (a *Archive) searchEvents(ctx context.Context, r request, each func(Part) error) error {
-	return a.run(ctx, r, func(ctx context.Context, files []file) error {
-		progress := progressOf(files)
-		var found []hit // beyond those handed over
-		sent := 0
-		var last position
-		for group := range grouped(files, 1<<17) {
-			more, err := a.hits(ctx, r, group, r.limit-sent+1)
-			if err != nil {
-				return err
-			}
-			found = append(found, more...)
-			slices.SortFunc(found, func(x, y hit) int {
-				if x.before(y.position) {
-					return -1
-				}
-				return 1
-			})
-			files = files[len(group):]
-			progress.done(group)
-			n := final(found, files)
-			progress.Found = int64(min(sent+len(found), r.limit))
-			give := min(n, r.limit-sent)
-			events, err := a.read(ctx, found[:give])
-			if err != nil {
-				return err
-			}
-			if give > 0 {
-				last = found[give-1].position
-			}
-			sent += give
-			part := Part{Events: events, Progress: progress}
-			if full := sent == r.limit && n > give; full || len(files) == 0 {
-				part.Done = true
-				if full {
-					part.Next = last.String()
-				}
-			}
-			if err := each(part); err != nil || part.Done {
-				return err
-			}
-			found = found[give:]
-			// Nothing older than the oldest of enough hits is wanted any more.
-			if want := r.limit - sent + 1; len(found) >= want {
-				found = found[:want]
-				if oldest := time.Unix(0, found[want-1].at); r.from.Before(oldest) {
-					r.from = oldest
-				}
-			}
+// searchEvents goes back in time step by step. In each it looks for the newest
+// rows that match in the columns that the query needs, and then reads all
+// columns of only these.
+func (a *Archive) searchEvents(ctx context.Context, r request, files []file, each func(Part) error) error {
+	progress, sc := progressOf(files), a.prune(files, r.Where)
+	sent := 0
+	for w := newWalk(sc.files, 1<<17); ; {
+		from, to, ok := w.next()
+		if !ok {
+			progress.finished()
+			return each(Part{Progress: progress, Done: true})
 		}
-		return each(Part{Progress: progress, Done: true})
-	})
-}
-
-// final counts the hits that no event of the files left can stand before.
-func final(found []hit, left []file) int {
-	if len(left) == 0 {
-		return len(found)
+		start := time.Now()
+		hits, err := a.hits(ctx, r, sc, from, to, r.limit-sent+1)
+		if err != nil {
+			return err
+		}
+		give := min(len(hits), r.limit-sent)
+		events, err := a.read(ctx, hits[:give])
+		if err != nil {
+			return err
+		}
+		w.took(time.Since(start))
+		sent += give
+		progress.reached(files, from)
+		progress.Found = int64(sent)
+		part := Part{Events: events, Progress: progress}
+		if sent == r.limit && len(hits) > give {
+			part.Done, part.Next = true, hits[give-1].String()
+		}
+		if err := each(part); err != nil || part.Done {
+			return err
+		}
 	}
-	newest := nanos(left[0].to)
-	n, _ := slices.BinarySearchFunc(found, newest, func(h hit, at int64) int {
-		if h.at > at {
-			return -1
-		}
-		return 1
-	})
-	return n
 }
 
-// hits finds the newest rows that match, without reading more than must be
-// read to tell.
-func (a *Archive) hits(ctx context.Context, r request, files []file, limit int) ([]hit, error) {
-	b := lang.NewBuilder(r.options)
-	text := "SELECT epoch_ns(time), batch, batch_row, filename, file_row_number FROM read_parquet(" + list(files) +
-		", filename = true, file_row_number = true, hive_partitioning = false) WHERE " + r.condition(b) +
-		" ORDER BY time DESC, batch DESC, batch_row DESC LIMIT " + strconv.Itoa(limit)
+// within is the scope that can hold something in a step.
+func (s scope) within(from, to int64) scope {
+	t := scope{parts: s.parts}
+	for _, f := range s.files {
+		if f.to.UnixNano() >= from && f.from.UnixNano() < to {
+			t.files = append(t.files, f)
+		}
+	}
+	return t
+}
+
+const newestOrder = " ORDER BY time DESC, batch DESC, batch_row DESC"
+
+// hits finds the newest rows that match in a step, newest first.
+func (a *Archive) hits(ctx context.Context, r request, sc scope, from, to int64, limit int) (found []hit, err error) {
+	step := sc.within(from, to)
+	if len(step.files) == 0 {
+		return nil, nil
+	}
+	err = a.onWhole(ctx, step.files, func(files []file) error {
+		step.files, found = files, nil
+		if len(files) == 0 {
+			return nil
+		}
+		b := lang.NewBuilder(r.options)
+		text := "SELECT epoch_ns(time), batch, batch_row, filename, coalesce(part, -1), file_row_number FROM " +
+			step.relation(", filename = true, file_row_number = true") + " WHERE " + timeCondition(b, from, to) + " AND " + step.condition() + " AND " + r.condition(b) +
+			newestOrder + " LIMIT " + strconv.Itoa(limit)
+		rows, err := a.db.QueryContext(ctx, text, b.Args()...)
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		for rows.Next() {
+			var h hit
+			if err := rows.Scan(&h.at, &h.batch, &h.row, &h.path, &h.part, &h.line); err != nil {
+				return err
+			}
+			found = append(found, h)
+		}
+		return rows.Err()
+	})
+	return found, err
+}
+
+func timeCondition(b *lang.Builder, from, to int64) string {
+	return "time >= make_timestamp_ns(" + b.Arg(from) + ") AND time < make_timestamp_ns(" + b.Arg(to) + ")"
+}
+
+// read reads whole rows, in the order of the hits.
+func (a *Archive) read(ctx context.Context, hits []hit) ([]event.Event, error) {
+	if len(hits) == 0 {
+		return nil, nil
+	}
+	type place struct {
+		path string
+		line int64
+	}
+	places := make(map[place]int, len(hits))
+	var sc scope
+	var lines []string
+	paths, parts := map[string]bool{}, map[int64]bool{}
+	numbered := true
+	for i, h := range hits {
+		places[place{h.path, h.line}] = i
+		lines = append(lines, strconv.FormatInt(h.line, 10))
+		numbered = numbered && h.part >= 0
+		if !paths[h.path] {
+			paths[h.path] = true
+			sc.files = append(sc.files, file{path: h.path})
+		}
+		if !parts[h.part] {
+			parts[h.part] = true
+			sc.parts = append(sc.parts, h.part)
+		}
+	}
+	if !numbered || len(sc.parts) > maxParts {
+		sc.parts = nil
+	}
+	b := lang.NewBuilder(lang.Options{})
+	text := "SELECT " + segment.Columns() + ", filename, file_row_number FROM " + sc.relation(", filename = true, file_row_number = true") +
+		" WHERE " + sc.condition() + " AND " + timeCondition(b, hits[len(hits)-1].at, hits[0].at+1) + " AND file_row_number IN (" + strings.Join(lines, ", ") + ")"
 	rows, err := a.db.QueryContext(ctx, text, b.Args()...)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	var found []hit
+	events, read := make([]event.Event, len(hits)), 0
 	for rows.Next() {
-		var h hit
-		if err := rows.Scan(&h.at, &h.batch, &h.row, &h.path, &h.line); err != nil {
+		var p place
+		row, err := segment.Scan(func(into ...any) error { return rows.Scan(append(into, &p.path, &p.line)...) })
+		if err != nil {
 			return nil, err
 		}
-		found = append(found, h)
-	}
-	return found, rows.Err()
-}
-
-// read reads whole rows, in the order of the hits.
-func (a *Archive) read(ctx context.Context, hits []hit) ([]event.Event, error) {
-	byFile := map[string][]int{}
-	for i, h := range hits {
-		byFile[h.path] = append(byFile[h.path], i)
-	}
-	events := make([]event.Event, len(hits))
-	for path, wanted := range byFile {
-		if err := a.readFrom(ctx, path, hits, wanted, events); err != nil {
-			return nil, err
+		if i, wanted := places[p]; wanted { // the same row of another file is not
+			events[i] = row.Event()
+			read++
 		}
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	if read != len(hits) {
+		return nil, fmt.Errorf("read events: %d of %d rows", read, len(hits))
 	}
 	return events, nil
 }
 
-// readFrom reads the wanted hits, which are in one file, into their places.
-func (a *Archive) readFrom(ctx context.Context, path string, hits []hit, wanted []int, into []event.Event) error {
-	lines, place := make([]string, len(wanted)), map[int64]int{}
-	low, high := int64(math.MaxInt64), int64(math.MinInt64)
-	for i, w := range wanted {
-		h := hits[w]
-		lines[i], place[h.line] = strconv.FormatInt(h.line, 10), w
-		low, high = min(low, h.at), max(high, h.at)
-	}
-	text := "SELECT " + selected() + ", file_row_number FROM read_parquet(" + literal(path) + ", file_row_number = true, hive_partitioning = false)" +
-		" WHERE time BETWEEN make_timestamp_ns($1) AND make_timestamp_ns($2) AND file_row_number IN (" + strings.Join(lines, ", ") + ")"
-	rows, err := a.db.QueryContext(ctx, text, low, high)
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
-	read := 0
-	for rows.Next() {
-		var line int64
-		e, err := scan(rows, &line)
+// stream reads all columns of all rows that match, newest first, step by step,
+// so that few rows are in memory at a time.
+func (a *Archive) stream(ctx context.Context, r request, files []file, each func(*segment.Row) error) error {
+	sc, left := a.prune(files, r.Where), r.limit
+	for w := newWalk(sc.files, 1<<16); left != 0; {
+		from, to, ok := w.next()
+		if !ok {
+			return nil
+		}
+		step := sc.within(from, to)
+		if len(step.files) == 0 {
+			continue
+		}
+		n := 0
+		err := a.onWhole(ctx, step.files, func(files []file) (err error) {
+			if step.files = files; n == 0 && len(files) > 0 { // rows are sorted before the first one comes
+				n, err = a.streamStep(ctx, r, step, from, to, left, each)
+			}
+			return err
+		})
 		if err != nil {
 			return err
 		}
-		into[place[line]] = e
-		read++
-	}
-	if err := rows.Err(); err != nil {
-		return err
-	}
-	if read != len(wanted) {
-		return fmt.Errorf("read events: %d of %d rows of %s", read, len(wanted), filepath.Base(path))
+		left = max(left-n, min(left, -1))
 	}
 	return nil
+}
+
+func (a *Archive) streamStep(ctx context.Context, r request, step scope, from, to int64, limit int, each func(*segment.Row) error) (int, error) {
+	b := lang.NewBuilder(r.options)
+	text := "SELECT " + segment.Columns() + " FROM " + step.relation("") +
+		" WHERE " + timeCondition(b, from, to) + " AND " + step.condition() + " AND " + r.condition(b) + newestOrder
+	if limit > 0 {
+		text += " LIMIT " + strconv.Itoa(limit)
+	}
+	rows, err := a.db.QueryContext(ctx, text, b.Args()...)
+	if err != nil {
+		return 0, err
+	}
+	return drain(rows, each)
 }

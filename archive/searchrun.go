@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"iter"
+	"math"
 	"strings"
 	"time"
 
@@ -16,6 +16,7 @@ import (
 // Limits of what runs at once.
 const (
 	atOnce      = 4  // searches
+	exporting   = 2  // exports and back-tests, which may last
 	waiting     = 32 // that wait for their turn; more are refused
 	defaultWall = 30 * time.Second
 )
@@ -29,8 +30,8 @@ type gate struct {
 	queue   chan struct{}
 }
 
-func newGate() gate {
-	return gate{make(chan struct{}, atOnce), make(chan struct{}, atOnce+waiting)}
+func newGate(n int) gate {
+	return gate{make(chan struct{}, n), make(chan struct{}, n+waiting)}
 }
 
 // enter waits for a turn. The returned function ends it.
@@ -51,26 +52,48 @@ func (g gate) enter(ctx context.Context) (leave func(), err error) {
 
 // run gives f its turn, its time and the files that can hold what is asked for.
 func (a *Archive) run(ctx context.Context, r request, f func(context.Context, []file) error) error {
-	leave, err := a.gate.enter(ctx)
+	leave, err := a.searching.enter(ctx)
 	if err != nil {
 		return err
 	}
 	defer leave()
 	limited, cancel := context.WithTimeout(ctx, a.wall)
 	defer cancel()
-	err = f(limited, a.candidates(Query{From: r.from, To: r.to}))
-	if err == nil || ctx.Err() != nil {
-		return errors.Join(ctx.Err(), err)
+	return a.runWith(ctx, limited, r, f)
+}
+
+// runLong is run without a limit of time, for few at once.
+func (a *Archive) runLong(ctx context.Context, r request, f func(context.Context, []file) error) error {
+	leave, err := a.exporting.enter(ctx)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	return a.runWith(ctx, ctx, r, f)
+}
+
+func (a *Archive) runWith(ctx, limited context.Context, r request, f func(context.Context, []file) error) error {
+	files, release, err := a.view(limited, r.window())
+	if err != nil {
+		return err
+	}
+	defer release()
+	err = f(limited, files)
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return ctx.Err()
 	}
 	return explain(limited, err)
 }
 
 // explain turns what the engine says into what a person can act on.
-func explain(ctx context.Context, err error) error {
+func explain(limited context.Context, err error) error {
 	if fault.Of(err) != "" {
 		return err
 	}
-	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+	if errors.Is(limited.Err(), context.DeadlineExceeded) {
 		return fault.New(fault.Busy, "search.too-long-running").With(err)
 	}
 	var e *duckdb.Error
@@ -78,31 +101,106 @@ func explain(ctx context.Context, err error) error {
 		switch {
 		case e.Type == duckdb.ErrorTypeOutOfMemory:
 			return fault.New(fault.Busy, "search.too-much").With(err)
-		case e.Type == duckdb.ErrorTypeInvalidInput && strings.Contains(e.Msg, "regular expression"), e.Type == duckdb.ErrorTypeOutOfRange:
+		case e.Type == duckdb.ErrorTypeInvalidInput, e.Type == duckdb.ErrorTypeOutOfRange:
 			return fault.New(fault.Invalid, "search.refused").With(err)
 		}
 	}
 	return fmt.Errorf("ask the engine: %w", err)
 }
 
-// grouped yields the files in groups of at least so many rows, each group
-// twice as large as the one before, up to 64 times.
-func grouped(files []file, rows int64) iter.Seq[[]file] {
-	return func(yield func([]file) bool) {
-		most := rows * 64
-		for len(files) > 0 {
-			n, sum := 0, int64(0)
-			for n < len(files) && (n == 0 || sum < rows) && n < 512 {
-				sum += files[n].rows
-				n++
+// onWhole calls f with the files; if that fails and some of them are not what
+// was written, once more with the others. A segment that was removed or
+// changed must not hide all others during an incident: it is left out, which
+// the log says as an error and Stats counts.
+func (a *Archive) onWhole(ctx context.Context, files []file, f func([]file) error) error {
+	err := f(files)
+	if err == nil || ctx.Err() != nil || fault.Of(err) != "" || outOfMemory(err) {
+		return err
+	}
+	if whole := a.whole(files); len(whole) < len(files) {
+		return f(whole)
+	}
+	return err
+}
+
+func outOfMemory(err error) bool {
+	var e *duckdb.Error
+	return errors.As(err, &e) && e.Type == duckdb.ErrorTypeOutOfMemory
+}
+
+// walk goes through the time of some files, newest first, in steps that hold
+// about as many rows as can be read in the time of a step. Steps do not
+// overlap: what is found in one is newer than all that is found later.
+type walk struct {
+	files    []file
+	low      int64 // where it ends
+	at       int64 // everything from here on has been done
+	rows     float64
+	min, max float64 // bounds of rows
+}
+
+// stepTime is how long a step should last, so that progress is seen to move.
+const stepTime = 250 * time.Millisecond
+
+// stepAlign is what segments are sorted by: steps that follow it read fewer
+// row groups twice.
+const stepAlign = int64(10 * time.Minute)
+
+func newWalk(files []file, rows float64) *walk {
+	w := &walk{files: files, low: math.MaxInt64, at: math.MinInt64, rows: rows, min: rows, max: 1 << 24}
+	for _, f := range files {
+		w.low, w.at = min(w.low, f.from.UnixNano()), max(w.at, f.to.UnixNano()+1)
+	}
+	return w
+}
+
+// next returns the next step, from ≤ time < to.
+func (w *walk) next() (from, to int64, ok bool) {
+	if w.at <= w.low {
+		return 0, 0, false
+	}
+	to = w.at
+	// The largest from with enough rows after it, by halving.
+	below, above := w.low, to
+	if estimate(w.files, w.low, to) > 1.5*w.rows {
+		for above-below > stepAlign/8 && above > below {
+			middle := below + (above-below)/2
+			if estimate(w.files, middle, to) >= w.rows {
+				below = middle
+			} else {
+				above = middle
 			}
-			if !yield(files[:n]) {
-				return
-			}
-			files = files[n:]
-			rows = min(rows*2, most)
+		}
+		if aligned := below - mod(below, stepAlign); aligned > w.low && aligned < to && estimate(w.files, aligned, to) < 2*w.rows {
+			below = aligned
 		}
 	}
+	from = max(min(below, to-1), w.low)
+	w.at = from
+	return from, to, true
+}
+
+func mod(n, by int64) int64 { return ((n % by) + by) % by }
+
+// took lets the next step be larger or smaller by what the last one lasted.
+func (w *walk) took(d time.Duration) {
+	factor := min(max(float64(stepTime)/float64(max(d, time.Millisecond)), 0.5), 4)
+	w.rows = min(max(w.rows*factor, w.min), w.max)
+}
+
+// estimate tells about how many rows lie in a time, as if each file had its
+// rows spread evenly.
+func estimate(files []file, from, to int64) float64 {
+	n := 0.0
+	for i := range files {
+		f := &files[i]
+		low, high := f.from.UnixNano(), f.to.UnixNano()+1
+		span := float64(high) - float64(low)
+		if inside := float64(min(high, to)) - float64(max(low, from)); inside > 0 {
+			n += float64(f.rows) * inside / span
+		}
+	}
+	return n
 }
 
 func progressOf(files []file) Progress {
@@ -113,11 +211,27 @@ func progressOf(files []file) Progress {
 	return p
 }
 
-// done counts a group; what is left may reach up to next.
-func (p *Progress) done(group []file) {
-	for _, f := range group {
-		p.SegmentsDone++
-		p.RowsDone += f.rows
-		p.Back = f.to
+// reached tells that everything from a time on has been looked at.
+func (p *Progress) reached(files []file, back int64) {
+	p.Back = timeOf(back)
+	p.SegmentsDone = 0
+	for _, f := range files {
+		if f.from.UnixNano() >= back {
+			p.SegmentsDone++
+		}
 	}
+	p.RowsDone = p.Rows - int64(estimate(files, math.MinInt64, back))
+}
+
+func (p *Progress) finished() { p.SegmentsDone, p.RowsDone = p.Segments, p.Rows }
+
+func timeOf(nanos int64) time.Time { return time.Unix(0, nanos).UTC() }
+
+// list writes the paths as a DuckDB list. They come from the manifest.
+func list(files []file) string {
+	quoted := make([]string, len(files))
+	for i, f := range files {
+		quoted[i] = literal(f.path)
+	}
+	return "[" + strings.Join(quoted, ", ") + "]"
 }

@@ -18,6 +18,7 @@ type Field struct {
 	either  []string // not a column of its own, but either of these
 	derived string   // not a column of its own, but this expression
 	free    bool     // free text looks into it
+	exact   bool     // upper and lower case differ even with a colon: it is an id
 }
 
 // table is every name that is more than an entry in the map of fields. The
@@ -25,9 +26,9 @@ type Field struct {
 var table = []Field{
 	{Name: "time", Kind: KindTime, ECS: "@timestamp"},
 	{Name: "ingested", Kind: KindTime, ECS: "event.ingested"},
-	{Name: "site", Kind: KindText, ECS: "organization.id"},
-	{Name: "host", Kind: KindText, ECS: "host.id"},
-	{Name: "kind", Kind: KindText, ECS: "event.kind"},
+	{Name: "site", Kind: KindText, ECS: "organization.id", exact: true},
+	{Name: "host", Kind: KindText, ECS: "host.id", exact: true},
+	{Name: "kind", Kind: KindText, ECS: "event.kind", exact: true},
 	{Name: "product", Kind: KindText, ECS: "event.module"},
 	{Name: "category", Kind: KindText, ECS: "event.category"},
 	{Name: "service", Kind: KindText, ECS: "service.name"},
@@ -46,8 +47,8 @@ var table = []Field{
 	{Name: "bytes_out", Kind: KindNumber, ECS: "source.bytes", Sigma: "BytesSent"},
 	{Name: "bytes_in", Kind: KindNumber, ECS: "destination.bytes", Sigma: "BytesReceived"},
 	{Name: "file_hash", Kind: KindText, ECS: "file.hash", Sigma: "Hashes", Aliases: []string{"hash"}, free: true},
-	{Name: "batch", Kind: KindText, ECS: "labels.batch"},
-	{Name: "id", Kind: KindText, ECS: "event.id", derived: "coalesce(nullif(id, ''), batch || '-' || batch_row)"},
+	{Name: "batch", Kind: KindText, ECS: "labels.batch", exact: true},
+	{Name: "id", Kind: KindText, ECS: "event.id", exact: true, derived: "coalesce(nullif(id, ''), batch || '-' || batch_row)"},
 	{Name: "raw", Kind: KindText, ECS: "event.original", Aliases: []string{"message"}, free: true},
 	{Name: "drill", Kind: KindBool, ECS: "labels.drill"},
 	{Name: "ip", Kind: KindAddress, ECS: "related.ip", either: []string{"source_ip", "destination_ip"}},

@@ -2,6 +2,7 @@ package lang
 
 import (
 	"net/netip"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -89,28 +90,51 @@ func (b *builder) expr(x Expr) string {
 // cased says whether upper and lower case make a difference in s.
 func cased(s string) bool { return strings.ToLower(s) != s || strings.ToUpper(s) != s }
 
-// text looks into the original line and every text field.
+// text looks into the original line and every text field. Where upper and
+// lower case matter, long texts are searched by a regular expression, which
+// costs half of folding them first; columns with few values are folded, which
+// the engine does once for each value.
 func (b *builder) text(t Text) string {
-	var one func(of string) string
-	lower := func(of string) string { return of }
-	if cased(t.Value) {
-		lower = func(of string) string { return "lower(" + of + ")" }
-	}
-	if needle := strings.ToLower(t.Value); t.Phrase {
-		p := b.arg(needle)
-		one = func(of string) string { return "contains(" + lower(of) + ", " + p + ")" }
-	} else {
-		p := b.arg("%" + likePattern(needle) + "%")
-		one = func(of string) string { return lower(of) + " LIKE " + p + ` ESCAPE '\'` }
+	rest := "array_to_string(map_values(fields), chr(31))"
+	if strings.Contains(t.Value, "\x1f") || !t.Phrase { // must not reach from one value into the next
+		rest = ""
 	}
 	var parts []string
 	for _, f := range table {
-		if f.free {
-			parts = append(parts, one(f.Name))
+		if f.free && f.Name != "raw" {
+			parts = append(parts, b.occurs(f.Name, t, false))
 		}
 	}
-	parts = append(parts, "len(list_filter(map_values(fields), lambda v: "+one("v")+")) > 0")
+	parts = append(parts, b.occurs("raw", t, true))
+	if rest != "" {
+		parts = append(parts, b.occurs(rest, t, true))
+	} else {
+		parts = append(parts, "len(list_filter(map_values(fields), lambda v: "+b.occurs("v", t, true)+")) > 0")
+	}
 	return "(" + strings.Join(parts, " OR ") + ")"
+}
+
+// occurs says that a text is part of an expression. Long ones have so many
+// values that to fold each is expensive.
+func (b *builder) occurs(of string, t Text, long bool) string {
+	switch {
+	case long && (cased(t.Value) || !t.Phrase):
+		return "regexp_matches(" + of + ", " + b.arg(anyCase(t)) + ")"
+	case t.Phrase && !cased(t.Value):
+		return "contains(" + of + ", " + b.arg(t.Value) + ")"
+	case t.Phrase:
+		return "contains(lower(" + of + "), " + b.arg(strings.ToLower(t.Value)) + ")"
+	}
+	return "lower(" + of + ") LIKE " + b.arg("%"+likePattern(strings.ToLower(t.Value))+"%") + ` ESCAPE '\'`
+}
+
+// anyCase is the regular expression that finds the text.
+func anyCase(t Text) string {
+	p := regexp.QuoteMeta(t.Value)
+	if !t.Phrase {
+		p = strings.NewReplacer(`\*`, ".*", `\?`, ".").Replace(p)
+	}
+	return "(?is)" + p
 }
 
 // likePattern turns * and ? into those of LIKE.
@@ -270,7 +294,7 @@ func (b *builder) same(f Field, c, v string) []string {
 		}
 		return parts
 	}
-	if !cased(v) {
+	if !cased(v) || f.exact {
 		return []string{c + " = " + b.arg(v)}
 	}
 	return []string{"lower(" + c + ") = " + b.arg(strings.ToLower(v))}
@@ -302,10 +326,12 @@ func (b *builder) like(f Field, c, v string) string {
 		}
 		return strings.Join(b.same(f, c, v), " OR ")
 	}
-	if cased(v) {
-		c = "lower(" + c + ")"
+	if middle := strings.Trim(v, "*"); f.Name == "raw" && len(v) > len(middle)+1 && v[0] == '*' && v[len(v)-1] == '*' && !strings.ContainsAny(middle, "*?") && middle != "" {
+		return b.occurs(c, Text{middle, true}, true)
 	}
-	v = strings.ToLower(v)
+	if cased(v) && !f.exact {
+		c, v = "lower("+c+")", strings.ToLower(v)
+	}
 	middle := strings.Trim(v, "*")
 	if middle == "" {
 		return c + " <> ''"
@@ -387,5 +413,8 @@ func (b *builder) step(every time.Duration) string {
 	}
 	w := b.arg(int64(every))
 	s := b.arg(shift)
-	return "(epoch_ns(time) + " + s + " - (((epoch_ns(time) + " + s + ") % " + w + ") + " + w + ") % " + w + " - " + s + ")"
+	// The clock of a host may claim any year; what is near the ends of time
+	// would not fit a number any more.
+	at := "(greatest(least(epoch_ns(time), 9000000000000000000), -9000000000000000000) + " + s + ")"
+	return "(" + at + " - ((" + at + " % " + w + ") + " + w + ") % " + w + " - " + s + ")"
 }

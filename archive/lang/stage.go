@@ -160,6 +160,7 @@ func (p *parser) by() ([]string, error) {
 	}
 	var fields []string
 	for {
+		p.in.space()
 		at := p.in.at
 		f, err := p.column()
 		if err != nil {
