@@ -28,7 +28,7 @@ var layers = [][]string{
 	{"alert", "ready/asset"},
 	{"incident"},
 	{"action"},
-	{"evidence"},
+	{"evidence", "search"},
 	{"duty"},
 	{"report"},
 	{"ready"},
