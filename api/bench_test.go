@@ -18,6 +18,7 @@ import (
 
 	"github.com/sonae/sonae/action"
 	"github.com/sonae/sonae/alert"
+	"github.com/sonae/sonae/archive"
 	"github.com/sonae/sonae/auth"
 	"github.com/sonae/sonae/detect"
 	"github.com/sonae/sonae/duty"
@@ -29,6 +30,7 @@ import (
 	"github.com/sonae/sonae/ready/asset"
 	"github.com/sonae/sonae/report"
 	"github.com/sonae/sonae/report/html"
+	"github.com/sonae/sonae/search"
 	"github.com/sonae/sonae/secret"
 	"github.com/sonae/sonae/state"
 	"github.com/sonae/sonae/state/statetest"
@@ -48,6 +50,7 @@ type bench struct {
 	actions *action.Desk
 	vault   *evidence.Vault
 	duties  *duty.Desk
+	archive *archive.Archive
 	db      *state.DB
 	ledger  *ledger.Ledger
 	key     string // that checks it
@@ -91,9 +94,13 @@ func newBench(t *testing.T) *bench {
 	}
 	b.actions = action.New(db, keys.Order(), b.assets, b.clock, log)
 	b.duties = duty.New(db, rules, b.clock, log)
+	if b.archive, err = archive.Open(t.Context(), filepath.Join(dir, "archive"), log, archive.WithClock(b.clock)); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = b.archive.Close() })
 	b.h = New(Deps{
 		People: b.keeper, Assets: b.assets, Alerts: b.alerts, Incidents: b.room, Ledger: ldg, Evidence: b.vault, Log: log,
-		Actions: b.actions, Duties: b.duties,
+		Actions: b.actions, Duties: b.duties, Archive: b.archive, Searches: search.New(db, b.archive, b.clock, log),
 		Reports: report.New(db, b.reporting(ldg, rules), b.clock, log),
 	})
 	b.story()

@@ -8,6 +8,7 @@ import (
 
 	"github.com/sonae/sonae/action"
 	"github.com/sonae/sonae/alert"
+	"github.com/sonae/sonae/archive"
 	"github.com/sonae/sonae/auth"
 	"github.com/sonae/sonae/duty"
 	"github.com/sonae/sonae/event"
@@ -17,6 +18,7 @@ import (
 	"github.com/sonae/sonae/ledger/leaf"
 	"github.com/sonae/sonae/ready/asset"
 	"github.com/sonae/sonae/report"
+	"github.com/sonae/sonae/search"
 )
 
 // Deps is all that the operations call. Every field is needed.
@@ -30,6 +32,8 @@ type Deps struct {
 	Duties    Duties
 	Reports   Reports
 	Ledger    Ledger
+	Archive   Archive
+	Searches  Searches
 	Log       *slog.Logger
 }
 
@@ -102,6 +106,27 @@ type Evidence interface {
 	Get(ctx context.Context, id string) (evidence.Bag, error)
 	Custody(ctx context.Context, id string) ([]evidence.Custody, error)
 	Zip(ctx context.Context, id string, w io.Writer, purpose string, by auth.Person) error
+}
+
+// Archive is what the operations ask about events.
+type Archive interface {
+	Search(ctx context.Context, s archive.Search, each func(archive.Part) error) error
+	Histogram(ctx context.Context, s archive.Search, buckets int) ([]archive.Bucket, error)
+	Field(ctx context.Context, s archive.Search, field string, top int) (archive.FieldStats, error)
+	Suggest(ctx context.Context, field, prefix string, sites []string, n int) ([]string, error)
+	Export(ctx context.Context, s archive.Search, format string, w io.Writer) (rows int64, err error)
+}
+
+// Searches is what the operations need from search.
+type Searches interface {
+	Asked(ctx context.Context, q search.Question, by auth.Person) error
+	Opened(ctx context.Context, event string, by auth.Person) error
+	Save(ctx context.Context, n search.NewSaved, by auth.Person) (search.Saved, error)
+	Saved(ctx context.Context, by auth.Person) ([]search.Saved, error)
+	Rename(ctx context.Context, id, name string, by auth.Person) error
+	Share(ctx context.Context, id string, shared bool, by auth.Person) error
+	Delete(ctx context.Context, id string, by auth.Person) error
+	Entity(ctx context.Context, k search.Kind, value string, from, to time.Time, by auth.Person) (search.Entity, error)
 }
 
 // Duties is what the operations need from duty.

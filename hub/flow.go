@@ -24,30 +24,36 @@ import (
 	"github.com/sonae/sonae/source/agentlink/wire"
 )
 
+// partitioned are the subjects whose messages must stay in order for each
+// host, as published.
+var partitioned = []string{"event.*.*"}
+
 // streams are the first tokens of all subjects.
-var streams = []string{"event", "finding", "alert", "incident", "action", "order", "evidence", "duty", "document", "record"}
+var streams = []string{"event", "finding", "alert", "incident", "action", "order", "evidence", "duty", "document", "rule", "record"}
 
 // flow joins the stages. Nothing else in Sonae knows who listens to whom.
 func (h *Hub) flow() []bus.Join {
 	return []bus.Join{
-		bus.OnBatch("event.>", "archive", 256, 3*time.Second, h.remember),      // remember everything
-		bus.OnBytes("event.>", "detect", h.find),                               // event    → finding
-		bus.On("finding.>", "alert", h.alerts.HandleAll),                       // finding  → alert
-		bus.On("incident.opened", "opened", h.opened),                          // incident → clocks, alerts, evidence
-		bus.On("action.>", "chronology-action", h.noteAction),                  // action   → chronology, bag
-		bus.On("order.issued", "dispatch", h.dispatch),                         // decision → endpoint
-		bus.On("evidence.sealed", "chronology-evidence", h.noteBag),            // bag      → chronology
-		bus.On("document.made", "chronology-document", h.noteDocument),         // document → chronology
-		bus.On("duty.changed", "chronology-duty", h.noteFacts),                 // facts    → chronology
-		bus.OnBatch("record.>", "ledger", 256, 200*time.Millisecond, h.record), // every change leaves a trace
+		bus.OnBatch("event.>", "archive", 4096, 10*time.Second, h.remember).Early(h.preview), // remember everything
+		bus.OnBytes("event.>", "detect", h.find).Partitioned(),                               // event    → finding
+		bus.On("finding.>", "alert", h.alerts.HandleAll),                                     // finding  → alert
+		bus.On("incident.opened", "opened", h.opened),                                        // incident → clocks, alerts, evidence
+		bus.On("action.>", "chronology-action", h.noteAction),                                // action   → chronology, bag
+		bus.On("order.issued", "dispatch", h.dispatch).Each(),                                // decision → endpoint
+		bus.On("evidence.sealed", "chronology-evidence", h.noteBag),                          // bag      → chronology
+		bus.On("document.made", "chronology-document", h.noteDocument),                       // document → chronology
+		bus.On("duty.changed", "chronology-duty", h.noteFacts),                               // facts    → chronology
+		bus.OnBatch("record.>", "ledger", 256, 200*time.Millisecond, h.record),               // every change leaves a trace
+
+		bus.On("rule.changed", "rules", h.reloadRules).Each(), // what people want to be told → engine
 
 		// whoever looks at a page sees it change
-		bus.On("alert.>", "live-alert", h.show("alert")),
-		bus.On("incident.>", "live-incident", h.show("incident")),
-		bus.On("action.>", "live-action", h.show("action")),
-		bus.On("evidence.>", "live-evidence", h.show("evidence")),
-		bus.On("document.>", "live-document", h.show("document")),
-		bus.On("duty.>", "live-duty", h.show("duty")),
+		bus.On("alert.>", "live-alert", h.show("alert")).Each(),
+		bus.On("incident.>", "live-incident", h.show("incident")).Each(),
+		bus.On("action.>", "live-action", h.show("action")).Each(),
+		bus.On("evidence.>", "live-evidence", h.show("evidence")).Each(),
+		bus.On("document.>", "live-document", h.show("document")).Each(),
+		bus.On("duty.>", "live-duty", h.show("duty")).Each(),
 	}
 }
 
@@ -83,11 +89,26 @@ func (h *Hub) store(ctx context.Context, batches []event.Batch) error {
 		return err
 	}
 	for _, leaf := range segments {
-		if _, err := h.ledger.Append(ctx, leaf); err != nil {
+		if err := h.putOnRecord(ctx, leaf); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// putOnRecord hands a leaf to the ledger; it is on the bus for good when this
+// returns.
+func (h *Hub) putOnRecord(ctx context.Context, l leaf.Leaf) error {
+	return h.publish(ctx, "record."+l.Type, l.Type+" "+l.Ref+" "+l.Digest, l)
+}
+
+// preview shows events to searches before they are stored.
+func (h *Hub) preview(ctx context.Context, bodies [][]byte) {
+	for _, body := range bodies {
+		if b, err := wire.DecodeBatch(body); err == nil { // remember says what cannot be read
+			h.archive.Preview(ctx, []event.Batch{b})
+		}
+	}
 }
 
 // record puts leaves into the ledger, all at once: the ledger signs many as
@@ -111,7 +132,7 @@ func (h *Hub) find(ctx context.Context, body []byte) error {
 		h.log.Error("stored batch cannot be read", "err", err)
 		return nil
 	}
-	groups, err := detect.Parcels(h.engine.Match(b), maxFindings)
+	groups, err := detect.Parcels(h.engine.Load().Match(b), maxFindings)
 	if err != nil {
 		return err
 	}

@@ -64,7 +64,8 @@ func (h *Hub) openLedger(ctx context.Context) (err error) {
 	for _, p := range h.cfg.Witnesses {
 		keys = append(keys, p.Key)
 	}
-	h.ledger, err = ledger.Open(ctx, h.cfg.path("ledger"), signer, h.part("ledger"), ledger.Witnessed(h.cfg.path("witness"), keys...))
+	h.ledger, err = ledger.Open(ctx, h.cfg.path("ledger"), signer, h.part("ledger"), ledger.Witnessed(h.cfg.path("witness"), keys...),
+		ledger.Indexed(h.cfg.path("ledger-index")))
 	return err
 }
 
@@ -73,14 +74,14 @@ func (h *Hub) askWitnesses(ctx context.Context) error {
 	return witness.NewAsker(h.ledger, h.cfg.Witnesses, h.cfg.Now, h.part("witness")).Run(ctx)
 }
 
-// prover appends a leaf and proves it, as evidence wants it.
-type prover struct{ ledger *ledger.Ledger }
+// prover puts a leaf on record and proves it, as evidence wants it.
+type prover struct{ hub *Hub }
 
 func (p prover) Prove(ctx context.Context, l leaf.Leaf) ([]byte, error) {
-	if _, err := p.ledger.Append(ctx, l); err != nil {
+	if err := p.hub.putOnRecord(ctx, l); err != nil {
 		return nil, err
 	}
-	proof, err := p.ledger.Prove(ctx, l)
+	proof, err := p.hub.ledger.Await(ctx, l)
 	if err != nil {
 		return nil, err
 	}
@@ -89,7 +90,7 @@ func (p prover) Prove(ctx context.Context, l leaf.Leaf) ([]byte, error) {
 
 func (h *Hub) openVault() (err error) {
 	_, verifier := h.keys.Note()
-	deps := evidence.Deps{Ledger: prover{h.ledger}, Key: verifier, Room: h.bus.Room, Now: h.cfg.Now, Log: h.part("evidence")}
+	deps := evidence.Deps{Ledger: prover{h}, Key: verifier, Room: h.bus.Room, Now: h.cfg.Now, Log: h.part("evidence")}
 	if h.cfg.TSA != "" {
 		roots, err := os.ReadFile(h.cfg.TSARoots)
 		if err != nil {
