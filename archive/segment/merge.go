@@ -173,7 +173,7 @@ func (m *merge) run() error {
 
 // put takes the next row; rows are handed to the writer some at a time.
 func (m *merge) put(r *Row) error {
-	p := Partition{time.Unix(0, 0).UTC().AddDate(0, 0, int(keyOf(r).day)), r.Kind}
+	p := Partition{time.Unix(0, 0).UTC().AddDate(0, 0, int(dayOf(r.Time))), r.Kind}
 	if m.w != nil && (p != m.now || m.w.rows+int64(len(m.pending)) >= m.limits.Rows) {
 		if err := m.end(); err != nil {
 			return err
