@@ -59,10 +59,14 @@ type Archive struct {
 	lock *os.File
 	db   *sql.DB
 
-	memory     string // DuckDB's memory_limit
-	threads    int    // DuckDB's threads
-	keep       int    // batch ids held in memory
-	tailLimit  int64  // bytes of events that Preview keeps
+	memory     string        // DuckDB's memory_limit
+	threads    int           // DuckDB's threads
+	wall       time.Duration // of one search
+	searching  gate
+	exporting  gate
+	sketches   sketchCache
+	keep       int   // batch ids held in memory
+	tailLimit  int64 // bytes of events that Preview keeps
 	retention  Retention
 	policy     policy
 	shared     *shared                                // nil: the archive is a folder
@@ -122,6 +126,7 @@ func Open(ctx context.Context, dir string, log *slog.Logger, options ...Option) 
 		return nil, fault.New(fault.Invalid, "archive.folder").With(fmt.Errorf("open archive %q", abs))
 	}
 	a := &Archive{dir: abs, log: log.With("part", "archive"), now: time.Now, memory: "512MB", threads: 2, keep: keepBatches,
+		wall: defaultWall, searching: newGate(atOnce), exporting: newGate(exporting),
 		tailLimit: 128 << 20, retention: DefaultRetention(), policy: defaultPolicy(), cacheLimit: 20 << 30, index: newIndex()}
 	for _, o := range options {
 		o(a)

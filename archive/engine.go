@@ -12,7 +12,6 @@ import (
 	"github.com/duckdb/duckdb-go/v2"
 
 	"github.com/sonae/sonae/archive/segment"
-	"github.com/sonae/sonae/event"
 )
 
 // openEngine starts DuckDB in memory. It may read files below dir only, write
@@ -24,11 +23,12 @@ func openEngine(ctx context.Context, dir, memory string, threads int) (*sql.DB, 
 		return nil, fmt.Errorf("start query engine: %w", err)
 	}
 	db := sql.OpenDB(connector)
-	db.SetMaxOpenConns(4)
+	db.SetMaxOpenConns(atOnce + exporting + 2) // the intake looks batches up besides
 	for _, set := range []string{
 		"SET memory_limit = " + literal(memory),
 		"SET threads = " + strconv.Itoa(threads),
 		"SET temp_directory = ''",
+		"SET enable_external_file_cache = false", // the files are on disk, whose pages the system caches
 		"SET autoinstall_known_extensions = false",
 		"SET autoload_known_extensions = false",
 		"SET allowed_directories = [" + literal(filepath.Join(dir, segmentsName)+"/") + ", " + literal(filepath.Join(dir, tailName)+"/") + "]",
@@ -44,29 +44,19 @@ func openEngine(ctx context.Context, dir, memory string, threads int) (*sql.DB, 
 
 func literal(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }
 
-// ask runs q over some segments.
-func (a *Archive) ask(ctx context.Context, q Query, files []file) ([]event.Event, error) {
-	if len(files) == 0 {
-		return nil, nil
-	}
-	s := conditions(q)
-	text := "SELECT " + segment.Columns() + " FROM read_parquet(" + list(files) + ", union_by_name = true, hive_partitioning = false)"
-	if len(s.where) > 0 {
-		text += " WHERE " + strings.Join(s.where, " AND ")
-	}
-	text += " ORDER BY time DESC, batch DESC, batch_row DESC LIMIT " + strconv.Itoa(q.Limit)
-	rows, err := a.db.QueryContext(ctx, text, s.args...)
-	if err != nil {
-		return nil, err
-	}
+// drain calls each for every row of a result with segment.Columns and returns
+// how many there were.
+func drain(rows *sql.Rows, each func(*segment.Row) error) (n int, err error) {
 	defer rows.Close()
-	var found []event.Event
 	for rows.Next() {
-		r, err := segment.Scan(rows.Scan)
+		row, err := segment.Scan(rows.Scan)
 		if err != nil {
-			return nil, err
+			return n, err
 		}
-		found = append(found, r.Event())
+		if err := each(&row); err != nil {
+			return n, err
+		}
+		n++
 	}
-	return found, rows.Err()
+	return n, rows.Err()
 }
