@@ -19,6 +19,7 @@ const module = "github.com/sonae/sonae/"
 // pair stands in besides.
 var layers = [][]string{
 	{"event", "fault", "clock", "ledger/leaf"},
+	{"blob"},
 	{"i18n", "state", "bus", "archive", "ledger", "secret"},
 	{"auth"},
 	{"flow", "action/order"},
@@ -43,6 +44,7 @@ var only = map[string][]string{
 	"github.com/nats-io/":            {"bus"},
 	"github.com/duckdb/":             {"archive"},
 	"github.com/parquet-go/":         {"archive"},
+	"github.com/minio/":              {"blob"},
 	"modernc.org/sqlite":             {"state"},
 	"github.com/jackc/pgx":           {"state"},
 	"github.com/transparency-dev/":   {"ledger"},
@@ -55,7 +57,7 @@ var only = map[string][]string{
 	"github.com/google/nftables":     {"agent/act", "agent/forensic"},
 	"github.com/digitorus/timestamp": {"evidence"},
 	"github.com/prometheus/":         {"hub"},
-	"net/http":                       {"api", "ui", "hub", "source", "agent", "cmd", "e2e", "evidence/stamp", "ledger/witness"},
+	"net/http":                       {"api", "ui", "hub", "source", "agent", "cmd", "e2e", "evidence/stamp", "ledger/witness", "blob"},
 }
 
 // agentMay is all of Sonae that the agent is built from.

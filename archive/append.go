@@ -1,17 +1,16 @@
 package archive
 
 import (
+	"cmp"
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"syscall"
 	"time"
 
 	"github.com/sonae/sonae/archive/segment"
+	"github.com/sonae/sonae/blob"
 	"github.com/sonae/sonae/event"
 	"github.com/sonae/sonae/fault"
 	"github.com/sonae/sonae/ledger/leaf"
@@ -24,54 +23,49 @@ var errClosed = errors.New("archive is closed")
 // known by its id and stored once, however often it is offered. Returned are
 // the leaves of all segments that hold the given batches, old and new, without
 // repetition: a caller that crashed before it recorded them gets them again.
-// Batches without events leave no trace.
+// Batches without events leave no trace; for one so old that its line has left
+// the manifest there is no leaf.
 //
 // A full disk is fault.Busy ("archive.full"); nothing of the call is then
 // visible and the batches may be offered again. The caller decides how much
-// goes into one segment; 20,000 to 100,000 events are a good size.
+// goes into one segment; ten seconds are a good size, as Preview shows the
+// events before.
 func (a *Archive) Append(ctx context.Context, batches []event.Batch) ([]leaf.Leaf, error) {
+	a.appending.Add(1)
+	defer a.appending.Add(-1)
 	a.writing.Lock()
 	defer a.writing.Unlock()
-	if err := a.usable(); err != nil {
-		return nil, fmt.Errorf("append to archive: %w", err)
-	}
-	fresh, numbers, err := a.sort(ctx, batches)
+	leaves, err := a.append(ctx, batches)
 	if err != nil {
-		return nil, fmt.Errorf("append to archive: %w", err)
+		return nil, fmt.Errorf("append to archive: %w", busy(err))
 	}
-	if len(fresh) > 0 {
-		n, err := a.write(fresh)
-		if err != nil {
-			return nil, fmt.Errorf("append to archive: %w", busy(err))
+	slices.SortFunc(leaves, func(x, y leaf.Leaf) int { return cmp.Or(x.At.Compare(y.At), cmp.Compare(x.Ref, y.Ref)) })
+	return slices.Compact(leaves), nil
+}
+
+func (a *Archive) append(ctx context.Context, batches []event.Batch) ([]leaf.Leaf, error) {
+	if err := a.usable(ctx); err != nil {
+		return nil, err
+	}
+	for {
+		fresh, leaves, err := a.sort(ctx, batches)
+		if err != nil || len(fresh) == 0 {
+			return leaves, err
 		}
-		numbers = append(numbers, n)
+		l, err := a.write(ctx, fresh)
+		if isTaken(err) || blob.IsExists(err) {
+			continue // with another number; some of the batches may be stored by now
+		}
+		if err != nil {
+			return nil, err
+		}
+		return append(leaves, l), nil
 	}
-	slices.Sort(numbers)
-	a.mu.RLock()
-	defer a.mu.RUnlock()
-	var leaves []leaf.Leaf
-	for _, n := range slices.Compact(numbers) {
-		leaves = append(leaves, a.index.segments[n].leaf())
-	}
-	return leaves, nil
 }
 
-// usable brings the manifest back to its last whole line if an earlier call
-// could not.
-func (a *Archive) usable() error {
-	if a.broken == nil || errors.Is(a.broken, errClosed) {
-		return a.broken
-	}
-	if err := a.cut(); err != nil {
-		return fault.New(fault.Busy, "archive.full").With(errors.Join(a.broken, err))
-	}
-	a.broken = nil
-	return nil
-}
-
-// sort parts the batches into those to be written and the numbers of the
+// sort parts the batches into those to be written and the leaves of the
 // segments that hold the others.
-func (a *Archive) sort(ctx context.Context, batches []event.Batch) (fresh []event.Batch, numbers []int32, err error) {
+func (a *Archive) sort(ctx context.Context, batches []event.Batch) (fresh []event.Batch, leaves []leaf.Leaf, err error) {
 	seen := map[string]bool{}
 	for _, b := range batches {
 		if b.ID == "" {
@@ -81,103 +75,131 @@ func (a *Archive) sort(ctx context.Context, batches []event.Batch) (fresh []even
 			continue
 		}
 		seen[b.ID] = true
-		a.mu.RLock()
-		n, known := a.index.known[keyOf(b.ID)]
-		old := a.index.mayHold(b)
-		a.mu.RUnlock()
-		if !known && len(old) > 0 {
-			if n, known, err = a.lookUp(ctx, b.ID, old); err != nil {
-				return nil, nil, err
-			}
-		}
-		if known {
-			numbers = append(numbers, n)
-		} else {
+		stored, l, err := a.stored(ctx, b)
+		switch {
+		case err != nil:
+			return nil, nil, err
+		case !stored:
 			fresh = append(fresh, b)
+		case l != nil:
+			leaves = append(leaves, *l)
 		}
 	}
-	return fresh, numbers, nil
+	return fresh, leaves, nil
 }
 
-// write makes one segment of the batches and returns its number. What fails
-// is undone.
-func (a *Archive) write(batches []event.Batch) (int32, error) {
-	at := a.now().UTC()
-	l := line{Path: pathOf(a.next, at), At: at.Round(0)}
-	rows := l.describe(batches, at)
-	full := filepath.Join(a.dir, filepath.FromSlash(l.Path))
-	if err := a.writeSegment(full, rows, &l); err != nil {
-		return 0, errors.Join(err, removeIfThere(full+temporary), removeIfThere(full))
+// stored says whether a batch is sealed, with the leaf of its line as long as
+// that is known.
+func (a *Archive) stored(ctx context.Context, b event.Batch) (bool, *leaf.Leaf, error) {
+	a.mu.RLock()
+	o := a.index.known[keyOf(b.ID)]
+	var old []*sealed
+	if o == nil {
+		old = a.index.mayHold(b)
 	}
-	a.next++ // never used again, whatever follows
-	text, err := l.encode()
+	for _, s := range old {
+		s.views++ // so that the file stays
+	}
+	a.mu.RUnlock()
+	if o != nil {
+		return true, &o.leaf, nil
+	}
+	if len(old) == 0 {
+		return false, nil, nil
+	}
+	defer a.unview(old)
+	s, err := a.lookUp(ctx, b.ID, old)
+	if err != nil || s == nil {
+		return false, nil, err
+	}
+	if s.own != nil {
+		return true, &s.own.leaf, nil
+	}
+	return true, nil, nil
+}
+
+// write makes one segment of the batches and returns the leaf of its line. What
+// fails is undone.
+func (a *Archive) write(ctx context.Context, batches []event.Batch) (leaf.Leaf, error) {
+	at := a.now().UTC().Round(0)
+	n := a.number()
+	e := entry{Number: n, Path: pathOf(n, at, ""), Arrived: at}
+	began := time.Now()
+	err := a.writeFresh(ctx, &e, a.rowsFor(batches, at))
 	if err == nil {
-		err = a.writeLine(text)
+		err = a.store(ctx, []entry{e})
+	}
+	if err == nil && a.shared != nil && time.Since(began) > max(a.policy.grace/2, time.Minute) { // others may take it for abandoned
+		err = errors.Join(fault.New(fault.Busy, "archive.away"), a.unstore(context.WithoutCancel(ctx), []entry{e}))
 	}
 	if err != nil {
-		if a.broken = a.cut(); a.broken == nil {
-			err = errors.Join(err, removeIfThere(full))
-		}
-		return 0, err
+		return leaf.Leaf{}, errors.Join(err, a.undo(e.Path))
 	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.index.add(l, sha256.Sum256(text), a.keep), nil
+	r := &record{Op: opAdd, Segments: []entry{e}}
+	for _, b := range batches {
+		r.Batches = append(r.Batches, segment.Clean(b.ID))
+	}
+	if err := a.commit(ctx, r); err != nil {
+		if !errors.Is(err, errUncertain) {
+			err = errors.Join(err, a.undo(e.Path), a.unstore(context.WithoutCancel(ctx), []entry{e}))
+		}
+		return leaf.Leaf{}, away(err)
+	}
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	return a.index.segments[n].own.leaf, nil
 }
 
-// describe makes the rows and fills in the batches that the manifest names.
-func (l *line) describe(batches []event.Batch, at time.Time) []segment.Row {
+// store makes new segments objects, where the archive is shared. What fails is
+// taken back.
+func (a *Archive) store(ctx context.Context, segments []entry) error {
+	if a.shared == nil {
+		return nil
+	}
+	for i := range segments {
+		if err := a.shared.upload(ctx, &segments[i]); err != nil {
+			return errors.Join(away(err), a.unstore(context.WithoutCancel(ctx), segments[:i]))
+		}
+	}
+	return nil
+}
+
+// unstore takes the objects back.
+func (a *Archive) unstore(ctx context.Context, segments []entry) error {
+	if a.shared == nil {
+		return nil
+	}
+	var errs []error
+	for i := range segments {
+		errs = append(errs, a.shared.remove(ctx, segments[i].Path))
+	}
+	return errors.Join(errs...)
+}
+
+// number returns the number of the next segment.
+func (a *Archive) number() int64 {
+	if a.shared != nil {
+		return a.shared.number()
+	}
+	a.next = max(a.next, a.index.next)
+	n := a.next
+	a.next++ // never used again, whatever follows
+	return n
+}
+
+// rowsFor returns the rows of all batches, from the tail where they are known.
+func (a *Archive) rowsFor(batches []event.Batch, at time.Time) []segment.Row {
+	a.mu.RLock()
+	defer a.mu.RUnlock()
 	var rows []segment.Row
 	for _, b := range batches {
-		l.Batches = append(l.Batches, segment.Clean(b.ID))
-		rows = append(rows, segment.Rows(b, at)...)
+		if p := a.tail.batches[segment.Clean(b.ID)]; p != nil {
+			rows = append(rows, p.rows...)
+		} else {
+			rows = append(rows, segment.Rows(b, at)...)
+		}
 	}
 	return rows
-}
-
-// writeSegment writes the file and its sketch under temporary names, gives
-// them their names and syncs the folder; l gets what the manifest says of it.
-func (a *Archive) writeSegment(full string, rows []segment.Row, l *line) error {
-	if err := makeFolder(filepath.Dir(full)); err != nil {
-		return err
-	}
-	facts, err := segment.Write(full+temporary, rows, int64(a.next))
-	if err != nil {
-		return err
-	}
-	l.SHA256, l.Bytes, l.Rows = facts.SHA256, facts.Bytes, facts.Rows
-	l.From, l.To, l.Hosts = facts.From, facts.To, facts.Hosts
-	if err := os.Remove(facts.Sketch.Path); err != nil { // no manifest line names it yet
-		return fmt.Errorf("write segment: %w", err)
-	}
-	if err := os.Rename(full+temporary, full); err != nil {
-		return fmt.Errorf("write segment: %w", err)
-	}
-	return syncFolder(filepath.Dir(full))
-}
-
-// writeLine appends one line to the manifest and syncs it.
-func (a *Archive) writeLine(text []byte) error {
-	text = append(text, '\n')
-	if _, err := a.manifest.WriteAt(text, a.size); err != nil {
-		return fmt.Errorf("write manifest: %w", err)
-	}
-	if err := a.manifest.Sync(); err != nil {
-		return fmt.Errorf("write manifest: %w", err)
-	}
-	a.size += int64(len(text))
-	return nil
-}
-
-// cut brings the manifest back to its last acknowledged line.
-func (a *Archive) cut() error {
-	if err := a.manifest.Truncate(a.size); err != nil {
-		return fmt.Errorf("cut manifest: %w", err)
-	}
-	if err := a.manifest.Sync(); err != nil {
-		return fmt.Errorf("cut manifest: %w", err)
-	}
-	return nil
 }
 
 // busy turns a full disk into fault.Busy.

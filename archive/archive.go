@@ -1,17 +1,24 @@
 // Package archive keeps every event for good, in files that other engines can
 // read.
 //
-// In: event.Batch. Out: Parquet segments by day, one manifest line for each
-// with its SHA-256, the leaves that bind those lines in the ledger, and
-// answers to queries through DuckDB. Always true: what Append acknowledged is
-// on disk and stands in the archive once, however often it is offered; a
-// segment is visible only after its manifest line is on disk; neither is ever
-// changed. Readers follow the manifest, never the folder.
+// In: event.Batch. Out: Parquet segments, a manifest of what was added,
+// merged, dropped and held, with the SHA-256 of every file, the leaves that
+// bind its lines in the ledger, and answers to queries through DuckDB. Always
+// true: what Append acknowledged is on disk and stands in the archive once,
+// however often it is offered; a segment is visible only after its manifest
+// line is on disk; neither file nor line is ever changed. An event leaves only
+// when its class is over, nothing holds it, and a line says so. Readers follow
+// the manifest, never the folder.
 //
 // The folder:
 //
-//	manifest.jsonl                               one JSON line for each segment, in order
-//	segments/2026/11/22/000000000042.parquet     by the day it was written, UTC
+//	manifest.jsonl                                      JSON lines, in order
+//	segments/2026/11/22/000000000042.parquet            fresh, by the day it was written, UTC
+//	segments/2026/11/22/flow/70368744177664.parquet     merged, by the day and kind of its events
+//	segments/…/….sketch                                 which words the segment beside it holds
+//	history/000000000999.jsonl.zst                      lines that say nothing about the present
+//	tail/1.parquet                                      newest events, for queries only
+//	merge.json                                          a merge that is being done
 package archive
 
 import (
@@ -24,21 +31,27 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
 	"github.com/sonae/sonae/clock"
 	"github.com/sonae/sonae/fault"
+	"github.com/sonae/sonae/ledger/leaf"
 )
 
 const (
 	manifestName = "manifest.jsonl"
 	segmentsName = "segments"
+	historyName  = "history"
+	tailName     = "tail"
+	planName     = "merge.json"
+	mirrorName   = "mirror.jsonl"
 	temporary    = ".tmp"
 )
 
 // Archive is an open archive. All methods may be called by many goroutines;
-// one segment is written at a time.
+// one line of the manifest is written at a time.
 type Archive struct {
 	dir  string
 	log  *slog.Logger
@@ -46,18 +59,34 @@ type Archive struct {
 	lock *os.File
 	db   *sql.DB
 
-	memory  string // DuckDB's memory_limit
-	threads int    // DuckDB's threads
-	keep    int    // batch ids held in memory
+	memory     string        // DuckDB's memory_limit
+	threads    int           // DuckDB's threads
+	wall       time.Duration // of one search
+	searching  gate
+	exporting  gate
+	sketches   sketchCache
+	keep       int   // batch ids held in memory
+	tailLimit  int64 // bytes of events that Preview keeps
+	retention  Retention
+	policy     policy
+	shared     *shared                                // nil: the archive is a folder
+	cacheLimit int64                                  // bytes of segments in the folder of a shared one
+	record     func(context.Context, leaf.Leaf) error // nil: nobody keeps them
 
-	writing  sync.Mutex // held while a segment is written; guards what follows
-	manifest *os.File
-	size     int64 // of the manifest, up to the last whole line
-	next     uint64
-	broken   error // the manifest could not be brought back to size
+	appending atomic.Int32 // calls of Append that run or wait
+	writing   sync.Mutex   // held while a line is made; guards what follows
+	journal   journal
+	next      int64 // number of the next fresh segment, if the index has no higher one
+	told      int   // how many of index.said were recorded
+	closed    bool
 
-	mu    sync.RWMutex // guards the index
-	index index
+	lastMerged int64 // number of a merged segment, used by Maintain only
+
+	encoding  sync.Mutex   // held while the tail is written; before mu
+	mu        sync.RWMutex // guards what follows; index is changed with writing held besides
+	index     index
+	tail      tail
+	lingering int // segments that are gone and whose files are in use
 }
 
 // Option changes how an archive is opened.
@@ -72,6 +101,18 @@ func WithLimits(memory string, threads int) Option {
 	return func(a *Archive) { a.memory, a.threads = memory, threads }
 }
 
+// WithTail bounds the events that Preview keeps in memory; 128 MiB otherwise.
+func WithTail(bytes int64) Option { return func(a *Archive) { a.tailLimit = bytes } }
+
+// WithRetention sets how long events are kept; DefaultRetention otherwise.
+func WithRetention(r Retention) Option { return func(a *Archive) { a.retention = r } }
+
+// WithLedger sets where the leaves of merges, drops, holds and former lines
+// go. record may be called again with a leaf that it took before.
+func WithLedger(record func(context.Context, leaf.Leaf) error) Option {
+	return func(a *Archive) { a.record = record }
+}
+
 // Open opens or creates the archive in dir, removes what an interrupted write
 // left behind and reads the manifest. It needs memory for the description of
 // each segment (about 250 bytes and its host ids) and for the ids of the newest
@@ -84,7 +125,9 @@ func Open(ctx context.Context, dir string, log *slog.Logger, options ...Option) 
 	if strings.ContainsAny(abs, "*?[]") { // DuckDB would read these as patterns
 		return nil, fault.New(fault.Invalid, "archive.folder").With(fmt.Errorf("open archive %q", abs))
 	}
-	a := &Archive{dir: abs, log: log.With("part", "archive"), now: time.Now, memory: "512MB", threads: 2, keep: keepBatches, index: newIndex()}
+	a := &Archive{dir: abs, log: log.With("part", "archive"), now: time.Now, memory: "512MB", threads: 2, keep: keepBatches,
+		wall: defaultWall, searching: newGate(atOnce), exporting: newGate(exporting),
+		tailLimit: 128 << 20, retention: DefaultRetention(), policy: defaultPolicy(), cacheLimit: 20 << 30, index: newIndex()}
 	for _, o := range options {
 		o(a)
 	}
@@ -102,7 +145,15 @@ func (a *Archive) open(ctx context.Context) error {
 	if a.lock, err = lockFolder(a.dir); err != nil {
 		return err
 	}
-	if err := a.load(ctx); err != nil {
+	if a.shared != nil {
+		a.journal, err = a.shared, a.shared.open(ctx)
+	} else {
+		err = a.load(ctx)
+	}
+	if err != nil {
+		return err
+	}
+	if err := a.clearTail(); err != nil {
 		return err
 	}
 	a.db, err = openEngine(ctx, a.dir, a.memory, a.threads)
@@ -113,11 +164,14 @@ func (a *Archive) open(ctx context.Context) error {
 // does nothing.
 func (a *Archive) Close() error {
 	a.writing.Lock()
-	defer a.writing.Unlock()
-	if errors.Is(a.broken, errClosed) {
+	was := a.closed
+	a.mu.Lock()
+	a.closed = true
+	a.mu.Unlock()
+	a.writing.Unlock()
+	if was {
 		return nil
 	}
-	a.broken = errClosed
 	return a.release()
 }
 
@@ -126,10 +180,11 @@ func (a *Archive) release() error {
 	if a.db != nil {
 		errs = append(errs, a.db.Close())
 	}
-	for _, f := range []*os.File{a.manifest, a.lock} {
-		if f != nil {
-			errs = append(errs, f.Close())
-		}
+	if a.journal != nil {
+		errs = append(errs, a.journal.close())
+	}
+	if a.lock != nil {
+		errs = append(errs, a.lock.Close())
 	}
 	return errors.Join(errs...)
 }
@@ -141,6 +196,8 @@ type Stats struct {
 	Bytes    int64     // of segments, compressed
 	From, To time.Time // oldest and newest event; zero when empty
 	Batches  int       // ids held in memory
+	Tail     int64     // events that came and are not sealed yet, of Events not a part
+	Merged   int       // segments that stand for many
 	Damaged  int       // segments that queries leave out because they are not what the manifest says
 }
 
@@ -149,9 +206,14 @@ func (a *Archive) Stats() Stats {
 	a.mu.RLock()
 	defer a.mu.RUnlock()
 	s := Stats{Segments: len(a.index.segments), Batches: len(a.index.known)}
-	for i := range a.index.segments {
-		g := &a.index.segments[i]
+	for _, p := range a.tail.order {
+		s.Tail += int64(len(p.rows))
+	}
+	for _, g := range a.index.segments {
 		s.Events, s.Bytes = s.Events+g.rows, s.Bytes+g.bytes
+		if isMerged(g.number) {
+			s.Merged++
+		}
 		if g.damaged {
 			s.Damaged++
 		}

@@ -18,8 +18,8 @@ import (
 	"github.com/sonae/sonae/ledger/leaf"
 )
 
-// unrecorded is how many segments at the end may be unknown to the ledger
-// because the hub stopped before it recorded them.
+// unrecorded is how many lines at the end may be unknown to the ledger because
+// the hub stopped before it recorded them.
 const unrecorded = 16
 
 // Report is what an offline check found.
@@ -35,6 +35,7 @@ type Checked struct {
 	Bytes    int64
 	Segments int
 	Events   int64
+	Lines    int // of the manifest, former ones included
 }
 
 // Difference is one place where the archive is not what was recorded.
@@ -52,18 +53,24 @@ func (d Difference) String() string {
 	return fmt.Sprintf("%s, byte %d: %s", d.File, d.Offset, d.What)
 }
 
-// Verify reads every file of the archive in dir and compares the segments with
-// the manifest and the manifest with the ledger's leaves of type "segment",
-// which leaves returns. It changes nothing and starts no query engine. An error
-// means that dir could not be read or is no archive (fault.Invalid
-// "archive.not-one"). Verify the ledger first: its leaves are taken as true.
+// Verify reads every file of the archive in dir and compares the segments and
+// the files beside them with the manifest, what merged segments hold with what
+// the lines of the fresh ones said of it, and all lines, former ones included,
+// with the ledger's leaves of the types "segment", "merge", "drop", "hold" and
+// "history", which leaves returns. It changes nothing and starts no query
+// engine. An error means that dir could not be read or is no archive
+// (fault.Invalid "archive.not-one"). Verify the ledger first: its leaves are
+// taken as true.
 //
-// Segments at the very end that the ledger does not know yet are leftovers, as
-// the hub may have been stopped between writing and recording them.
+// Lines at the very end that the ledger does not know yet are leftovers, as
+// the hub may have been stopped between writing and recording them. It needs
+// memory for about 300 bytes of every line that was ever written.
 func Verify(ctx context.Context, dir string, leaves func(kind string) []leaf.Leaf) (Report, error) {
-	c := &check{ctx: ctx, dir: dir, files: map[string]bool{}, recorded: map[string]leaf.Leaf{}, seen: map[string]bool{}}
-	for _, l := range leaves("segment") {
-		c.recorded[l.Ref] = l
+	c := &check{ctx: ctx, dir: dir, files: map[string]bool{}, recorded: map[string]leaf.Leaf{}, explained: map[string]bool{}, have: map[string]bool{}}
+	for _, kind := range leafTypes() {
+		for _, l := range leaves(kind) {
+			c.recorded[kind+" "+l.Ref] = l
+		}
 	}
 	if err := c.run(); err != nil {
 		return Report{}, fmt.Errorf("verify archive: %w", err)
@@ -73,14 +80,20 @@ func Verify(ctx context.Context, dir string, leaves func(kind string) []leaf.Lea
 
 // check is one pass over an archive.
 type check struct {
-	ctx      context.Context
-	dir      string
-	files    map[string]bool      // every regular file, by slash-separated path
-	recorded map[string]leaf.Leaf // by segment
-	seen     map[string]bool      // segments that a line names, intact or not
-	last     uint64               // number in the line before
-	tail     []Difference         // lines since the last one that the ledger knows
-	report   Report
+	ctx       context.Context
+	dir       string
+	files     map[string]bool      // every regular file, by slash-separated path
+	recorded  map[string]leaf.Leaf // by type and reference
+	lines     []proven             // of the manifest and its history
+	explained map[string]bool      // files that a line names or has named, trusted or not
+	have      map[string]bool      // references of lines that were read
+	said      map[string]bool      // references of lines
+	// Lines that tell what became of segments are damaged or missing, which is
+	// said; what follows from that is not said file by file.
+	blind     bool
+	damaged   []string // files of the history
+	undecided []string // files that cannot be judged for that reason
+	report    Report
 }
 
 func (c *check) run() error {
@@ -94,8 +107,21 @@ func (c *check) run() error {
 	if err := c.manifest(); err != nil {
 		return err
 	}
+	c.lookForMissing()
+	past := c.replay()
+	if err := c.segments(past); err != nil {
+		return err
+	}
+	for name := range past.gone {
+		if c.files[name] {
+			c.leftover(name, -1, "segment that was replaced or dropped, still to be removed")
+		}
+	}
 	c.missing()
-	c.foreign()
+	c.foreign(past)
+	if n := len(c.undecided); n > 0 {
+		c.differ(append(c.damaged, manifestName)[0], -1, "without the missing lines %d files cannot be judged, %s the first", n, slices.Min(c.undecided))
+	}
 	order := func(x, y Difference) int { return cmp.Or(cmp.Compare(x.File, y.File), cmp.Compare(x.Offset, y.Offset)) }
 	slices.SortStableFunc(c.report.Differences, order)
 	slices.SortStableFunc(c.report.Leftovers, order)
@@ -111,18 +137,25 @@ func (c *check) leftover(file string, offset int64, what string) {
 }
 
 // list notes all files before the manifest is read, so that segments which a
-// running hub adds meanwhile are not taken for foreign ones.
+// running hub adds meanwhile are not taken for foreign ones. What lies in the
+// folder of the tail is on the bus, too, and proves nothing.
 func (c *check) list() error {
 	return filepath.WalkDir(c.dir, func(path string, d fs.DirEntry, err error) error {
 		if errors.Is(err, fs.ErrNotExist) && path != c.dir {
 			return nil
 		}
-		if err != nil || d.IsDir() {
-			return errors.Join(err, c.ctx.Err())
+		if err != nil {
+			return err
 		}
 		rel, err := filepath.Rel(c.dir, path)
 		if err != nil {
 			return err
+		}
+		if d.IsDir() {
+			if rel == tailName || rel == ".blob" { // the latter is the shared store's own
+				return fs.SkipDir
+			}
+			return c.ctx.Err()
 		}
 		rel = filepath.ToSlash(rel)
 		if !d.Type().IsRegular() {
@@ -134,138 +167,138 @@ func (c *check) list() error {
 	})
 }
 
-// manifest checks every line and the segment it names.
-func (c *check) manifest() error {
-	f, err := os.Open(filepath.Join(c.dir, manifestName))
-	if errors.Is(err, fs.ErrNotExist) {
-		c.differ(manifestName, -1, "is missing")
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	c.report.Checked.Files++
-	if err := eachLine(f, c.line); err != nil {
-		return err
-	}
-	for i, d := range c.tail {
-		if i < len(c.tail)-unrecorded {
-			c.differ(d.File, d.Offset, "%s", d.What)
-		} else {
-			c.report.Leftovers = append(c.report.Leftovers, d)
+// segments compares the files that the lines name with what they say of them.
+func (c *check) segments(past *replay) error {
+	for _, n := range past.order {
+		e := past.live[n]
+		if e == nil {
+			continue
+		}
+		whole, err := c.file(e.Path, e.Bytes, e.SHA256)
+		if err != nil {
+			return err
+		}
+		if e.Sketch != nil {
+			if _, err := c.file(sketchOf(e.Path), e.Sketch.Bytes, e.Sketch.SHA256); err != nil {
+				return err
+			}
+		}
+		if !whole {
+			continue
+		}
+		c.report.Checked.Segments++
+		c.report.Checked.Events += e.Rows
+		if err := c.contents(past, e); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-func (c *check) line(raw rawLine) error {
+// file compares a file with its size and digest.
+func (c *check) file(name string, size int64, sha string) (whole bool, err error) {
 	if err := c.ctx.Err(); err != nil {
-		return err
+		return false, err
 	}
-	c.report.Checked.Bytes += int64(len(raw.bytes)) + 1
-	if !raw.ended {
-		c.leftover(manifestName, raw.offset, "unfinished last line of an interrupted write")
-		return nil
-	}
-	l, err := parseLine(raw.bytes)
-	if err != nil {
-		c.differ(manifestName, raw.offset, "line %d: %v", raw.number, err)
-		return nil
-	}
-	n, _ := numberOf(l.Path)
-	if c.seen[l.Path] || n <= c.last && raw.number > 1 {
-		c.differ(manifestName, raw.offset, "line %d: %s stands out of order", raw.number, l.Path)
-	}
-	c.seen[l.Path], c.last = true, max(n, c.last)
-	sum := sha256.Sum256(raw.bytes)
-	known, recorded := c.recorded[l.Path]
-	switch {
-	case !recorded:
-		c.tail = append(c.tail, Difference{manifestName, raw.offset, fmt.Sprintf("line %d: the ledger does not know %s", raw.number, l.Path)})
-	case known.Digest != hex.EncodeToString(sum[:]) || !known.At.Equal(l.At):
-		c.differ(manifestName, raw.offset, "line %d: is not what the ledger recorded for %s", raw.number, l.Path)
-		c.gap()
-		return nil // what it says of the segment proves nothing
-	default:
-		c.gap()
-	}
-	return c.segment(l)
-}
-
-// gap names lines that the ledger does not know although it knows a later one.
-func (c *check) gap() {
-	c.report.Differences = append(c.report.Differences, c.tail...)
-	c.tail = nil
-}
-
-// segment compares a file with its line.
-func (c *check) segment(l line) error {
-	f, err := os.Open(filepath.Join(c.dir, filepath.FromSlash(l.Path)))
+	f, err := os.Open(filepath.Join(c.dir, filepath.FromSlash(name)))
 	if errors.Is(err, fs.ErrNotExist) {
-		c.differ(l.Path, -1, "is missing")
-		return nil
+		if c.blind {
+			c.undecided = append(c.undecided, name)
+		} else {
+			c.differ(name, -1, "is missing")
+		}
+		return false, nil
 	}
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer f.Close()
 	sum := sha256.New()
-	n, err := io.Copy(sum, io.LimitReader(f, l.Bytes+1))
+	n, err := io.Copy(sum, io.LimitReader(f, size+1))
 	if err != nil {
-		c.differ(l.Path, n, "cannot be read: %v", err)
-		return nil
+		c.differ(name, n, "cannot be read: %v", err)
+		return false, nil
 	}
 	c.report.Checked.Files++
-	c.report.Checked.Segments++
 	c.report.Checked.Bytes += n
-	c.report.Checked.Events += l.Rows
 	switch got := hex.EncodeToString(sum.Sum(nil)); {
-	case n != l.Bytes:
-		c.differ(l.Path, min(n, l.Bytes), "does not have the %d bytes that were recorded", l.Bytes)
-	case got != l.SHA256:
-		c.differ(l.Path, -1, "has SHA-256 %s, recorded is %s", got, l.SHA256)
+	case n != size:
+		c.differ(name, min(n, size), "does not have the %d bytes that were recorded", size)
+	case got != sha:
+		c.differ(name, -1, "has SHA-256 %s, recorded is %s", got, sha)
+	default:
+		return true, nil
 	}
-	return nil
+	return false, nil
 }
 
-// missing names what the ledger recorded and no line names.
+// lookForMissing finds out whether lines are missing that tell what became of
+// segments.
+func (c *check) lookForMissing() {
+	c.said = map[string]bool{}
+	for i := range c.lines {
+		c.said[c.lines[i].ref] = true
+		c.blind = c.blind || c.lines[i].state == different && c.lines[i].Op != opAdd
+	}
+	for ref, l := range c.recorded {
+		c.blind = c.blind || !c.said[ref] && l.Type != "segment" && l.Type != opHold
+	}
+}
+
+// missing names what the ledger recorded and no line says.
 func (c *check) missing() {
-	for path := range c.recorded {
-		if !c.seen[path] {
-			c.differ(manifestName, -1, "the line of %s, which the ledger recorded, is missing or damaged", path)
+	lost := 0
+	for ref, l := range c.recorded {
+		switch {
+		case c.said[ref]:
+		case len(c.damaged) > 0:
+			lost++
+		default:
+			c.differ(manifestName, -1, "the line of %s, which the ledger recorded, is missing or damaged", l.Ref)
+			c.missingSegment(l)
 		}
-		if !c.seen[path] && !c.files[path] {
-			c.differ(path, -1, "is missing")
-		}
+	}
+	if lost > 0 {
+		c.differ(c.damaged[0], -1, "%d lines that the ledger recorded cannot be read", lost)
+	}
+}
+
+func (c *check) missingSegment(l leaf.Leaf) {
+	if l.Type != "segment" {
+		return
+	}
+	if !c.files[l.Ref] && !c.blind {
+		c.differ(l.Ref, -1, "is missing")
+	}
+	for _, name := range filesOfSegment(l.Ref) {
+		c.explained[name] = true
 	}
 }
 
 // foreign names files that neither the manifest nor the ledger knows.
-func (c *check) foreign() {
+func (c *check) foreign(past *replay) {
 	for file := range c.files {
-		_, recorded := c.recorded[file]
-		if file == manifestName || recorded || c.seen[file] {
+		if c.explained[file] {
 			continue
 		}
-		n, orphan := numberOf(file)
+		n, segment := numberOf(segmentOf(file))
 		half, cut := strings.CutSuffix(file, temporary)
-		_, number := numberOf(half)
+		_, started := numberOf(segmentOf(half))
 		switch {
-		case cut && number:
+		case cut && (started || isHistory(half) || half == manifestName || half == planName):
 			c.leftover(file, -1, "temporary file of an interrupted write")
-		case orphan && n == c.next():
+		case file == planName:
+			c.leftover(file, -1, "plan of an interrupted merge")
+		case segment && c.files[planName] && past.planned(c.dir, segmentOf(file)):
+			c.leftover(file, -1, "segment of an interrupted merge, not in the manifest")
+		case segment && n == past.next:
 			c.leftover(file, -1, "segment of an interrupted write, not in the manifest")
+		case isHistory(file) && file == historyPath(past.seq):
+			c.leftover(file, -1, "former lines, of an interrupted write")
+		case segment && c.blind && isMerged(n):
+			c.undecided = append(c.undecided, file)
 		default:
 			c.differ(file, -1, "is not in the manifest")
 		}
 	}
-}
-
-// next is the number of the segment after the last line.
-func (c *check) next() uint64 {
-	if len(c.seen) == 0 {
-		return 0
-	}
-	return c.last + 1
 }

@@ -2,6 +2,7 @@ package archive
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -13,6 +14,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/sonae/sonae/archive/segment"
+	"github.com/sonae/sonae/event"
 	"github.com/sonae/sonae/fault"
 	"github.com/sonae/sonae/ledger/leaf"
 )
@@ -42,7 +45,7 @@ func named(r Report) []string {
 func TestVerifyNamesEveryChange(t *testing.T) {
 	dir, leaves := fixture(t)
 	r := checked(t, dir, leaves)
-	if len(r.Differences)+len(r.Leftovers) > 0 || r.Checked.Segments != 6 || r.Checked.Events != 480 || r.Checked.Files != 7 {
+	if len(r.Differences)+len(r.Leftovers) > 0 || r.Checked.Segments != 6 || r.Checked.Events != 480 || r.Checked.Files != 13 {
 		t.Fatalf("untouched archive: %+v", r)
 	}
 	seed := uint64(time.Now().UnixNano())
@@ -93,6 +96,159 @@ func flip(t *testing.T, dir string, leaves []leaf.Leaf, file string, dice *rand.
 	}
 }
 
+// TestVerifyNamesAThousandChanges changes a thousand bytes of an archive that
+// has everything: fresh and merged segments, sketches, drops, holds, former
+// lines, and some of the first release.
+func TestVerifyNamesAThousandChanges(t *testing.T) {
+	dir, b, at := t.TempDir(), &books{}, noon()
+	a := later(t, dir, b, &at)
+	for n := range 16 {
+		batch := batchOf(n, 20)
+		if n%2 == 0 {
+			batch.Events[3].Kind = event.KindHealth
+			batch.Events[3].Time = noon().AddDate(0, 0, -n/6)
+		}
+		b.add(appended(t, a, batch))
+		maintained(t, a)
+	}
+	at = noon().AddDate(0, 0, 92) // drops health
+	if err := a.Hold(t.Context(), Hold{Incident: "in-1"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Unhold(t.Context(), "in-1"); err != nil {
+		t.Fatal(err)
+	}
+	a.retention = Retention{ClassHealth: time.Hour, ClassCase: time.Hour}
+	maintained(t, a)
+	for n := range 12 {
+		b.add(appended(t, a, batchOf(100+n, 20)))
+		if n < 10 {
+			maintained(t, a)
+		}
+	}
+	closed(t, a)
+	files := filesOf(t, dir)
+	for _, want := range []string{historyName + "/", ".sketch", "/flow/", "segments/2027/02/22/0000"} {
+		if !slices.ContainsFunc(files, func(f string) bool { return strings.Contains(f, want) }) {
+			t.Fatalf("nothing with %s among %v", want, files)
+		}
+	}
+	types := map[string]int{}
+	for _, l := range b.leaves {
+		types[l.Type]++
+	}
+	for _, want := range leafTypes() {
+		if types[want] == 0 {
+			t.Fatalf("no leaf of type %s: %v", want, types)
+		}
+	}
+	sound(t, dir, b)
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d, %d files, leaves %v", seed, len(files), types)
+	dice := rand.New(rand.NewPCG(seed, 9))
+	var special []string
+	for _, f := range files {
+		if f == manifestName || strings.HasPrefix(f, historyName) {
+			special = append(special, f)
+		}
+	}
+	for i := range 1000 {
+		file := files[i%len(files)]
+		if i%4 == 0 {
+			file = special[dice.IntN(len(special))]
+		}
+		flip(t, dir, b.leaves, file, dice)
+	}
+	sound(t, dir, b)
+}
+
+func TestVerifyNamesAMergeThatChangedEvents(t *testing.T) {
+	dir, b := t.TempDir(), &books{}
+	a := openEager(t, dir, b)
+	for n := range 4 {
+		b.add(appended(t, a, batchOf(n, 40)))
+	}
+	maintained(t, a)
+	closed(t, a)
+	sound(t, dir, b)
+	manifest := get(t, dir, manifestName)
+	lines := bytes.SplitAfter(bytes.TrimSuffix(manifest, []byte("\n")), []byte("\n"))
+	for name, change := range map[string]func([]segment.Row) []segment.Row{
+		"one is gone":    func(rows []segment.Row) []segment.Row { return rows[1:] },
+		"one is twice":   func(rows []segment.Row) []segment.Row { return append(rows, rows[0]) },
+		"one is changed": func(rows []segment.Row) []segment.Row { rows[3].Raw += "x"; return rows },
+		"one was moved":  func(rows []segment.Row) []segment.Row { rows[2].Origin = 3 - rows[2].Origin; return rows },
+		"one is new":     func(rows []segment.Row) []segment.Row { rows[0].Origin = 77; return rows },
+	} {
+		t.Run(name, func(t *testing.T) {
+			// Whoever merges can write any segment, its digest into the line and
+			// the leaf into the ledger: what the events add up to gives it away.
+			forged := parsed(t, lines[len(lines)-1])
+			e := &forged.Segments[0]
+			full := filepath.Join(dir, e.Path)
+			good, goodSketch := get(t, dir, e.Path), get(t, dir, sketchOf(e.Path))
+			var rows []segment.Row
+			if err := segment.Read(t.Context(), full, func(some []segment.Row) error { rows = append(rows, some...); return nil }); err != nil {
+				t.Fatal(err)
+			}
+			facts := rewritten(t, full, change(rows))
+			e.take(&facts)
+			text, err := forged.encode()
+			if err != nil {
+				t.Fatal(err)
+			}
+			put(t, dir, manifestName, append(bytes.Join(lines[:len(lines)-1], nil), append(text, '\n')...))
+			leaves := slices.DeleteFunc(slices.Clone(b.leaves), func(l leaf.Leaf) bool { return l.Type == opMerge })
+			if got := named(checked(t, dir, append(leaves, forged.leaf(sha256.Sum256(text))))); !slices.Equal(got, []string{e.Path}) {
+				t.Errorf("named %v, want %s", got, e.Path)
+			}
+			put(t, dir, manifestName, manifest)
+			put(t, dir, e.Path, good)
+			put(t, dir, sketchOf(e.Path), goodSketch)
+		})
+	}
+	sound(t, dir, b)
+}
+
+func parsed(t *testing.T, text []byte) *record {
+	t.Helper()
+	r, err := parseLine(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Op != opMerge {
+		t.Fatalf("last line is not of a merge: %s", text)
+	}
+	return r
+}
+
+// rewritten writes rows, each with its origin, in place of a segment.
+func rewritten(t *testing.T, full string, rows []segment.Row) segment.Facts {
+	t.Helper()
+	scratch := t.TempDir()
+	byOrigin := map[int64][]segment.Row{}
+	for _, r := range rows {
+		byOrigin[r.Origin] = append(byOrigin[r.Origin], r)
+	}
+	var in []string
+	for n, some := range byOrigin {
+		in = append(in, filepath.Join(scratch, fmt.Sprintf("%d.parquet", n)))
+		if _, err := segment.Write(in[len(in)-1], some, n); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, f := range []string{full, segment.SketchPath(full)} {
+		if err := os.Remove(f); err != nil {
+			t.Fatal(err)
+		}
+	}
+	facts, err := segment.Merge(t.Context(), in, func(segment.Partition) string { return full }, segment.Limits{})
+	if err != nil || len(facts) != 1 {
+		t.Fatalf("%d segments, %v", len(facts), err)
+	}
+	return facts[0]
+}
+
 func TestVerifyNamesWhatIsMissingOrForeign(t *testing.T) {
 	dir, leaves := fixture(t)
 	second := leaves[1].Ref
@@ -101,7 +257,7 @@ func TestVerifyNamesWhatIsMissingOrForeign(t *testing.T) {
 	lines = lines[:len(lines)-1]
 	segment := get(t, dir, second)
 	extra := "segments/2026/11/22/000000000099.parquet"
-	forged := bytes.Replace(lines[1], []byte("000000000001"), []byte("000000000006"), 1)
+	forged := bytes.Replace(bytes.Replace(lines[1], []byte("000000000001"), []byte("000000000006"), 1), []byte(`"number":1,`), []byte(`"number":6,`), 1)
 	for name, tt := range map[string]struct {
 		change func()
 		want   []string
@@ -124,7 +280,7 @@ func TestVerifyNamesWhatIsMissingOrForeign(t *testing.T) {
 		"a line twice":           {func() { put(t, dir, manifestName, bytes.Join(append(slices.Clone(lines), lines[5]), nil)) }, []string{manifestName}},
 		"an empty line":          {func() { put(t, dir, manifestName, append(bytes.Clone(manifest), '\n')) }, []string{manifestName}},
 		"spaces in a line":       {func() { put(t, dir, manifestName, bytes.Replace(manifest, []byte(`,"rows"`), []byte(`, "rows"`), 1)) }, []string{manifestName}},
-		"a foreign line between": {func() { put(t, dir, manifestName, slices.Concat(lines[0], forged, bytes.Join(lines[1:], nil))) }, []string{manifestName, "segments/2026/11/22/000000000006.parquet"}},
+		"a foreign line between": {func() { put(t, dir, manifestName, slices.Concat(lines[0], forged, bytes.Join(lines[1:], nil))) }, []string{manifestName, "segments/2026/11/22/000000000006.parquet", "segments/2026/11/22/000000000006.sketch"}},
 		"the manifest is gone":   {func() { os.Remove(filepath.Join(dir, manifestName)) }, []string{manifestName}},
 		"a segment is no file":   {func() { os.Remove(filepath.Join(dir, second)); os.Symlink("/dev/null", filepath.Join(dir, second)) }, []string{second}},
 		"line and digest changed": {func() {
@@ -211,12 +367,28 @@ func TestOpenKeepsSegmentsThatADamagedManifestLost(t *testing.T) {
 }
 
 func FuzzManifest(f *testing.F) {
-	l := line{Path: pathOf(7, noon()), SHA256: strings.Repeat("ab", 32), Bytes: 9, Rows: 1, From: noon(), To: noon(), Hosts: []string{"ho-1"}, Batches: []string{"ba-1"}, At: noon()}
-	good, err := l.encode()
-	if err != nil {
-		f.Fatal(err)
+	sum := strings.Repeat("ab", 32)
+	fresh := entry{Number: 7, Path: pathOf(7, noon(), ""), SHA256: sum, Bytes: 9, Rows: 1, From: noon(), To: noon(), Arrived: noon(), Hosts: []string{"ho-1"}}
+	made := fresh
+	made.Number, made.Source, made.Kinds, made.Sketch = mergedFrom+1, "none", []string{""}, &sketch{sum, 7}
+	made.Path = pathOf(made.Number, noon(), made.Source)
+	for _, r := range []record{
+		{V: 1, Op: opAdd, At: noon(), Segments: []entry{fresh}, Batches: []string{"ba-1"}},
+		{V: 2, Op: opAdd, At: noon(), Segments: []entry{fresh}, Batches: []string{"ba-1"}},
+		{V: 2, Op: opMerge, Seq: 2, At: noon(), Segments: []entry{made}, Gone: []int64{7}, Contents: []content{{7, []part{{"2026-11-22", "", 1, sum}}}}},
+		{V: 2, Op: opDrop, Seq: 3, At: noon(), Gone: []int64{made.Number}, Class: ClassHealth, Reason: "old"},
+		{V: 2, Op: opHold, Seq: 4, At: noon(), Hold: &Hold{Incident: "in-1", Hosts: []string{"ho-1"}}},
+		{V: 2, Op: opHistory, Seq: 5, At: noon(), History: &history{Path: historyPath(5), SHA256: sum, Bytes: 9, Lines: 2, Newest: noon()}},
+	} {
+		good, err := r.encode()
+		if err != nil {
+			f.Fatal(err)
+		}
+		if _, err := parseLine(good); err != nil {
+			f.Fatalf("%s: %v", good, err)
+		}
+		f.Add(append(good, '\n'))
 	}
-	f.Add(append(good, '\n'))
 	f.Add([]byte("\n{}\n{\"path\":\"segments/../x\"}"))
 	f.Add([]byte(`{"path":"segments/2026/02/30/000000000001.parquet"}` + "\n"))
 	f.Fuzz(func(t *testing.T, b []byte) {
@@ -238,8 +410,10 @@ func FuzzManifest(f *testing.F) {
 			if again, err := l.encode(); err != nil || !bytes.Equal(again, raw.bytes) {
 				return fmt.Errorf("accepted %q, writes %q", raw.bytes, again)
 			}
-			if strings.Contains(l.Path, "..") || !strings.HasPrefix(l.Path, "segments/") {
-				return fmt.Errorf("accepted path %q", l.Path)
+			for _, e := range l.Segments {
+				if strings.Contains(e.Path, "..") || !strings.HasPrefix(e.Path, "segments/") {
+					return fmt.Errorf("accepted path %q", e.Path)
+				}
 			}
 			return nil
 		})

@@ -18,7 +18,8 @@ type Partition struct {
 
 // Limits bounds a merge. The zero value takes the defaults.
 type Limits struct {
-	Rows int64 // of a merged segment at most; 0 means 1,048,576
+	Rows  int64  // of a merged segment at most; 0 means 1,048,576
+	Pause func() // called every few thousand rows; may wait until others are done
 }
 
 const defaultRows = 1 << 20
@@ -71,6 +72,7 @@ type merge struct {
 	pending []Row     // in order, to be written to w
 	ptrs    []*Row
 	facts   []Facts
+	flushes int
 }
 
 // cursor is where a merge stands in one input.
@@ -173,7 +175,7 @@ func (m *merge) run() error {
 
 // put takes the next row; rows are handed to the writer some at a time.
 func (m *merge) put(r *Row) error {
-	p := Partition{time.Unix(0, 0).UTC().AddDate(0, 0, int(dayOf(r.Time))), r.Kind}
+	p := Partition{dayOf(r.day()), r.Kind}
 	if m.w != nil && (p != m.now || m.w.rows+int64(len(m.pending)) >= m.limits.Rows) {
 		if err := m.end(); err != nil {
 			return err
@@ -182,7 +184,7 @@ func (m *merge) put(r *Row) error {
 	if m.w == nil {
 		var err error
 		m.now = p
-		if m.w, err = create(m.out(p)); err != nil {
+		if m.w, err = create(m.out(p), false); err != nil {
 			return err
 		}
 	}
@@ -196,6 +198,9 @@ func (m *merge) put(r *Row) error {
 func (m *merge) flush() error {
 	if err := m.ctx.Err(); err != nil {
 		return err
+	}
+	if m.flushes++; m.limits.Pause != nil && m.flushes%16 == 0 {
+		m.limits.Pause()
 	}
 	m.ptrs = m.ptrs[:0]
 	for i := range m.pending {

@@ -13,7 +13,7 @@ const bucketWidth = int64(10 * time.Minute)
 // in few row groups; in these the events of a host stand together, which look
 // alike and are asked for together. The rest makes the order total.
 func compare(x, y *Row) int {
-	if c := cmp.Compare(dayOf(x.Time), dayOf(y.Time)); c != 0 {
+	if c := cmp.Compare(x.day(), y.day()); c != 0 {
 		return c
 	}
 	if c := strings.Compare(x.Kind, y.Kind); c != 0 {
@@ -31,8 +31,8 @@ func compare(x, y *Row) int {
 	return cmp.Or(strings.Compare(x.Batch, y.Batch), cmp.Compare(x.Row, y.Row))
 }
 
-// dayOf returns the day (UTC) since 1970 of a time in nanoseconds.
-func dayOf(nanos int64) int64 { return floor(nanos, int64(24*time.Hour)) }
+// day returns the day of a row, UTC, counted from 1970.
+func (r *Row) day() int64 { return floor(r.Time, int64(24*time.Hour)) }
 
 func floor(n, by int64) int64 {
 	q := n / by

@@ -47,6 +47,7 @@ type Facts struct {
 	Hosts    []string
 	Kinds    []string
 	Origins  []Origin // by number
+	Parts    []Part   // the same, by number, day and kind
 	Sketch   SketchFacts
 }
 
@@ -54,6 +55,15 @@ type Facts struct {
 type Origin struct {
 	Number int64 // of the segment they were first sealed in
 	Sum    Sum   // over those of its events that are here
+}
+
+// Part is the share of one partition in what a segment holds of an origin. As
+// merging takes partitions apart and together again, but never divides one, it
+// is the parts by which a merged segment is compared with its origins.
+type Part struct {
+	Number int64
+	Partition
+	Sum Sum
 }
 
 // SketchFacts is what is known of the sketch of a segment. Without Path there

@@ -15,7 +15,6 @@ import (
 	"unsafe"
 
 	"github.com/parquet-go/parquet-go"
-	"github.com/parquet-go/parquet-go/compress/zstd"
 )
 
 const (
@@ -40,13 +39,19 @@ func Write(path string, rows []Row, origin int64) (Facts, error) {
 	if len(rows) == 0 {
 		return Facts{}, errors.New("write segment: no rows")
 	}
-	order := make([]*Row, len(rows))
 	for i := range rows {
 		rows[i].Origin = origin
+	}
+	return write(path, rows, false)
+}
+
+func write(path string, rows []Row, quick bool) (Facts, error) {
+	order := make([]*Row, len(rows))
+	for i := range rows {
 		order[i] = &rows[i]
 	}
 	slices.SortFunc(order, compare)
-	w, err := create(path)
+	w, err := create(path, quick)
 	if err != nil {
 		return Facts{}, err
 	}
@@ -62,9 +67,6 @@ func Write(path string, rows []Row, origin int64) (Facts, error) {
 	return facts, nil
 }
 
-// codec is shared, because it keeps its encoders, a megabyte each.
-var codec = &zstd.Codec{Level: zstd.SpeedDefault, Concurrency: 1}
-
 // writer writes one segment.
 type writer struct {
 	path    string
@@ -79,9 +81,8 @@ type writer struct {
 	inPage  int
 	sketch  sketcher
 	summer  summer
-	origins map[int64]*Sum
-	last    *Sum // of lastOrigin
-	lastOf  int64
+	parts   parts
+	quick   bool               // for queries only: no sums, no sketch, not synced
 	sets    [3]map[string]bool // sites, hosts, kinds
 	seen    [3]string          // what was added to them last
 	rows    int64
@@ -90,7 +91,7 @@ type writer struct {
 }
 
 // create starts a segment in a new file.
-func create(path string) (*writer, error) {
+func create(path string, quick bool) (*writer, error) {
 	number, ok := Number(path)
 	if !ok {
 		return nil, fmt.Errorf("write segment: %s has no number", path)
@@ -99,17 +100,12 @@ func create(path string) (*writer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("write segment: %w", err)
 	}
-	w := &writer{path: path, part: number << 16, f: f, sum: sha256.New(), origins: map[int64]*Sum{}}
+	w := &writer{path: path, quick: quick, part: number << 16, f: f, sum: sha256.New(), parts: parts{sums: map[partKey]*Sum{}}}
 	for i := range w.sets {
 		w.sets[i] = map[string]bool{}
 	}
 	w.buf = bufio.NewWriterSize(tee{f, w.sum}, 256<<10)
-	w.out = parquet.NewGenericWriter[any](w.buf, schema,
-		parquet.Compression(codec),
-		parquet.DictionaryMaxBytes(1<<20),
-		parquet.BloomFilters(bloomed()...),
-		parquet.KeyValueMetadata(layoutKey, layout),
-		parquet.CreatedBy("sonae", "2", ""))
+	w.out = parquet.NewGenericWriter[any](w.buf, append([]parquet.WriterOption{schema}, options(quick)...)...)
 	w.columns = w.out.ColumnWriters()
 	return w, nil
 }
@@ -156,7 +152,9 @@ func (w *writer) write(rows []*Row) error {
 
 // note takes a row over into the facts and the sketch.
 func (w *writer) note(r *Row) error {
-	w.sketch.add(r)
+	if !w.quick {
+		w.sketch.add(r)
+	}
 	for i, v := range [...]string{r.Site, r.Host, r.Kind} {
 		if v != w.seen[i] || w.rows == 0 {
 			w.sets[i][v], w.seen[i] = true, v
@@ -169,13 +167,10 @@ func (w *writer) note(r *Row) error {
 		w.to = r.Time
 	}
 	w.rows++
-	if w.last == nil || r.Origin != w.lastOf {
-		if w.origins[r.Origin] == nil {
-			w.origins[r.Origin] = &Sum{}
-		}
-		w.last, w.lastOf = w.origins[r.Origin], r.Origin
+	if w.quick {
+		return nil
 	}
-	return w.summer.add(w.last, r)
+	return w.summer.add(w.parts.of(r), r)
 }
 
 // encode writes rows column by column.
@@ -261,7 +256,9 @@ func (w *writer) endGroup() error {
 	if err := w.out.Flush(); err != nil {
 		return fmt.Errorf("write segment: %w", err)
 	}
-	w.sketch.end(w.part, w.inGroup)
+	if !w.quick {
+		w.sketch.end(w.part, w.inGroup)
+	}
 	w.part, w.inGroup, w.inPage = w.part+1, 0, 0
 	return nil
 }
@@ -277,7 +274,7 @@ func (w *writer) close() (Facts, error) {
 		return Facts{}, fmt.Errorf("write segment: %w", err)
 	}
 	info, err := w.f.Stat()
-	if err == nil {
+	if err == nil && !w.quick {
 		err = w.f.Sync()
 	}
 	if err := errors.Join(err, w.f.Close()); err != nil {
@@ -288,9 +285,11 @@ func (w *writer) close() (Facts, error) {
 		From: time.Unix(0, w.from).UTC(), To: time.Unix(0, w.to).UTC(),
 		Sites: slices.Sorted(maps.Keys(w.sets[0])), Hosts: slices.Sorted(maps.Keys(w.sets[1])), Kinds: slices.Sorted(maps.Keys(w.sets[2])),
 	}
-	for _, n := range slices.Sorted(maps.Keys(w.origins)) {
-		facts.Origins = append(facts.Origins, Origin{n, *w.origins[n]})
+	if w.quick {
+		return facts, nil
 	}
+	facts.Parts = w.parts.list()
+	facts.Origins = originsOf(facts.Parts)
 	facts.Sketch, err = w.sketch.write(SketchPath(w.path))
 	return facts, err
 }

@@ -1,0 +1,192 @@
+package archive
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/sonae/sonae/archive/lang"
+	"github.com/sonae/sonae/archive/segment"
+	"github.com/sonae/sonae/event"
+)
+
+// scope is what a query has to read: files, and in them row groups.
+type scope struct {
+	files []file  // their rows are those of the row groups, about
+	parts []int64 // row groups by their column part, ascending; nil: all
+	rows  int64   // of all files
+}
+
+// maxParts bounds a list of row groups in a statement; beyond, too little is
+// skipped to be worth it.
+const maxParts = 4096
+
+// prune leaves out the files and row groups that, by their sketches, cannot
+// hold what x looks for.
+func (a *Archive) prune(files []file, x lang.Expr) scope {
+	all := scope{files: files}
+	for _, f := range files {
+		all.rows += f.rows
+	}
+	need := lang.Needs(x)
+	if need == nil {
+		return all
+	}
+	s := scope{}
+	for _, f := range files {
+		parts, of := a.mayHold(f, need)
+		if len(parts) == 0 {
+			continue
+		}
+		f.rows = f.rows * int64(len(parts)) / int64(of)
+		s.files, s.parts, s.rows = append(s.files, f), append(s.parts, parts...), s.rows+f.rows
+	}
+	if s.parts == nil {
+		s.parts = []int64{}
+	}
+	if len(s.parts) > maxParts {
+		s.parts = nil
+	}
+	slices.Sort(s.parts)
+	return s
+}
+
+// mayHold returns the row groups of a file that can fulfil a need, and how
+// many it has. Of a file without a sketch that is readable these are all it
+// can have.
+func (a *Archive) mayHold(f file, need *lang.Need) (parts []int64, of int) {
+	var sketch *segment.Sketch
+	if f.sketch != "" {
+		var err error
+		if sketch, err = a.sketches.open(f.sketch, f.sum); err != nil {
+			a.log.Error("sketch of a segment is missing or changed: the segment is read whole", "file", f.sketch, "err", err)
+		}
+	}
+	if sketch == nil {
+		n, _ := segment.Number(f.path)
+		for i := range f.rows>>16 + 2 {
+			parts = append(parts, n<<16+i)
+		}
+		return parts, len(parts)
+	}
+	all := sketch.Parts()
+	return fulfil(sketch, all, need), len(all)
+}
+
+func fulfil(s *segment.Sketch, all []int64, n *lang.Need) []int64 {
+	switch {
+	case n == nil:
+		return all
+	case n.Text != "":
+		return s.MayHold(n.Text)
+	case n.All != nil:
+		found := all
+		for _, one := range n.All {
+			held := fulfil(s, all, one)
+			found = slices.DeleteFunc(slices.Clone(found), func(p int64) bool { return !slices.Contains(held, p) })
+		}
+		return found
+	}
+	held := map[int64]bool{}
+	for _, one := range n.Any {
+		for _, p := range fulfil(s, all, one) {
+			held[p] = true
+		}
+	}
+	return slices.DeleteFunc(slices.Clone(all), func(p int64) bool { return !held[p] })
+}
+
+// relation is the scope as a relation of the engine; more are options of its
+// reader. Paths come from the manifest.
+func (s scope) relation(more string) string {
+	return "read_parquet(" + list(s.files) + ", union_by_name = true, hive_partitioning = false" + more + ")"
+}
+
+// condition is that rows are in the row groups of the scope. Segments of the
+// first release do not number them.
+func (s scope) condition() string {
+	if s.parts == nil {
+		return "TRUE"
+	}
+	texts := make([]string, 0, len(s.parts)+1)
+	for _, p := range s.parts {
+		texts = append(texts, strconv.FormatInt(p, 10))
+	}
+	if len(texts) == 0 {
+		return "part IS NULL"
+	}
+	return "(part IN (" + strings.Join(texts, ", ") + ") OR part IS NULL)"
+}
+
+// window is what of a request tells which files are needed.
+func (r request) window() window {
+	w := window{from: r.from, to: r.to, sites: r.sites}
+	if p := r.after; p != nil {
+		if t := timeOf(p.at).Add(1); w.to.IsZero() || t.Before(w.to) {
+			w.to = t
+		}
+	}
+	if hosts := lang.Only(r.Where, "host"); len(hosts) == 1 {
+		w.host = hosts[0]
+	}
+	for _, k := range lang.Only(r.Where, "kind") {
+		w.kinds = append(w.kinds, event.Kind(k))
+	}
+	w.ids = lang.Only(r.Where, "id")
+	return w
+}
+
+// sketchCache keeps the sketches that were used last. Most searches ask those
+// of the newest segments again.
+type sketchCache struct {
+	mu    sync.Mutex
+	held  map[string]*cachedSketch
+	bytes int64
+	tick  int64
+}
+
+type cachedSketch struct {
+	sketch *segment.Sketch
+	bytes  int64
+	used   int64
+}
+
+// maxSketches bounds the memory of the cache: the sketches of 16 million events.
+const maxSketches = 32 << 20
+
+func (c *sketchCache) open(path, sum string) (*segment.Sketch, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.tick++
+	if h := c.held[sum]; h != nil {
+		h.used = c.tick
+		return h.sketch, nil
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, fmt.Errorf("use sketch: %w", err)
+	}
+	s, err := segment.OpenSketch(path, sum)
+	if err != nil {
+		return nil, fmt.Errorf("use sketch: %w", err)
+	}
+	h := &cachedSketch{s, info.Size(), c.tick}
+	if c.held == nil {
+		c.held = map[string]*cachedSketch{}
+	}
+	c.held[sum] = h
+	for c.bytes += h.bytes; c.bytes > maxSketches && len(c.held) > 1; {
+		oldest := ""
+		for key, h := range c.held {
+			if oldest == "" || h.used < c.held[oldest].used {
+				oldest = key
+			}
+		}
+		c.bytes -= c.held[oldest].bytes
+		delete(c.held, oldest)
+	}
+	return s, nil
+}
