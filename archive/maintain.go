@@ -21,11 +21,12 @@ type policy struct {
 	settled   time.Duration // after a day, when its small segments are put together
 	lines     int           // newest lines that never leave the manifest
 	reserve   int64         // bytes of disk that a merge leaves free
+	grace     time.Duration // how long a shared object stays that no line needs
 }
 
 func defaultPolicy() policy {
 	return policy{every: 10 * time.Second, afterFull: time.Minute, fresh: 32, age: 10 * time.Minute, inputs: 40, fan: 8, target: 1 << 20,
-		settled: 6 * time.Hour, lines: 4096, reserve: 256 << 20}
+		settled: 6 * time.Hour, lines: 4096, reserve: 256 << 20, grace: 30 * time.Minute}
 }
 
 // Maintain merges small segments, drops what is older than Retention says and
@@ -73,7 +74,10 @@ func (a *Archive) maintain(ctx context.Context) error {
 	if err := a.compact(ctx); err != nil {
 		return fmt.Errorf("compact manifest: %w", busy(err))
 	}
-	return nil
+	if a.shared == nil {
+		return nil
+	}
+	return a.shared.sweep(ctx)
 }
 
 // errNoRoom means that a merge would fill the disk, which belongs to intake.
