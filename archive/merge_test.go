@@ -181,7 +181,8 @@ func mergesShowNoGap(t *testing.T, p *place) {
 			}
 		})
 	}
-	for n := range 60 {
+	const batches = 24
+	for n := range batches {
 		batch := batchOf(n, 20)
 		seen.Store(n, true)
 		a.Preview(ctx, []event.Batch{batch})
@@ -196,7 +197,7 @@ func mergesShowNoGap(t *testing.T, p *place) {
 	stop()
 	all.Wait()
 	maintained(t, a)
-	if s := a.Stats(); s.Events != 1200 || s.Merged < 3 {
+	if s := a.Stats(); s.Events != batches*20 || s.Merged < 3 {
 		t.Errorf("stats: %+v", s)
 	}
 	p.sound(t, b)

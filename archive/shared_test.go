@@ -74,7 +74,7 @@ func download(t testing.TB, s blob.Store, dir string) {
 func TestHubsShareAnArchive(t *testing.T) {
 	blobtest.Each(t, func(t *testing.T, s blob.Store) {
 		b := &books{}
-		const hubs, batches = 3, 24
+		const hubs, batches = 3, 12
 		var all sync.WaitGroup
 		var archives []*Archive
 		for n := range hubs {
@@ -90,7 +90,7 @@ func TestHubsShareAnArchive(t *testing.T) {
 		for n, a := range archives {
 			writers.Go(func() {
 				dice := rand.New(rand.NewPCG(uint64(n), 5))
-				for range batches / 2 {
+				for range batches / 3 {
 					two := []event.Batch{batchOf(dice.IntN(batches), 20), batchOf(dice.IntN(batches), 20)}
 					a.Preview(ctx, two)
 					leaves, err := a.Append(ctx, two)
