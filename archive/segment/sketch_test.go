@@ -76,6 +76,27 @@ func TestASketchOfSegmentsHidesNothing(t *testing.T) {
 	}
 }
 
+// FuzzSketchHidesNothing looks for a part of a text in any case.
+func FuzzSketchHidesNothing(f *testing.F) {
+	f.Add("powershell -c Invoke-Mimikatz 203.0.113.77", 3, 20)
+	f.Add("患者情報 \u212A\u017F\u0130 ÄÖ", 0, 12)
+	f.Fuzz(func(t *testing.T, text string, from, to int) {
+		text = clean(text)
+		if from < 0 || to > len(text) || from > to || !utf8.ValidString(text[from:to]) {
+			return
+		}
+		var k sketcher
+		k.add(&Row{Fields: []Field{{"f", text}}})
+		k.end(7, 1)
+		s := Sketch{parts: k.parts}
+		for _, needle := range []string{text[from:to], strings.ToUpper(text[from:to]), strings.ToLower(text[from:to])} {
+			if strings.ToLower(needle) == strings.ToLower(text[from:to]) && len(s.MayHold(needle)) == 0 {
+				t.Errorf("%q is hidden in %q", needle, text)
+			}
+		}
+	})
+}
+
 func TestAChangedSketchIsRefused(t *testing.T) {
 	f := written(t, t.TempDir(), 3, batchOf(1, 20))
 	b, err := os.ReadFile(f.Sketch.Path)
