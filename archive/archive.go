@@ -176,7 +176,7 @@ func (a *Archive) Close() error {
 }
 
 func (a *Archive) release() error {
-	var errs []error
+	errs := []error{os.RemoveAll(a.full(tailName))} // what is in it is on the bus
 	if a.db != nil {
 		errs = append(errs, a.db.Close())
 	}

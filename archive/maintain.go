@@ -15,7 +15,7 @@ type policy struct {
 	afterFull time.Duration // when the disk was full
 	fresh     int           // fresh segments are merged when there are so many
 	age       time.Duration // or when the oldest is so old
-	inputs    int           // of one merge at most; each takes about 4 MB
+	inputs    int           // of one merge at most; each takes up to 20 MB, the new segment 60
 	fan       int           // merged segments of like size that become one
 	target    int64         // rows that are enough for a segment
 	settled   time.Duration // after a day, when its small segments are put together
@@ -25,7 +25,7 @@ type policy struct {
 }
 
 func defaultPolicy() policy {
-	return policy{every: 10 * time.Second, afterFull: time.Minute, fresh: 32, age: 10 * time.Minute, inputs: 40, fan: 8, target: 1 << 20,
+	return policy{every: 10 * time.Second, afterFull: time.Minute, fresh: 8, age: 10 * time.Minute, inputs: 8, fan: 8, target: 1 << 20,
 		settled: 6 * time.Hour, lines: 4096, reserve: 256 << 20, grace: 30 * time.Minute}
 }
 
