@@ -54,26 +54,38 @@ func (a *Archive) Maintain(ctx context.Context) error {
 	}
 }
 
-// maintain does everything that is to be done now.
+// maintain does everything that is to be done now. What is over goes first,
+// which makes room; what fails does not keep the rest from being done.
 func (a *Archive) maintain(ctx context.Context) error {
 	if err := a.say(ctx, func() *record { return nil }); err != nil { // what an earlier run could not record
 		return err
 	}
+	var errs []error
+	for _, step := range []struct {
+		what string
+		do   func(context.Context) error
+	}{{"drop old segments", a.retain}, {"merge segments", a.mergeAll}, {"compact manifest", a.compact}, {"sweep shared store", a.sweep}} {
+		if err := step.do(ctx); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", step.what, busy(err)))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// mergeAll merges until nothing is left to be merged.
+func (a *Archive) mergeAll(ctx context.Context) error {
 	for {
 		in := a.choose()
 		if len(in) == 0 {
-			break
+			return nil
 		}
 		if err := a.merge(ctx, in); err != nil {
-			return fmt.Errorf("merge segments: %w", busy(err))
+			return err
 		}
 	}
-	if err := a.retain(ctx); err != nil {
-		return fmt.Errorf("drop old segments: %w", busy(err))
-	}
-	if err := a.compact(ctx); err != nil {
-		return fmt.Errorf("compact manifest: %w", busy(err))
-	}
+}
+
+func (a *Archive) sweep(ctx context.Context) error {
 	if a.shared == nil {
 		return nil
 	}
