@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/sonae/sonae/archive/segment"
+	"github.com/sonae/sonae/blob"
 	"github.com/sonae/sonae/event"
 	"github.com/sonae/sonae/fault"
 	"github.com/sonae/sonae/ledger/leaf"
@@ -52,8 +53,8 @@ func (a *Archive) append(ctx context.Context, batches []event.Batch) ([]leaf.Lea
 			return leaves, err
 		}
 		l, err := a.write(ctx, fresh)
-		if isTaken(err) {
-			continue // some of the batches may be stored by now
+		if isTaken(err) || blob.IsExists(err) {
+			continue // with another number; some of the batches may be stored by now
 		}
 		if err != nil {
 			return nil, err
@@ -123,7 +124,15 @@ func (a *Archive) write(ctx context.Context, batches []event.Batch) (leaf.Leaf, 
 	at := a.now().UTC().Round(0)
 	n := a.number()
 	e := entry{Number: n, Path: pathOf(n, at, ""), Arrived: at}
-	if err := a.writeFresh(ctx, &e, a.rowsFor(batches, at)); err != nil {
+	began := time.Now()
+	err := a.writeFresh(ctx, &e, a.rowsFor(batches, at))
+	if err == nil {
+		err = a.store(ctx, []entry{e})
+	}
+	if err == nil && a.shared != nil && time.Since(began) > max(a.policy.grace/2, time.Minute) { // others may take it for abandoned
+		err = errors.Join(fault.New(fault.Busy, "archive.away"), a.unstore(context.WithoutCancel(ctx), []entry{e}))
+	}
+	if err != nil {
 		return leaf.Leaf{}, errors.Join(err, a.undo(e.Path))
 	}
 	r := &record{Op: opAdd, Segments: []entry{e}}
@@ -132,17 +141,46 @@ func (a *Archive) write(ctx context.Context, batches []event.Batch) (leaf.Leaf, 
 	}
 	if err := a.commit(ctx, r); err != nil {
 		if !errors.Is(err, errUncertain) {
-			err = errors.Join(err, a.undo(e.Path))
+			err = errors.Join(err, a.undo(e.Path), a.unstore(context.WithoutCancel(ctx), []entry{e}))
 		}
-		return leaf.Leaf{}, err
+		return leaf.Leaf{}, away(err)
 	}
 	a.mu.RLock()
 	defer a.mu.RUnlock()
 	return a.index.segments[n].own.leaf, nil
 }
 
+// store makes new segments objects, where the archive is shared. What fails is
+// taken back.
+func (a *Archive) store(ctx context.Context, segments []entry) error {
+	if a.shared == nil {
+		return nil
+	}
+	for i := range segments {
+		if err := a.shared.upload(ctx, &segments[i]); err != nil {
+			return errors.Join(away(err), a.unstore(context.WithoutCancel(ctx), segments[:i]))
+		}
+	}
+	return nil
+}
+
+// unstore takes the objects back.
+func (a *Archive) unstore(ctx context.Context, segments []entry) error {
+	if a.shared == nil {
+		return nil
+	}
+	var errs []error
+	for i := range segments {
+		errs = append(errs, a.shared.remove(ctx, segments[i].Path))
+	}
+	return errors.Join(errs...)
+}
+
 // number returns the number of the next segment.
 func (a *Archive) number() int64 {
+	if a.shared != nil {
+		return a.shared.number()
+	}
 	a.next = max(a.next, a.index.next)
 	n := a.next
 	a.next++ // never used again, whatever follows

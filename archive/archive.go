@@ -46,6 +46,7 @@ const (
 	historyName  = "history"
 	tailName     = "tail"
 	planName     = "merge.json"
+	mirrorName   = "mirror.jsonl"
 	temporary    = ".tmp"
 )
 
@@ -58,17 +59,19 @@ type Archive struct {
 	lock *os.File
 	db   *sql.DB
 
-	memory    string        // DuckDB's memory_limit
-	threads   int           // DuckDB's threads
-	wall      time.Duration // of one search
-	searching gate
-	exporting gate
-	sketches  sketchCache
-	keep      int   // batch ids held in memory
-	tailLimit int64 // bytes of events that Preview keeps
-	retention Retention
-	policy    policy
-	record    func(context.Context, leaf.Leaf) error // nil: nobody keeps them
+	memory     string        // DuckDB's memory_limit
+	threads    int           // DuckDB's threads
+	wall       time.Duration // of one search
+	searching  gate
+	exporting  gate
+	sketches   sketchCache
+	keep       int   // batch ids held in memory
+	tailLimit  int64 // bytes of events that Preview keeps
+	retention  Retention
+	policy     policy
+	shared     *shared                                // nil: the archive is a folder
+	cacheLimit int64                                  // bytes of segments in the folder of a shared one
+	record     func(context.Context, leaf.Leaf) error // nil: nobody keeps them
 
 	appending atomic.Int32 // calls of Append that run or wait
 	writing   sync.Mutex   // held while a line is made; guards what follows
@@ -124,7 +127,7 @@ func Open(ctx context.Context, dir string, log *slog.Logger, options ...Option) 
 	}
 	a := &Archive{dir: abs, log: log.With("part", "archive"), now: time.Now, memory: "512MB", threads: 2, keep: keepBatches,
 		wall: defaultWall, searching: newGate(atOnce), exporting: newGate(exporting),
-		tailLimit: 128 << 20, retention: DefaultRetention(), policy: defaultPolicy(), index: newIndex()}
+		tailLimit: 128 << 20, retention: DefaultRetention(), policy: defaultPolicy(), cacheLimit: 20 << 30, index: newIndex()}
 	for _, o := range options {
 		o(a)
 	}
@@ -142,7 +145,12 @@ func (a *Archive) open(ctx context.Context) error {
 	if a.lock, err = lockFolder(a.dir); err != nil {
 		return err
 	}
-	if err := a.load(ctx); err != nil {
+	if a.shared != nil {
+		a.journal, err = a.shared, a.shared.open(ctx)
+	} else {
+		err = a.load(ctx)
+	}
+	if err != nil {
 		return err
 	}
 	if err := a.clearTail(); err != nil {
@@ -156,18 +164,19 @@ func (a *Archive) open(ctx context.Context) error {
 // does nothing.
 func (a *Archive) Close() error {
 	a.writing.Lock()
-	defer a.writing.Unlock()
-	if a.closed {
-		return nil
-	}
+	was := a.closed
 	a.mu.Lock()
 	a.closed = true
 	a.mu.Unlock()
+	a.writing.Unlock()
+	if was {
+		return nil
+	}
 	return a.release()
 }
 
 func (a *Archive) release() error {
-	var errs []error
+	errs := []error{os.RemoveAll(a.full(tailName))} // what is in it is on the bus
 	if a.db != nil {
 		errs = append(errs, a.db.Close())
 	}

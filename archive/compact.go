@@ -21,35 +21,66 @@ import (
 // byte by byte; the newest always stay, as the ledger or a sender may still
 // ask for them.
 func (a *Archive) compact(ctx context.Context) error {
-	j, local := a.journal.(*fileJournal)
 	a.writing.Lock()
 	defer a.writing.Unlock()
 	if err := a.usable(ctx); err != nil {
 		return err
 	}
-	if !local || a.index.lines <= 2*a.index.living()+a.policy.lines || a.lingers() {
+	if err := a.catchUp(ctx); err != nil {
+		return err
+	}
+	if a.index.lines <= 2*a.index.living()+a.policy.lines || a.shared == nil && a.lingers() {
 		return nil
 	}
-	stays, former, newest, err := a.part(j)
+	stays, former, newest, err := a.part()
 	if err != nil || former.n == 0 {
 		return err
 	}
 	r := &record{V: 2, Op: opHistory, Seq: a.index.seq, At: a.now().UTC().Round(0)}
-	if r.History, err = a.writeHistory(r.Seq, &former); err != nil {
+	if r.History, err = a.writeHistory(ctx, r.Seq, &former); err != nil {
 		return err
 	}
 	r.History.Newest, r.History.Next = newest, [2]int64{max(a.next, a.index.next), a.mergedNumber()}
+	if err := a.replace(ctx, r, &stays); err != nil {
+		return err
+	}
+	a.index.lines = stays.n + 1
+	a.log.Info("manifest was compacted", "former_lines", former.n, "lines", stays.n)
+	return a.tell(ctx)
+}
+
+// replace makes the manifest of the lines that stay and r.
+func (a *Archive) replace(ctx context.Context, r *record, stays *lines) error {
+	if a.shared != nil {
+		seq := r.Seq
+		err := a.commit(ctx, r)
+		if err == nil {
+			text, _ := r.encode() // as commit did
+			stays.b.Write(append(text, '\n'))
+			err = a.shared.settle(ctx, seq, stays.b.Bytes())
+		} else if isTaken(err) {
+			return a.shared.store.Remove(ctx, r.History.Path) // the next time
+		}
+		return away(err)
+	}
 	text, err := r.encode()
 	if err == nil {
-		err = j.replace(append(stays.b.Bytes(), append(text, '\n')...))
+		err = a.journal.(*fileJournal).replace(append(stays.b.Bytes(), append(text, '\n')...))
 	}
 	if err != nil {
 		return errors.Join(err, removeIfThere(a.full(r.History.Path)))
 	}
 	a.apply(r, sha256.Sum256(text))
-	a.index.lines = stays.n + 1
-	a.log.Info("manifest was compacted", "former_lines", former.n, "lines", stays.n)
-	return a.tell(ctx)
+	return nil
+}
+
+// written returns the lines that the index was made of.
+func (a *Archive) written() io.Reader {
+	if a.shared != nil {
+		return io.NewSectionReader(a.shared.mirror, 0, a.shared.size)
+	}
+	j := a.journal.(*fileJournal)
+	return io.NewSectionReader(j.f, 0, j.size)
 }
 
 // living is about how many lines say something about the present.
@@ -77,9 +108,9 @@ func (l *lines) add(raw []byte) {
 
 // part reads the manifest and parts its lines. newest is the newest event in a
 // fresh segment among the former ones.
-func (a *Archive) part(j *fileJournal) (stays, former lines, newest time.Time, err error) {
+func (a *Archive) part() (stays, former lines, newest time.Time, err error) {
 	number, kept := 0, map[int64]bool{}
-	err = eachLine(io.NewSectionReader(j.f, 0, j.size), func(raw rawLine) error {
+	err = eachLine(a.written(), func(raw rawLine) error {
 		r, err := parseLine(raw.bytes)
 		if err != nil { // it stays where Verify finds it
 			stays.add(raw.bytes)
@@ -119,7 +150,7 @@ func (x *index) speaks(r *record, kept map[int64]bool) bool {
 	return false
 }
 
-func (a *Archive) writeHistory(seq uint64, former *lines) (*history, error) {
+func (a *Archive) writeHistory(ctx context.Context, seq uint64, former *lines) (*history, error) {
 	z, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(4<<20))
 	if err != nil {
 		return nil, fmt.Errorf("compress former lines: %w", err)
@@ -128,6 +159,13 @@ func (a *Archive) writeHistory(seq uint64, former *lines) (*history, error) {
 	h := &history{Path: historyPath(seq), Bytes: int64(len(b)), Lines: former.n}
 	sum := sha256.Sum256(b)
 	h.SHA256 = hex.EncodeToString(sum[:])
+	if a.shared != nil { // what a compaction left that did not get its line is in the way
+		err := a.shared.store.Remove(ctx, h.Path)
+		if err == nil {
+			err = a.shared.store.Put(ctx, h.Path, bytes.NewReader(b), h.Bytes)
+		}
+		return h, away(err)
+	}
 	full := a.full(h.Path)
 	if err := makeFolder(filepath.Dir(full)); err != nil {
 		return nil, err

@@ -232,3 +232,17 @@ func latest(x, y time.Time) time.Time {
 	}
 	return x
 }
+
+// needs says whether the segment at p stands in the archive.
+func (a *Archive) needs(p string) bool {
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	return a.index.needs(p)
+}
+
+// mergedNumber returns the lowest number for a merged segment.
+func (a *Archive) mergedNumber() int64 {
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	return a.index.nextMerged
+}

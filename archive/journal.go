@@ -34,13 +34,16 @@ type journal interface {
 // commit writes r as the next line and applies it. The caller holds writing.
 func (a *Archive) commit(ctx context.Context, r *record) error {
 	r.V, r.Seq, r.At = 2, a.index.seq, a.now().UTC().Round(0)
+	if a.shared != nil {
+		r.Hub = a.shared.hub
+	}
 	text, err := r.encode()
 	if err != nil {
 		return err
 	}
 	if err := a.journal.put(ctx, r.Seq, text); err != nil {
 		if isTaken(err) {
-			return errors.Join(err, a.follow(ctx))
+			return errors.Join(err, a.catchUp(ctx))
 		}
 		return err
 	}
@@ -66,6 +69,9 @@ func (a *Archive) apply(r *record, digest [32]byte) {
 // file that cannot be removed now is removed at the next Open.
 func (a *Archive) discard(s *sealed) {
 	a.lingering--
+	if a.shared != nil {
+		a.shared.forget(s.path)
+	}
 	for _, name := range filesOfSegment(s.path) {
 		if err := removeIfThere(a.full(name)); err != nil {
 			a.log.Error("segment that was replaced cannot be removed", "file", name, "err", err)
@@ -74,6 +80,14 @@ func (a *Archive) discard(s *sealed) {
 }
 
 func (a *Archive) full(rel string) string { return filepath.Join(a.dir, filepath.FromSlash(rel)) }
+
+// catchUp takes over what other hubs wrote; the caller holds writing.
+func (a *Archive) catchUp(ctx context.Context) error {
+	if a.shared == nil {
+		return nil
+	}
+	return away(a.shared.catchUp(ctx))
+}
 
 // usable says whether a line can be written, and makes it possible if it can.
 func (a *Archive) usable(ctx context.Context) error {

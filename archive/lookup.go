@@ -12,6 +12,9 @@ import (
 
 // lookUp finds the segment, among some, that holds a batch; nil if none does.
 func (a *Archive) lookUp(ctx context.Context, batch string, among []*sealed) (*sealed, error) {
+	if err := a.fetch(ctx, among); err != nil {
+		return nil, err
+	}
 	var files []file
 	a.mu.RLock()
 	for _, s := range among {

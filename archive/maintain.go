@@ -15,17 +15,18 @@ type policy struct {
 	afterFull time.Duration // when the disk was full
 	fresh     int           // fresh segments are merged when there are so many
 	age       time.Duration // or when the oldest is so old
-	inputs    int           // of one merge at most; each takes about 4 MB
+	inputs    int           // of one merge at most; each takes up to 20 MB, the new segment 60
 	fan       int           // merged segments of like size that become one
 	target    int64         // rows that are enough for a segment
 	settled   time.Duration // after a day, when its small segments are put together
 	lines     int           // newest lines that never leave the manifest
 	reserve   int64         // bytes of disk that a merge leaves free
+	grace     time.Duration // how long a shared object stays that no line needs
 }
 
 func defaultPolicy() policy {
-	return policy{every: 10 * time.Second, afterFull: time.Minute, fresh: 32, age: 10 * time.Minute, inputs: 40, fan: 8, target: 1 << 20,
-		settled: 6 * time.Hour, lines: 4096, reserve: 256 << 20}
+	return policy{every: 10 * time.Second, afterFull: time.Minute, fresh: 8, age: 10 * time.Minute, inputs: 8, fan: 8, target: 1 << 20,
+		settled: 6 * time.Hour, lines: 4096, reserve: 256 << 20, grace: 30 * time.Minute}
 }
 
 // Maintain merges small segments, drops what is older than Retention says and
@@ -73,7 +74,10 @@ func (a *Archive) maintain(ctx context.Context) error {
 	if err := a.compact(ctx); err != nil {
 		return fmt.Errorf("compact manifest: %w", busy(err))
 	}
-	return nil
+	if a.shared == nil {
+		return nil
+	}
+	return a.shared.sweep(ctx)
 }
 
 // errNoRoom means that a merge would fill the disk, which belongs to intake.

@@ -39,6 +39,7 @@ type record struct {
 	Op       string    `json:"op"`
 	Seq      uint64    `json:"seq"` // orders the lines; unknown (0) in version 1
 	At       time.Time `json:"at"`
+	Hub      string    `json:"hub,omitempty"`      // who wrote it, of several
 	Segments []entry   `json:"segments,omitempty"` // add: one; merge: what now holds the events
 	Batches  []string  `json:"batches,omitempty"`  // add: ids of the batches in the segment
 	Gone     []int64   `json:"gone,omitempty"`     // merge, drop: numbers of the segments that are no more

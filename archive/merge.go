@@ -161,6 +161,7 @@ type merging struct {
 	in       []*sealed
 	out      []entry
 	failed   error         // a folder could not be made
+	stored   bool          // the new segments are in the shared store
 	done     bool          // the line is written
 	patience time.Duration // how long it still waits for Append
 }
@@ -277,6 +278,7 @@ func (m *merging) seal(ctx context.Context, r *record) error {
 	if err := m.a.store(ctx, m.out); err != nil {
 		return err
 	}
+	m.stored = true
 	m.a.writing.Lock()
 	defer m.a.writing.Unlock()
 	err := m.a.usable(ctx)
@@ -284,7 +286,7 @@ func (m *merging) seal(ctx context.Context, r *record) error {
 		if err = m.a.commit(ctx, r); !isTaken(err) {
 			break
 		}
-		err = m.a.allThere(m.in)
+		err = m.stillRight()
 	}
 	if err != nil {
 		return err
@@ -293,13 +295,15 @@ func (m *merging) seal(ctx context.Context, r *record) error {
 	return errors.Join(removeIfThere(m.a.full(planName)), m.a.tell(ctx))
 }
 
-// allThere says whether segments are still part of the archive, after other
-// hubs wrote.
-func (a *Archive) allThere(in []*sealed) error {
-	for _, s := range in {
+// stillRight says whether the merge makes sense after other hubs wrote.
+func (m *merging) stillRight() error {
+	for _, s := range m.in {
 		if s.gone {
 			return fmt.Errorf("segment %d was taken away meanwhile", s.number)
 		}
+	}
+	if len(m.out) > 0 && m.a.mergedNumber() > m.out[0].Number {
+		return errors.New("another hub merges, too")
 	}
 	return nil
 }
@@ -326,7 +330,9 @@ func (m *merging) undo(ctx context.Context) error {
 	for i := range m.out {
 		errs = append(errs, m.a.undo(m.out[i].Path))
 	}
-	errs = append(errs, m.a.unstore(context.WithoutCancel(ctx), m.out))
+	if m.stored {
+		errs = append(errs, m.a.unstore(context.WithoutCancel(ctx), m.out))
+	}
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}

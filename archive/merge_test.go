@@ -84,9 +84,12 @@ func newestFirstEvents(batches ...event.Batch) []event.Event {
 }
 
 func TestMergedSegmentsHoldTheSameEvents(t *testing.T) {
-	dir := t.TempDir()
+	everywhere(t, mergedSegmentsHoldTheSameEvents)
+}
+
+func mergedSegmentsHoldTheSameEvents(t *testing.T, p *place) {
 	b := &books{}
-	a := openEager(t, dir, b)
+	a := p.open(t, b)
 	var batches []event.Batch
 	for n := range 24 {
 		batch := batchOf(n, 12)
@@ -108,7 +111,7 @@ func TestMergedSegmentsHoldTheSameEvents(t *testing.T) {
 	if s.Merged != s.Segments || s.Events != 288 || len(a.index.histories) == 0 {
 		t.Errorf("stats: %+v, %d compactions", s, len(a.index.histories))
 	}
-	if r := sound(t, dir, b); r.Checked.Events != 288 || r.Checked.Segments != s.Segments {
+	if r := p.sound(t, b); r.Checked.Events != 288 || r.Checked.Segments != s.Segments {
 		t.Errorf("checked: %+v", r.Checked)
 	}
 	again := appended(t, a, batches...)
@@ -117,7 +120,7 @@ func TestMergedSegmentsHoldTheSameEvents(t *testing.T) {
 	}
 	closed(t, a)
 
-	a = openEager(t, dir, b)
+	a = p.open(t, b)
 	if now := a.Stats(); now.Events != s.Events || now.Segments != s.Segments || now.Batches >= 24 {
 		t.Errorf("after reopening: %+v, want %+v", now, s)
 	}
@@ -138,15 +141,16 @@ func TestMergedSegmentsHoldTheSameEvents(t *testing.T) {
 	if diff := cmp.Diff(want, query(t, a, Query{Limit: 1000})); diff != "" {
 		t.Errorf("after reopening:\n%s", diff)
 	}
-	sound(t, dir, b)
+	p.sound(t, b)
 }
 
 // TestMergesShowNoGap counts all the time while batches are previewed, sealed
 // and merged: what was acknowledged is seen once, always.
-func TestMergesShowNoGap(t *testing.T) {
-	dir := t.TempDir()
+func TestMergesShowNoGap(t *testing.T) { everywhere(t, mergesShowNoGap) }
+
+func mergesShowNoGap(t *testing.T, p *place) {
 	b := &books{}
-	a := openEager(t, dir, b)
+	a := p.open(t, b)
 	ctx, stop := context.WithCancel(t.Context())
 	var all sync.WaitGroup
 	all.Go(func() {
@@ -177,7 +181,8 @@ func TestMergesShowNoGap(t *testing.T) {
 			}
 		})
 	}
-	for n := range 60 {
+	const batches = 24
+	for n := range batches {
 		batch := batchOf(n, 20)
 		seen.Store(n, true)
 		a.Preview(ctx, []event.Batch{batch})
@@ -192,10 +197,10 @@ func TestMergesShowNoGap(t *testing.T) {
 	stop()
 	all.Wait()
 	maintained(t, a)
-	if s := a.Stats(); s.Events != 1200 || s.Merged < 3 {
+	if s := a.Stats(); s.Events != batches*20 || s.Merged < 3 {
 		t.Errorf("stats: %+v", s)
 	}
-	sound(t, dir, b)
+	p.sound(t, b)
 }
 
 // countRows counts what a view holds, and what it holds more than once.

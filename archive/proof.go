@@ -40,18 +40,10 @@ const (
 // manifest reads the lines of the manifest and of all files with former lines,
 // and compares them with the ledger.
 func (c *check) manifest() error {
-	f, err := os.Open(filepath.Join(c.dir, manifestName))
-	if errors.Is(err, fs.ErrNotExist) {
-		c.differ(manifestName, -1, "is missing")
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	c.report.Checked.Files++
-	if err := c.read(manifestName, f); err != nil {
-		return err
+	for _, name := range c.manifests() {
+		if err := c.readFile(name); err != nil {
+			return err
+		}
 	}
 	for _, l := range slices.Clone(c.lines) {
 		if l.Op != opHistory || l.state == different {
@@ -66,6 +58,47 @@ func (c *check) manifest() error {
 	})
 	c.gaps()
 	return nil
+}
+
+// manifests returns the files with lines: one in a folder; in a shared store
+// generations, and an object for each line, some of which are in a generation,
+// too.
+func (c *check) manifests() []string {
+	if c.files[manifestName] {
+		return []string{manifestName}
+	}
+	var names []string
+	for name := range c.files {
+		if isLine(name) {
+			names = append(names, name)
+		}
+	}
+	if len(names) == 0 {
+		c.differ(manifestName, -1, "is missing")
+	}
+	slices.Sort(names)
+	return names
+}
+
+// isLine says whether an object of a shared store holds lines.
+func isLine(name string) bool {
+	var n uint64
+	if _, err := fmt.Sscanf(name, generationName+"/%d.jsonl", &n); err == nil && name == generationOf(n) {
+		return true
+	}
+	_, err := fmt.Sscanf(name, linesName+"/%d.json", &n)
+	return err == nil && name == lineName(n)
+}
+
+func (c *check) readFile(name string) error {
+	f, err := os.Open(filepath.Join(c.dir, filepath.FromSlash(name)))
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	c.report.Checked.Files++
+	c.explained[name] = true
+	return c.read(name, f)
 }
 
 // order is the place of a line among those of its version.
@@ -125,6 +158,8 @@ func (c *check) read(file string, r io.Reader) error {
 		if !raw.ended {
 			if file == manifestName {
 				c.leftover(file, raw.offset, "unfinished last line of an interrupted write")
+			} else {
+				c.differ(file, raw.offset, "line %d: has no end", raw.number)
 			}
 			return nil
 		}
@@ -140,8 +175,10 @@ func (c *check) read(file string, r io.Reader) error {
 			c.differ(file, raw.offset, "line %d: %s stands out of order", raw.number, l.name())
 		}
 		c.compare(&l, sha256.Sum256(raw.bytes))
-		c.lines = append(c.lines, l)
-		last = &l
+		if last = &l; !c.have[l.ref] || l.state == different {
+			c.lines = append(c.lines, l)
+			c.have[l.ref] = true
+		}
 		return nil
 	})
 }

@@ -53,6 +53,7 @@ func TestWhatWasPreviewedIsNotDurable(t *testing.T) {
 	if got := query(t, a, Query{}); len(got) != 10 {
 		t.Fatalf("%d events", len(got))
 	}
+	put(t, dir, tailName+"/77.parquet", []byte("left by a killed hub"))
 	closed(t, a)
 	a = open(t, dir)
 	if got := query(t, a, Query{}); len(got) != 0 {

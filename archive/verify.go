@@ -66,7 +66,7 @@ func (d Difference) String() string {
 // the hub may have been stopped between writing and recording them. It needs
 // memory for about 300 bytes of every line that was ever written.
 func Verify(ctx context.Context, dir string, leaves func(kind string) []leaf.Leaf) (Report, error) {
-	c := &check{ctx: ctx, dir: dir, files: map[string]bool{}, recorded: map[string]leaf.Leaf{}, explained: map[string]bool{}}
+	c := &check{ctx: ctx, dir: dir, files: map[string]bool{}, recorded: map[string]leaf.Leaf{}, explained: map[string]bool{}, have: map[string]bool{}}
 	for _, kind := range leafTypes() {
 		for _, l := range leaves(kind) {
 			c.recorded[kind+" "+l.Ref] = l
@@ -86,6 +86,7 @@ type check struct {
 	recorded  map[string]leaf.Leaf // by type and reference
 	lines     []proven             // of the manifest and its history
 	explained map[string]bool      // files that a line names or has named, trusted or not
+	have      map[string]bool      // references of lines that were read
 	said      map[string]bool      // references of lines
 	// Lines that tell what became of segments are damaged or missing, which is
 	// said; what follows from that is not said file by file.
@@ -110,6 +111,11 @@ func (c *check) run() error {
 	past := c.replay()
 	if err := c.segments(past); err != nil {
 		return err
+	}
+	for name := range past.gone {
+		if c.files[name] {
+			c.leftover(name, -1, "segment that was replaced or dropped, still to be removed")
+		}
 	}
 	c.missing()
 	c.foreign(past)
@@ -146,7 +152,7 @@ func (c *check) list() error {
 			return err
 		}
 		if d.IsDir() {
-			if rel == tailName {
+			if rel == tailName || rel == ".blob" { // the latter is the shared store's own
 				return fs.SkipDir
 			}
 			return c.ctx.Err()
@@ -272,7 +278,7 @@ func (c *check) missingSegment(l leaf.Leaf) {
 // foreign names files that neither the manifest nor the ledger knows.
 func (c *check) foreign(past *replay) {
 	for file := range c.files {
-		if file == manifestName || c.explained[file] {
+		if c.explained[file] {
 			continue
 		}
 		n, segment := numberOf(segmentOf(file))

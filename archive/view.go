@@ -59,8 +59,27 @@ func (a *Archive) view(ctx context.Context, w window) (files []file, release fun
 		}
 	}
 	a.mu.Unlock()
+	release = func() { a.unview(used); a.unchunk(chunks) }
+	if err := a.fetch(ctx, used); err != nil {
+		release()
+		return nil, nil, err
+	}
+	files = a.undamaged(files, used)
 	slices.SortFunc(files, newestFirst)
-	return files, func() { a.unview(used); a.unchunk(chunks) }, nil
+	return files, release, nil
+}
+
+// undamaged leaves out what fetch found to be damaged.
+func (a *Archive) undamaged(files []file, used []*sealed) []file {
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	damaged := map[int64]bool{}
+	for _, s := range used {
+		if s.damaged {
+			damaged[s.number] = true
+		}
+	}
+	return slices.DeleteFunc(files, func(f file) bool { return damaged[f.number] })
 }
 
 func newestFirst(x, y file) int {
@@ -148,15 +167,16 @@ func (a *Archive) whole(files []file) []file {
 		if s == nil { // replaced meanwhile: the view keeps its file
 			return false
 		}
-		if sum, err := digestOf(f.path); err == nil && sum == s.file {
+		sum, err := digestOf(f.path)
+		if err == nil && sum == s.file {
 			return false
 		}
-		a.mu.Lock()
-		defer a.mu.Unlock()
-		if !s.damaged {
-			s.damaged = true
-			a.log.Error("segment is missing or changed and is left out of queries", "file", s.path)
+		if a.shared != nil { // only the copy here; the next reader gets it anew
+			if err := a.refetch(s); err == nil {
+				return false
+			}
 		}
+		a.mark(s, err)
 		return true
 	})
 }

@@ -24,7 +24,7 @@ const (
 
 // schema is that of all segments that are written now. No column is nullable:
 // absent is empty, which engines compare faster than NULL.
-var schema, columns, keyLeaf, valueLeaf, partLeaf = func() (*parquet.Schema, []column, int, int, int) {
+var schema, columns, keyLeaf, valueLeaf, partLeaf, rawLeaf = func() (*parquet.Schema, []column, int, int, int, int) {
 	all := columnTable()
 	group := parquet.Group{
 		fieldsName: parquet.Map(word(), word()),
@@ -41,7 +41,7 @@ var schema, columns, keyLeaf, valueLeaf, partLeaf = func() (*parquet.Schema, []c
 	for i := range all {
 		all[i].leaf = at(all[i].name)
 	}
-	return s, all, at(fieldsName, "key_value", "key"), at(fieldsName, "key_value", "value"), at(partName)
+	return s, all, at(fieldsName, "key_value", "key"), at(fieldsName, "key_value", "value"), at(partName), at("raw")
 }()
 
 // word is text that repeats, so that a dictionary pays.

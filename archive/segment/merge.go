@@ -175,7 +175,7 @@ func (m *merge) run() error {
 
 // put takes the next row; rows are handed to the writer some at a time.
 func (m *merge) put(r *Row) error {
-	p := Partition{dayOf(keyOf(r).day), r.Kind}
+	p := Partition{dayOf(r.day()), r.Kind}
 	if m.w != nil && (p != m.now || m.w.rows+int64(len(m.pending)) >= m.limits.Rows) {
 		if err := m.end(); err != nil {
 			return err

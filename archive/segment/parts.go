@@ -27,7 +27,7 @@ type parts struct {
 
 // of returns the sum that r belongs to.
 func (p *parts) of(r *Row) *Sum {
-	k := partKey{r.Origin, keyOf(r).day, r.Kind}
+	k := partKey{r.Origin, r.day(), r.Kind}
 	if p.last != nil && k == p.key {
 		return p.last
 	}
@@ -96,14 +96,20 @@ func WriteQuick(path string, rows []Row) (Facts, error) {
 	return write(path, rows, true)
 }
 
+// Codecs are shared, because they keep their encoders, a megabyte each.
+var (
+	codec      = &zstd.Codec{Level: zstd.SpeedDefault, Concurrency: 1}
+	quickCodec = &zstd.Codec{Level: zstd.SpeedFastest, Concurrency: 1}
+)
+
 // options are those of the Parquet writer.
 func options(quick bool) []parquet.WriterOption {
 	all := []parquet.WriterOption{parquet.KeyValueMetadata(layoutKey, layout), parquet.CreatedBy("sonae", "2", "")}
 	if quick {
-		return append(all, parquet.Compression(&zstd.Codec{Level: zstd.SpeedFastest, Concurrency: 1}), parquet.DictionaryMaxBytes(1<<20))
+		return append(all, parquet.Compression(quickCodec), parquet.DictionaryMaxBytes(1<<20))
 	}
 	return append(all,
-		parquet.Compression(&zstd.Codec{Level: zstd.SpeedDefault, Concurrency: 1}),
+		parquet.Compression(codec),
 		parquet.DictionaryMaxBytes(1<<20),
 		parquet.BloomFilters(bloomed()...))
 }

@@ -142,7 +142,7 @@ func (r *reader) fill(c *column, p *pageReader, rows []Row) error {
 		switch {
 		case c.text != nil:
 			for i := range n {
-				*c.text(&rows[i]) = p.texts[p.at+i]
+				*c.text(&rows[i]) = p.text(p.at + i)
 			}
 		case c.large != nil:
 			for i := range n {
@@ -216,6 +216,10 @@ type pageReader struct {
 	def    []byte
 	next   int // next text of a repeated column
 
+	// Texts of a page with a dictionary stay numbers: a page of them as
+	// strings would take four times the memory, in each column of each input.
+	indexed    bool
+	index      []int32
 	dictionary parquet.Dictionary
 	words      []string
 }
@@ -248,7 +252,15 @@ func (p *pageReader) take(null bool) string {
 		return ""
 	}
 	p.next++
-	return p.texts[p.next-1]
+	return p.text(p.next - 1)
+}
+
+// text returns text i of the page.
+func (p *pageReader) text(i int) string {
+	if p.indexed {
+		return p.words[p.index[i]]
+	}
+	return p.texts[i]
 }
 
 // load decodes the next page into memory of its own.
@@ -264,6 +276,7 @@ func (p *pageReader) load() error {
 	p.at, p.next, p.n = 0, 0, int(page.NumValues())
 	p.rep, p.def = append(p.rep[:0], page.RepetitionLevels()...), append(p.def[:0], page.DefinitionLevels()...)
 	data := page.Data()
+	p.indexed = false
 	if d := page.Dictionary(); d != nil {
 		return p.look(d, data.Int32())
 	}
@@ -292,7 +305,7 @@ func (p *pageReader) look(d parquet.Dictionary, indexes []int32) error {
 			b, offsets := values.ByteArray()
 			p.words, p.dictionary = split(nil, string(b), offsets), d
 		}
-		p.texts = resolve(p.texts[:0], p.words, indexes)
+		p.index, p.indexed = append(p.index[:0], indexes...), true
 	case encoding.Int64:
 		p.larges = resolve(p.larges[:0], values.Int64(), indexes)
 	case encoding.Int32:

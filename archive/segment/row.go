@@ -80,7 +80,7 @@ func Rows(b event.Batch, at time.Time) []Row {
 func (r *Row) take(from map[string]string, arena []Field) []Field {
 	start := len(arena)
 	for name, value := range from {
-		if h, hot := hotByField[name]; hot && h.store(r, value) {
+		if h := hotOf(name); h != nil && h.store(r, value) {
 			continue
 		}
 		arena = append(arena, Field{clean(name), clean(value)})

@@ -15,8 +15,8 @@
 // # Layout
 //
 // Rows stand by day (UTC), kind, ten minutes, host, time, batch and row in the
-// batch; see key. A merged segment holds one day and one kind. A row group has
-// at most 64 Ki rows and all rows of one row group have the same value in the
+// batch; see compare. A merged segment holds one day and one kind. A row group has
+// at most 32 Ki rows and all rows of one row group have the same value in the
 // column part, which is the number of the segment times 65536 plus the number
 // of the row group: with "part IN (…)" an engine reads only those row groups.
 //

@@ -55,7 +55,11 @@ func odd() event.Batch {
 
 func written(t testing.TB, dir string, origin int64, batches ...event.Batch) Facts {
 	t.Helper()
-	var rows []Row
+	n := 0
+	for _, b := range batches {
+		n += len(b.Events)
+	}
+	rows := make([]Row, 0, n)
 	for _, b := range batches {
 		rows = append(rows, Rows(b, noon())...)
 	}

@@ -57,7 +57,7 @@ func TestASketchOfSegmentsHidesNothing(t *testing.T) {
 	for _, e := range all(t, f) {
 		texts := []string{e.Raw, e.Host, e.Site, string(e.Kind)}
 		for name, v := range e.Fields {
-			if h := hotByField[name]; h == nil || h.Text != nil {
+			if h := hotOf(name); h == nil || h.Text != nil {
 				texts = append(texts, v)
 			}
 		}

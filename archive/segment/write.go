@@ -2,7 +2,6 @@ package segment
 
 import (
 	"bufio"
-	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -12,7 +11,6 @@ import (
 	"maps"
 	"os"
 	"slices"
-	"strings"
 	"time"
 	"unsafe"
 
@@ -20,40 +18,18 @@ import (
 )
 
 const (
-	rowsPerGroup = 64 << 10
-	layoutKey    = "sonae.layout"
-	layout       = "1"
+	layoutKey = "sonae.layout"
+	layout    = "1"
 	// chunk is how many rows go from one form into the other at once: few
 	// enough for the cache, many enough that the change of column is cheap.
 	chunk = 512
+	// A row group is what an engine reads or leaves out. With 65,536 rows a
+	// search by text costs twice as much; with 16,384 a segment is 3 % larger
+	// and questions about everything cost more.
+	rowsPerGroup = 32 << 10
+	// A page is what a merge holds of each column of each input.
+	rowsPerPage = 8 << 10
 )
-
-// key orders the rows of a segment. Day and kind first, because segments are
-// divided by them. Then ten minutes, so that what is newest lies in few row
-// groups; in these the events of a host are together, which look alike and are
-// asked for together.
-type key struct{ day, bucket int64 }
-
-const bucketWidth = int64(10 * time.Minute)
-
-func keyOf(r *Row) key {
-	const perDay = int64(24 * time.Hour)
-	return key{floor(r.Time, perDay), floor(r.Time, bucketWidth)}
-}
-
-func floor(n, by int64) int64 {
-	q := n / by
-	if n%by < 0 {
-		q--
-	}
-	return q
-}
-
-func compare(x, y *Row) int {
-	a, b := keyOf(x), keyOf(y)
-	return cmp.Or(cmp.Compare(a.day, b.day), strings.Compare(x.Kind, y.Kind), cmp.Compare(a.bucket, b.bucket),
-		strings.Compare(x.Host, y.Host), cmp.Compare(x.Time, y.Time), strings.Compare(x.Batch, y.Batch), cmp.Compare(x.Row, y.Row))
-}
 
 // Write writes the rows into a new file at path, and their sketch beside it,
 // and syncs both. The file name starts with the number of the segment, which
@@ -101,7 +77,8 @@ type writer struct {
 	out     *parquet.GenericWriter[any]
 	columns []*parquet.ColumnWriter
 	values  []parquet.Value
-	inGroup int
+	inGroup int // rows
+	inPage  int
 	sketch  sketcher
 	summer  summer
 	parts   parts
@@ -158,7 +135,13 @@ func (w *writer) write(rows []*Row) error {
 			}
 		}
 		rows = rows[n:]
-		if w.inGroup += n; w.inGroup == rowsPerGroup {
+		w.inGroup += n
+		if w.inPage += n; w.inPage >= rowsPerPage {
+			if err := w.endPage(); err != nil {
+				return err
+			}
+		}
+		if w.inGroup == rowsPerGroup {
 			if err := w.endGroup(); err != nil {
 				return err
 			}
@@ -255,6 +238,20 @@ func textValue(s string) parquet.Value {
 	return parquet.ByteArrayValue(unsafe.Slice(unsafe.StringData(s), len(s)))
 }
 
+// endPage ends the page of each column; long lines fill pages by themselves.
+func (w *writer) endPage() error {
+	w.inPage = 0
+	for leaf, c := range w.columns {
+		if leaf == rawLeaf {
+			continue
+		}
+		if err := c.Flush(); err != nil {
+			return fmt.Errorf("write segment: %w", err)
+		}
+	}
+	return nil
+}
+
 func (w *writer) endGroup() error {
 	if err := w.out.Flush(); err != nil {
 		return fmt.Errorf("write segment: %w", err)
@@ -262,7 +259,7 @@ func (w *writer) endGroup() error {
 	if !w.quick {
 		w.sketch.end(w.part, w.inGroup)
 	}
-	w.part, w.inGroup = w.part+1, 0
+	w.part, w.inGroup, w.inPage = w.part+1, 0, 0
 	return nil
 }
 
