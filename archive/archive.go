@@ -65,6 +65,7 @@ type Archive struct {
 	searching  gate
 	exporting  gate
 	sketches   sketchCache
+	tables     tableLimits
 	keep       int   // batch ids held in memory
 	tailLimit  int64 // bytes of events that Preview keeps
 	retention  Retention
@@ -126,7 +127,7 @@ func Open(ctx context.Context, dir string, log *slog.Logger, options ...Option) 
 		return nil, fault.New(fault.Invalid, "archive.folder").With(fmt.Errorf("open archive %q", abs))
 	}
 	a := &Archive{dir: abs, log: log.With("part", "archive"), now: time.Now, memory: "512MB", threads: 2, keep: keepBatches,
-		wall: defaultWall, searching: newGate(atOnce), exporting: newGate(exporting),
+		wall: defaultWall, searching: newGate(atOnce), exporting: newGate(exporting), tables: defaultTables(),
 		tailLimit: 128 << 20, retention: DefaultRetention(), policy: defaultPolicy(), cacheLimit: 20 << 30, index: newIndex()}
 	for _, o := range options {
 		o(a)

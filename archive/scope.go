@@ -17,6 +17,7 @@ import (
 type scope struct {
 	files []file  // their rows are those of the row groups, about
 	parts []int64 // row groups by their column part, ascending; nil: all
+	whole []int64 // numbers of files of which all row groups are to be read besides
 	rows  int64   // of all files
 }
 
@@ -35,45 +36,40 @@ func (a *Archive) prune(files []file, x lang.Expr) scope {
 	if need == nil {
 		return all
 	}
-	s := scope{}
+	s := scope{parts: []int64{}}
 	for _, f := range files {
-		parts, of := a.mayHold(f, need)
+		sketch := a.sketchOf(f)
+		if sketch == nil {
+			n, _ := segment.Number(f.path)
+			s.files, s.whole, s.rows = append(s.files, f), append(s.whole, n), s.rows+f.rows
+			continue
+		}
+		of := sketch.Parts()
+		parts := fulfil(sketch, of, need)
 		if len(parts) == 0 {
 			continue
 		}
-		f.rows = f.rows * int64(len(parts)) / int64(of)
+		f.rows = f.rows * int64(len(parts)) / int64(len(of))
 		s.files, s.parts, s.rows = append(s.files, f), append(s.parts, parts...), s.rows+f.rows
 	}
-	if s.parts == nil {
-		s.parts = []int64{}
-	}
-	if len(s.parts) > maxParts {
-		s.parts = nil
+	if len(s.parts)+len(s.whole) > maxParts {
+		s.parts, s.whole = nil, nil
 	}
 	slices.Sort(s.parts)
 	return s
 }
 
-// mayHold returns the row groups of a file that can fulfil a need, and how
-// many it has. Of a file without a sketch that is readable these are all it
-// can have.
-func (a *Archive) mayHold(f file, need *lang.Need) (parts []int64, of int) {
-	var sketch *segment.Sketch
-	if f.sketch != "" {
-		var err error
-		if sketch, err = a.sketches.open(f.sketch, f.sum); err != nil {
-			a.log.Error("sketch of a segment is missing or changed: the segment is read whole", "file", f.sketch, "err", err)
-		}
+// sketchOf returns the sketch of a file; nil if it has none that is readable.
+func (a *Archive) sketchOf(f file) *segment.Sketch {
+	if f.sketch == "" {
+		return nil
 	}
-	if sketch == nil {
-		n, _ := segment.Number(f.path)
-		for i := range f.rows>>16 + 2 {
-			parts = append(parts, n<<16+i)
-		}
-		return parts, len(parts)
+	sketch, err := a.sketches.open(f.sketch, f.sum)
+	if err != nil {
+		a.log.Error("sketch of a segment is missing or changed: the segment is read whole", "file", f.sketch, "err", err)
+		return nil
 	}
-	all := sketch.Parts()
-	return fulfil(sketch, all, need), len(all)
+	return sketch
 }
 
 func fulfil(s *segment.Sketch, all []int64, n *lang.Need) []int64 {
@@ -111,14 +107,18 @@ func (s scope) condition() string {
 	if s.parts == nil {
 		return "TRUE"
 	}
-	texts := make([]string, 0, len(s.parts)+1)
-	for _, p := range s.parts {
-		texts = append(texts, strconv.FormatInt(p, 10))
+	any := []string{"part IS NULL"}
+	if len(s.parts) > 0 {
+		texts := make([]string, len(s.parts))
+		for i, p := range s.parts {
+			texts[i] = strconv.FormatInt(p, 10)
+		}
+		any = append(any, "part IN ("+strings.Join(texts, ", ")+")")
 	}
-	if len(texts) == 0 {
-		return "part IS NULL"
+	for _, n := range s.whole {
+		any = append(any, fmt.Sprintf("part BETWEEN %d AND %d", n<<16, n<<16+0xFFFF))
 	}
-	return "(part IN (" + strings.Join(texts, ", ") + ") OR part IS NULL)"
+	return "(" + strings.Join(any, " OR ") + ")"
 }
 
 // window is what of a request tells which files are needed.

@@ -58,7 +58,7 @@ func (a *Archive) searchEvents(ctx context.Context, r request, files []file, eac
 
 // within is the scope that can hold something in a step.
 func (s scope) within(from, to int64) scope {
-	t := scope{parts: s.parts}
+	t := scope{parts: s.parts, whole: s.whole}
 	for _, f := range s.files {
 		if f.to.UnixNano() >= from && f.from.UnixNano() < to {
 			t.files = append(t.files, f)

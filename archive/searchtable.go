@@ -12,11 +12,14 @@ import (
 	"github.com/sonae/sonae/archive/lang"
 )
 
-const (
-	atOnceRows = 3 << 20 // rows from which a table is computed part by part
-	partRows   = 1 << 20 // of a part, at least
-	keptRows   = 1 << 20 // that the parts of a table may have together; with more, all is computed at once
-)
+// tableLimits says how tables are computed.
+type tableLimits struct {
+	atOnce int64 // rows up to which everything is computed at once
+	part   int64 // rows of a part, at least
+	kept   int64 // rows that the parts of a table may have together; with more, everything is computed at once
+}
+
+func defaultTables() tableLimits { return tableLimits{atOnce: 3 << 20, part: 1 << 20, kept: 1 << 20} }
 
 var errTooManyGroups = errors.New("too many groups to keep")
 
@@ -31,7 +34,7 @@ func (a *Archive) searchTable(ctx context.Context, r request, files []file, each
 		if len(files) == 0 && r.hasKeys() {
 			return nil
 		}
-		if sc.rows > atOnceRows && r.Merges() {
+		if sc.rows > a.tables.atOnce && r.Merges() {
 			if err := a.tableByParts(ctx, r, sc, t, progress, each); !errors.Is(err, errTooManyGroups) && !outOfMemory(err) {
 				return err
 			}
@@ -82,7 +85,7 @@ func (a *Archive) tableByParts(ctx context.Context, r request, sc scope, t *Tabl
 	kept, start := int64(0), time.Now()
 	for first, left := true, sc.files; len(left) > 0; first = false {
 		part := sc
-		part.files, left = cut(left, partRows)
+		part.files, left = cut(left, a.tables.part)
 		b := lang.NewBuilder(r.options)
 		text := b.Part(r.Query, part.relation(""), part.condition()+" AND "+r.condition(b))
 		if first {
@@ -98,7 +101,7 @@ func (a *Archive) tableByParts(ctx context.Context, r request, sc scope, t *Tabl
 		if err != nil {
 			return err
 		}
-		if kept += n; kept > keptRows {
+		if kept += n; kept > a.tables.kept {
 			return errTooManyGroups
 		}
 		if len(left) > 0 && time.Since(start) < stepTime {

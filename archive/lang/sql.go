@@ -329,7 +329,7 @@ func (b *builder) like(f Field, c, v string) string {
 	if middle := strings.Trim(v, "*"); f.Name == "raw" && len(v) > len(middle)+1 && v[0] == '*' && v[len(v)-1] == '*' && !strings.ContainsAny(middle, "*?") && middle != "" {
 		return b.occurs(c, Text{middle, true}, true)
 	}
-	if cased(v) && !f.exact {
+	if cased(v) {
 		c, v = "lower("+c+")", strings.ToLower(v)
 	}
 	middle := strings.Trim(v, "*")
