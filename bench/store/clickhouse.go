@@ -176,38 +176,14 @@ func (c *clickHouse) ask(_ context.Context, id string) ([][]string, time.Duratio
 }
 
 func (c *clickHouse) statement(id string) string {
-	from, to := c.h.day()
-	quote := func(s string) string {
-		return "'" + strings.NewReplacer("\\", "\\\\", "'", "\\'").Replace(s) + "'"
-	}
-	at := func(t time.Time) string { return "fromUnixTimestamp64Micro(" + text(t.UnixMicro()) + ", 'UTC')" }
-	count, whole := "SELECT count() FROM sonae.events WHERE ", "SELECT toUnixTimestamp64Micro(time), * FROM sonae.events "
-	needle, address := quote(archivetest.Command), quote(archivetest.RareAddress)
+	whole := "SELECT toUnixTimestamp64Micro(time), * FROM sonae.events "
 	switch id {
 	case "q1":
 		return "SELECT product, toUnixTimestamp(toStartOfHour(time)) * 1000000 AS hour, count() FROM sonae.events GROUP BY product, hour"
 	case "q2":
-		return "SELECT code, count() FROM sonae.events WHERE time >= " + at(c.h.tally.From) + " AND time < " + at(c.h.tally.To) + " GROUP BY code"
-	case "q3":
-		return count + "position(raw, " + needle + ") > 0"
-	case "q3w":
-		return count + "hasAllTokens(raw, ['Invoke', 'Mimikatz']) AND position(raw, " + needle + ") > 0"
-	case "q3b":
-		return count + "raw ILIKE concat('%', " + needle + ", '%')"
-	case "q3c":
-		return count + "position(raw, " + quote(archivetest.Phrase) + ") > 0"
-	case "q4":
-		return count + "destination_ip = " + address
-	case "q4b":
-		return count + "destination_ip = " + address + " OR source_ip = " + address + " OR position(raw, " + address + ") > 0"
-	case "q5":
-		return count + "hash = " + quote(archivetest.RareHash)
-	case "q5n":
-		return count + "hash = " + quote(archivetest.AbsentHash)
-	case "q6":
-		return count + "user = " + quote(archivetest.RareUser)
+		return "SELECT code, count() FROM sonae.events WHERE " + between(c.h.tally.From, c.h.tally.To) + " GROUP BY code"
 	case "q7":
-		return whole + "WHERE host = " + quote(c.h.tally.Probe) + " AND time >= " + at(from) + " AND time < " + at(to) + " ORDER BY time DESC LIMIT 200"
+		return whole + "WHERE host = " + quote(c.h.tally.Probe) + " AND " + between(c.h.day()) + " ORDER BY time DESC LIMIT 200"
 	case "q8":
 		return "SELECT destination_ip, sum(bytes_out) AS n FROM sonae.events WHERE kind = 'flow' GROUP BY destination_ip ORDER BY n DESC, destination_ip LIMIT 20"
 	case "q9":
@@ -215,7 +191,29 @@ func (c *clickHouse) statement(id string) string {
 	case "q10":
 		return whole + "ORDER BY time DESC LIMIT 100"
 	}
-	return count + "match(command, " + quote(archivetest.EncodedPattern) + ")"
+	needle, address := quote(archivetest.Command), quote(archivetest.RareAddress)
+	return "SELECT count() FROM sonae.events WHERE " + map[string]string{
+		"q3":  "position(raw, " + needle + ") > 0",
+		"q3w": "hasAllTokens(raw, ['Invoke', 'Mimikatz']) AND position(raw, " + needle + ") > 0",
+		"q3b": "raw ILIKE concat('%', " + needle + ", '%')",
+		"q3c": "position(raw, " + quote(archivetest.Phrase) + ") > 0",
+		"q4":  "destination_ip = " + address,
+		"q4b": "destination_ip = " + address + " OR source_ip = " + address + " OR position(raw, " + address + ") > 0",
+		"q5":  "hash = " + quote(archivetest.RareHash),
+		"q5n": "hash = " + quote(archivetest.AbsentHash),
+		"q6":  "user = " + quote(archivetest.RareUser),
+		"q11": "match(command, " + quote(archivetest.EncodedPattern) + ")",
+	}[id]
+}
+
+// quote writes a text as ClickHouse does.
+func quote(s string) string {
+	return "'" + strings.NewReplacer("\\", "\\\\", "'", "\\'").Replace(s) + "'"
+}
+
+func between(from, to time.Time) string {
+	at := func(t time.Time) string { return "fromUnixTimestamp64Micro(" + text(t.UnixMicro()) + ", 'UTC')" }
+	return "time >= " + at(from) + " AND time < " + at(to)
 }
 
 func (c *clickHouse) stop() error {

@@ -210,55 +210,56 @@ func (l *loki) remark() string {
 	return "one process, schema v13 (TSDB), chunks in files with zstd, a stream for each site, kind and product, the event as a JSON line, write-ahead log on"
 }
 
-// ask uses the queries that a practised user would write: labels and line
-// filters first, JSON parsed only for what is left.
+// ask answers a question. The text is what a practised user would write:
+// labels and line filters first, JSON parsed only for what is left.
 func (l *loki) ask(ctx context.Context, id string) ([][]string, time.Duration, error) {
 	from, to := l.h.day()
-	all := strconv.Itoa(int(l.h.g.To().Sub(l.h.g.Options().From).Seconds())+1) + "s"
-	count := func(selector string) lokiQuery {
-		return lokiQuery{text: "sum(count_over_time(" + selector + " [" + all + "]))", columns: []string{"#"}, one: true}
-	}
-	every, needle, address := `{site=~".+"}`, archivetest.Command, archivetest.RareAddress
-	var q lokiQuery
 	switch id {
-	case "q1":
-		q = lokiQuery{text: "sum by (product) (count_over_time(" + every + " [1h]))", columns: []string{"product", "@", "#"}, step: time.Hour}
-	case "q2":
-		q = lokiQuery{text: "sum by (code) (count_over_time(" + every + ` | json code="fields.EventID" [1h]))`, columns: []string{"code", "#"}, at: l.h.tally.To}
-	case "q3", "q3w":
-		q = count(every + " |= `" + needle + "`")
-	case "q3b":
-		q = count(every + " |~ `(?i)" + needle + "`")
-	case "q3c":
-		q = count(every + " |= `" + archivetest.Phrase + "`")
-	case "q4":
-		q = count(`{kind="flow"} |= ` + "`\"DestinationIp\":\"" + address + "\"`")
-	case "q4b":
-		q = count(every + " |= `" + address + "`")
-	case "q5":
-		q = count(`{kind="process"} |= ` + "`" + archivetest.RareHash + "`")
-	case "q5n":
-		q = count(`{kind="process"} |= ` + "`" + archivetest.AbsentHash + "`")
-	case "q6":
-		q = count(every + " |= `\"User\":\"" + archivetest.RareUser + "\"`")
 	case "q7":
-		return l.lines(ctx, every+" |= `\"host\":\""+l.h.tally.Probe+"\"`", from, to, 200)
-	case "q8":
-		q = lokiQuery{text: `topk(20, sum by (remote) (sum_over_time({kind="flow"} | json remote="fields.DestinationIp", sent="fields.BytesSent" | unwrap sent [` + all + "])))", columns: []string{"remote", "#"}}
+		return l.lines(ctx, everyStream+" |= `\"host\":\""+l.h.tally.Probe+"\"`", from, to, 200)
 	case "q9":
-		return l.failures(ctx, all)
+		return l.failures(ctx)
 	case "q10":
-		return l.lines(ctx, every, l.h.g.Options().From, l.h.g.To(), 100)
-	case "q11":
-		q = count(`{kind="process"} |~ ` + "`" + `"CommandLine":"[^"]*` + archivetest.EncodedPattern + "`")
+		return l.lines(ctx, everyStream, l.h.g.Options().From, l.h.g.To(), 100)
 	}
 	began := time.Now()
-	rows, err := l.query(ctx, q)
+	rows, err := l.query(ctx, l.metric(id))
 	took := time.Since(began)
 	if id == "q8" {
 		largestFirst(rows)
 	}
 	return rows, took, err
+}
+
+const everyStream = `{site=~".+"}`
+
+// span is the time of all events in LogQL's words.
+func (l *loki) span() string {
+	return strconv.Itoa(int(l.h.g.To().Sub(l.h.g.Options().From).Seconds())+1) + "s"
+}
+
+func (l *loki) metric(id string) lokiQuery {
+	switch id {
+	case "q1":
+		return lokiQuery{text: "sum by (product) (count_over_time(" + everyStream + " [1h]))", columns: []string{"product", "@", "#"}, step: time.Hour}
+	case "q2":
+		return lokiQuery{text: "sum by (code) (count_over_time(" + everyStream + ` | json code="fields.EventID" [1h]))`, columns: []string{"code", "#"}, at: l.h.tally.To}
+	case "q8":
+		return lokiQuery{text: `topk(20, sum by (remote) (sum_over_time({kind="flow"} | json remote="fields.DestinationIp", sent="fields.BytesSent" | unwrap sent [` + l.span() + "])))", columns: []string{"remote", "#"}}
+	}
+	selector := map[string]string{
+		"q3":  everyStream + " |= `" + archivetest.Command + "`",
+		"q3w": everyStream + " |= `" + archivetest.Command + "`",
+		"q3b": everyStream + " |~ `(?i)" + archivetest.Command + "`",
+		"q3c": everyStream + " |= `" + archivetest.Phrase + "`",
+		"q4":  `{kind="flow"} |= ` + "`\"DestinationIp\":\"" + archivetest.RareAddress + "\"`",
+		"q4b": everyStream + " |= `" + archivetest.RareAddress + "`",
+		"q5":  `{kind="process"} |= ` + "`" + archivetest.RareHash + "`",
+		"q5n": `{kind="process"} |= ` + "`" + archivetest.AbsentHash + "`",
+		"q6":  everyStream + " |= `\"User\":\"" + archivetest.RareUser + "\"`",
+		"q11": `{kind="process"} |~ ` + "`" + `"CommandLine":"[^"]*` + archivetest.EncodedPattern + "`",
+	}[id]
+	return lokiQuery{text: "sum(count_over_time(" + selector + " [" + l.span() + "]))", columns: []string{"#"}, one: true}
 }
 
 // largestFirst sorts by the second column: LogQL's topk gives no order.
@@ -267,9 +268,9 @@ func largestFirst(rows [][]string) {
 }
 
 // failures asks twice: LogQL counts no distinct values beside the events.
-func (l *loki) failures(ctx context.Context, all string) ([][]string, time.Duration, error) {
+func (l *loki) failures(ctx context.Context) ([][]string, time.Duration, error) {
 	began := time.Now()
-	by := `sum by (user, source) (count_over_time({kind="login", product="windows"} |= ` + "`\"EventID\":\"4625\"`" + ` | json user="fields.User", source="fields.SourceIp" [` + all + "]))"
+	by := `sum by (user, source) (count_over_time({kind="login", product="windows"} |= ` + "`\"EventID\":\"4625\"`" + ` | json user="fields.User", source="fields.SourceIp" [` + l.span() + "]))"
 	total, err := l.query(ctx, lokiQuery{text: "topk(20, sum by (user) (" + by + "))", columns: []string{"user", "#"}})
 	if err != nil {
 		return nil, 0, err

@@ -194,11 +194,27 @@ func (p *postgres) finish(ctx context.Context) (cost, error) {
 }
 
 func (p *postgres) ask(ctx context.Context, id string) (all [][]string, took time.Duration, err error) {
+	sql, args := p.statement(id)
+	began := time.Now()
+	rows, err := p.conn.Query(ctx, sql, append([]any{pgx.QueryExecModeExec}, args...)...)
+	if err != nil {
+		return nil, 0, err
+	}
+	for rows.Next() {
+		var row []string
+		for _, v := range rows.RawValues() {
+			row = append(row, string(v))
+		}
+		all = append(all, row)
+	}
+	return all, time.Since(began), rows.Err()
+}
+
+func (p *postgres) statement(id string) (sql string, args []any) {
 	from, to := p.h.day()
 	count := "SELECT count(*)::text FROM events WHERE "
 	whole := "SELECT (extract(epoch FROM time) * 1000000)::bigint::text, e::text FROM events e "
 	needle, address := archivetest.Command, archivetest.RareAddress
-	sql, args := "", []any(nil)
 	switch id {
 	case "q1":
 		sql = "SELECT product, (extract(epoch FROM date_trunc('hour', time)) * 1000000)::bigint::text, count(*)::text FROM events GROUP BY product, date_trunc('hour', time)"
@@ -231,19 +247,7 @@ func (p *postgres) ask(ctx context.Context, id string) (all [][]string, took tim
 	case "q11":
 		sql, args = count+"command ~ $1", []any{archivetest.EncodedPattern}
 	}
-	began := time.Now()
-	rows, err := p.conn.Query(ctx, sql, append([]any{pgx.QueryExecModeExec}, args...)...)
-	if err != nil {
-		return nil, 0, err
-	}
-	for rows.Next() {
-		var row []string
-		for _, v := range rows.RawValues() {
-			row = append(row, string(v))
-		}
-		all = append(all, row)
-	}
-	return all, time.Since(began), rows.Err()
+	return sql, args
 }
 
 func (p *postgres) stop() error {

@@ -41,7 +41,7 @@ type result struct {
 	IntakePeak, AsksPeak int64 // bytes of memory
 	Cold, Warm           map[string]time.Duration
 	Work                 map[string]time.Duration // of processors, for one warm answer
-	Wrong                map[string]string // why there is no answer, by question
+	Wrong                map[string]string        // why there is no answer, by question
 }
 
 // Limits of one question.
