@@ -60,10 +60,9 @@ func (l *Ledger) quickly(ctx context.Context) (*audit, error) {
 
 // keepIndex ends what a quick start left to do, then writes the index anew
 // from time to time, until ctx ends.
-func (l *Ledger) keepIndex(ctx context.Context) {
-	if l.unseen != nil {
-		l.checkRest(ctx, l.unseen)
-		l.unseen = nil
+func (l *Ledger) keepIndex(ctx context.Context, unseen *audit) {
+	if unseen != nil {
+		l.checkRest(ctx, unseen)
 	}
 	close(l.rest)
 	for look := time.NewTicker(lookEvery); ; {
@@ -159,7 +158,7 @@ func (x *index) tableNow() *table {
 // renewIndex reads the entries that came after the table, holds them against
 // the newest checkpoint, and writes a table that covers the full bundles.
 func (l *Ledger) renewIndex(ctx context.Context) error {
-	cp, err := l.pub.look(0)
+	cp, err := l.pub.newest()
 	if err != nil || cp.Text == "" {
 		return err
 	}

@@ -54,32 +54,34 @@ func (l *Ledger) Lead(ctx context.Context) error {
 // takeOver makes the store's head this leader's, so that nobody who has the
 // version before can replace it any more.
 func (s *shared) takeOver(ctx context.Context) error {
-	for {
-		err := s.catchUp(ctx)
-		if err != nil {
+	if err := s.catchUp(ctx); err != nil {
+		return err
+	}
+	h, err := s.head, error(nil)
+	if s.tag == "" {
+		if h, err = s.firstHead(ctx); err != nil {
 			return err
 		}
-		next := s.head
-		if s.tag == "" {
-			if next, err = s.firstHead(ctx); err != nil {
-				return err
-			}
-		}
-		next.Schema, next.Term, next.Leader = headSchema, s.head.Term+1, rand.Text()
+	}
+	for first := s.tag == ""; ; {
+		next := h
+		next.Schema, next.Term, next.Leader = headSchema, h.Term+1, rand.Text()
 		if err = s.replace(ctx, next); err == nil {
 			break
 		}
-		if !errors.Is(err, errFenced) { // else it published once more: follow and try again
+		if first || !errors.Is(err, errFenced) || ctx.Err() != nil {
 			return err
 		}
-		if err := ctx.Err(); err != nil {
+		// The leader before published once more. Its head is taken at once and
+		// what it names is read afterwards: a busy leader leaves little time.
+		if h, s.tag, err = s.readHead(ctx); err != nil {
 			return err
 		}
 	}
-	s.sweep(ctx, s.head.Tail)
-	if err := s.landFirst(); err != nil {
+	if err := s.fetch(ctx, s.head); err != nil {
 		return err
 	}
+	s.sweep(ctx, s.head.Tail)
 	s.mu.Lock()
 	s.leading = true
 	s.mu.Unlock()
@@ -109,14 +111,6 @@ func (s *shared) firstHead(ctx context.Context) (head, error) {
 	}
 	h.Checkpoint, err = s.sign(s.edge)
 	return h, err
-}
-
-// landFirst writes the checkpoint over a new, empty ledger.
-func (s *shared) landFirst() error {
-	if cp, err := s.ledger.pub.look(0); err != nil || cp.Text != "" {
-		return err
-	}
-	return s.land(s.edge, s.landing(), s.head.Checkpoint)
 }
 
 // sign makes the checkpoint of an edge.

@@ -119,7 +119,8 @@ func Open(ctx context.Context, dir, signerKey string, log *slog.Logger, options 
 		return nil, errors.Join(fmt.Errorf("open ledger %s: %w", dir, err), l.index.set(nil, nil), l.lock.Close())
 	}
 	if l.indexDir != "" {
-		l.keeping.Go(func() { l.keepIndex(beside) })
+		unseen := l.unseen
+		l.keeping.Go(func() { l.keepIndex(beside, unseen) })
 	}
 	if l.shared != nil {
 		l.keeping.Go(func() { l.shared.follow(beside) })

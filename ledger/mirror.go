@@ -228,7 +228,7 @@ func (s *shared) fetch(ctx context.Context, h head) error {
 		return errors.Join(err, down.undo())
 	}
 	s.tail = tail
-	if at, err := s.ledger.pub.look(0); err != nil || at.Text == h.Checkpoint {
+	if at, err := s.ledger.pub.newest(); err != nil || at.Text == h.Checkpoint {
 		return err
 	}
 	return s.land(next, down, h.Checkpoint)

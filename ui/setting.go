@@ -5,6 +5,7 @@ import (
 	"net/url"
 
 	"github.com/sonae/sonae/auth"
+	"github.com/sonae/sonae/ledger/paper"
 	"github.com/sonae/sonae/report"
 	"github.com/sonae/sonae/ui/view"
 )
@@ -120,6 +121,9 @@ func (c *call) audit() (screen, error) {
 	var err error
 	if d.Checkpoint, err = c.Ledger.Checkpoint(c.ctx()); err != nil {
 		return screen{}, fmt.Errorf("read checkpoint: %w", err)
+	}
+	if d.Code, err = paper.QR(d.Checkpoint.Text); err != nil {
+		return screen{}, fmt.Errorf("show checkpoint: %w", err)
 	}
 	if d.Checkpoint.Size > leavesShown {
 		d.From = d.Checkpoint.Size - leavesShown

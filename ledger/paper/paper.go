@@ -32,7 +32,7 @@ func QR(text string) (string, error) {
 	rows := code.Bitmap()
 	n := strconv.Itoa(len(rows))
 	var b strings.Builder
-	b.WriteString(`<svg class="qr" viewBox="0 0 ` + n + ` ` + n + `" shape-rendering="crispEdges" role="img" aria-label="QR"><path d="`)
+	b.WriteString(`<svg class="qr" viewBox="0 0 ` + n + ` ` + n + `" width="144" height="144" shape-rendering="crispEdges" role="img" aria-label="QR"><path d="`)
 	for y, row := range rows {
 		for x := 0; x < len(row); x++ {
 			from := x
