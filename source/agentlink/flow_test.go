@@ -68,7 +68,7 @@ func (c *consumer) all() []string { c.mu.Lock(); defer c.mu.Unlock(); return sli
 // of it arrives once and in the order of each agent.
 func TestStoppedStageMakesAgentsHoldAndLosesNothing(t *testing.T) {
 	h := linktest.Start(t)
-	b, err := bus.Open(t.Context(), bus.Config{Dir: t.TempDir(), Streams: []string{"event"}, MaxBytes: 2 << 20, Partitioned: []string{"event.*.*"}},
+	b, err := bus.Open(t.Context(), bus.Config{Dir: t.TempDir(), Streams: []string{"event"}, MaxBytes: 512 << 10, Partitioned: []string{"event.*.*"}},
 		slog.New(slog.NewTextHandler(t.Output(), nil)))
 	if err != nil {
 		t.Fatal(err)
@@ -83,7 +83,7 @@ func TestStoppedStageMakesAgentsHoldAndLosesNothing(t *testing.T) {
 	var drains sync.WaitGroup
 	defer drains.Wait()
 	defer stop()
-	const each, size = 24, 48 << 10
+	const each, size = 16, 16 << 10
 	var spools []*spool.Spool
 	want := map[string][]string{}
 	for range 3 {
