@@ -115,6 +115,10 @@ func (d *Desk) issue(ctx context.Context, tx *state.Tx, o order.Order) (string, 
 	if err := tx.Emit(ctx, "record.order", "order:"+o.ID, lf); err != nil {
 		return "", err
 	}
+	sig := signatureLeaf(o, signed)
+	if err := tx.Emit(ctx, "record."+sig.Type, sig.Type+":"+o.ID, sig); err != nil {
+		return "", err
+	}
 	return lf.Digest, tx.Emit(ctx, "order.issued", "issued:"+o.ID, Issued{Host: o.Host, Order: o.ID})
 }
 

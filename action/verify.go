@@ -2,7 +2,10 @@ package action
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
+	"slices"
 
 	"github.com/sonae/sonae/action/order"
 	"github.com/sonae/sonae/ledger/leaf"
@@ -11,8 +14,8 @@ import (
 )
 
 // VerifyRows recomputes what persons decided and the orders that followed, and
-// compares them with the leaves of types "approval" and "order". It writes
-// nothing.
+// compares them with the leaves of types "approval", "order" and "order-signature". It
+// writes nothing.
 func VerifyRows(ctx context.Context, db *state.DB, leaves func(kind string) []leaf.Leaf) ([]rows.Difference, error) {
 	decisions, err := rows.Verify(ctx, db, rows.Table{Type: "approval", Query: `SELECT body, action, no FROM action_decision`, Leaf: decisionLeaf}, leaves)
 	if err != nil {
@@ -20,7 +23,36 @@ func VerifyRows(ctx context.Context, db *state.DB, leaves func(kind string) []le
 	}
 	orders, err := rows.Verify(ctx, db, rows.Table{Type: "order",
 		Query: `SELECT signed, id, action, host, kind, issued_at, expires_at FROM action_order`, Leaf: orderLeaf}, leaves)
-	return append(decisions, orders...), err
+	if err != nil {
+		return nil, err
+	}
+	signatures, err := rows.Verify(ctx, db, rows.Table{Type: leafSignature, Query: `SELECT signed, id FROM action_order`, Leaf: signatureRow}, leaves)
+	signatures = slices.DeleteFunc(signatures, func(d rows.Difference) bool { // older orders have no such leaf; the rest is named above
+		return d.Kind == rows.NotInLedger || d.Kind == rows.Unreadable || d.Kind == rows.RowMissing
+	})
+	return slices.Concat(decisions, orders, signatures), err
+}
+
+// leafSignature is the type of the leaf that binds the signature of an order;
+// the leaf of type "order" binds what was signed.
+const leafSignature = "order-signature"
+
+func signatureLeaf(o order.Order, s order.Signed) leaf.Leaf {
+	sum := sha256.Sum256(s.Sig)
+	return leaf.Leaf{Type: leafSignature, Ref: o.ID, Digest: hex.EncodeToString(sum[:]), At: o.IssuedAt}
+}
+
+func signatureRow(columns []any) (leaf.Leaf, error) {
+	var s order.Signed
+	unusable := leaf.Leaf{Ref: fmt.Sprint(columns[1])}
+	if err := rows.Body(columns[0], &s); err != nil {
+		return unusable, err
+	}
+	o, err := order.Read(s)
+	if err != nil {
+		return unusable, err
+	}
+	return signatureLeaf(o, s), nil
 }
 
 // leaf is the line of the ledger that binds a decision.

@@ -154,6 +154,10 @@ func TestReportsBelongToTheirIncident(t *testing.T) {
 	if !strings.Contains(page.Body.String(), "病院の事案") || !strings.HasPrefix(page.Header().Get("Content-Security-Policy"), "sandbox") {
 		t.Errorf("%v: %.300s", page.Header(), page.Body)
 	}
+	views, n, err := b.keeper.Records(t.Context(), auth.RecordFilter{Kind: auth.RecordView})
+	if err != nil || n != 2 { // the draft, and the document once in the same minute
+		t.Errorf("recorded views: %+v, %v", views, err)
+	}
 	// by way of an incident that one may see, nobody reads another one's document
 	b.call(local, "GET", "/incidents/"+c.ID+doc, nil).problem(http.StatusForbidden, "denied.other-site")
 	b.call(local, "GET", "/incidents/"+other.ID+doc, nil).problem(http.StatusNotFound, "api.no-document")

@@ -71,6 +71,7 @@ func (s *server) operations() {
 	s.alertOperations()
 	s.incidentOperations()
 	s.actionOperations()
+	s.searchOperations()
 	s.evidenceOperations()
 	s.dutyOperations()
 	s.reportOperations()

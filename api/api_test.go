@@ -98,7 +98,7 @@ func TestEveryOperationNeedsASessionAndARight(t *testing.T) {
 			if op.Verb == "" || op.Kind == "" || len(op.Security) == 0 {
 				t.Errorf("%s says not which right it needs", op.OperationID)
 			}
-			url := strings.NewReplacer("{id}", "x", "{document}", "x").Replace(path)
+			url := strings.NewReplacer("{id}", "x", "{document}", "x", "{field}", "host").Replace(path)
 			for name, token := range map[string]string{"no": "", "a wrong": strings.Repeat("A", 43)} {
 				a := b.call(token, strings.ToUpper(method), url, map[string]string{})
 				if p := a.problem(http.StatusUnauthorized, "auth.session-ended"); p.Status != 401 {

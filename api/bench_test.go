@@ -18,6 +18,7 @@ import (
 
 	"github.com/sonae/sonae/action"
 	"github.com/sonae/sonae/alert"
+	"github.com/sonae/sonae/archive"
 	"github.com/sonae/sonae/auth"
 	"github.com/sonae/sonae/detect"
 	"github.com/sonae/sonae/duty"
@@ -29,6 +30,7 @@ import (
 	"github.com/sonae/sonae/ready/asset"
 	"github.com/sonae/sonae/report"
 	"github.com/sonae/sonae/report/html"
+	"github.com/sonae/sonae/search"
 	"github.com/sonae/sonae/secret"
 	"github.com/sonae/sonae/state"
 	"github.com/sonae/sonae/state/statetest"
@@ -48,7 +50,10 @@ type bench struct {
 	actions *action.Desk
 	vault   *evidence.Vault
 	duties  *duty.Desk
+	archive *archive.Archive
 	db      *state.DB
+	ledger  *ledger.Ledger
+	key     string // that checks it
 	admin   auth.Person
 
 	mu  sync.Mutex
@@ -68,13 +73,13 @@ func newBench(t *testing.T) *bench {
 	if err != nil {
 		t.Fatal(err)
 	}
-	signer, _ := keys.Note()
+	signer, key := keys.Note()
 	ldg, err := ledger.Open(t.Context(), filepath.Join(dir, "ledger"), signer, log)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = ldg.Close() })
-	b := &bench{t: t, db: db, now: time.Date(2026, 4, 1, 9, 0, 0, 0, time.UTC)}
+	b := &bench{t: t, db: db, ledger: ldg, key: key, now: time.Date(2026, 4, 1, 9, 0, 0, 0, time.UTC)}
 	if b.keeper, err = auth.New(db, keys, b.clock, log); err != nil {
 		t.Fatal(err)
 	}
@@ -83,16 +88,19 @@ func newBench(t *testing.T) *bench {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, verifier := keys.Note()
-	b.vault, err = evidence.New(db, filepath.Join(dir, "evidence"), evidence.Deps{Ledger: prover{ldg}, Key: verifier, Now: b.clock, Log: log})
+	b.vault, err = evidence.New(db, filepath.Join(dir, "evidence"), evidence.Deps{Ledger: prover{ldg}, Key: key, Now: b.clock, Log: log})
 	if err != nil {
 		t.Fatal(err)
 	}
 	b.actions = action.New(db, keys.Order(), b.assets, b.clock, log)
 	b.duties = duty.New(db, rules, b.clock, log)
+	if b.archive, err = archive.Open(t.Context(), filepath.Join(dir, "archive"), log, archive.WithClock(b.clock)); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = b.archive.Close() })
 	b.h = New(Deps{
 		People: b.keeper, Assets: b.assets, Alerts: b.alerts, Incidents: b.room, Ledger: ldg, Evidence: b.vault, Log: log,
-		Actions: b.actions, Duties: b.duties,
+		Actions: b.actions, Duties: b.duties, Archive: b.archive, Searches: search.New(db, b.archive, b.clock, log),
 		Reports: report.New(db, b.reporting(ldg, rules), b.clock, log),
 	})
 	b.story()

@@ -8,6 +8,7 @@ import (
 
 	"github.com/sonae/sonae/action"
 	"github.com/sonae/sonae/alert"
+	"github.com/sonae/sonae/archive"
 	"github.com/sonae/sonae/auth"
 	"github.com/sonae/sonae/duty"
 	"github.com/sonae/sonae/event"
@@ -17,6 +18,7 @@ import (
 	"github.com/sonae/sonae/ledger/leaf"
 	"github.com/sonae/sonae/ready/asset"
 	"github.com/sonae/sonae/report"
+	"github.com/sonae/sonae/search"
 )
 
 // Deps is all that the operations call. Every field is needed.
@@ -30,6 +32,8 @@ type Deps struct {
 	Duties    Duties
 	Reports   Reports
 	Ledger    Ledger
+	Archive   Archive
+	Searches  Searches
 	Log       *slog.Logger
 }
 
@@ -48,6 +52,7 @@ type People interface {
 	Records(ctx context.Context, f auth.RecordFilter) ([]auth.Record, int, error)
 	Allow(p auth.Person, v auth.Verb, r auth.Resource) auth.Decision
 	Refused(ctx context.Context, p auth.Person, v auth.Verb, r auth.Resource, d auth.Decision)
+	Viewed(ctx context.Context, p auth.Person, kind, id string)
 }
 
 // Assets is what the operations need from the register.
@@ -103,6 +108,27 @@ type Evidence interface {
 	Zip(ctx context.Context, id string, w io.Writer, purpose string, by auth.Person) error
 }
 
+// Archive is what the operations ask about events.
+type Archive interface {
+	Search(ctx context.Context, s archive.Search, each func(archive.Part) error) error
+	Histogram(ctx context.Context, s archive.Search, buckets int) ([]archive.Bucket, error)
+	Field(ctx context.Context, s archive.Search, field string, top int) (archive.FieldStats, error)
+	Suggest(ctx context.Context, field, prefix string, sites []string, n int) ([]string, error)
+	Export(ctx context.Context, s archive.Search, format string, w io.Writer) (rows int64, err error)
+}
+
+// Searches is what the operations need from search.
+type Searches interface {
+	Asked(ctx context.Context, q search.Question, by auth.Person) error
+	Opened(ctx context.Context, event string, by auth.Person) error
+	Save(ctx context.Context, n search.NewSaved, by auth.Person) (search.Saved, error)
+	Saved(ctx context.Context, by auth.Person) ([]search.Saved, error)
+	Rename(ctx context.Context, id, name string, by auth.Person) error
+	Share(ctx context.Context, id string, shared bool, by auth.Person) error
+	Delete(ctx context.Context, id string, by auth.Person) error
+	Entity(ctx context.Context, k search.Kind, value string, from, to time.Time, by auth.Person) (search.Entity, error)
+}
+
 // Duties is what the operations need from duty.
 type Duties interface {
 	Assess(ctx context.Context, incident string) (duty.Assessment, error)
@@ -124,4 +150,6 @@ type Reports interface {
 type Ledger interface {
 	Checkpoint(ctx context.Context) (ledger.Checkpoint, error)
 	Prove(ctx context.Context, l leaf.Leaf) (ledger.Proof, error)
+	Find(ctx context.Context, kind, ref string) (ledger.Proof, error)
+	ProveConsistency(ctx context.Context, from, to uint64) (ledger.Consistency, error)
 }

@@ -29,7 +29,7 @@ type Invited struct {
 
 type recordList struct {
 	Paging
-	Kind string `query:"kind" enum:"login,person,refusal"`
+	Kind string `query:"kind" enum:"login,person,refusal,view,drill"`
 }
 
 func personRule[I identified](s *server) rule[I] {
@@ -45,6 +45,7 @@ func (s *server) peopleOperations() {
 			return auth.Resource{Site: who.Site}, nil
 		}),
 		func(ctx context.Context, who auth.Person, _ *none) (*body[page[auth.Person]], error) {
+			s.People.Viewed(ctx, who, "people", who.Site)
 			list, err := s.People.People(ctx)
 			list = slices.DeleteFunc(list, func(p auth.Person) bool { return who.Site != "" && p.Site != who.Site })
 			return paged(list, len(list)), err
@@ -78,7 +79,7 @@ func (s *server) peopleOperations() {
 		func(ctx context.Context, who auth.Person, in *ByID) (*none, error) {
 			return nil, s.People.Enable(ctx, in.ID, who)
 		})
-	register(s, operation{"list-records", http.MethodGet, "/records", "Log-ins, changes of rights and refusals, newest first", 0}, fixed[recordList](auth.Audit, "person"),
+	register(s, operation{"list-records", http.MethodGet, "/records", "Log-ins, changes of rights, refusals, views of personal data and drills, newest first", 0}, fixed[recordList](auth.Audit, "person"),
 		func(ctx context.Context, _ auth.Person, in *recordList) (*body[page[auth.Record]], error) {
 			list, total, err := s.People.Records(ctx, auth.RecordFilter{Kind: in.Kind, Limit: in.Limit, Offset: in.Offset})
 			return paged(list, total), err

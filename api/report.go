@@ -56,7 +56,8 @@ func (s *server) reporterOperations() {
 func (s *server) reportOperations() {
 	s.reporterOperations()
 	register(s, operation{"draft-report", http.MethodGet, "/incidents/{id}/draft", "The nine items as they stand", 0}, incidentRule[ByID](s, auth.View, "report"),
-		func(ctx context.Context, _ auth.Person, in *ByID) (*body[report.Data], error) {
+		func(ctx context.Context, who auth.Person, in *ByID) (*body[report.Data], error) {
+			s.People.Viewed(ctx, who, "draft", in.ID)
 			d, err := s.Reports.Draft(ctx, in.ID)
 			return &body[report.Data]{d}, err
 		})
@@ -75,10 +76,11 @@ func (s *server) reportOperations() {
 			return paged(out, len(out)), err
 		})
 	register(s, operation{"get-report", http.MethodGet, "/incidents/{id}/reports/{document}", "One document as data", 0}, incidentRule[byDocument](s, auth.View, "report"),
-		func(ctx context.Context, _ auth.Person, in *byDocument) (*body[report.Data], error) {
+		func(ctx context.Context, who auth.Person, in *byDocument) (*body[report.Data], error) {
 			if err := s.belongs(ctx, in); err != nil {
 				return nil, err
 			}
+			s.People.Viewed(ctx, who, "report", in.Document)
 			d, err := s.Reports.JSON(ctx, in.Document)
 			return &body[report.Data]{d}, err
 		})
@@ -87,6 +89,7 @@ func (s *server) reportOperations() {
 			if err := s.belongs(ctx, in); err != nil {
 				return nil, err
 			}
+			s.People.Viewed(ctx, who, "report", in.Document)
 			lang := in.Lang
 			if lang == "" {
 				lang = language(callerOf(ctx).request, who)

@@ -19,6 +19,12 @@
 //	history/000000000999.jsonl.zst                      lines that say nothing about the present
 //	tail/1.parquet                                      newest events, for queries only
 //	merge.json                                          a merge that is being done
+//
+// With Shared, segments and history are objects of the same names, and instead
+// of manifest.jsonl there are
+//
+//	manifest/000000000042.json                          one line
+//	generations/000000000042.jsonl                      the lines of use up to that one
 package archive
 
 import (
@@ -178,6 +184,9 @@ func (a *Archive) Close() error {
 
 func (a *Archive) release() error {
 	var errs []error
+	if a.lock != nil { // the folder is ours; what is in the tail is on the bus
+		errs = append(errs, os.RemoveAll(a.full(tailName)))
+	}
 	if a.db != nil {
 		errs = append(errs, a.db.Close())
 	}

@@ -28,9 +28,10 @@ func keyOf(batch string) batchKey {
 type sealed struct {
 	number      int64
 	path        string
-	source      string   // "" for a fresh one, which holds all kinds
-	file        [32]byte // SHA-256
-	sketch      string   // SHA-256 of the file beside it, hexadecimal; "" without one
+	line        leaf.Leaf // of the line that added it
+	source      string    // "" for a fresh one, which holds all kinds
+	file        [32]byte  // SHA-256
+	sketch      string    // SHA-256 of the file beside it, hexadecimal; "" without one
 	at, arrived time.Time
 	from, to    time.Time
 	rows, bytes int64
@@ -95,10 +96,10 @@ func (x *index) apply(r *record, digest [32]byte, keep int) []*sealed {
 		}
 		x.count(n)
 	}
-	for i := range r.Segments {
-		x.add(&r.Segments[i], r.At)
-	}
 	l := r.leaf(digest)
+	for i := range r.Segments {
+		x.add(&r.Segments[i], r.At, l)
+	}
 	if r.Op == opAdd {
 		x.remember(r, l, keep)
 	} else {
@@ -116,8 +117,8 @@ func (x *index) apply(r *record, digest [32]byte, keep int) []*sealed {
 	return gone
 }
 
-func (x *index) add(e *entry, at time.Time) {
-	s := &sealed{number: e.Number, path: e.Path, source: e.Source, at: at, arrived: e.Arrived, from: e.From, to: e.To, rows: e.Rows, bytes: e.Bytes, content: e.Content,
+func (x *index) add(e *entry, at time.Time, line leaf.Leaf) {
+	s := &sealed{number: e.Number, path: e.Path, line: line, source: e.Source, at: at, arrived: e.Arrived, from: e.From, to: e.To, rows: e.Rows, bytes: e.Bytes, content: e.Content,
 		sites: x.name(e.Sites), hosts: x.name(e.Hosts), kinds: x.name(e.Kinds)}
 	hex.Decode(s.file[:], []byte(e.SHA256)) // parseLine and the writer make sure of the form
 	if e.Sketch != nil {

@@ -32,6 +32,7 @@ func (a *Archive) load(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	a.checkSizes()
 	left, err := a.listFiles(ctx)
 	if err != nil {
 		return err

@@ -15,7 +15,7 @@ type policy struct {
 	afterFull time.Duration // when the disk was full
 	fresh     int           // fresh segments are merged when there are so many
 	age       time.Duration // or when the oldest is so old
-	inputs    int           // of one merge at most; each takes about 4 MB
+	inputs    int           // of one merge at most; each takes up to 20 MB, the new segment 60
 	fan       int           // merged segments of like size that become one
 	target    int64         // rows that are enough for a segment
 	settled   time.Duration // after a day, when its small segments are put together
@@ -25,7 +25,7 @@ type policy struct {
 }
 
 func defaultPolicy() policy {
-	return policy{every: 10 * time.Second, afterFull: time.Minute, fresh: 32, age: 10 * time.Minute, inputs: 40, fan: 8, target: 1 << 20,
+	return policy{every: 10 * time.Second, afterFull: time.Minute, fresh: 8, age: 10 * time.Minute, inputs: 8, fan: 8, target: 1 << 20,
 		settled: 6 * time.Hour, lines: 4096, reserve: 256 << 20, grace: 30 * time.Minute}
 }
 
@@ -54,26 +54,38 @@ func (a *Archive) Maintain(ctx context.Context) error {
 	}
 }
 
-// maintain does everything that is to be done now.
+// maintain does everything that is to be done now. What is over goes first,
+// which makes room; what fails does not keep the rest from being done.
 func (a *Archive) maintain(ctx context.Context) error {
 	if err := a.say(ctx, func() *record { return nil }); err != nil { // what an earlier run could not record
 		return err
 	}
+	var errs []error
+	for _, step := range []struct {
+		what string
+		do   func(context.Context) error
+	}{{"drop old segments", a.retain}, {"merge segments", a.mergeAll}, {"compact manifest", a.compact}, {"sweep shared store", a.sweep}} {
+		if err := step.do(ctx); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", step.what, busy(err)))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// mergeAll merges until nothing is left to be merged.
+func (a *Archive) mergeAll(ctx context.Context) error {
 	for {
 		in := a.choose()
 		if len(in) == 0 {
-			break
+			return nil
 		}
 		if err := a.merge(ctx, in); err != nil {
-			return fmt.Errorf("merge segments: %w", busy(err))
+			return err
 		}
 	}
-	if err := a.retain(ctx); err != nil {
-		return fmt.Errorf("drop old segments: %w", busy(err))
-	}
-	if err := a.compact(ctx); err != nil {
-		return fmt.Errorf("compact manifest: %w", busy(err))
-	}
+}
+
+func (a *Archive) sweep(ctx context.Context) error {
 	if a.shared == nil {
 		return nil
 	}

@@ -23,9 +23,14 @@ type tail struct {
 	next    int64 // number of the next chunk, negative
 }
 
+// tailAge is how long a batch stays in the tail at most. It is sealed within
+// seconds, unless the bus gave it up or another hub has it.
+const tailAge = time.Hour
+
 // pending is a batch in the tail.
 type pending struct {
 	id    string
+	at    time.Time
 	rows  []segment.Row
 	bytes int64
 	chunk *chunk // nil: in no file yet
@@ -57,8 +62,11 @@ func (a *Archive) Preview(ctx context.Context, batches []event.Batch) {
 		if stored, _, err := a.stored(ctx, b); stored || err != nil {
 			continue
 		}
-		p := &pending{id: id, rows: segment.Rows(b, at), bytes: size}
+		p := &pending{id: id, at: at, rows: segment.Rows(b, at), bytes: size}
 		a.mu.Lock()
+		for len(a.tail.order) > 0 && at.Sub(a.tail.order[0].at) > tailAge {
+			a.tail.remove([]string{a.tail.order[0].id})
+		}
 		if a.index.known[keyOf(id)] == nil && a.tail.batches[id] == nil && !a.closed {
 			a.tail.add(p)
 		}

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -54,6 +55,10 @@ func TestWhatWasPreviewedIsNotDurable(t *testing.T) {
 		t.Fatalf("%d events", len(got))
 	}
 	closed(t, a)
+	if err := os.Mkdir(filepath.Join(dir, tailName), 0o750); err != nil {
+		t.Fatal(err)
+	}
+	put(t, dir, tailName+"/77.parquet", []byte("left by a killed hub"))
 	a = open(t, dir)
 	if got := query(t, a, Query{}); len(got) != 0 {
 		t.Errorf("%d events after a restart", len(got))
@@ -77,6 +82,17 @@ func TestTheTailIsBounded(t *testing.T) {
 	a.Preview(t.Context(), []event.Batch{batchOf(3, 50)})
 	if s := a.Stats(); s.Tail != 50 || s.Events != 100 {
 		t.Errorf("room is not given back: %+v", s)
+	}
+}
+
+func TestWhatIsNeverSealedLeavesTheTail(t *testing.T) {
+	at := noon()
+	a := later(t, t.TempDir(), &books{}, &at)
+	a.Preview(t.Context(), []event.Batch{batchOf(1, 10)})
+	at = at.Add(tailAge + time.Second)
+	a.Preview(t.Context(), []event.Batch{batchOf(2, 10)})
+	if got := query(t, a, Query{Limit: 1000}); len(got) != 10 || got[0].Host != batchOf(2, 1).Host {
+		t.Errorf("%d events are seen", len(got))
 	}
 }
 

@@ -44,7 +44,7 @@ const (
 	Request    Verb = "request"    // plan and request an action
 	Approve    Verb = "approve"    // approve or refuse an action
 	Release    Verb = "release"    // end an action early
-	Preserve   Verb = "preserve"   // order and download evidence
+	Preserve   Verb = "preserve"   // order and download evidence, take events out of the archive
 	Report     Verb = "report"     // facts for the clocks, documents
 	Administer Verb = "administer" // people, sites, hosts, tokens
 	Audit      Verb = "audit"      // ledger, refusals, log-ins
@@ -56,7 +56,7 @@ const (
 // get lists of that site only. Writing into a chronology is Handle of an
 // "entry"; moving the incident is Handle of the "incident".
 type Resource struct {
-	Kind        string // alert, incident, entry, action, evidence, host, site, person, report, ledger, page
+	Kind        string // alert, event, rule, incident, entry, action, evidence, host, site, person, report, ledger, page
 	ID          string
 	Site        string // the site it belongs to; empty: no site or all sites
 	RequestedBy string // person id who requested it (actions)

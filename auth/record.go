@@ -18,7 +18,14 @@ const (
 	RecordLogin   = "login"   // privileged log-ins, lock-outs, replayed invitations
 	RecordPerson  = "person"  // invited, accepted, roles changed, disabled, enabled
 	RecordRefusal = "refusal" // the policies said no
+	RecordView    = "view"    // somebody looked at personal data
+	RecordDrill   = "drill"   // a practice incident began or ended
 )
+
+// recordKinds lists all kinds.
+func recordKinds() []string {
+	return []string{RecordLogin, RecordPerson, RecordRefusal, RecordView, RecordDrill}
+}
 
 // Record is something that happened to people and their rights, for auditors.
 // It names people by id only. The ledger holds its digest under its ID.
@@ -86,6 +93,29 @@ func (k *Keeper) Refused(ctx context.Context, p Person, v Verb, r Resource, d De
 		Kind: RecordRefusal, What: "refused", Person: p.ID,
 		Detail: map[string]string{"verb": string(v), "kind": r.Kind, "id": r.ID, "site": r.Site, "reason": d.Reason},
 	})
+}
+
+// Viewed records that p looked at personal data: a document, the draft of one,
+// the list of people. The same is recorded once a minute. kind and id say what it
+// was, never what stood in it.
+func (k *Keeper) Viewed(ctx context.Context, p Person, kind, id string) {
+	k.recordNow(ctx, Record{
+		ID:   k.once("viewed", p.ID, kind, id),
+		Kind: RecordView, What: "viewed", Person: p.ID,
+		Detail: map[string]string{"kind": kind, "id": id},
+	})
+}
+
+// Drilled records that a practice incident began or ended (what is
+// "drill-began" or "drill-ended"); detail names it and its run.
+func (k *Keeper) Drilled(ctx context.Context, what string, detail map[string]string) error {
+	err := k.db.Tx(ctx, func(tx *state.Tx) error {
+		return k.record(ctx, tx, Record{Kind: RecordDrill, What: what, Detail: detail})
+	})
+	if err != nil {
+		return fmt.Errorf("record drill: %w", err)
+	}
+	return nil
 }
 
 // RecordFilter selects records. Zero fields select all.

@@ -32,7 +32,7 @@ type Difference struct {
 func (d Difference) String() string { return d.Kind + " " + d.Ref + ": " + d.Detail }
 
 // VerifyRows recomputes every row of table auth_record and compares it with
-// the leaves of log-ins, changes of rights and refusals, those that still wait
+// the leaves of log-ins, changes of rights, refusals, views and drills, those that still wait
 // in the outbox of db included. Every column is covered. It writes nothing.
 // The differences are sorted.
 func VerifyRows(ctx context.Context, db *state.DB, leaves func(kind string) []leaf.Leaf) ([]Difference, error) {
@@ -70,15 +70,31 @@ func VerifyRows(ctx context.Context, db *state.DB, leaves func(kind string) []le
 // recordedLeaves returns by record id what the ledger holds, each content once.
 func recordedLeaves(ctx context.Context, db *state.DB, leaves func(kind string) []leaf.Leaf) (map[string][]leaf.Leaf, error) {
 	var all []leaf.Leaf
-	for _, kind := range []string{RecordLogin, RecordPerson, RecordRefusal} {
+	for _, kind := range recordKinds() {
 		all = append(all, leaves(kind)...)
+		waiting, err := waitingLeaves(ctx, db, kind)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, waiting...)
 	}
-	rows, err := db.Query(ctx, `SELECT body FROM outbox WHERE subject IN ($1, $2, $3)`,
-		"record."+RecordLogin, "record."+RecordPerson, "record."+RecordRefusal)
+	by := map[string][]leaf.Leaf{}
+	for _, l := range all {
+		if !slices.ContainsFunc(by[l.Ref], func(o leaf.Leaf) bool { return sameLeaf(o, l) }) {
+			by[l.Ref] = append(by[l.Ref], l)
+		}
+	}
+	return by, nil
+}
+
+// waitingLeaves returns the leaves of a kind in the outbox.
+func waitingLeaves(ctx context.Context, db *state.DB, kind string) ([]leaf.Leaf, error) {
+	rows, err := db.Query(ctx, `SELECT body FROM outbox WHERE subject = $1`, "record."+kind)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
+	var all []leaf.Leaf
 	for rows.Next() {
 		var body []byte
 		if err := rows.Scan(&body); err != nil {
@@ -89,13 +105,7 @@ func recordedLeaves(ctx context.Context, db *state.DB, leaves func(kind string) 
 			all = append(all, l)
 		}
 	}
-	by := map[string][]leaf.Leaf{}
-	for _, l := range all {
-		if !slices.ContainsFunc(by[l.Ref], func(o leaf.Leaf) bool { return sameLeaf(o, l) }) {
-			by[l.Ref] = append(by[l.Ref], l)
-		}
-	}
-	return by, rows.Err()
+	return all, rows.Err()
 }
 
 func sameLeaf(a, b leaf.Leaf) bool {

@@ -112,3 +112,34 @@ func TestVerifyRowsFindsEveryChange(t *testing.T) {
 		t.Errorf("a renamed row: got %v, want it missing under one id and changed under the other", found)
 	}
 }
+
+// TestViewsAndDrillsAreRecorded: each look at personal data leaves one leaf a
+// minute, which names nobody but by id.
+func TestViewsAndDrillsAreRecorded(t *testing.T) {
+	b := newBench(t)
+	who := Person{ID: "pe-1", Name: "佐藤"}
+	for range 3 {
+		b.Viewed(t.Context(), who, "report", "do-1")
+	}
+	b.Viewed(t.Context(), who, "report", "do-2")
+	b.Viewed(t.Context(), Person{ID: "pe-2"}, "report", "do-1")
+	if err := b.Drilled(t.Context(), "drill-began", map[string]string{"name": "torrent-callcentre"}); err != nil {
+		t.Fatal(err)
+	}
+	leaves := b.inLedger()
+	if views, drills := leaves(RecordView), leaves(RecordDrill); len(views) != 3 || len(drills) != 1 {
+		t.Errorf("%d views and %d drills, want 3 and 1", len(views), len(drills))
+	}
+	b.exec(`DELETE FROM outbox`)
+	if found := b.differences(leaves); len(found) > 0 {
+		t.Errorf("untouched rows differ: %v", found)
+	}
+	b.exec(`DELETE FROM auth_record WHERE kind = 'view'`)
+	if found := b.differences(leaves); len(found) != 3 || found[0].Kind != RowMissing {
+		t.Errorf("removed views: %v", found)
+	}
+	list, n, err := b.Records(t.Context(), RecordFilter{Kind: RecordDrill})
+	if err != nil || n != 1 || list[0].What != "drill-began" || list[0].Detail["name"] != "torrent-callcentre" {
+		t.Errorf("got %+v, %v", list, err)
+	}
+}

@@ -127,6 +127,11 @@ func TestFullBusRefuses(t *testing.T) {
 	t.Fatal("a full stream took everything")
 }
 
+func TestBusStartsWhereTheDiskIsSmallerThanItsBounds(t *testing.T) {
+	b := open(t, t.TempDir(), 1<<50)
+	publish(t, b, "event.a.b", "1", "1")
+}
+
 func TestNearlyFullDiskRefusesWhatComesFromOutside(t *testing.T) {
 	b, err := Open(t.Context(), Config{Dir: t.TempDir(), Streams: []string{"event"}, MinFree: 1 << 62}, slog.New(slog.DiscardHandler))
 	if err != nil {
@@ -204,7 +209,7 @@ func publishForever(dir string) {
 		fmt.Println(err)
 		os.Exit(1)
 	}
-	if _, err := b.consumer(ctx, On("event.>", "keeper", func(context.Context, string) error { return nil })); err != nil {
+	if _, err := b.pumpsOf(ctx, On("event.>", "keeper", func(context.Context, string) error { return nil })); err != nil {
 		fmt.Println(err)
 		os.Exit(1)
 	}

@@ -3,32 +3,41 @@ package bus
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
+	"runtime"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/sonae/sonae/fault"
 )
 
-// deadStream holds what no handler can use, with the reason in a header.
-const deadStream = "dead"
+// How long the server waits before it delivers again; a handler that takes
+// longer keeps telling that it is alive. It is also how long a join stands
+// still when a hub of several died, because the server remembers what was
+// under way. A hub that has the bus for itself takes back what was under way
+// when it starts, so it can wait longer and tell less often where many
+// messages are held at once.
+const (
+	ackWait      = 5 * time.Second
+	batchAckWait = 9 * time.Second
+	aloneAckWait = time.Minute
+)
 
-// ackWait is how long the server waits before it delivers again; a handler
-// that takes longer keeps telling that it is alive. It is also how long a join
-// stands still after a crash, because the server remembers what was under way:
-// detection must not wait longer than a person would notice.
-const ackWait = 5 * time.Second
+// gone is after how long the consumer of an Each join vanishes with its hub.
+const gone = time.Minute
 
 // Join says who handles which messages. Its name is durable: what arrived
-// while the hub was down is handled after the next start.
+// while the hub was down is handled after the next start. Hubs that share a
+// bus share the work of a join, each message is handled by one of them.
 type Join struct {
-	subject, name string
-	max           int
-	wait          time.Duration
-	handle        func(ctx context.Context, messages [][]byte) error
+	subject, name  string
+	max            int
+	wait           time.Duration
+	handle         func(ctx context.Context, messages [][]byte) error
+	raw            func(ctx context.Context, m jetstream.Msg) error // instead of handle, one at a time
+	early          func(ctx context.Context, messages [][]byte)
+	each, cut, led bool
 }
 
 // On handles messages one at a time, decoded from JSON.
@@ -53,204 +62,164 @@ func OnBatch(subject, name string, max int, wait time.Duration, handle func(cont
 	return Join{subject: subject, name: name, max: max, wait: wait, handle: handle}
 }
 
+// Early also shows the messages of a batch to f as they arrive, before the
+// batch is complete; f must be quick. It sees a message again when that is
+// delivered again.
+func (j Join) Early(f func(ctx context.Context, messages [][]byte)) Join {
+	j.early = f
+	return j
+}
+
+// Each makes every hub get every message that is published while the hub
+// runs, for what only concerns its own pages and connections. A message is
+// given up after a few failures, and what a hub that is gone did not handle
+// is forgotten after a minute.
+func (j Join) Each() Join {
+	j.each = true
+	return j
+}
+
+// Partitioned handles messages whose subjects end with the same token, such
+// as those of one host, one at a time, in order and on the same hub, and
+// others beside them, spread over all hubs and cores: handle is called
+// concurrently. When a hub dies another one takes over within ten seconds.
+// The subject must be the whole of a stream in Config.Partitioned, and the
+// join take one message at a time.
+func (j Join) Partitioned() Join {
+	j.cut = true
+	return j
+}
+
+// Led makes the join wait for a call of Handle: for what only the hub that
+// leads something may do.
+func (j Join) Led() Join {
+	j.led = true
+	return j
+}
+
+// Handle handles the messages of a Led join until ctx ends, and returns when
+// the last handler has.
+func (b *Bus) Handle(ctx context.Context, name string) error {
+	b.led.Lock()
+	j, known := b.waiting[name]
+	b.led.Unlock()
+	if !known {
+		return fmt.Errorf("handle %s: no such join", name)
+	}
+	p := b.newPump(j, lane{name: j.name, filters: b.parts.filters(j.subject)})
+	life, stop := b.within(ctx)
+	defer stop()
+	p.life = life
+	if err := p.connect(life); err != nil {
+		if life.Err() != nil {
+			return nil
+		}
+		return fmt.Errorf("handle %s: %w", name, err)
+	}
+	p.run()
+	return nil
+}
+
 // Join starts handling. All consumers exist when it returns, so nothing that
 // is published afterwards can miss one. A handler's error is retried with
 // growing pauses, in order, for as long as the bus runs; an error of kind
 // fault.Invalid can never succeed and moves the message to the dead letters.
 func (b *Bus) Join(ctx context.Context, joins ...Join) error {
-	consumers := make([]jetstream.Consumer, len(joins))
-	for i, j := range joins {
-		c, err := b.consumer(ctx, j)
+	var pumps []*pump
+	for _, j := range joins {
+		ps, err := b.pumpsOf(ctx, j)
 		if err != nil {
 			return fmt.Errorf("join %s to %s: %w", j.name, j.subject, err)
 		}
-		consumers[i] = c
+		pumps = append(pumps, ps...)
 	}
-	for i, j := range joins {
-		b.pumps.Go(func() { b.pump(j, consumers[i]) })
+	for _, p := range pumps {
+		b.pumps.Go(p.run)
 	}
 	return nil
 }
 
-func (b *Bus) consumer(ctx context.Context, j Join) (jetstream.Consumer, error) {
-	stream, err := b.js.StreamNameBySubject(ctx, j.subject)
+// pumpsOf makes the consumers of a join and what drives them.
+func (b *Bus) pumpsOf(ctx context.Context, j Join) ([]*pump, error) {
+	if j.each {
+		return b.eachPump(ctx, j)
+	}
+	if j.cut {
+		return b.partitionPumps(ctx, j)
+	}
+	p := b.newPump(j, lane{name: j.name, filters: b.parts.filters(j.subject)})
+	if err := p.connect(ctx); err != nil || !j.led {
+		return []*pump{p}, err
+	}
+	b.led.Lock()
+	defer b.led.Unlock()
+	b.waiting[j.name] = j
+	return nil, nil
+}
+
+// eachPump removes the consumer that the join had while it was shared by all
+// hubs: nobody would read it any more, and it would keep every message.
+func (b *Bus) eachPump(ctx context.Context, j Join) ([]*pump, error) {
+	p := b.newPump(j, lane{name: j.name + "-each-" + name(b.cfg.Hub), filters: b.parts.filters(j.subject)})
+	if err := p.connect(ctx); err != nil {
+		return nil, err
+	}
+	err := b.js.DeleteConsumer(ctx, p.stream, j.name)
+	if err != nil && !isMissing(err) {
+		return nil, err
+	}
+	return []*pump{p}, nil
+}
+
+// partitionPumps makes the new consumers before the old one stops to see their
+// messages, and lets all wait until what it still has is handled.
+func (b *Bus) partitionPumps(ctx context.Context, j Join) ([]*pump, error) {
+	lanes, err := b.parts.lanes(j)
 	if err != nil {
 		return nil, err
 	}
-	return b.js.CreateOrUpdateConsumer(ctx, stream, jetstream.ConsumerConfig{
-		Durable: j.name, FilterSubject: j.subject, AckPolicy: jetstream.AckExplicitPolicy,
-		AckWait: ackWait, MaxDeliver: -1, MaxAckPending: max(j.max, 1),
-	})
-}
-
-// pump fetches and handles until the bus closes.
-func (b *Bus) pump(j Join, c jetstream.Consumer) {
-	log := b.log.With("join", j.name)
-	for b.life.Err() == nil {
-		got, err := b.fetch(j, c)
-		if err != nil && b.life.Err() == nil {
-			log.Error("bus does not deliver", "err", err)
-			b.pause(time.Second)
+	slots := make(chan struct{}, runtime.GOMAXPROCS(0)) // more at once would only cost memory
+	inner := j.handle
+	j.handle = func(ctx context.Context, m [][]byte) error {
+		slots <- struct{}{}
+		defer func() { <-slots }()
+		return inner(ctx, m)
+	}
+	pumps := make([]*pump, len(lanes))
+	for i := len(lanes) - 1; i >= 0; i-- {
+		pumps[i] = b.newPump(j, lanes[i])
+		if err := pumps[i].connect(ctx); err != nil {
+			return nil, err
+		}
+		if i > 0 {
 			continue
 		}
-		if len(got) > 0 {
-			b.handle(j, got)
+		for _, p := range pumps[1:] {
+			p.after = pumps[0]
 		}
 	}
+	return pumps, nil
 }
 
-// Bounds of what one fetch holds in memory, besides Join.max: it ends soon
-// after fetchBytes, in steps of fetchStep messages.
-const (
-	fetchBytes = 16 << 20
-	fetchStep  = 16
-)
-
-// fetch takes up to j.max messages, what there is within j.wait, and not much
-// more than fetchBytes of them.
-func (b *Bus) fetch(j Join, c jetstream.Consumer) ([]jetstream.Msg, error) {
-	ctx, stop := context.WithTimeout(b.life, j.wait)
-	defer stop()
-	var got []jetstream.Msg
-	for size := 0; len(got) < j.max && size < fetchBytes && ctx.Err() == nil; {
-		step := min(fetchStep, j.max-len(got))
-		batch, err := c.Fetch(step, jetstream.FetchContext(ctx))
-		n := 0
-		if err == nil {
-			for m := range batch.Messages() {
-				got = append(got, m)
-				size += len(m.Data())
-				n++
-			}
-			err = batch.Error()
-		}
-		if err != nil && ctx.Err() == nil {
-			if len(got) > 0 { // these first; the trouble shows again
-				return got, nil
-			}
-			return nil, err // else a server in trouble would be asked again without a pause
-		}
-		if n < step { // time is up: what comes to a request of the last milliseconds would wait for its repetition
-			break
+// config is what the server shall know of a lane.
+func (b *Bus) config(j Join, l lane) jetstream.ConsumerConfig {
+	c := jetstream.ConsumerConfig{
+		Durable: l.name, AckPolicy: jetstream.AckExplicitPolicy, AckWait: ackWait, MaxDeliver: -1, MaxAckPending: 1,
+		Metadata: map[string]string{"join": j.name},
+	}
+	if len(l.filters) == 1 {
+		c.FilterSubject = l.filters[0]
+	} else {
+		c.FilterSubjects = l.filters
+	}
+	if j.max > 1 { // one window is handled while the next one fills
+		c.AckWait, c.MaxAckPending = aloneAckWait, 2*j.max
+		if b.shared != nil {
+			c.AckWait, c.MaxAckPending = batchAckWait, 8*j.max
 		}
 	}
-	return got, nil
-}
-
-// handle calls the handler until it succeeds, then acknowledges.
-func (b *Bus) handle(j Join, got []jetstream.Msg) {
-	bodies := make([][]byte, len(got))
-	for i, m := range got {
-		bodies[i] = m.Data()
+	if j.each {
+		c.InactiveThreshold, c.DeliverPolicy = gone, jetstream.DeliverNewPolicy
 	}
-	alive := b.keepAlive(got)
-	defer alive()
-	for pause := 100 * time.Millisecond; ; pause = min(2*pause, 20*time.Second) {
-		err := j.handle(b.life, bodies)
-		if b.life.Err() != nil && err != nil {
-			return // not acknowledged: delivered again after the next start
-		}
-		if fault.Of(err) == fault.Invalid {
-			err = b.bury(j, got, err)
-		}
-		if err == nil {
-			b.acknowledge(j, got)
-			return
-		}
-		b.log.Error("handler failed, trying again", "join", j.name, "subject", got[0].Subject(), "err", err)
-		b.pause(pause)
-		if b.life.Err() != nil {
-			return
-		}
-	}
-}
-
-func (b *Bus) acknowledge(j Join, got []jetstream.Msg) {
-	for _, m := range got {
-		if err := m.Ack(); err != nil {
-			b.log.Warn("acknowledge", "join", j.name, "err", err) // delivered again, handlers are idempotent
-		}
-	}
-}
-
-// keepAlive tells the server that the handler still works; the returned
-// function ends that.
-func (b *Bus) keepAlive(got []jetstream.Msg) func() {
-	ctx, stop := context.WithCancel(b.life)
-	b.pumps.Go(func() {
-		tick := time.NewTicker(ackWait / 3)
-		defer tick.Stop()
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case <-tick.C:
-				for _, m := range got {
-					_ = m.InProgress() // if this fails the message comes again, which is safe
-				}
-			}
-		}
-	})
-	return stop
-}
-
-// bury puts messages that can never be handled among the dead letters. A
-// batch is buried one by one only if its handler names a single culprit, so
-// handlers of batches must skip bad members themselves.
-func (b *Bus) bury(j Join, got []jetstream.Msg, reason error) error {
-	b.log.Error("message cannot be used", "join", j.name, "subject", got[0].Subject(), "err", reason)
-	for _, m := range got {
-		dead := nats.NewMsg(deadStream + "." + j.name)
-		dead.Data = m.Data()
-		dead.Header.Set("Sonae-Subject", m.Subject())
-		dead.Header.Set("Sonae-Reason", reason.Error())
-		if _, err := b.js.PublishMsg(b.life, dead); err != nil {
-			return fmt.Errorf("bury message of %s: %w", j.name, errors.Join(reason, err))
-		}
-	}
-	return nil
-}
-
-func (b *Bus) pause(d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-b.life.Done():
-	case <-t.C:
-	}
-}
-
-// Lag is how far a join is behind.
-type Lag struct {
-	Join    string `json:"join"`
-	Stream  string `json:"stream"`
-	Waiting uint64 `json:"waiting"` // messages not yet delivered
-	Pending int    `json:"pending"` // delivered, not yet acknowledged
-}
-
-// Lags lists all joins, and the dead letters as join "dead".
-func (b *Bus) Lags(ctx context.Context) ([]Lag, error) {
-	var out []Lag
-	streams := b.js.ListStreams(ctx)
-	for s := range streams.Info() {
-		if s.Config.Name == "DEAD" {
-			out = append(out, Lag{Join: deadStream, Stream: s.Config.Name, Waiting: s.State.Msgs})
-			continue
-		}
-		stream, err := b.js.Stream(ctx, s.Config.Name)
-		if err != nil {
-			return nil, fmt.Errorf("lags: %w", err)
-		}
-		list := stream.ListConsumers(ctx)
-		for c := range list.Info() {
-			out = append(out, Lag{Join: c.Name, Stream: s.Config.Name, Waiting: c.NumPending, Pending: c.NumAckPending})
-		}
-		if err := list.Err(); err != nil {
-			return nil, fmt.Errorf("lags: %w", err)
-		}
-	}
-	if err := streams.Err(); err != nil {
-		return nil, fmt.Errorf("lags: %w", err)
-	}
-	return out, nil
+	return c
 }

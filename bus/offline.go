@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -30,7 +31,7 @@ func Waiting(ctx context.Context, dir, stream string, f func(subject string, bod
 	if err := os.CopyFS(filepath.Join(tmp, place), os.DirFS(filepath.Join(dir, place))); err != nil {
 		return fmt.Errorf("read waiting messages: %w", err)
 	}
-	b, err := start(ctx, Config{Dir: tmp}, nil)
+	b, err := start(ctx, Config{Dir: tmp}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return fmt.Errorf("read waiting messages: %w", err)
 	}
@@ -59,7 +60,7 @@ func (b *Bus) each(ctx context.Context, stream string, f func(subject string, bo
 		if err != nil {
 			return err
 		}
-		if err := f(m.Subject, m.Data); err != nil {
+		if err := f(plain(m.Subject), m.Data); err != nil {
 			return err
 		}
 	}

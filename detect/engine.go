@@ -23,11 +23,17 @@ type Engine struct {
 	set      *sigma.Set
 	rules    map[*sigma.Rule]Rule
 	counters map[*sigma.Rule]*threshold.Counter
+	sources  map[*sigma.Rule][sha256.Size]byte // digest of the file a rule was read from
 	list     []Rule
 
 	mu     sync.Mutex
-	recent string    // id of the batch that came last
-	found  []Finding // and what was found in it
+	recent map[string]recent // by host; only where something was found
+}
+
+// recent is the batch of a host that came last, and what was found in it.
+type recent struct {
+	batch string
+	found []Finding
 }
 
 // Report says what became of each rule that was to be loaded.
@@ -60,7 +66,7 @@ type Rejected struct {
 func Load(roots ...fs.FS) (*Engine, Report, error) {
 	var rep Report
 	var rules []*sigma.Rule
-	seen := map[string]string{}
+	seen, sources := map[string]string{}, map[*sigma.Rule][sha256.Size]byte{}
 	for _, root := range roots {
 		err := fs.WalkDir(root, ".", func(name string, d fs.DirEntry, err error) error {
 			if err != nil || d.IsDir() || !ruleFile(name) {
@@ -80,6 +86,7 @@ func Load(roots ...fs.FS) (*Engine, Report, error) {
 					continue
 				}
 				seen[r.ID] = r.File
+				sources[r] = sha256.Sum256(data)
 				rules = append(rules, r)
 				rep.Loaded = append(rep.Loaded, Loaded{r.ID, r.Title, r.Author, r.File, r.Line})
 			}
@@ -89,7 +96,31 @@ func Load(roots ...fs.FS) (*Engine, Report, error) {
 			return nil, rep, fmt.Errorf("load rules: %w", err)
 		}
 	}
-	return build(rules), rep, nil
+	e := build(rules)
+	e.sources = sources
+	return e, rep, nil
+}
+
+// Adopt takes over the counts of an engine that e replaces, for threshold
+// rules that are the same in both, so that a new rule does not make the others
+// begin from zero. old must not be used any more afterwards.
+func (e *Engine) Adopt(old *Engine) {
+	type key struct {
+		id     string
+		source [sha256.Size]byte
+	}
+	counts := map[key]*threshold.Counter{}
+	for r, c := range old.counters {
+		counts[key{r.ID, old.sources[r]}] = c
+	}
+	for r := range e.counters {
+		if c, same := counts[key{r.ID, e.sources[r]}]; same {
+			e.counters[r] = c
+		}
+	}
+	old.mu.Lock()
+	defer old.mu.Unlock()
+	e.recent = old.recent
 }
 
 func ruleFile(name string) bool {
@@ -98,7 +129,7 @@ func ruleFile(name string) bool {
 }
 
 func build(rules []*sigma.Rule) *Engine {
-	e := &Engine{set: sigma.NewSet(rules), rules: map[*sigma.Rule]Rule{}, counters: map[*sigma.Rule]*threshold.Counter{}}
+	e := &Engine{set: sigma.NewSet(rules), rules: map[*sigma.Rule]Rule{}, counters: map[*sigma.Rule]*threshold.Counter{}, recent: map[string]recent{}}
 	for _, r := range rules {
 		shown := Rule{
 			ID: r.ID, Title: r.Extra.Title, Level: r.Level, Tags: r.Tags,
@@ -131,19 +162,24 @@ func (e *Engine) Evicted() (n uint64) {
 
 // Match returns the findings of a batch in the order of its events, those of
 // one event by rule id. A batch that comes again gives the same findings with
-// the same ids; those of threshold rules only when it comes again at once, as
-// it does when its findings could not be handed on, and else they stay silent.
+// the same ids; those of threshold rules only when it comes again before
+// another of its host, as it does when its findings could not be handed on,
+// and else they stay silent. Batches of one host must come one after another.
 func (e *Engine) Match(b event.Batch) []Finding {
 	e.mu.Lock()
-	recent, found := e.recent, e.found
+	last := e.recent[b.Host]
 	e.mu.Unlock()
-	if b.ID != "" && b.ID == recent {
-		return slices.Clone(found)
+	if b.ID != "" && b.ID == last.batch {
+		return slices.Clone(last.found)
 	}
 	out := e.matchAll(b)
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.recent, e.found = b.ID, slices.Clone(out)
+	if len(out) == 0 {
+		delete(e.recent, b.Host) // nothing that could be lost
+	} else {
+		e.recent[b.Host] = recent{b.ID, slices.Clone(out)}
+	}
 	return out
 }
 

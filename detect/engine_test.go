@@ -139,3 +139,54 @@ func TestThresholdFindingIsRepeatedWhenTheBatchComesAgainAtOnce(t *testing.T) {
 		t.Errorf("first %d findings, then %d; want the same one", len(first), len(again))
 	}
 }
+
+// Hosts are worked on side by side: another one's batch in between must not
+// make the engine forget.
+func TestThresholdFindingIsRepeatedAlthoughAnotherHostCameBetween(t *testing.T) {
+	e, _, err := Load(rules(map[string]string{"t.yml": "threshold: {count: 5, window: 10m}\n" + good}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := batch("y", 20)
+	other.Host = "elsewhere"
+	first := e.Match(batch("x", 20))
+	e.Match(other)
+	if again := e.Match(batch("x", 20)); len(first) != 1 || len(again) != 1 || again[0].ID != first[0].ID {
+		t.Errorf("first %d findings, then %d; want the same one", len(first), len(again))
+	}
+}
+
+func TestCountsSurviveANewRule(t *testing.T) {
+	counting := "threshold: {count: 5, window: 10m}\n" + good
+	for name, tt := range map[string]struct {
+		rule string
+		want int
+	}{
+		"the same rule goes on counting": {counting, 1},
+		"a changed rule begins anew":     {strings.Replace(counting, "F: x", "F: X", 1), 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			old, _, err := Load(rules(map[string]string{"t.yml": counting}))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := old.Match(batch("x", 3)); len(got) != 0 {
+				t.Fatalf("got %v", got)
+			}
+			e, _, err := Load(rules(map[string]string{"t.yml": tt.rule, "new.yml": strings.ReplaceAll(good, "id: a", "id: b")}))
+			if err != nil {
+				t.Fatal(err)
+			}
+			e.Adopt(old)
+			found := 0
+			for _, f := range e.Match(batch("y", 2)) {
+				if f.Rule.ID == "a" {
+					found++
+				}
+			}
+			if found != tt.want {
+				t.Errorf("%d findings, want %d", found, tt.want)
+			}
+		})
+	}
+}

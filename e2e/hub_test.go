@@ -24,6 +24,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -67,15 +68,22 @@ type hubProcess struct {
 	host    *netns.Host
 	program string
 	dir     string
-	base    string // address of the pages
-	link    string // one-time set-up link, from the first start
+	args    []string // further flags
+	base    string   // address of the pages
+	link    string   // one-time set-up link, from the first start
 	process *netns.Process
 	client  *http.Client
 }
 
 func startHub(t *testing.T, h *netns.Host, program string) *hubProcess {
 	t.Helper()
-	p := &hubProcess{host: h, program: program, dir: filepath.Join(t.TempDir(), "hub"), base: "https://" + h.IP() + ":8443"}
+	return startHubWith(t, h, hubProcess{program: program, args: []string{"serve"}, dir: filepath.Join(t.TempDir(), "hub")})
+}
+
+// startHubWith starts p.program with p.args on a host and p.dir.
+func startHubWith(t *testing.T, h *netns.Host, p hubProcess) *hubProcess {
+	t.Helper()
+	p.host, p.base = h, "https://"+h.IP()+":8443"
 	log := p.start(t)
 	await(t, 30*time.Second, "printing the set-up link", func() bool {
 		b, _ := os.ReadFile(log) // written by another process: may not be there yet
@@ -90,14 +98,14 @@ func startHub(t *testing.T, h *netns.Host, program string) *hubProcess {
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	p.awaitReady(t)
-	return p
+	return &p
 }
 
 // start runs the program and returns the file with what it prints.
 func (p *hubProcess) start(t *testing.T) string {
 	t.Helper()
-	cmd := p.host.Command(context.WithoutCancel(t.Context()), p.program, "serve", "--dir", p.dir, "--listen", p.host.IP()+":8443",
-		"--agents", p.host.IP()+":8444", "--local", "127.0.0.1:8080")
+	cmd := p.host.Command(context.WithoutCancel(t.Context()), p.program, append(slices.Clone(p.args), "--dir", p.dir, "--listen", p.host.IP()+":8443",
+		"--agents", p.host.IP()+":8444", "--local", "127.0.0.1:8080")...)
 	log := logged(t, cmd, "hub")
 	var err error
 	if p.process, err = p.host.Start(cmd); err != nil {
@@ -303,8 +311,8 @@ type agentProcess struct {
 	logs    []string
 }
 
-// enrol makes a token, enrols the host with it and starts its agent.
-func (w *person) enrol(t *testing.T, h *netns.Host, program, site, name string) *agentProcess {
+// enrolOnly makes a token and an identity in dir with it.
+func (w *person) enrolOnly(t *testing.T, h *netns.Host, program, dir, site, name string) {
 	t.Helper()
 	var token struct {
 		Secret string `json:"secret"`
@@ -313,13 +321,19 @@ func (w *person) enrol(t *testing.T, h *netns.Host, program, site, name string) 
 	block, _ := pem.Decode(w.hub.ca(t))
 	sum := sha256.Sum256(block.Bytes)
 	port := "https://" + w.hub.host.IP() + ":8444"
-	a := &agentProcess{host: h, program: program, dir: filepath.Join(t.TempDir(), "agent")}
-	out, err := h.Run(t.Context(), program, "enroll", "--hub", port, "--name", name, "--dir", a.dir,
+	out, err := h.Run(t.Context(), program, "enroll", "--hub", port, "--name", name, "--dir", dir,
 		"--token", wire.Token{Hub: port, CA: hex.EncodeToString(sum[:]), Secret: token.Secret}.Encode())
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Log(strings.TrimSpace(out))
+}
+
+// enrol enrols the host and starts its agent.
+func (w *person) enrol(t *testing.T, h *netns.Host, program, site, name string) *agentProcess {
+	t.Helper()
+	a := &agentProcess{host: h, program: program, dir: filepath.Join(t.TempDir(), "agent")}
+	w.enrolOnly(t, h, program, a.dir, site, name)
 	a.start(t)
 	var hosts struct {
 		Items []struct{ ID, Name string } `json:"items"`

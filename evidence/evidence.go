@@ -53,7 +53,8 @@ type Custody struct {
 	SHA256  string    `json:"sha256,omitempty"` // of that item, as the hub computed it
 }
 
-// Bag is the package of evidence from one host.
+// Bag is the package of evidence from one host, or of events that a person
+// picked out of the archive (then Host and Site are those that all share).
 type Bag struct {
 	ID       string    `json:"id"`
 	Incident string    `json:"incident"`
@@ -70,6 +71,7 @@ type Bag struct {
 	Bytes    int64     `json:"bytes"`
 	Stamped  bool      `json:"stamped"` // an RFC 3161 token is inside
 	Drill    bool      `json:"drill"`
+	Picked   *Picked   `json:"picked,omitempty"` // set when a person picked events out of the archive; Action is empty then
 }
 
 // Line returns what the chronology should say of a closed bag; false while it
@@ -78,6 +80,11 @@ func (b Bag) Line() (action.Line, bool) {
 	if b.State == Collecting {
 		return action.Line{}, false
 	}
-	return action.Line{Key: "evidence." + string(b.State), OccurredAt: b.SealedAt, Unique: b.ID + "/sealed", Args: map[string]string{
-		"host": b.Host, "bag": b.ID, "count": strconv.Itoa(b.Kept), "bytes": strconv.FormatInt(b.Bytes, 10), "digest": b.Digest}}, true
+	l := action.Line{Key: "evidence." + string(b.State), OccurredAt: b.SealedAt, Unique: b.ID + "/sealed", Args: map[string]string{
+		"host": b.Host, "bag": b.ID, "count": strconv.Itoa(b.Kept), "bytes": strconv.FormatInt(b.Bytes, 10), "digest": b.Digest}}
+	if b.Picked != nil && b.State == Sealed {
+		l.Key = "evidence.events"
+		l.Args = b.Picked.line(l.Args)
+	}
+	return l, true
 }

@@ -95,6 +95,9 @@ func (v *Vault) Resume(ctx context.Context) error {
 			v.deps.Log.Error("bag is not sealed", "bag", id, "err", err)
 		}
 	}
+	if err := v.resumeEvents(ctx); err != nil {
+		v.deps.Log.Error("bag of events is not sealed", "err", err)
+	}
 	return nil
 }
 

@@ -14,6 +14,8 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/sonae/sonae/blob"
+	"github.com/sonae/sonae/bus"
 	"github.com/sonae/sonae/clock"
 	"github.com/sonae/sonae/fault"
 	"github.com/sonae/sonae/ledger/witness"
@@ -49,6 +51,19 @@ type Config struct {
 	// MinFree is how many bytes the disk must have left for intake; below it
 	// agents are told to wait.
 	MinFree uint64
+	// Hub is the name of this hub, different from those of others that share
+	// what follows; empty: the name of the machine.
+	Hub string
+	// Keys is the folder with the keys, which all hubs of an installation have
+	// the same; empty: one in Dir.
+	Keys string
+	// Bus is the NATS cluster that several hubs share; nil: a bus in Dir.
+	Bus *bus.External
+	// Store is where segments, evidence and ledger lie so that several hubs
+	// can use them; Dir then holds copies. Nil: they lie in Dir.
+	Store *blob.S3
+	// Quotas bound what one site or host may send.
+	Quotas bus.Quotas
 	// Now tells the time.
 	Now clock.Now
 }
@@ -68,6 +83,9 @@ func (c Config) Validate() error {
 	} else if _, secret := u.User.Password(); secret || u.Query().Has("password") {
 		return fault.New(fault.Invalid, "config.state-password")
 	}
+	if c.Bus != nil && (c.Store == nil || c.State == "") {
+		return fault.New(fault.Invalid, "config.shared")
+	}
 	if c.Local != "" {
 		host, _, err := net.SplitHostPort(c.Local)
 		if err != nil {
@@ -86,6 +104,25 @@ func (c Config) state() string {
 		return c.State
 	}
 	return c.path("state.db")
+}
+
+// keys is where the keys lie.
+func (c Config) keys() string {
+	if c.Keys != "" {
+		return c.Keys
+	}
+	return c.path("keys")
+}
+
+// hub is the name of this hub.
+func (c Config) hub() string {
+	if c.Hub != "" {
+		return c.Hub
+	}
+	if name, err := os.Hostname(); err == nil {
+		return name
+	}
+	return "hub"
 }
 
 func (c Config) path(elem ...string) string {

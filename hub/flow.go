@@ -24,30 +24,36 @@ import (
 	"github.com/sonae/sonae/source/agentlink/wire"
 )
 
+// partitioned are the subjects whose messages must stay in order for each
+// host, as published.
+var partitioned = []string{"event.*.*"}
+
 // streams are the first tokens of all subjects.
-var streams = []string{"event", "finding", "alert", "incident", "action", "order", "evidence", "duty", "document", "record"}
+var streams = []string{"event", "finding", "alert", "incident", "action", "order", "evidence", "duty", "document", "rule", "record"}
 
 // flow joins the stages. Nothing else in Sonae knows who listens to whom.
 func (h *Hub) flow() []bus.Join {
 	return []bus.Join{
-		bus.OnBatch("event.>", "archive", 256, 3*time.Second, h.remember),      // remember everything
-		bus.OnBytes("event.>", "detect", h.find),                               // event    → finding
-		bus.On("finding.>", "alert", h.alerts.HandleAll),                       // finding  → alert
-		bus.On("incident.opened", "opened", h.opened),                          // incident → clocks, alerts, evidence
-		bus.On("action.>", "chronology-action", h.noteAction),                  // action   → chronology, bag
-		bus.On("order.issued", "dispatch", h.dispatch),                         // decision → endpoint
-		bus.On("evidence.sealed", "chronology-evidence", h.noteBag),            // bag      → chronology
-		bus.On("document.made", "chronology-document", h.noteDocument),         // document → chronology
-		bus.On("duty.changed", "chronology-duty", h.noteFacts),                 // facts    → chronology
-		bus.OnBatch("record.>", "ledger", 256, 200*time.Millisecond, h.record), // every change leaves a trace
+		bus.OnBatch("event.>", "archive", 4096, 10*time.Second, h.remember).Early(h.preview), // remember everything
+		bus.OnBytes("event.>", "detect", h.find).Partitioned(),                               // event    → finding
+		bus.On("finding.>", "alert", h.alerts.HandleAll),                                     // finding  → alert
+		bus.On("incident.opened", "opened", h.opened),                                        // incident → clocks, alerts, evidence
+		bus.On("action.>", "chronology-action", h.noteAction),                                // action   → chronology, bag
+		bus.On("order.issued", "dispatch", h.dispatch).Each(),                                // decision → endpoint
+		bus.On("evidence.sealed", "chronology-evidence", h.noteBag),                          // bag      → chronology
+		bus.On("document.made", "chronology-document", h.noteDocument),                       // document → chronology
+		bus.On("duty.changed", "chronology-duty", h.noteFacts),                               // facts    → chronology
+		bus.OnBatch("record.>", "ledger", 256, 200*time.Millisecond, h.record).Led(),         // every change leaves a trace
+
+		bus.On("rule.changed", "rules", h.reloadRules).Each(), // what people want to be told → engine
 
 		// whoever looks at a page sees it change
-		bus.On("alert.>", "live-alert", h.show("alert")),
-		bus.On("incident.>", "live-incident", h.show("incident")),
-		bus.On("action.>", "live-action", h.show("action")),
-		bus.On("evidence.>", "live-evidence", h.show("evidence")),
-		bus.On("document.>", "live-document", h.show("document")),
-		bus.On("duty.>", "live-duty", h.show("duty")),
+		bus.On("alert.>", "live-alert", h.show("alert")).Each(),
+		bus.On("incident.>", "live-incident", h.show("incident")).Each(),
+		bus.On("action.>", "live-action", h.show("action")).Each(),
+		bus.On("evidence.>", "live-evidence", h.show("evidence")).Each(),
+		bus.On("document.>", "live-document", h.show("document")).Each(),
+		bus.On("duty.>", "live-duty", h.show("duty")).Each(),
 	}
 }
 
@@ -65,29 +71,67 @@ func (h *Hub) remember(ctx context.Context, bodies [][]byte) error {
 		}
 		batches, size = append(batches, b), size+b.Size()
 		if size >= maxPortion {
-			if err := h.store(ctx, batches); err != nil {
+			if err := h.seal(ctx, batches); err != nil {
 				return err
 			}
 			batches, size = nil, 0
 		}
 	}
-	return h.store(ctx, batches)
+	return h.seal(ctx, batches)
 }
 
 // maxPortion is about how many bytes of events are in memory at once.
 const maxPortion = 32 << 20
 
-func (h *Hub) store(ctx context.Context, batches []event.Batch) error {
+func (h *Hub) seal(ctx context.Context, batches []event.Batch) error {
 	segments, err := h.archive.Append(ctx, batches)
 	if err != nil {
 		return err
 	}
 	for _, leaf := range segments {
-		if _, err := h.ledger.Append(ctx, leaf); err != nil {
+		if err := h.putOnRecord(ctx, leaf); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// putOnRecord hands a leaf to the ledger; it is on the bus for good when this
+// returns.
+func (h *Hub) putOnRecord(ctx context.Context, l leaf.Leaf) error {
+	return h.publish(ctx, "record."+l.Type, l.Type+" "+l.Ref+" "+l.Digest, l)
+}
+
+// lead does work on one hub of all, again whenever it ended.
+func (h *Hub) lead(ctx context.Context, what string, work func(context.Context) error) error {
+	for ctx.Err() == nil {
+		if err := h.bus.Lead(ctx, what, work); err != nil && ctx.Err() == nil {
+			h.log.Error("what one hub does for all ended early", "what", what, "err", err)
+			select {
+			case <-ctx.Done():
+			case <-time.After(time.Second):
+			}
+		}
+	}
+	return nil
+}
+
+// keepLedger writes the ledger and asks witnesses, until ctx ends.
+func (h *Hub) keepLedger(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return h.ledger.Lead(ctx) })
+	g.Go(func() error { return h.bus.Handle(ctx, "ledger") })
+	g.Go(func() error { return h.askWitnesses(ctx) })
+	return g.Wait()
+}
+
+// preview shows events to searches before they are stored.
+func (h *Hub) preview(ctx context.Context, bodies [][]byte) {
+	for _, body := range bodies {
+		if b, err := wire.DecodeBatch(body); err == nil { // remember says what cannot be read
+			h.archive.Preview(ctx, []event.Batch{b})
+		}
+	}
 }
 
 // record puts leaves into the ledger, all at once: the ledger signs many as
@@ -111,7 +155,7 @@ func (h *Hub) find(ctx context.Context, body []byte) error {
 		h.log.Error("stored batch cannot be read", "err", err)
 		return nil
 	}
-	groups, err := detect.Parcels(h.engine.Match(b), maxFindings)
+	groups, err := detect.Parcels(h.engine.Load().Match(b), maxFindings)
 	if err != nil {
 		return err
 	}

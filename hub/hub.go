@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"slices"
+	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
 
@@ -15,9 +16,10 @@ import (
 	"github.com/sonae/sonae/alert"
 	"github.com/sonae/sonae/archive"
 	"github.com/sonae/sonae/auth"
+	"github.com/sonae/sonae/backup"
+	"github.com/sonae/sonae/blob"
 	"github.com/sonae/sonae/bus"
 	"github.com/sonae/sonae/detect"
-	"github.com/sonae/sonae/detect/rules"
 	"github.com/sonae/sonae/duty"
 	"github.com/sonae/sonae/evidence"
 	"github.com/sonae/sonae/incident"
@@ -25,6 +27,7 @@ import (
 	"github.com/sonae/sonae/ready/asset"
 	"github.com/sonae/sonae/ready/drill"
 	"github.com/sonae/sonae/report"
+	"github.com/sonae/sonae/search"
 	"github.com/sonae/sonae/secret"
 	"github.com/sonae/sonae/source/agentlink"
 	"github.com/sonae/sonae/state"
@@ -37,6 +40,7 @@ type Hub struct {
 	log *slog.Logger
 
 	keys    *secret.Keys
+	store   blob.Store // nil: everything lies in the hub's folder
 	state   *state.DB
 	ledger  *ledger.Ledger
 	archive *archive.Archive
@@ -44,13 +48,15 @@ type Hub struct {
 
 	people    *auth.Keeper
 	assets    *asset.Registry
-	engine    *detect.Engine
+	engine    atomic.Pointer[detect.Engine]
+	rulebook  *search.Rulebook
 	alerts    *alert.Desk
 	incidents *incident.Room
 	actions   *action.Desk
 	vault     *evidence.Vault
 	duties    *duty.Desk
 	reports   *report.Desk
+	searches  *search.Desk
 	practice  *drill.Drill
 
 	link   *agentlink.Server
@@ -93,6 +99,9 @@ func (h *Hub) openStores(ctx context.Context) (err error) {
 	if err := h.lock(); err != nil {
 		return err
 	}
+	if err := backup.Sweep(h.cfg.Dir); err != nil {
+		return err
+	}
 	if h.keys, err = h.openKeys(); err != nil {
 		return err
 	}
@@ -100,15 +109,19 @@ func (h *Hub) openStores(ctx context.Context) (err error) {
 		return err
 	}
 	h.onClose(h.state.Close)
+	if err = h.openStore(ctx); err != nil {
+		return err
+	}
 	if err = h.openLedger(ctx); err != nil {
 		return err
 	}
 	h.onClose(h.ledger.Close)
-	if h.archive, err = archive.Open(ctx, h.cfg.path("archive"), h.part("archive")); err != nil {
+	if err = h.openArchive(ctx); err != nil {
 		return err
 	}
 	h.onClose(h.archive.Close)
-	h.bus, err = bus.Open(ctx, bus.Config{Dir: h.cfg.path("bus"), Streams: streams, MinFree: h.cfg.MinFree}, h.part("bus"))
+	h.bus, err = bus.Open(ctx, bus.Config{Dir: h.cfg.path("bus"), Streams: streams, Partitioned: partitioned, MinFree: h.cfg.MinFree,
+		Quotas: h.cfg.Quotas, Hub: h.cfg.hub(), External: h.cfg.Bus}, h.part("bus"))
 	if err != nil {
 		return err
 	}
@@ -117,18 +130,15 @@ func (h *Hub) openStores(ctx context.Context) (err error) {
 }
 
 // openStages makes the stages in the order of the flow.
-func (h *Hub) openStages(context.Context) (err error) {
+func (h *Hub) openStages(ctx context.Context) (err error) {
 	now := h.cfg.Now
 	if h.people, err = auth.New(h.state, h.keys, now, h.log); err != nil {
 		return err
 	}
 	h.assets = asset.New(h.state, now, h.log)
-	engine, loaded, err := detect.Load(rules.FS)
-	if err != nil {
+	if err := h.openRules(ctx); err != nil {
 		return err
 	}
-	h.engine = engine
-	h.log.Info("rules loaded", "loaded", len(loaded.Loaded), "rejected", len(loaded.Rejected))
 	h.alerts = alert.New(h.state, now, h.log)
 	h.incidents = incident.New(h.state, now, h.log)
 	h.actions = action.New(h.state, h.keys.Order(), h.assets, now, h.part("action"))
@@ -143,6 +153,7 @@ func (h *Hub) openStages(context.Context) (err error) {
 	if err := h.openReports(); err != nil {
 		return err
 	}
+	h.searches = search.New(h.state, h.archive, now, h.part("search"))
 	return h.openPractice()
 }
 
@@ -168,9 +179,12 @@ func (h *Hub) work(ctx context.Context, out io.Writer) error {
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return h.state.Relay(ctx, h.bus.Publish) })
-	g.Go(func() error { return h.askWitnesses(ctx) })
-	g.Go(func() error { return h.watch(ctx) })
-	g.Go(func() error { return h.practice.Serve(ctx) })
+	for what, work := range map[string]func(context.Context) error{ // one hub of all does these
+		"ledger": h.keepLedger, "archive": h.archive.Maintain, "watch": h.watch, "practice": h.practice.Serve,
+	} {
+		g.Go(func() error { return h.lead(ctx, what, work) })
+	}
+	g.Go(func() error { return h.searches.Run(ctx) })
 	g.Go(func() error { return h.playDrills(ctx) })
 	h.edge.serve(ctx, g)
 	g.Go(func() error { return h.greet(ctx, out) })

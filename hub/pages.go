@@ -15,6 +15,7 @@ import (
 	"github.com/sonae/sonae/archive"
 	"github.com/sonae/sonae/auth"
 	"github.com/sonae/sonae/event"
+	"github.com/sonae/sonae/evidence"
 	"github.com/sonae/sonae/source/agentlink/wire"
 	"github.com/sonae/sonae/ui"
 	"github.com/sonae/sonae/ui/view"
@@ -25,6 +26,7 @@ func (h *Hub) openPages() (http.Handler, error) {
 	return ui.New(ui.Deps{
 		People: h.people, Assets: h.assets, Alerts: h.alerts, Incidents: h.incidents, Actions: h.actions, Evidence: h.vault,
 		Duties: h.duties, Reports: h.reports, Ledger: h.ledger,
+		Archive: h.archive, Searches: h.searches, Rules: h.rulebook, Located: h.located,
 		Events: func(ctx context.Context, ids []string, from time.Time, limit int) ([]event.Event, error) {
 			return h.archive.Query(ctx, archive.Query{IDs: ids, From: from, Limit: limit})
 		},
@@ -34,6 +36,19 @@ func (h *Hub) openPages() (http.Handler, error) {
 		Address: "https://" + h.address(h.cfg.Listen),
 		Live:    h.live, Now: h.cfg.Now, Log: h.part("ui"),
 	})
+}
+
+// located says where events are kept and what of the ledger binds that.
+func (h *Hub) located(ctx context.Context, ids []string) ([]evidence.Location, error) {
+	places, err := h.archive.Locate(ctx, ids)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]evidence.Location, len(places))
+	for i, p := range places {
+		out[i] = evidence.Location(p)
+	}
+	return out, nil
 }
 
 func (h *Hub) openAPI() http.Handler {

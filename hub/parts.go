@@ -10,7 +10,9 @@ import (
 
 	"github.com/sonae/sonae/action"
 	"github.com/sonae/sonae/alert"
+	"github.com/sonae/sonae/archive"
 	"github.com/sonae/sonae/auth"
+	"github.com/sonae/sonae/blob"
 	"github.com/sonae/sonae/event"
 	"github.com/sonae/sonae/evidence"
 	"github.com/sonae/sonae/evidence/stamp"
@@ -39,7 +41,7 @@ func (h *Hub) openKeys() (*secret.Keys, error) {
 		}
 		options = append(options, secret.Passphrase(bytes.TrimRight(b, "\r\n")))
 	}
-	keys, err := secret.Open(h.cfg.path("keys"), options...)
+	keys, err := secret.Open(h.cfg.keys(), options...)
 	if err != nil {
 		return nil, err
 	}
@@ -64,7 +66,29 @@ func (h *Hub) openLedger(ctx context.Context) (err error) {
 	for _, p := range h.cfg.Witnesses {
 		keys = append(keys, p.Key)
 	}
-	h.ledger, err = ledger.Open(ctx, h.cfg.path("ledger"), signer, h.part("ledger"), ledger.Witnessed(h.cfg.path("witness"), keys...))
+	options := []ledger.Option{ledger.Witnessed(h.cfg.path("witness"), keys...), ledger.Indexed(h.cfg.path("ledger-index"))}
+	if h.store != nil {
+		options = append(options, ledger.Shared(blob.Sub(h.store, "ledger")))
+	}
+	h.ledger, err = ledger.Open(ctx, h.cfg.path("ledger"), signer, h.part("ledger"), options...)
+	return err
+}
+
+// openArchive opens the archive, of this hub alone or of several.
+func (h *Hub) openArchive(ctx context.Context) (err error) {
+	options := []archive.Option{archive.WithClock(h.cfg.Now), archive.WithLedger(h.putOnRecord)}
+	if h.store != nil {
+		options = append(options, archive.Shared(blob.Sub(h.store, "archive"), h.cfg.hub()))
+	}
+	h.archive, err = archive.Open(ctx, h.cfg.path("archive"), h.part("archive"), options...)
+	return err
+}
+
+// openStore connects to the storage that hubs share, if there is one.
+func (h *Hub) openStore(ctx context.Context) (err error) {
+	if h.cfg.Store != nil {
+		h.store, err = blob.OpenS3(ctx, *h.cfg.Store)
+	}
 	return err
 }
 
@@ -73,14 +97,14 @@ func (h *Hub) askWitnesses(ctx context.Context) error {
 	return witness.NewAsker(h.ledger, h.cfg.Witnesses, h.cfg.Now, h.part("witness")).Run(ctx)
 }
 
-// prover appends a leaf and proves it, as evidence wants it.
-type prover struct{ ledger *ledger.Ledger }
+// prover puts a leaf on record and proves it, as evidence wants it.
+type prover struct{ hub *Hub }
 
 func (p prover) Prove(ctx context.Context, l leaf.Leaf) ([]byte, error) {
-	if _, err := p.ledger.Append(ctx, l); err != nil {
+	if err := p.hub.putOnRecord(ctx, l); err != nil {
 		return nil, err
 	}
-	proof, err := p.ledger.Prove(ctx, l)
+	proof, err := p.hub.ledger.Await(ctx, l)
 	if err != nil {
 		return nil, err
 	}
@@ -89,7 +113,7 @@ func (p prover) Prove(ctx context.Context, l leaf.Leaf) ([]byte, error) {
 
 func (h *Hub) openVault() (err error) {
 	_, verifier := h.keys.Note()
-	deps := evidence.Deps{Ledger: prover{h.ledger}, Key: verifier, Room: h.bus.Room, Now: h.cfg.Now, Log: h.part("evidence")}
+	deps := evidence.Deps{Ledger: prover{h}, Key: verifier, Room: h.bus.Room, Now: h.cfg.Now, Log: h.part("evidence")}
 	if h.cfg.TSA != "" {
 		roots, err := os.ReadFile(h.cfg.TSARoots)
 		if err != nil {

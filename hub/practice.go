@@ -62,6 +62,7 @@ func (h *Hub) control() http.Handler {
 		}
 		w.WriteHeader(http.StatusAccepted)
 	})
+	mux.HandleFunc("POST /backup", h.backUp)
 	return mux
 }
 

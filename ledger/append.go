@@ -28,12 +28,15 @@ type pending struct {
 // the first is returned. Calls that run at the same time share a batch; a
 // call takes 60 to 160 ms, which is one batch and one checkpoint. A full disk is fault.Busy
 // ("ledger.full"); the leaf may then be offered again. Cancelling ctx ends the
-// wait, not the write.
+// wait, not the write. A shared ledger takes leaves only where it leads, see
+// Lead: elsewhere Append is fault.Busy ("ledger.follower").
 func (l *Ledger) Append(ctx context.Context, lf leaf.Leaf) (uint64, error) {
 	data, err := encode(lf)
 	if err != nil {
 		return 0, fmt.Errorf("append to ledger: %w", err)
 	}
+	l.still.RLock() // see Hold
+	defer l.still.RUnlock()
 	index, err := l.integrate(ctx, keyOf(lf), data)
 	if err != nil {
 		return 0, fmt.Errorf("append %s to ledger: %w", lf.Type, busy(err))
@@ -49,9 +52,10 @@ func (l *Ledger) Append(ctx context.Context, lf leaf.Leaf) (uint64, error) {
 // integrate returns when the leaf is part of the tree on disk.
 func (l *Ledger) integrate(ctx context.Context, k key, data []byte) (uint64, error) {
 	l.mu.Lock()
-	if i, known := l.index[k]; known {
+	i, known, err := l.index.find(k)
+	if known || err != nil {
 		l.mu.Unlock()
-		return i, nil
+		return i, err
 	}
 	p, err := l.enqueue(k, data)
 	l.mu.Unlock()
@@ -75,6 +79,12 @@ func (l *Ledger) enqueue(k key, data []byte) (*pending, error) {
 	if l.closed {
 		return nil, errClosed
 	}
+	if l.damaged != nil {
+		return nil, l.damaged
+	}
+	if l.shared != nil {
+		return l.shared.enqueue(k, data)
+	}
 	if err := l.heal(); err != nil {
 		return nil, err
 	}
@@ -92,10 +102,12 @@ func (l *Ledger) settle(k key, p *pending, add tessera.AddFn, data []byte) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	delete(l.pending, k)
+	if err == nil {
+		p.index = i.Index
+		err = l.index.add(k, i.Index)
+	}
 	if err != nil {
 		p.err, l.wounded = err, err
-	} else {
-		p.index, l.index[k] = i.Index, i.Index
 	}
 	close(p.done)
 }

@@ -25,6 +25,8 @@ type audit struct {
 	verifier note.Verifier // nil: the checkpoint is not looked at
 	visit    func(index uint64, entry []byte) error
 	earlier  []Earlier // what this ledger must be an extension of
+	shared   bool      // what lies ahead of the tree may be gone: it is in the shared store, or was never published
+	live     bool      // the ledger is at work: a partial file may have been superseded meanwhile
 	report   Report
 
 	files map[string]int64 // size of every regular file, by slash-separated path

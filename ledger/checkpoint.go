@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -156,6 +157,9 @@ func (p *publication) await(ctx context.Context, size uint64) (Checkpoint, error
 		}
 	}
 }
+
+// newest returns the checkpoint in the file, empty when there is none.
+func (p *publication) newest() (Checkpoint, error) { return p.look(math.MaxUint64) }
 
 // look returns the newest checkpoint known, and reads the file when that does
 // not cover size and nobody else has just read it.

@@ -110,7 +110,7 @@ func (a *audit) checkPlaces(ctx context.Context, c choice) error {
 	must := map[string]bool{}
 	for _, p := range required(a.size) {
 		must[p.file()] = true
-		if _, err := a.read(p.file()); errors.Is(err, fs.ErrNotExist) {
+		if _, err := a.read(p.file()); errors.Is(err, fs.ErrNotExist) && !(a.live && p.partial > 0) {
 			a.differ(p.file(), -1, "is missing")
 		}
 	}
@@ -153,6 +153,8 @@ func (a *audit) checkPlace(p place, c choice, must bool) {
 	known := min(p.width(), items-min(items, p.first()))
 	offset, what := a.compare(p, raw, known, c)
 	switch {
+	case known < p.width() && a.shared:
+		a.leftover(p.file(), "written ahead of the tree by an interrupted write")
 	case what == "" && known == p.width():
 		return
 	case what == "" && p.end() <= rowSize(a.size+batchSize, p.level):

@@ -173,7 +173,7 @@ func TestRewrittenLedgerIsFound(t *testing.T) {
 			fill(t, l, 0, 5)
 			cp := w.see(t, l)
 			closed(t, l)
-			if r, err := Verify(t.Context(), filepath.Join(dir, "ledger"), verifier, Earlier{"printed", cp}); err != nil || len(r.Contradictions)+len(r.Differences) > 0 {
+			if r, err := Verify(t.Context(), filepath.Join(dir, "ledger"), verifier, Earlier{File: "printed", Checkpoint: cp}); err != nil || len(r.Contradictions)+len(r.Differences) > 0 {
 				t.Errorf("honest ledger: %v, %v", r, err)
 			}
 			if err := os.RemoveAll(filepath.Join(dir, "ledger")); err != nil {
@@ -189,7 +189,7 @@ func TestRewrittenLedgerIsFound(t *testing.T) {
 			if err != nil || len(r.Differences)+len(r.Contradictions) > 0 {
 				t.Fatalf("alone it looks sound, but: %v, %v", r, err)
 			}
-			r, err = Verify(t.Context(), filepath.Join(dir, "ledger"), verifier, Earlier{"printed", cp})
+			r, err = Verify(t.Context(), filepath.Join(dir, "ledger"), verifier, Earlier{File: "printed", Checkpoint: cp})
 			if err != nil || len(r.Contradictions) != 1 || r.Contradictions[0].File != "printed" {
 				t.Errorf("against the cosigned checkpoint: %v, %v", r, err)
 			}

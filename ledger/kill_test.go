@@ -44,6 +44,7 @@ func TestChildAppends(t *testing.T) {
 }
 
 func TestKill(t *testing.T) {
+	t.Parallel()
 	signer, verifier := newKeys(t)
 	dir := t.TempDir()
 	seed := uint64(time.Now().UnixNano())

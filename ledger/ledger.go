@@ -50,14 +50,22 @@ type Ledger struct {
 	leave    func() // ends the use of log by the engine
 
 	witnessed witnessed // what witnesses have cosigned
+	indexDir  string    // where the index may lie; empty: in memory only
+	shared    *shared   // nil: this ledger is nobody else's
 
+	still    sync.RWMutex   // read while a leaf is appended, written by Hold
 	settling sync.WaitGroup // leaves handed to Tessera and not yet answered
+	index    index
+	keeping  sync.WaitGroup // the goroutines that work beside
+	stop     context.CancelFunc
+	unseen   *audit        // what a quick start has yet to look at
+	rest     chan struct{} // closed when it has been looked at
 
 	mu      sync.Mutex
-	index   map[key]uint64 // about 50 bytes for each leaf ever written
 	pending map[key]*pending
-	engine  *engine
-	wounded error // why the engine must be started anew before the next leaf
+	engine  *engine // nil when shared
+	wounded error   // why the engine must be started anew before the next leaf
+	damaged error   // why nothing is written any more
 	closed  bool
 }
 
@@ -75,7 +83,9 @@ type engine struct {
 // Every file is checked against the last signed checkpoint first, so that a
 // changed byte is never signed over: a damaged ledger does not open (fault
 // "ledger.damaged"). What an interrupted write left behind is removed. The
-// check reads the whole folder: about six seconds for a million leaves.
+// check reads the whole folder: about six seconds for a million leaves. With
+// Indexed, a start checks what came after the index and all that the next leaf
+// touches, and the rest while the ledger already works.
 //
 // With Witnessed, a ledger that does not extend what a witness cosigned does
 // not open either (fault "ledger.rewritten").
@@ -87,12 +97,15 @@ func Open(ctx context.Context, dir, signerKey string, log *slog.Logger, options 
 	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return nil, fmt.Errorf("open ledger: %w", err)
 	}
-	l := &Ledger{dir: dir, log: log.With("part", "ledger"), signer: signer, verifier: verifier, pending: map[key]*pending{}}
+	l := &Ledger{dir: dir, log: log.With("part", "ledger"), signer: signer, verifier: verifier, pending: map[key]*pending{}, rest: make(chan struct{})}
 	l.pub = &publication{dir: dir, verifier: verifier}
 	for _, o := range options {
 		o(l)
 	}
+	beside, stop := context.WithCancel(context.WithoutCancel(ctx))
+	l.stop = stop
 	if l.lock, err = lockFolder(dir); err != nil {
+		stop()
 		return nil, fmt.Errorf("open ledger %s: %w", dir, err)
 	}
 	l.leave = engines.follow(l.log)
@@ -101,16 +114,41 @@ func Open(ctx context.Context, dir, signerKey string, log *slog.Logger, options 
 		err = l.load(ctx)
 	}
 	if err != nil {
+		stop()
 		l.leave()
-		return nil, errors.Join(fmt.Errorf("open ledger %s: %w", dir, err), l.lock.Close())
+		return nil, errors.Join(fmt.Errorf("open ledger %s: %w", dir, err), l.index.set(nil, nil), l.lock.Close())
+	}
+	if l.indexDir != "" {
+		unseen := l.unseen
+		l.keeping.Go(func() { l.keepIndex(beside, unseen) })
+	}
+	if l.shared != nil {
+		l.keeping.Go(func() { l.shared.follow(beside) })
 	}
 	return l, nil
 }
 
-// load checks and cleans the folder, builds the index and starts the engine.
+// load checks and cleans the folder, fills the index and starts the engine.
 func (l *Ledger) load(ctx context.Context) error {
-	a, index := newAudit(l.dir, l.verifier), map[key]uint64{}
-	a.earlier = l.witnessed.all()
+	a, err := l.quickly(ctx)
+	if err == nil && a == nil {
+		a, err = l.wholly(ctx)
+	}
+	if err != nil {
+		return err
+	}
+	if err := l.clean(a.report.Leftovers); err != nil {
+		return err
+	}
+	if l.shared != nil {
+		return l.shared.begin(ctx, a)
+	}
+	return l.start()
+}
+
+// wholly checks every byte.
+func (l *Ledger) wholly(ctx context.Context) (*audit, error) {
+	a, keys := l.newAudit(), map[key]uint64{}
 	var odd error
 	a.visit = func(i uint64, entry []byte) error {
 		lf, err := decode(entry)
@@ -118,30 +156,34 @@ func (l *Ledger) load(ctx context.Context) error {
 			odd = cmp.Or(odd, fmt.Errorf("entry %d: %w", i, err))
 			return nil
 		}
-		if _, twice := index[keyOf(lf)]; !twice {
-			index[keyOf(lf)] = i
+		if _, twice := keys[keyOf(lf)]; !twice {
+			keys[keyOf(lf)] = i
 		}
 		return nil
 	}
 	if err := a.run(ctx); err != nil {
-		return err
+		return nil, err
 	}
 	if d := a.report.Differences; len(d) > 0 && !a.fresh() {
 		l.log.Error("ledger does not match its signed checkpoint", "file", d[0].File, "offset", d[0].Offset, "what", d[0].What, "differences", len(d))
-		return fault.New(fault.Conflict, "ledger.damaged").With(errors.New(d[0].String()))
+		return nil, fault.New(fault.Conflict, "ledger.damaged").With(errors.New(d[0].String()))
 	}
 	if c := a.report.Contradictions; len(c) > 0 {
 		l.log.Error("ledger does not extend what a witness has cosigned", "file", c[0].File, "what", c[0].What)
-		return fault.New(fault.Conflict, "ledger.rewritten").With(errors.New(c[0].String()))
+		return nil, fault.New(fault.Conflict, "ledger.rewritten").With(errors.New(c[0].String()))
 	}
 	if odd != nil {
-		return odd
+		return nil, odd
 	}
-	if err := l.clean(a.report.Leftovers); err != nil {
-		return err
-	}
-	l.index = index
-	return l.start()
+	l.unseen = nil
+	return a, l.index.set(nil, keys)
+}
+
+// newAudit is an audit of this ledger.
+func (l *Ledger) newAudit() *audit {
+	a := newAudit(l.dir, l.verifier)
+	a.earlier, a.shared = l.witnessed.all(), l.shared != nil
+	return a
 }
 
 // clean removes what an interrupted write left behind.
@@ -155,8 +197,19 @@ func (l *Ledger) clean(leftovers []Difference) error {
 	return nil
 }
 
-// reader returns the engine's reading side.
-func (l *Ledger) reader() tessera.LogReader {
+// reader reads the log as it is served.
+type reader interface {
+	ReadTile(ctx context.Context, level, index uint64, p uint8) ([]byte, error)
+	ReadEntryBundle(ctx context.Context, index uint64, p uint8) ([]byte, error)
+	IntegratedSize(ctx context.Context) (uint64, error)
+}
+
+// reader returns the reading side of the engine, or of the folder that follows
+// a shared store.
+func (l *Ledger) reader() reader {
+	if l.shared != nil {
+		return l.shared
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.engine.read
@@ -197,13 +250,28 @@ func (l *Ledger) Close() error {
 	l.closed = true
 	l.mu.Unlock()
 	l.settling.Wait()
-	err := l.engine.shutdown(context.Background())
-	l.engine.stop()
+	l.stop()
+	l.keeping.Wait()
+	var err error
+	if l.engine != nil {
+		err = l.engine.shutdown(context.Background())
+		l.engine.stop()
+	}
+	if l.shared != nil {
+		err = l.shared.close()
+	}
+	if err == nil && l.indexDir != "" && l.index.waiting() >= enoughAtClose {
+		ctx, cancel := context.WithTimeout(context.Background(), closeLimit)
+		if err := l.renewIndex(ctx); err != nil { // the next start only takes longer
+			l.log.Warn("index of the ledger not renewed", "err", err)
+		}
+		cancel()
+	}
 	l.leave()
 	if err != nil {
 		err = fmt.Errorf("close ledger: %w", err)
 	}
-	return errors.Join(err, l.lock.Close())
+	return errors.Join(err, l.index.set(nil, nil), l.lock.Close())
 }
 
 // lockFolder makes sure that one process writes. The lock is on the folder

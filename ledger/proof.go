@@ -39,10 +39,10 @@ type Proof struct {
 // the one that was written first, with its time. fault.Missing
 // ("ledger.no-leaf") when there is none.
 func (l *Ledger) Prove(ctx context.Context, lf leaf.Leaf) (Proof, error) {
-	l.mu.Lock()
-	index, known := l.index[keyOf(lf)]
-	read := l.engine.read
-	l.mu.Unlock()
+	index, known, err := l.index.find(keyOf(lf))
+	if err != nil {
+		return Proof{}, fmt.Errorf("prove %s %s: %w", lf.Type, lf.Ref, err)
+	}
 	if !known {
 		return Proof{}, fault.New(fault.Missing, "ledger.no-leaf").With(fmt.Errorf("%s %s", lf.Type, lf.Ref))
 	}
@@ -57,7 +57,7 @@ func (l *Ledger) Prove(ctx context.Context, lf leaf.Leaf) (Proof, error) {
 	if err != nil {
 		return Proof{}, fmt.Errorf("prove leaf %d: %w", index, err)
 	}
-	builder, err := client.NewProofBuilder(ctx, cp.Size, read.ReadTile)
+	builder, err := client.NewProofBuilder(ctx, cp.Size, l.reader().ReadTile)
 	if err != nil {
 		return Proof{}, fmt.Errorf("prove leaf %d: %w", index, err)
 	}
@@ -73,6 +73,24 @@ func (l *Ledger) Prove(ctx context.Context, lf leaf.Leaf) (Proof, error) {
 		return Proof{}, fmt.Errorf("prove leaf %d: %w", index, err)
 	}
 	return p, nil
+}
+
+// Await is Prove for a leaf that somebody else is about to write: it waits until
+// the leaf stands in the ledger, or ctx ends. On a shared ledger it does not
+// matter which of the hubs writes it.
+func (l *Ledger) Await(ctx context.Context, lf leaf.Leaf) (Proof, error) {
+	for {
+		grown := l.index.growth() // before looking, so that nothing is missed
+		p, err := l.Prove(ctx, lf)
+		if fault.Of(err) != fault.Missing {
+			return p, err
+		}
+		select {
+		case <-grown:
+		case <-ctx.Done():
+			return Proof{}, fmt.Errorf("await %s %s: %w", lf.Type, lf.Ref, ctx.Err())
+		}
+	}
 }
 
 // covering returns a checkpoint of at least size leaves and the keys of the

@@ -101,7 +101,7 @@ func (w *witnessed) all() []Earlier {
 	defer w.mu.Unlock()
 	all := slices.Clone(w.bound)
 	for _, cp := range w.last {
-		all = append(all, Earlier{w.dir, cp})
+		all = append(all, Earlier{File: w.dir, Checkpoint: cp})
 	}
 	return all
 }

@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"sort"
 	"strings"
-	"time"
 )
 
 //go:embed migrations/*.sql
@@ -23,11 +22,13 @@ func steps() []string {
 	return names
 }
 
+const createMigration = `CREATE TABLE IF NOT EXISTS migration (name TEXT PRIMARY KEY, at BIGINT NOT NULL)`
+
 // migrate runs those of the named files that this database has not seen, each
 // in a transaction of its own.
 func (db *DB) migrate(ctx context.Context, names []string) error {
 	err := db.Tx(ctx, func(tx *Tx) error {
-		_, err := tx.ExecContext(ctx, db.engine.schema(`CREATE TABLE IF NOT EXISTS migration (name TEXT PRIMARY KEY, at BIGINT NOT NULL)`))
+		_, err := tx.ExecContext(ctx, db.engine.schema(createMigration))
 		return err
 	})
 	if err != nil {
@@ -44,20 +45,12 @@ func (db *DB) migrate(ctx context.Context, names []string) error {
 // migrateOne looks and changes in one transaction: of several processes that
 // start at once, one does it.
 func (db *DB) migrateOne(ctx context.Context, name string) error {
-	text, err := migrations.ReadFile(name)
-	if err != nil {
-		return err
-	}
 	key := strings.TrimSuffix(strings.TrimPrefix(name, "migrations/"), ".sql")
 	return db.Tx(ctx, func(tx *Tx) error {
 		var seen int
 		if err := tx.QueryRowContext(ctx, `SELECT COUNT(*) FROM migration WHERE name = $1`, key).Scan(&seen); err != nil || seen > 0 {
 			return err
 		}
-		if _, err := tx.ExecContext(ctx, db.engine.schema(string(text))); err != nil {
-			return err
-		}
-		_, err := tx.ExecContext(ctx, `INSERT INTO migration (name, at) VALUES ($1, $2)`, key, time.Now().UnixNano())
-		return err
+		return apply(ctx, tx, name, key)
 	})
 }

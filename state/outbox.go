@@ -36,6 +36,8 @@ type outgoing struct {
 type outlet interface {
 	// turn says whether this process is the one that publishes now.
 	turn(ctx context.Context) (bool, error)
+	// work says whether nobody holds the outbox; end must be called then.
+	work(ctx context.Context) (ok bool, end func(), err error)
 	// drop lets another process have the turn.
 	drop()
 	close() error
@@ -87,6 +89,11 @@ func (db *DB) relayOnce(ctx context.Context, publish Publish) (int, error) {
 	if mine, err := db.outlet.turn(ctx); err != nil || !mine {
 		return 0, err
 	}
+	ok, done, err := db.mayRelay(ctx)
+	if err != nil || !ok {
+		return 0, err
+	}
+	defer done()
 	out, err := db.outgoing(ctx)
 	if err != nil {
 		return 0, err

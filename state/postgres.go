@@ -181,6 +181,26 @@ func (postgres) again(err error) bool {
 	return errors.Is(err, driver.ErrBadConn) || errors.Is(err, io.ErrUnexpectedEOF) || errors.As(err, &lost) || pgconn.SafeToRetry(err)
 }
 
+func (postgres) snapshot() string { return `BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY` }
+
+func (postgres) tables() string {
+	return `SELECT table_name FROM information_schema.tables WHERE table_schema = current_schema() AND table_type = 'BASE TABLE'`
+}
+
+// deferred lets all constraints wait that can, and makes those that refer to
+// other tables able to: they were made as SQLite has them.
+func (postgres) deferred() string {
+	return `DO $$ DECLARE c record; BEGIN
+		FOR c IN SELECT conrelid::regclass AS t, conname FROM pg_constraint WHERE contype = 'f' AND connamespace = current_schema()::regnamespace LOOP
+			EXECUTE format('ALTER TABLE %s ALTER CONSTRAINT %I DEFERRABLE INITIALLY IMMEDIATE', c.t, c.conname);
+		END LOOP;
+	END $$; SET CONSTRAINTS ALL DEFERRED`
+}
+
+func (postgres) goOn(table string) string {
+	return fmt.Sprintf(`SELECT setval(pg_get_serial_sequence('%[1]s', '%[2]s'), COALESCE((SELECT MAX(%[2]s) FROM %[1]s), 0) + 1, false)`, table, counting)
+}
+
 // sharedOutlet serves one relay of all hubs at a time: the one whose
 // connection holds the lock. All statements go through that connection, so a
 // relay that lost it notices before it clears anything.

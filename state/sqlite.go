@@ -67,6 +67,17 @@ func (sqlite) text(s string) string { return s }
 
 func (sqlite) again(error) bool { return false }
 
+func (sqlite) snapshot() string { return `BEGIN` }
+
+func (sqlite) tables() string {
+	return `SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'`
+}
+
+func (sqlite) deferred() string { return `PRAGMA defer_foreign_keys = ON` }
+
+// SQLite numbers after the highest by itself.
+func (sqlite) goOn(string) string { return "" }
+
 // fileOutlet serves the relay of the only hub that has the file.
 type fileOutlet struct{ read, write *sql.DB }
 

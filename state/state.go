@@ -19,17 +19,19 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 )
 
 // DB is the open state. It is safe for concurrent use.
 type DB struct {
-	engine engine
-	write  *sql.DB // one connection: transactions of this process queue here
-	read   *sql.DB
-	outlet outlet        // what the relay reads and clears the outbox with
-	wake   chan struct{} // tells the relay that the outbox has something
-	log    *slog.Logger
+	engine   engine
+	write    *sql.DB // one connection: transactions of this process queue here
+	read     *sql.DB
+	outlet   outlet        // what the relay reads and clears the outbox with
+	relaying sync.RWMutex  // read while the relay works, written by HoldRelay
+	wake     chan struct{} // tells the relay that the outbox has something
+	log      *slog.Logger
 }
 
 // engine is where SQLite and PostgreSQL differ.
@@ -42,6 +44,16 @@ type engine interface {
 	text(s string) string
 	// again says whether a read that ended with err may be tried once more.
 	again(err error) bool
+	// holdOthers keeps the relays of other processes from work.
+	holdOthers(ctx context.Context, read *sql.DB) (release func(), err error)
+	// snapshot begins a transaction that sees one moment.
+	snapshot() string
+	// tables asks for the names of all tables.
+	tables() string
+	// deferred lets rows refer to others that come later in the transaction.
+	deferred() string
+	// goOn lets a table number its next row after those that it has.
+	goOn(table string) string
 }
 
 // Tx is one write transaction. After a statement failed, only the roll-back

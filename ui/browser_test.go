@@ -26,6 +26,8 @@ import (
 // These tests look at the built pages with a real browser: go test -tags e2e
 // ./ui after ui/web/build.sh. They need Chromium and fonts for Japanese.
 
+var onlyPages = flag.String("pages", "", "look only at pages whose name begins so")
+
 var shots = flag.String("shots", "", "folder for screenshots and printed pages, for people to look at")
 
 // site is a house with built pages, and a browser before it.
@@ -170,6 +172,7 @@ const smallTargets = `[...document.querySelectorAll('a,button,input:not([type=hi
 	if (e.closest('p,li,dd,td,ol') && e.tagName === 'A' && !e.classList.contains('button')) return false;
 	if (e.closest('label')) e = e.closest('label');
 	const r = e.getBoundingClientRect();
+	if (getComputedStyle(e).pointerEvents === 'none') return false;
 	return r.width > 0 && !e.matches('.skip') && (r.width < 24 || r.height < 24);
 }).map(e => e.outerHTML.slice(0, 80)).join(' | ')`
 
@@ -224,9 +227,12 @@ func (s *site) end() {
 }
 
 func TestEveryPageInABrowser(t *testing.T) {
-	s := browse(t, newHouse().inCourse())
+	s := browse(t, newHouse().inCourse().withEvents(t))
 	who := "none yet"
 	for _, p := range pages {
+		if !strings.HasPrefix(p.name, *onlyPages) {
+			continue
+		}
 		if p.who != who {
 			if who = p.who; who != "" {
 				s.login(who)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/sonae/sonae/action"
 	"github.com/sonae/sonae/alert"
+	"github.com/sonae/sonae/archive"
 	"github.com/sonae/sonae/auth"
 	"github.com/sonae/sonae/clock"
 	"github.com/sonae/sonae/duty"
@@ -18,10 +19,11 @@ import (
 	"github.com/sonae/sonae/ledger/leaf"
 	"github.com/sonae/sonae/ready/asset"
 	"github.com/sonae/sonae/report"
+	"github.com/sonae/sonae/search"
 	"github.com/sonae/sonae/ui/view"
 )
 
-// Deps is all that the pages call. Every field is needed.
+// Deps is all that the pages call. Every field but Rules is needed.
 type Deps struct {
 	People    People
 	Assets    Assets
@@ -32,7 +34,13 @@ type Deps struct {
 	Duties    Duties
 	Reports   Reports
 	Ledger    Ledger
+	Archive   Archive
+	Searches  Searches
+	Rules     Rules // nil: nobody is offered to make a rule of a search
 
+	// Located tells where in the archive events are kept. What no segment holds
+	// yet is left out.
+	Located func(ctx context.Context, ids []string) ([]evidence.Location, error)
 	// Events returns the events with these ids, newest first; from is not after
 	// the oldest of them.
 	Events func(ctx context.Context, ids []string, from time.Time, limit int) ([]event.Event, error)
@@ -67,6 +75,7 @@ type People interface {
 	Enable(ctx context.Context, id string, by auth.Person) error
 	Allow(p auth.Person, v auth.Verb, r auth.Resource) auth.Decision
 	Refused(ctx context.Context, p auth.Person, v auth.Verb, r auth.Resource, d auth.Decision)
+	Viewed(ctx context.Context, p auth.Person, kind, id string)
 	Records(ctx context.Context, f auth.RecordFilter) ([]auth.Record, int, error)
 }
 
@@ -124,6 +133,46 @@ type Evidence interface {
 	Get(ctx context.Context, id string) (evidence.Bag, error)
 	Custody(ctx context.Context, id string) ([]evidence.Custody, error)
 	Zip(ctx context.Context, id string, w io.Writer, purpose string, by auth.Person) error
+	AddEvents(ctx context.Context, incident string, events []event.Event, found []evidence.Location, purpose string, by auth.Person) (evidence.Bag, error)
+}
+
+// Archive is what the pages ask about events.
+type Archive interface {
+	Search(ctx context.Context, s archive.Search, each func(archive.Part) error) error
+	Histogram(ctx context.Context, s archive.Search, buckets int) ([]archive.Bucket, error)
+	Field(ctx context.Context, s archive.Search, field string, top int) (archive.FieldStats, error)
+	Suggest(ctx context.Context, field, prefix string, sites []string, n int) ([]string, error)
+	Export(ctx context.Context, s archive.Search, format string, w io.Writer) (rows int64, err error)
+}
+
+// Searches is what the pages need from search.
+type Searches interface {
+	Asked(ctx context.Context, q search.Question, by auth.Person) error
+	Opened(ctx context.Context, event string, by auth.Person) error
+	Save(ctx context.Context, n search.NewSaved, by auth.Person) (search.Saved, error)
+	Saved(ctx context.Context, by auth.Person) ([]search.Saved, error)
+	Rename(ctx context.Context, id, name string, by auth.Person) error
+	Share(ctx context.Context, id string, shared bool, by auth.Person) error
+	Delete(ctx context.Context, id string, by auth.Person) error
+	History(ctx context.Context, by auth.Person) ([]search.Past, error)
+	Forget(ctx context.Context, by auth.Person) error
+	Entity(ctx context.Context, k search.Kind, value string, from, to time.Time, by auth.Person) (search.Entity, error)
+}
+
+// Rules makes rules of searches.
+type Rules interface {
+	// Draft writes the rule that a search becomes. Invalid for a search that no
+	// rule can say, with the reason.
+	Draft(ctx context.Context, d search.RuleDraft) (yaml string, err error)
+	// BackTest runs a rule over the events of the past that a person may see
+	// (sites; nil: all). It stops after a while with what it has by then.
+	BackTest(ctx context.Context, yaml string, from, to time.Time, sites []string) (search.BackTest, error)
+	// Enable makes a rule watch from now on.
+	Enable(ctx context.Context, yaml string, by auth.Person) (search.Rule, error)
+	// Rules lists all that were enabled, the newest first.
+	Rules(ctx context.Context) ([]search.Rule, error)
+	// Disable ends a rule; a reason is needed.
+	Disable(ctx context.Context, id, reason string, by auth.Person) error
 }
 
 // Duties is what the pages need from duty.

@@ -104,6 +104,7 @@ func (c *call) document() (bool, error) {
 			c.w.Header().Set("Content-Security-Policy", documentPolicy)
 			c.w.Header().Set("Content-Disposition", fmt.Sprintf(`inline; filename="sonae-%s-%d-%s.html"`, d.Incident, d.No, c.lang))
 		}}
+		c.People.Viewed(c.ctx(), c.who, "report", d.ID)
 		return true, w.end(c.Reports.HTML(c.ctx(), d.ID, c.lang, w))
 	}
 	return true, errMissing

@@ -31,8 +31,8 @@ func (c *call) bag() (screen, error) {
 	if d.Incident, err = c.Incidents.Get(c.ctx(), b.Incident); err != nil && fault.Of(err) != fault.Missing {
 		return screen{}, fmt.Errorf("incident of bag: %w", err)
 	}
-	p := c.page("evidence", c.t("bag.title", "host", c.hostName(b.Host)))
-	p.Drill = b.Drill
+	p := c.page("evidence", "")
+	p.Title, p.Drill = view.BagTitle(p, b), b.Drill
 	return screen{page: p, body: view.Bag(p, d)}, nil
 }
 

@@ -33,6 +33,22 @@ var pages = []struct{ name, who, path string }{
 	{"action", "approver", "/actions/ac-1"},
 	{"approve", "approver", "/actions/ac-1/approve"},
 	{"code", "approver", "/actions/ac-1/code"},
+	{"search", "responder", "/search"},
+	{"search-events", "responder", "/search?q=Application%3Abittorrent&range=24h"},
+	{"search-all", "responder", "/search?q=&range=7d"},
+	{"search-table", "responder", "/search?q=kind%3Aflow+%7C+top+20+destination_ip+by+sum%28bytes_out%29&range=24h"},
+	{"search-timeline", "responder", "/search?q=%7C+timeline+1h&range=24h"},
+	{"search-wrong", "responder", "/search?q=User%3Atanaka+%28host%3Aho-1+OR&range=24h"},
+	{"search-none", "responder", "/search?q=%22no+such+text%22&range=1h"},
+	{"search-contractor", "contractor", "/search?q=&range=24h"},
+	{"search-event", "responder", "/search/event?id=ba-0-3&at=2026-11-22T05%3A04%3A03Z&q=Application%3Abittorrent&range=24h"},
+	{"search-field", "responder", "/search/field?field=DestinationIp&q=kind%3Aflow&range=24h"},
+	{"searches", "responder", "/searches"},
+	{"entity-host", "responder", "/entity?kind=host&value=ho-1"},
+	{"entity-address", "responder", "/entity?kind=address&value=203.0.113.7&range=24h"},
+	{"entity-none", "responder", "/entity?kind=user&value=nobody"},
+	{"rule", "responder", "/search/rule?q=Application%3Abittorrent&range=24h"},
+	{"rules", "responder", "/rules"},
 	{"bags", "responder", "/evidence"},
 	{"bag", "responder", "/evidence/bag-1"},
 	{"hosts", "admin", "/hosts"},
@@ -57,7 +73,7 @@ func body(t *testing.T, page string) string {
 
 func TestPagesSayWhatTheyShould(t *testing.T) {
 	for _, lang := range []string{"ja", "en"} {
-		v, _ := newHouse().inCourse().open(t)
+		v, _ := newHouse().inCourse().withEvents(t).open(t)
 		browsers := map[string]visitor{"": v}
 		for _, p := range pages {
 			if _, ok := browsers[p.who]; !ok {

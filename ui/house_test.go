@@ -30,6 +30,7 @@ import (
 	"github.com/sonae/sonae/ledger/leaf"
 	"github.com/sonae/sonae/ready/asset"
 	"github.com/sonae/sonae/report"
+	"github.com/sonae/sonae/search"
 	"github.com/sonae/sonae/ui/view"
 )
 
@@ -58,6 +59,10 @@ type house struct {
 	docs      map[string][]report.Document
 	drills    int
 	reporter  report.Reporter
+	archive   Archive  // nil until withEvents
+	searches  Searches //
+	ruleList  []search.Rule
+	noRules   bool // nobody makes rules of searches
 }
 
 func missing(what string) error { return fault.New(fault.Missing, what) }
@@ -65,6 +70,8 @@ func missing(what string) error { return fault.New(fault.Missing, what) }
 // People.
 
 type peopleOf struct{ *house }
+
+func (h peopleOf) Viewed(context.Context, auth.Person, string, string) {}
 
 func (h peopleOf) Invitation(_ context.Context, token string) (auth.Invitation, error) {
 	h.mu.Lock()
@@ -682,6 +689,9 @@ func allow(p auth.Person, v auth.Verb, r auth.Resource) auth.Decision {
 	if p.Site != "" && r.Site != "" && r.Site != p.Site {
 		return auth.Decision{Reason: "denied.other-site"}
 	}
+	if v == auth.Handle && r.Kind == "rule" && p.Site != "" {
+		return auth.Decision{Reason: "denied.other-site"}
+	}
 	if v == auth.Approve && r.RequestedBy == p.ID {
 		return auth.Decision{Reason: "denied.own-request"}
 	}
@@ -696,7 +706,7 @@ func allow(p auth.Person, v auth.Verb, r auth.Resource) auth.Decision {
 		if slices.Contains(rights[role], v) {
 			return auth.Decision{Allowed: true}
 		}
-		contractorReads := v == auth.View && slices.Contains([]string{"page", "alert", "host", "site", "incident", "entry"}, r.Kind)
+		contractorReads := v == auth.View && slices.Contains([]string{"page", "alert", "event", "host", "site", "incident", "entry"}, r.Kind)
 		if role == auth.Contractor && (contractorReads || (v == auth.Handle && r.Kind == "entry")) {
 			return auth.Decision{Allowed: true}
 		}
@@ -792,9 +802,13 @@ func (h *house) inCourse() *house {
 
 // deps joins the house to the pages.
 func (h *house) deps(live *Live, log *slog.Logger) Deps {
+	var rules Rules = rulesOf{h}
+	if h.noRules {
+		rules = nil
+	}
 	return Deps{
 		People: peopleOf{h}, Assets: assetsOf{h}, Alerts: alertsOf{h}, Incidents: incidentsOf{h}, Actions: actionsOf{h}, Evidence: evidenceOf{h},
-		Duties: dutiesOf{h}, Reports: reportsOf{h}, Ledger: ledgerOf{h}, Live: live, Log: log, Address: "https://hub.example:8443",
+		Duties: dutiesOf{h}, Reports: reportsOf{h}, Ledger: ledgerOf{h}, Archive: h.archive, Searches: h.searches, Rules: rules, Located: h.located, Live: live, Log: log, Address: "https://hub.example:8443",
 		Events: func(context.Context, []string, time.Time, int) ([]event.Event, error) {
 			return []event.Event{{ID: "ev-1", Time: start.Add(-30 * time.Second), Site: "callcentre", Host: "ho-1", Kind: event.KindFlow, Fields: map[string]string{
 				event.FieldApp: "bittorrent", event.FieldRemoteIP: "203.0.113.7", event.FieldProof: "13426974546f7272656e742070726f746f636f6c", event.FieldSent: "1200345"}}}, nil

@@ -5,6 +5,7 @@ import (
 	"net/url"
 
 	"github.com/sonae/sonae/auth"
+	"github.com/sonae/sonae/ledger/paper"
 	"github.com/sonae/sonae/report"
 	"github.com/sonae/sonae/ui/view"
 )
@@ -12,6 +13,7 @@ import (
 func (c *call) settings() (screen, error) {
 	p := c.page("settings", c.t("people.list"))
 	var d view.SettingsData
+	c.People.Viewed(c.ctx(), c.who, "people", c.who.Site)
 	all, err := c.People.People(c.ctx())
 	if err != nil {
 		return screen{}, fmt.Errorf("list people: %w", err)
@@ -119,6 +121,9 @@ func (c *call) audit() (screen, error) {
 	var err error
 	if d.Checkpoint, err = c.Ledger.Checkpoint(c.ctx()); err != nil {
 		return screen{}, fmt.Errorf("read checkpoint: %w", err)
+	}
+	if d.Code, err = paper.QR(d.Checkpoint.Text); err != nil {
+		return screen{}, fmt.Errorf("show checkpoint: %w", err)
 	}
 	if d.Checkpoint.Size > leavesShown {
 		d.From = d.Checkpoint.Size - leavesShown

@@ -24,6 +24,7 @@ import (
 	"net/netip"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -43,6 +44,7 @@ const (
 type Refused struct {
 	Status int
 	Key    string
+	After  time.Duration // how long the hub asks to wait; 0 when it does not say
 }
 
 func (r *Refused) Error() string { return fmt.Sprintf("hub refused: %d %s", r.Status, r.Key) }
@@ -221,7 +223,19 @@ func accepted(res *http.Response) error {
 	}
 	var why wire.Refusal
 	_ = json.NewDecoder(io.LimitReader(res.Body, maxAnswer)).Decode(&why) // the status says enough
-	return &Refused{Status: res.StatusCode, Key: why.Key}
+	return &Refused{Status: res.StatusCode, Key: why.Key, After: retryAfter(res.Header.Get("Retry-After"))}
+}
+
+// maxAfter bounds how long a hub can make an agent wait.
+const maxAfter = 2 * time.Minute
+
+// retryAfter reads whole seconds; anything else is 0.
+func retryAfter(header string) time.Duration {
+	n, err := strconv.ParseUint(header, 10, 32)
+	if err != nil {
+		return 0
+	}
+	return min(time.Duration(n)*time.Second, maxAfter)
 }
 
 // Batch hands over one encoded batch; nil means that the hub has it for good.

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/sonae/sonae/action/order"
@@ -46,6 +47,30 @@ func TestWaitEndsWithTheContext(t *testing.T) {
 	if (&backoff{next: time.Hour}).wait(ctx) {
 		t.Error("waited on")
 	}
+}
+
+func TestHubSaysHowLongToWait(t *testing.T) {
+	for header, want := range map[string]time.Duration{"": 0, "x": 0, "-3": 0, "1.5": 0, "7": 7 * time.Second, "86400": maxAfter, "99999999999999": 0} {
+		if got := retryAfter(header); got != want {
+			t.Errorf("%q: got %v, want %v", header, got, want)
+		}
+	}
+	synctest.Test(t, func(t *testing.T) {
+		var b backoff
+		seen := map[time.Duration]bool{}
+		for range 50 {
+			began := time.Now()
+			b.after(t.Context(), fmt.Errorf("batch: %w", &Refused{Status: 503, After: 4 * time.Second}))
+			d := time.Since(began)
+			if d < 4*time.Second || d > 6*time.Second {
+				t.Fatalf("waited %v", d)
+			}
+			seen[d] = true
+		}
+		if len(seen) < 25 {
+			t.Errorf("only %d different waits", len(seen))
+		}
+	})
 }
 
 func TestWhichRefusalsAreFinal(t *testing.T) {

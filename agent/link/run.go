@@ -34,8 +34,18 @@ func (b *backoff) step() time.Duration {
 }
 
 // wait waits and says whether ctx still holds.
-func (b *backoff) wait(ctx context.Context) bool {
-	t := time.NewTimer(b.step())
+func (b *backoff) wait(ctx context.Context) bool { return b.after(ctx, nil) }
+
+// after waits as long as a refusal asks for and up to half of that more, so
+// that agents that were refused together do not come back together; without
+// such a wish as long as the next step.
+func (b *backoff) after(ctx context.Context, err error) bool {
+	d := b.step()
+	var r *Refused
+	if errors.As(err, &r) && r.After > 0 {
+		d = r.After + rand.N(r.After/2)
+	}
+	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
 	case <-ctx.Done():
@@ -73,7 +83,7 @@ func (c *Client) Drain(ctx context.Context, s *spool.Spool) {
 			s.Refuse(r)
 		default:
 			t.begin(ctx, c, "batches", err)
-			b.wait(ctx)
+			b.after(ctx, err)
 		}
 	}
 }

@@ -142,6 +142,7 @@ type Hub struct {
 
 	Mu      sync.Mutex // guards the fields below
 	full    bool
+	onward  func(ctx context.Context, subject, id string, body []byte) error
 	arrived []string                  // ids in order of arrival
 	Batches map[string]event.Batch    // by message id, as the bus drops repeats
 	Waiting map[string][]order.Signed // orders by host
@@ -222,13 +223,21 @@ func (h *Hub) Listen(addr string) {
 // Stop cuts all connections, as kill -9 does.
 func (h *Hub) Stop() { _ = h.http.Close() }
 
-func (h *Hub) publish(_ context.Context, subject, id string, body []byte) error {
+func (h *Hub) publish(ctx context.Context, subject, id string, body []byte) error {
 	b, err := wire.DecodeBatch(body)
 	if err != nil {
 		return err
 	}
 	if want := "event." + b.Site + "." + b.Host; subject != want {
 		return errors.New("subject " + subject + ", want " + want)
+	}
+	h.Mu.Lock()
+	onward := h.onward
+	h.Mu.Unlock()
+	if onward != nil {
+		if err := onward(ctx, subject, id, body); err != nil {
+			return err
+		}
 	}
 	h.Mu.Lock()
 	defer h.Mu.Unlock()
@@ -259,6 +268,13 @@ func (h *Hub) receive(_ context.Context, host string, i wire.ItemHeader, body io
 
 // SetFull makes the bus refuse batches, or take them again.
 func (h *Hub) SetFull(full bool) { h.Mu.Lock(); defer h.Mu.Unlock(); h.full = full }
+
+// Onward makes batches go to f first, a real bus; what f refuses is refused.
+func (h *Hub) Onward(f func(ctx context.Context, subject, id string, body []byte) error) {
+	h.Mu.Lock()
+	defer h.Mu.Unlock()
+	h.onward = f
+}
 
 // Arrived lists the ids of the batches in the order in which they came.
 func (h *Hub) Arrived() []string { h.Mu.Lock(); defer h.Mu.Unlock(); return slices.Clone(h.arrived) }

@@ -14,7 +14,7 @@ var applications = []struct{ name, port, transport string }{
 // connection is one that is open while a batch is made; several events tell of it.
 type connection struct {
 	id, source, remote, port, transport, app, image, pid, user, first string
-	sent, received, packets                                            int
+	sent, received, packets                                           int
 }
 
 // open is how many connections of a host are open at the same time.

@@ -29,7 +29,7 @@ type Tally struct {
 
 // EncodedPattern is a regular expression for command lines that carry an
 // encoded PowerShell command, in the syntax that RE2, PostgreSQL and Go share.
-const EncodedPattern = `-[Ee]nc[A-Za-z]* +[A-Za-z0-9+/=]{40,}`
+const EncodedPattern = `-[Ee]nc[A-Za-z]*\s+[A-Za-z0-9+/=]{40,}`
 
 // kept is how many of the newest events a tally keeps.
 const kept = 200

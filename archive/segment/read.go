@@ -208,7 +208,7 @@ func (r *reader) fields(rows []Row) error {
 type pageReader struct {
 	pages  parquet.Pages
 	n, at  int // values (for a repeated column: levels) of the page, and how many were taken
-	texts  []string
+	texts  texts
 	larges []int64
 	smalls []int32
 	bools  []byte
@@ -221,7 +221,7 @@ type pageReader struct {
 	indexed    bool
 	index      []int32
 	dictionary parquet.Dictionary
-	words      []string
+	words      texts
 }
 
 // ready makes sure that there are values and returns how many, at most limit.
@@ -258,9 +258,9 @@ func (p *pageReader) take(null bool) string {
 // text returns text i of the page.
 func (p *pageReader) text(i int) string {
 	if p.indexed {
-		return p.words[p.index[i]]
+		return p.words.at(int(p.index[i]))
 	}
-	return p.texts[i]
+	return p.texts.at(i)
 }
 
 // load decodes the next page into memory of its own.
@@ -289,7 +289,7 @@ func (p *pageReader) load() error {
 		p.larges = append(p.larges[:0], data.Int64()...)
 	case encoding.ByteArray:
 		b, offsets := data.ByteArray()
-		p.texts = split(p.texts[:0], string(b), offsets)
+		p.texts = texts{string(b), append(p.texts.offsets[:0], offsets...)}
 	default:
 		return fmt.Errorf("values of kind %v", data.Kind())
 	}
@@ -303,7 +303,7 @@ func (p *pageReader) look(d parquet.Dictionary, indexes []int32) error {
 	case encoding.ByteArray:
 		if p.dictionary != d {
 			b, offsets := values.ByteArray()
-			p.words, p.dictionary = split(nil, string(b), offsets), d
+			p.words, p.dictionary = texts{string(b), append(p.words.offsets[:0], offsets...)}, d
 		}
 		p.index, p.indexed = append(p.index[:0], indexes...), true
 	case encoding.Int64:
@@ -323,12 +323,14 @@ func resolve[T any](to []T, words []T, indexes []int32) []T {
 	return to
 }
 
-func split(to []string, s string, offsets []uint32) []string {
-	for i := 1; i < len(offsets); i++ {
-		to = append(to, s[offsets[i-1]:offsets[i]])
-	}
-	return to
+// texts are texts in one piece of memory: a dictionary as strings would take
+// several times as much.
+type texts struct {
+	all     string
+	offsets []uint32 // one more than texts
 }
+
+func (t *texts) at(i int) string { return t.all[t.offsets[i]:t.offsets[i+1]] }
 
 // Read calls each for all rows of a segment, some at a time, in the order of
 // the file. The rows are valid until each returns; their strings stay valid.

@@ -27,6 +27,15 @@
 // Segments without the column origin were written by the first release: they
 // are sorted by time only, have no sketch, and their origin is their own
 // number. No column holds NULL where it exists.
+//
+// DuckDB leaves out row groups by the bounds of every column, and by bloom
+// filters where host, batch, id, event_code, user_name, process_executable,
+// source_ip, destination_ip or file_hash is compared with "=". It does not put
+// off wide columns in "ORDER BY time LIMIT n": ask for the time of the nth row
+// first, then for whole rows not older than that. Free text is sound with the
+// sketch as long as it is looked for in raw, the hot fields of text (Hot) and
+// the values of fields, and as long as case is ignored for the letters of ASCII
+// at most in the way of lower or of a regular expression.
 package segment
 
 import (

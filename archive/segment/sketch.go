@@ -113,11 +113,12 @@ func (k *sketcher) text(s string) {
 	}
 }
 
-// Unicode knows two letters outside ASCII whose lower case is in it. Engines
-// that fold the case of all of Unicode take them for k and i.
-const foldsToASCII = "\u212A\u0130"
+// Unicode knows three letters outside ASCII that some engine takes for one of
+// it when it ignores case: the Kelvin sign and the long s (regular expressions),
+// the dotted I (lower).
+const foldsToASCII = "\u212A\u017F\u0130"
 
-var foldRare = strings.NewReplacer("\u212A", "k", "\u0130", "i")
+var foldRare = strings.NewReplacer("\u212A", "k", "\u017F", "s", "\u0130", "i")
 
 func (k *sketcher) grams(s string) (classes byte) {
 	if len(s) < 4 {

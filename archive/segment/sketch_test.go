@@ -29,14 +29,14 @@ func sketchOf(t testing.TB, texts ...string) *Sketch {
 }
 
 func TestSketch(t *testing.T) {
-	s := sketchOf(t, "powershell -c IEX Invoke-Mimikatz", "患者情報を閲覧しました ÄÖÜ \u212Aelvin", "src=203.0.113.77:443 dst=10.0.0.1", "")
+	s := sketchOf(t, "powershell -c IEX Invoke-Mimikatz", "患者情報を閲覧しました ÄÖÜ \u212Aelvin \u0130\u017Ftanbul", "src=203.0.113.77:443 dst=10.0.0.1", "")
 	if !slices.Equal(s.Parts(), []int64{0, 1, 2, 3}) {
 		t.Errorf("parts %v", s.Parts())
 	}
 	for needle, want := range map[string][]int64{
 		"Invoke-Mimikatz": {0}, "invoke-MIMI": {0}, "IMIKAT": {0}, "mimikatz2": {}, "情報を閲": {1}, "患者情報": {1}, "患者一覧": {},
 		"203.0.113.77": {2}, "203.0.113.7": {2}, "113.77:443": {2}, "203.0.113.8": {}, "3.0.113.77": {2}, "213.0.113.77": {},
-		"": {0, 1, 2, 3}, "iex": {0, 1, 2, 3}, "äöü": {0, 1, 2, 3}, "ました äö": {1}, "kelvin": {1}, "ｋelvin": {1}, "\u212Aelvin": {1},
+		"": {0, 1, 2, 3}, "iex": {0, 1, 2, 3}, "äöü": {0, 1, 2, 3}, "ました äö": {1}, "kelvin": {1}, "istanbul": {1}, "\u0130\u017Ftanbul": {1}, "ｋelvin": {1}, "\u212Aelvin": {1},
 	} {
 		if got := s.MayHold(needle); !slices.Equal(got, want) {
 			t.Errorf("%q: %v, want %v", needle, got, want)
@@ -74,6 +74,27 @@ func TestASketchOfSegmentsHidesNothing(t *testing.T) {
 			}
 		}
 	}
+}
+
+// FuzzSketchHidesNothing looks for a part of a text in any case.
+func FuzzSketchHidesNothing(f *testing.F) {
+	f.Add("powershell -c Invoke-Mimikatz 203.0.113.77", 3, 20)
+	f.Add("患者情報 \u212A\u017F\u0130 ÄÖ", 0, 12)
+	f.Fuzz(func(t *testing.T, text string, from, to int) {
+		text = clean(text)
+		if from < 0 || to > len(text) || from > to || !utf8.ValidString(text[from:to]) {
+			return
+		}
+		var k sketcher
+		k.add(&Row{Fields: []Field{{"f", text}}})
+		k.end(7, 1)
+		s := Sketch{parts: k.parts}
+		for _, needle := range []string{text[from:to], strings.ToUpper(text[from:to]), strings.ToLower(text[from:to])} {
+			if strings.ToLower(needle) == strings.ToLower(text[from:to]) && len(s.MayHold(needle)) == 0 {
+				t.Errorf("%q is hidden in %q", needle, text)
+			}
+		}
+	})
 }
 
 func TestAChangedSketchIsRefused(t *testing.T) {

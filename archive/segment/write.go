@@ -28,7 +28,8 @@ const (
 	// and questions about everything cost more.
 	rowsPerGroup = 32 << 10
 	// A page is what a merge holds of each column of each input.
-	rowsPerPage = 8 << 10
+	rowsPerPage      = 8 << 10
+	rowsPerFieldPage = 2 << 10 // an event has about ten fields
 )
 
 // Write writes the rows into a new file at path, and their sketch beside it,
@@ -136,10 +137,9 @@ func (w *writer) write(rows []*Row) error {
 		}
 		rows = rows[n:]
 		w.inGroup += n
-		if w.inPage += n; w.inPage >= rowsPerPage {
-			if err := w.endPage(); err != nil {
-				return err
-			}
+		w.inPage += n
+		if err := w.endPages(); err != nil {
+			return err
 		}
 		if w.inGroup == rowsPerGroup {
 			if err := w.endGroup(); err != nil {
@@ -238,11 +238,17 @@ func textValue(s string) parquet.Value {
 	return parquet.ByteArrayValue(unsafe.Slice(unsafe.StringData(s), len(s)))
 }
 
-// endPage ends the page of each column; long lines fill pages by themselves.
-func (w *writer) endPage() error {
-	w.inPage = 0
+// endPages ends pages that have their rows; long lines fill pages by themselves.
+func (w *writer) endPages() error {
 	for leaf, c := range w.columns {
-		if leaf == rawLeaf {
+		rows := rowsPerPage
+		switch leaf {
+		case rawLeaf:
+			continue
+		case keyLeaf, valueLeaf:
+			rows = rowsPerFieldPage
+		}
+		if w.inPage%rows != 0 {
 			continue
 		}
 		if err := c.Flush(); err != nil {

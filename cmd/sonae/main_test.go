@@ -34,8 +34,8 @@ func program(t *testing.T, args ...string) *exec.Cmd {
 }
 
 // served is `sonae serve` on a folder.
-func served(t *testing.T, dir string) *hubtest.Hub {
+func served(t *testing.T, dir string, args ...string) *hubtest.Hub {
 	t.Helper()
-	return hubtest.Process(t, dir, program(t, "serve", "--dir", dir, "--listen", "127.0.0.1:0", "--local", "127.0.0.1:0",
-		"--agents", "127.0.0.1:0", "--min-free", "16777216"))
+	return hubtest.Process(t, dir, program(t, append([]string{"serve", "--dir", dir, "--listen", "127.0.0.1:0", "--local", "127.0.0.1:0",
+		"--agents", "127.0.0.1:0", "--min-free", "16777216"}, args...)...))
 }

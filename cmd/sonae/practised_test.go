@@ -39,6 +39,7 @@ func practise(t *testing.T) practised {
 	p.Requester.Must(http.MethodGet, "/incidents/"+p.Incident.ID+"/reports/"+p.Document+"/html?lang=ja", nil, &b)
 	p.report = save("report.html", b)
 	p.key = save("key.txt", []byte(h.Key()+"\n"))
+	save(keyFile, []byte(h.Key()+"\n")) // where verify looks for it
 	h.Idle()
 	h.Stop()
 	return p

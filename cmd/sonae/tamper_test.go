@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/sonae/sonae/hub/hubtest"
+	"github.com/sonae/sonae/ledger"
+	"github.com/sonae/sonae/secret"
 	"github.com/sonae/sonae/state"
 )
 
@@ -35,12 +37,28 @@ func TestTamper(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 0))
-	t.Run("files", func(t *testing.T) { tamperFiles(t, dir, c.Bag.ID, random) })
+	t.Run("files", func(t *testing.T) { tamperFiles(t, dir, c.Bag.ID, times(200, 500), random) })
 	t.Run("records", func(t *testing.T) { tamperRecords(t, dir, c.Bag.ID) })
-	t.Run("rows", func(t *testing.T) { tamperRows(t, dir, c.Incident.ID, random) })
+	t.Run("rows", func(t *testing.T) { tamperRows(t, dir, c.Incident.ID, times(200, 200), random) })
+	t.Run("bytes in rows", func(t *testing.T) { tamperCells(t, dir, times(80, 300), random) })
+	t.Run("exported", func(t *testing.T) {
+		tamperExported(t, append(exports(t, dir), p.report), times(80, 200), random)
+	})
 	if code, said := verified(dir); code != intact {
 		t.Errorf("all was put back, but verify says %d:\n%s", code, said)
 	}
+}
+
+// times is how often something is changed: in a short run little, otherwise
+// some, and with SONAE_TORTURE all that the thousand changes need.
+func times(some, all int) int {
+	switch {
+	case os.Getenv("SONAE_TORTURE") != "":
+		return all
+	case testing.Short():
+		return some / 10
+	}
+	return some
 }
 
 // protected lists the files under a folder of the hub that have any bytes.
@@ -62,11 +80,11 @@ func protected(t *testing.T, dir, sub string) (files []string) {
 	return files
 }
 
-// tamperFiles changes one byte 200 times, spread over the files of archive,
+// tamperFiles changes one byte n times, spread over the files of archive,
 // ledger and evidence: each check must name the changed file.
-func tamperFiles(t *testing.T, dir, bag string, random *rand.Rand) {
+func tamperFiles(t *testing.T, dir, bag string, n int, random *rand.Rand) {
 	places := [][]string{protected(t, dir, "archive"), {filepath.Join(dir, "archive", "manifest.jsonl")}, protected(t, dir, "ledger"), protected(t, dir, "evidence/"+bag)}
-	for i := range 200 {
+	for i := range n {
 		files := places[i%len(places)]
 		path := files[random.IntN(len(files))]
 		before, err := os.ReadFile(path)
@@ -116,9 +134,9 @@ var changes = []string{
 	`UPDATE incident_entry SET no = no + 1000 WHERE %s`,
 }
 
-// tamperRows changes one line of the chronology 200 times: each check must
+// tamperRows changes one line of the chronology so many times: each check must
 // name the line.
-func tamperRows(t *testing.T, dir, incident string, random *rand.Rand) {
+func tamperRows(t *testing.T, dir, incident string, many int, random *rand.Rand) {
 	db, err := state.Open(t.Context(), filepath.Join(dir, "state.db"), hubtest.Log(t))
 	if err != nil {
 		t.Fatal(err)
@@ -145,7 +163,7 @@ func tamperRows(t *testing.T, dir, incident string, random *rand.Rand) {
 		t.Fatal(err)
 	}
 	exec(`CREATE TABLE kept AS SELECT * FROM incident_entry`)
-	for i := range 200 {
+	for i := range many {
 		no := 1 + random.IntN(n)
 		change := fmt.Sprintf(changes[i%len(changes)], fmt.Sprintf(`incident = '%s' AND no = %d`, incident, no))
 		exec(change)
@@ -157,6 +175,136 @@ func tamperRows(t *testing.T, dir, incident string, random *rand.Rand) {
 		}
 	}
 	exec(`DROP TABLE kept`)
+}
+
+// cells are the columns that carry evidence, with what verify calls their row.
+var cells = []struct{ table, column, name string }{
+	{"incident_entry", "body", "incident || '/' || no"},
+	{"incident_entry", "args", "incident || '/' || no"},
+	{"incident_entry", "salt", "incident || '/' || no"},
+	{"incident", "title", "id"},
+	{"incident", "notes", "id"},
+	{"duty_facts", "facts", "incident || '/' || no"},
+	{"reporter", "body", "CAST(no AS TEXT)"},
+	{"auth_record", "body", "id"},
+	{"document", "body", "id"},
+	{"document_page", "body", "document || '/' || lang"},
+	{"action_decision", "body", "action || '/' || no"},
+	{"action_order", "signed", "id"},
+	{"alert_change", "body", "alert || '/' || no"},
+	{"evidence_custody", "body", "bag || '/' || no"},
+	{"evidence_bag", "state", "id"},
+}
+
+// cell is one value in the state.
+type cell struct {
+	row        int64
+	name, text string
+}
+
+// tamperCells changes one byte in a row n times, over all tables that carry
+// evidence: each check must name the row.
+func tamperCells(t *testing.T, dir string, n int, random *rand.Rand) {
+	db, err := state.Open(t.Context(), filepath.Join(dir, "state.db"), hubtest.Log(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	used := map[string]int{}
+	for i := range n {
+		where := cells[i%len(cells)]
+		all := cellsOf(t, db, fmt.Sprintf(`SELECT rowid, %s, CAST(%s AS TEXT) FROM %s WHERE LENGTH(%s) > 0`, where.name, where.column, where.table, where.column))
+		if len(all) == 0 {
+			continue
+		}
+		used[where.table]++
+		c := all[random.IntN(len(all))]
+		after, at := []byte(c.text), random.IntN(len(c.text))
+		after[at] ^= byte(1) << random.IntN(8)
+		set := func(text string) {
+			t.Helper()
+			err := db.Tx(t.Context(), func(tx *state.Tx) error {
+				_, err := tx.ExecContext(t.Context(), fmt.Sprintf(`UPDATE %s SET %s = CAST($1 AS TEXT) WHERE rowid = $2`, where.table, where.column), []byte(text), c.row)
+				return err
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		set(string(after))
+		code, said := verified(dir)
+		set(c.text)
+		if code != differs || !strings.Contains(said, c.name) {
+			t.Errorf("%s.%s of %s, byte %d, %q became %q: exit %d, want %d and the row named:\n%.1000s", where.table, where.column, c.name, at, c.text[at], after[at], code, differs, said)
+		}
+	}
+	if len(used) < min(n, 8) {
+		t.Errorf("only these tables have rows: %v", used)
+	}
+}
+
+func cellsOf(t *testing.T, db *state.DB, query string) (all []cell) {
+	t.Helper()
+	rows, err := db.Query(t.Context(), query)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var c cell
+		if err := rows.Scan(&c.row, &c.name, &c.text); err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, c)
+	}
+	if err := rows.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+// exports writes what people take out of the ledger of a stopped hub: its
+// checkpoint, a proof of inclusion and one of consistency, with the public key.
+func exports(t *testing.T, dir string) []string {
+	t.Helper()
+	copied, out := filepath.Join(t.TempDir(), "ledger"), t.TempDir()
+	keys, err := secret.Open(filepath.Join(dir, "keys"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.CopyFS(copied, os.DirFS(filepath.Join(dir, "ledger"))); err != nil {
+		t.Fatal(err)
+	}
+	signer, key := keys.Note()
+	l, err := ledger.Open(t.Context(), copied, signer, hubtest.Log(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	cp, err := l.Checkpoint(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	leaves, err := l.Leaves(t.Context(), cp.Size/2, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	proof, err := l.Prove(t.Context(), leaves[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	both, err := l.ProveConsistency(t.Context(), cp.Size/2, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, errProof := proof.Bytes()
+	b, errBoth := both.Bytes()
+	for name, content := range map[string][]byte{"checkpoint": []byte(cp.Text), "proof.json": a, "consistency.json": b, keyFile: []byte(key + "\n")} {
+		if err := errors.Join(errProof, errBoth, os.WriteFile(filepath.Join(out, name), content, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return []string{filepath.Join(out, "checkpoint"), filepath.Join(out, "proof.json"), filepath.Join(out, "consistency.json")}
 }
 
 // tamperRecords changes and removes decisions, orders, alerts, custody lines

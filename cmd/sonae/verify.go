@@ -44,8 +44,9 @@ const keyFile = "ledger-key.txt"
 type check struct {
 	key         string // verifier key of the ledger; empty: what lies beside the path
 	witnesses   []ledger.WitnessKey
-	against     []string // files with earlier checkpoints
-	state       string   // PostgreSQL database of a hub's rows; empty: SQLite in its folder
+	against     []string       // files with earlier checkpoints
+	words       []ledger.Words // what people read out of printed checkpoints
+	state       string         // PostgreSQL database of a hub's rows; empty: SQLite in its folder
 	out         io.Writer
 	differences int
 }
@@ -54,13 +55,14 @@ func verify(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags := flag.NewFlagSet("sonae verify", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	flags.Usage = func() {
-		fmt.Fprintln(stderr, "usage: sonae verify [--key KEY|FILE] [--witness-key KEY|FILE]… [--against CHECKPOINT]… [--state DATABASE] PATH\n\nPATH is an evidence bag (folder or zip), an exported document, an archive, a ledger or a hub's folder.\nExit status: 0 intact, 1 with the differences named, 2 not something that can be verified.")
+		fmt.Fprintln(stderr, "usage: sonae verify [--key KEY|FILE] [--witness-key KEY|FILE]… [--against CHECKPOINT]… [--words WORDS]… [--state DATABASE] PATH\n\nPATH is an evidence bag (folder or zip), an exported document, proof or checkpoint, an archive, a ledger or a hub's folder.\nExit status: 0 intact, 1 with the differences named, 2 not something that can be verified.")
 		flags.PrintDefaults()
 	}
 	key := flags.String("key", "", "public key of the hub's ledger, or a file with it; without it the key beside or inside PATH is used")
-	var witnessKeys, against several
+	var witnessKeys, against, words several
 	flags.Var(&witnessKeys, "witness-key", "public key of a witness, or a file with it: the ledger must extend a checkpoint that this witness cosigned")
 	flags.Var(&against, "against", "file with an earlier checkpoint: the ledger must extend it")
+	flags.Var(&words, "words", "number and words of a printed checkpoint, in kana or Latin letters: the ledger must extend it")
 	db := flags.String("state", "", "PostgreSQL database (postgres://…) with the rows of the hub whose folder PATH is; without it state.db in the folder is used")
 	if status, ok := parsed(flags, args); !ok {
 		return status
@@ -74,7 +76,7 @@ func verify(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		complain(stderr, "verify", fmt.Errorf("--key %s: %w", *key, errKey))
 		return notVerified
 	}
-	if err := c.trust(witnessKeys); err != nil {
+	if err := errors.Join(c.trust(witnessKeys), c.said(words)); err != nil {
 		complain(stderr, "verify", err)
 		return notVerified
 	}
@@ -105,7 +107,7 @@ var (
 	errKey     = errors.New("it is neither a public key nor a file with one")
 	errNoHub   = errors.New("not a hub's folder, which --state is for")
 	errNoState = errors.New("a hub's folder without state.db: give the database of its rows with --state")
-	errKind    = errors.New("not an evidence bag, document, archive, ledger or hub folder")
+	errKind    = errors.New("not an evidence bag, document, proof, checkpoint, archive, ledger or hub folder")
 )
 
 // path finds out what path is and checks it.
@@ -115,10 +117,16 @@ func (c *check) path(ctx context.Context, path string) error {
 		return err
 	}
 	has := func(name string) bool { _, err := os.Lstat(filepath.Join(path, name)); return err == nil }
-	if demands := len(c.witnesses)+len(c.against) > 0; demands && !(info.IsDir() && (has("state.db") || has("manifest.jsonl") || has("checkpoint"))) {
-		return fmt.Errorf("%s: --witness-key and --against are for a ledger, an archive beside it, or a hub's folder", path)
+	exported, err := exportedKind(path, info)
+	if err != nil {
+		return err
+	}
+	if demands := len(c.witnesses)+len(c.against)+len(c.words) > 0; demands && exported == "" && !(info.IsDir() && (has("state.db") || has("ledger") || has("manifest.jsonl") || has("checkpoint"))) {
+		return fmt.Errorf("%s: --witness-key, --against and --words are for a ledger, an archive beside it, a hub's folder, or an exported proof or checkpoint", path)
 	}
 	switch {
+	case exported != "":
+		return c.exported(path, exported)
 	case !info.IsDir() && strings.HasSuffix(path, ".html"):
 		return c.document(path)
 	case !info.IsDir() && strings.HasSuffix(path, ".zip"), info.IsDir() && has(bag.TagManifest), info.IsDir() && has(bag.Declaration):

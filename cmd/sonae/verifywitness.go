@@ -42,6 +42,9 @@ func (c *check) earlier(dir, key string) ([]ledger.Earlier, error) {
 		}
 		found = append(found, e)
 	}
+	for _, w := range c.words {
+		found = append(found, ledger.Said(wordsName(w), w))
+	}
 	for _, w := range c.witnesses {
 		if _, _, ok := newest(found, w); !ok {
 			c.differ("witness " + w.ID() + ": there is no checkpoint that it cosigned")
@@ -73,5 +76,10 @@ func (c *check) seen(found []ledger.Earlier, contradicted []ledger.Difference, l
 	}
 	if n := len(c.against); n > 0 {
 		fmt.Fprintf(c.out, "against: %d earlier checkpoints compared\n", n)
+	}
+	for _, w := range c.words {
+		if !slices.ContainsFunc(contradicted, func(d ledger.Difference) bool { return d.File == wordsName(w) }) {
+			fmt.Fprintf(c.out, "words: they are those of this ledger over its first %d of %d leaves\n", w.Size, leaves)
+		}
 	}
 }

@@ -74,8 +74,10 @@ type Deps struct {
 	ShowHost func(ctx context.Context, h HostState) error
 	// Publish hands a batch to the bus as if an agent had sent it.
 	Publish func(ctx context.Context, b event.Batch) error
-	Now     clock.Now
-	Log     *slog.Logger
+	// Record notes for the ledger that a drill began or ended; may be nil.
+	Record func(ctx context.Context, what string, detail map[string]string) error
+	Now    clock.Now
+	Log    *slog.Logger
 
 	OrderKey ed25519.PublicKey
 	Pending  func(ctx context.Context, host string) ([]order.Signed, error)

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -35,6 +36,7 @@ type world struct {
 	waiting []order.Signed
 	results []order.Result
 	items   map[string][]byte
+	said    []string
 	refuse  error // what the next Result returns, once
 }
 
@@ -45,6 +47,10 @@ func newWorld(t *testing.T) *world {
 		AddSite:  func(_ context.Context, s asset.Site) error { w.sites = append(w.sites, s); return nil },
 		ShowHost: func(_ context.Context, h HostState) error { w.hosts = append(w.hosts, h); return nil },
 		Publish:  func(_ context.Context, b event.Batch) error { w.batches = append(w.batches, b); return nil },
+		Record: func(_ context.Context, what string, detail map[string]string) error {
+			w.said = append(w.said, what+" "+detail["name"])
+			return nil
+		},
 		Now:      time.Now,
 		Log:      slog.New(slog.NewTextHandler(t.Output(), nil)),
 		OrderKey: w.key.Public().(ed25519.PublicKey),
@@ -108,6 +114,9 @@ func TestPlayRaisesWhatTheRealThingRaises(t *testing.T) {
 		began := time.Now()
 		if err := w.Play(t.Context()); err != nil {
 			t.Fatal(err)
+		}
+		if want := []string{"drill-began " + TorrentCallcentre, "drill-ended " + TorrentCallcentre}; !slices.Equal(w.said, want) {
+			t.Errorf("recorded %v, want %v", w.said, want)
 		}
 		took := time.Since(began)
 		if took < 2*time.Second || took > 6*time.Second {

@@ -24,10 +24,24 @@ func (d *Drill) Play(ctx context.Context) error {
 	if err := d.prepare(ctx); err != nil {
 		return fmt.Errorf("prepare drill: %w", err)
 	}
+	if err := d.record(ctx, "drill-began", s); err != nil {
+		return fmt.Errorf("play drill: %w", err)
+	}
 	if err := d.replay(ctx, s); err != nil {
 		return fmt.Errorf("play drill: %w", err)
 	}
+	if err := d.record(ctx, "drill-ended", s); err != nil {
+		return fmt.Errorf("play drill: %w", err)
+	}
 	return nil
+}
+
+// record notes a step of a play, by when it began.
+func (d *Drill) record(ctx context.Context, what string, s shift) error {
+	if d.Record == nil {
+		return nil
+	}
+	return d.Record(ctx, what, map[string]string{"name": TorrentCallcentre, "site": Site, "host": Host, "began": s.to.UTC().Format(time.RFC3339Nano)})
 }
 
 func (d *Drill) prepare(ctx context.Context) error {

@@ -2,6 +2,7 @@ package html
 
 import (
 	"bytes"
+	"encoding/base64"
 	"errors"
 	"flag"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -18,6 +20,7 @@ import (
 
 	"github.com/sonae/sonae/ledger"
 	"github.com/sonae/sonae/ledger/leaf"
+	"github.com/sonae/sonae/ledger/paper"
 	"github.com/sonae/sonae/report"
 )
 
@@ -118,6 +121,11 @@ func TestThePageStandsAlone(t *testing.T) {
 // sealed makes a finished page with a real ledger.
 func sealed(t *testing.T, d report.Data, lang string) (page []byte, verifier string) {
 	t.Helper()
+	return sealedPage(t, d, lang, render(t, d, lang))
+}
+
+func sealedPage(t *testing.T, d report.Data, lang string, blank []byte) (page []byte, verifier string) {
+	t.Helper()
 	signer, verifier, err := note.GenerateKey(nil, "sonae")
 	if err != nil {
 		t.Fatal(err)
@@ -131,7 +139,6 @@ func sealed(t *testing.T, d report.Data, lang string) (page []byte, verifier str
 			t.Error(err)
 		}
 	})
-	blank := render(t, d, lang)
 	lf := leaf.Leaf{Type: "document", Ref: d.Document + "/" + lang, Digest: Digest(blank), At: d.MadeAt}
 	for i := range 5 { // a tree with some branches
 		if _, err := l.Append(t.Context(), leaf.Leaf{Type: "entry", Ref: fmt.Sprintf("in-1/%d", i), Digest: strings.Repeat("0", 64), At: d.MadeAt}); err != nil {
@@ -180,17 +187,69 @@ func TestOneChangedByteIsNamed(t *testing.T) {
 	for range 200 {
 		flip(random.IntN(len(page)))
 	}
-	for _, p := range places() { // and every byte of every place, with its marks
+	for _, p := range places(page) { // and every byte of every place, with its marks
 		from, to, err := p.find(page)
 		if err != nil {
 			t.Fatal(err)
 		}
-		for i := from - len(p.begin); i < to+len(p.end); i++ {
+		for i := from - len(p.begin); i < to+len(p.end); i += 1 + random.IntN(1+(to-from)/1000) { // of the picture, some
 			flip(i)
 		}
 	}
 	if r, err := verify(page, key); err != nil || !r.Intact() {
 		t.Fatalf("after putting everything back: %+v %v", r, err)
+	}
+}
+
+// TestPageMadeBeforeWords fills and checks a page that was stored before words
+// and code were printed.
+func TestPageMadeBeforeWords(t *testing.T) {
+	d := awkward()
+	blank := render(t, d, "ja")
+	for _, p := range places(blank) {
+		if p.name != "words on the page" && p.name != "code on the page" {
+			continue
+		}
+		at := bytes.Index(blank, []byte(p.begin))
+		from, to := bytes.LastIndex(blank[:at], []byte("<tr>")), at+bytes.Index(blank[at:], []byte("</tr>"))+len("</tr>")
+		blank = append(bytes.Clone(blank[:from]), blank[to:]...)
+	}
+	page, key := sealedPage(t, d, "ja", blank)
+	if !bytes.Contains(page, []byte("…\"")) {
+		t.Error("the foot is not the one of that time")
+	}
+	if r, err := verify(page, key); err != nil || !r.Intact() {
+		t.Errorf("an old page: %+v %v", r, err)
+	}
+	page[len(page)/2] ^= 1
+	if r, err := verify(page, key); err != nil || r.Intact() {
+		t.Errorf("an old page, changed: %+v %v", r, err)
+	}
+}
+
+// TestPaperLeadsBackToTheLedger reads words and code from a finished page.
+func TestPaperLeadsBackToTheLedger(t *testing.T) {
+	page, key := sealed(t, awkward(), "ja")
+	proof, err := base64.StdEncoding.DecodeString(placeText(t, page, "proof"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := ledger.ParseProof(proof)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cp, err := ledger.ParseCheckpoint(p.Checkpoint, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	kana, latin, _ := strings.Cut(placeText(t, page, "words on the page"), "<br>")
+	for _, text := range []string{kana, strconv.FormatUint(cp.Size, 10) + " " + latin, placeText(t, page, "checkpoint at the foot")} {
+		if w, err := ledger.ParseWords(text); err != nil || w != cp.Words() {
+			t.Errorf("%q: %v, %v", text, w, err)
+		}
+	}
+	if code, err := paper.QR(p.Checkpoint); err != nil || placeText(t, page, "code on the page") != code {
+		t.Errorf("the code is not that of the checkpoint: %v", err)
 	}
 }
 
@@ -233,7 +292,7 @@ func TestWhatElseVerifyNames(t *testing.T) {
 
 func placeText(t *testing.T, page []byte, name string) string {
 	t.Helper()
-	for _, p := range places() {
+	for _, p := range places(page) {
 		if p.name == name {
 			from, to, err := p.find(page)
 			if err != nil {

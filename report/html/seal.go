@@ -8,7 +8,11 @@ import (
 	"errors"
 	"fmt"
 	stdhtml "html"
+	"slices"
 	"strings"
+
+	"github.com/sonae/sonae/ledger"
+	"github.com/sonae/sonae/ledger/paper"
 )
 
 // seal is what stands in the places of a finished page.
@@ -27,20 +31,59 @@ type place struct {
 	text       func(s seal) string
 }
 
-func places() []place {
+// places lists the places of a page. Pages that were made before checkpoints
+// were also printed as words and a code have fewer of them, and another foot;
+// they stay as they were made.
+func places(page []byte) []place {
 	digest := func(s seal) string { return s.digest }
-	return []place{
+	foot, more := seal.words, []place{
+		{"words on the page", `<td class="sonae-words">`, `</td>`, seal.spelled},
+		{"code on the page", `<td class="sonae-qr">`, `</td>`, seal.code},
+	}
+	if !slices.ContainsFunc(more, func(p place) bool { return bytes.Contains(page, []byte(p.begin)) }) {
+		foot, more = seal.short, nil
+	}
+	return append([]place{
 		{"proof", `<meta name="sonae-proof" content="`, `"`, func(s seal) string { return base64.StdEncoding.EncodeToString(s.proof) }},
 		{"digest in the head", `<meta name="sonae-digest" content="`, `"`, digest},
 		{"digest at the foot", `--sonae-digest:"`, `"`, digest},
-		{"checkpoint at the foot", `--sonae-checkpoint:"`, `"`, seal.short},
+		{"checkpoint at the foot", `--sonae-checkpoint:"`, `"`, foot},
 		{"digest on the page", `<td class="sonae-digest">`, `</td>`, digest},
 		{"checkpoint on the page", `<td class="sonae-checkpoint">`, `</td>`, func(s seal) string { return stdhtml.EscapeString(s.note()) }},
-	}
+	}, more...)
 }
 
-// short is the checkpoint in the space of a page foot: size of the log and the
-// beginning of its root. It holds no quote: the lines of a note are a name, a
+// words is the checkpoint in the space of a page foot, as it is read out.
+func (s seal) words() string {
+	if w, ok := ledger.WordsOf(s.checkpoint); ok {
+		return w.String()
+	}
+	return "—"
+}
+
+// spelled is the checkpoint as it is read out, in both scripts.
+func (s seal) spelled() string {
+	if w, ok := ledger.WordsOf(s.checkpoint); ok {
+		return w.String() + "<br>" + w.Latin()
+	}
+	return "—"
+}
+
+// code is the whole checkpoint for a camera. What is too long for a code is
+// longer than any checkpoint.
+func (s seal) code() string {
+	if s.checkpoint == "" {
+		return "—"
+	}
+	svg, err := paper.QR(s.checkpoint)
+	if err != nil {
+		return "—"
+	}
+	return svg
+}
+
+// short is what pages without words have at their foot: size of the log and
+// the beginning of its root. It holds no quote: the lines of a note are a name, a
 // number and base64.
 func (s seal) short() string {
 	lines := strings.Split(s.checkpoint, "\n")
@@ -73,7 +116,7 @@ func Digest(blank []byte) string {
 func Fill(blank []byte, digest string, proof []byte, checkpoint string) ([]byte, error) {
 	s := seal{digest: digest, proof: proof, checkpoint: checkpoint}
 	out := blank
-	for _, p := range places() {
+	for _, p := range places(blank) {
 		from, to, err := p.find(out)
 		if err != nil {
 			return nil, err
@@ -109,7 +152,7 @@ func (p place) find(page []byte) (from, to int, err error) {
 // in the places by name.
 func open(page []byte) (blank []byte, texts map[string]string, err error) {
 	blank, texts = page, map[string]string{}
-	for _, p := range places() {
+	for _, p := range places(page) {
 		from, to, err := p.find(blank)
 		if err != nil {
 			return nil, texts, err

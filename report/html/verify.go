@@ -83,7 +83,7 @@ func verify(page []byte, verifierKey string) (Report, error) {
 		return r, nil
 	}
 	s.checkpoint = r.checkProof(s.proof, verifierKey, blank)
-	for _, p := range places() {
+	for _, p := range places(page) {
 		if texts[p.name] != p.text(s) {
 			r.problem("the %s is not what the proof says", p.name)
 		}
@@ -120,7 +120,7 @@ func (r *Report) checkProof(b []byte, verifierKey string, blank []byte) string {
 // looksLikeReport is generous, so that a damaged report is called damaged and
 // not something else.
 func looksLikeReport(page []byte) bool {
-	for _, p := range places() {
+	for _, p := range places(page) {
 		if bytes.Contains(page, []byte(p.begin)) {
 			return true
 		}

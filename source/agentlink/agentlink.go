@@ -16,7 +16,10 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"math"
 	"net/http"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -44,7 +47,8 @@ type Deps struct {
 	// Sign makes the certificate (PEM, leaf first) for a checked request.
 	Sign func(csr []byte, host, site string) ([]byte, error)
 	// Publish returns when the bus has synced the message; the same id again
-	// is dropped. fault.Busy when the bus is full.
+	// is dropped. fault.Busy when the bus is full; a cause with RetryAfter()
+	// time.Duration says when to try again.
 	Publish func(ctx context.Context, subject, id string, body []byte) error
 	// Pending lists the orders that a host has not answered yet.
 	Pending func(ctx context.Context, host string) ([]order.Signed, error)
@@ -124,11 +128,24 @@ func (s *Server) handle(route string, f func(http.ResponseWriter, *http.Request)
 		s.log.Log(r.Context(), level, "agent refused", "route", route, "status", status, "key", key, "host", host, "remote", remote(r), "err", err)
 		w.Header().Set("Content-Type", "application/json")
 		if status == http.StatusServiceUnavailable || status == http.StatusTooManyRequests {
-			w.Header().Set("Retry-After", "2")
+			w.Header().Set("Retry-After", retryAfter(err))
 		}
 		w.WriteHeader(status)
 		_ = json.NewEncoder(w).Encode(wire.Refusal{Key: key}) // an agent that has gone needs no answer
 	}
+}
+
+// defaultRetry is what an agent waits when nobody says how long, in seconds.
+const defaultRetry = "2"
+
+// retryAfter is how long the agent shall wait, in whole seconds. Who refused
+// may know: the cause of the error then has RetryAfter.
+func retryAfter(err error) string {
+	var known interface{ RetryAfter() time.Duration }
+	if !errors.As(err, &known) || known.RetryAfter() <= 0 {
+		return defaultRetry
+	}
+	return strconv.Itoa(int(math.Ceil(known.RetryAfter().Seconds())))
 }
 
 // caused names the host on whose behalf an error came up, for the log.
@@ -171,6 +188,9 @@ func answer(err error) (int, string) {
 	case fault.Conflict:
 		return http.StatusConflict, key
 	case fault.Busy:
+		if strings.HasPrefix(key, "bus.rate-") || strings.HasPrefix(key, "bus.quota-") { // it is this sender who is too much
+			return http.StatusTooManyRequests, key
+		}
 		return http.StatusServiceUnavailable, key
 	}
 	return http.StatusInternalServerError, key

@@ -64,3 +64,20 @@ func bytesIn(digits string) string {
 	}
 	return i18n.Bytes(n)
 }
+
+// bagName is what a bag is called in a list: its host, or that events were
+// picked.
+func bagName(p Page, b evidence.Bag) string {
+	if b.Picked == nil {
+		return p.Host(b.Host)
+	}
+	return p.T("bag.picked", "count", p.Count(len(b.Picked.IDs)))
+}
+
+// BagTitle is the head of the page about a bag.
+func BagTitle(p Page, b evidence.Bag) string {
+	if b.Picked == nil {
+		return p.T("bag.title", "host", p.Host(b.Host))
+	}
+	return bagName(p, b)
+}

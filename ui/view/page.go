@@ -101,9 +101,9 @@ func (p Page) NamesIn(args map[string]string) map[string]string {
 }
 
 // Known returns the sentence of key when the catalogue has it, else other.
-func (p Page) Known(key, other string) string {
+func (p Page) Known(key, other string, pairs ...string) string {
 	if i18n.Has(key) {
-		return p.T(key)
+		return p.T(key, pairs...)
 	}
 	return other
 }

@@ -8,6 +8,7 @@ package durable
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -17,7 +18,16 @@ import (
 // disk. It takes the name path+".tmp" for itself; two calls for the same path
 // must not run at the same time.
 func Write(path string, content []byte, mode fs.FileMode) error {
-	if err := fill(path+".tmp", content, mode); err != nil {
+	return Stream(path, mode, func(w io.Writer) error {
+		_, err := w.Write(content)
+		return err
+	})
+}
+
+// Stream is Write for what is too large for the memory: fill writes the
+// content.
+func Stream(path string, mode fs.FileMode, fill func(io.Writer) error) error {
+	if err := create(path+".tmp", mode, fill); err != nil {
 		return err
 	}
 	if err := os.Rename(path+".tmp", path); err != nil {
@@ -26,7 +36,7 @@ func Write(path string, content []byte, mode fs.FileMode) error {
 	return syncFolder(filepath.Dir(path))
 }
 
-func fill(path string, content []byte, mode fs.FileMode) error {
+func create(path string, mode fs.FileMode, fill func(io.Writer) error) error {
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) { // a crash left it, perhaps with other rights
 		return err
 	}
@@ -34,7 +44,7 @@ func fill(path string, content []byte, mode fs.FileMode) error {
 	if err != nil {
 		return err
 	}
-	if _, err := f.Write(content); err != nil {
+	if err := fill(f); err != nil {
 		return errors.Join(err, f.Close())
 	}
 	if err := f.Sync(); err != nil {

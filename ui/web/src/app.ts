@@ -6,8 +6,10 @@ import { watch } from "./fresh";
 import { keys } from "./keys";
 import { chronology } from "./chronology";
 import { buttons } from "./buttons";
+import { search } from "./search";
 
 watch();
 keys();
 chronology();
 buttons();
+search();

@@ -1,0 +1,156 @@
+package ui
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/sonae/sonae/auth"
+	"github.com/sonae/sonae/event"
+	"github.com/sonae/sonae/fault"
+	"github.com/sonae/sonae/search"
+	"github.com/sonae/sonae/ui/view"
+)
+
+// maxYAML bounds the text of a rule.
+const maxYAML = 64 << 10
+
+// ruleData is the page on which a search becomes a rule, as far as the form
+// says. Without anybody who makes rules there is no such page.
+func (c *call) ruleData() (view.RuleData, error) {
+	if c.Rules == nil {
+		return view.RuleData{}, errMissing
+	}
+	d := view.RuleData{Look: c.look(), YAML: c.yaml(), Days: c.r.PostForm.Get("days"), MayWatch: c.mayWatch()}
+	d.Look.After = ""
+	if view.SpanLength(d.Days) == 0 {
+		d.Days = "7d"
+	}
+	return d, nil
+}
+
+func (c *call) mayWatch() bool { return c.may(auth.Handle, auth.Resource{Kind: "rule"}) }
+
+// yaml is the text of the rule in the form, with the line ends of Unix:
+// browsers send those of the web.
+func (c *call) yaml() string {
+	return strings.ReplaceAll(c.r.PostForm.Get("yaml"), "\r\n", "\n")
+}
+
+func (c *call) rulePage() (screen, error) {
+	d, err := c.ruleData()
+	if err != nil {
+		return screen{}, err
+	}
+	return c.ruleScreen(d), nil
+}
+
+func (c *call) ruleScreen(d view.RuleData) screen {
+	p := c.page("search", c.t("rule.make"))
+	p.Path = string(d.Look.At("/search/rule"))
+	p.Form = c.r.PostForm.Get // what was typed stays through all three steps
+	return screen{page: p, body: view.Rule(p, d)}
+}
+
+// draftRule shows the rule that a search becomes.
+func (c *call) draftRule() (bool, error) {
+	d, err := c.ruleData()
+	if err != nil {
+		return false, err
+	}
+	draft := search.RuleDraft{Title: c.form("title"), Lang: c.lang, Query: d.Look.Query, By: c.who.ID}
+	if draft.Severity, err = event.ParseSeverity(c.form("severity")); err != nil {
+		return false, fault.New(fault.Invalid, "incident.severity-unknown").With(err)
+	}
+	if c.form("mode") == "threshold" {
+		if draft.Threshold, err = c.threshold(); err != nil {
+			return false, err
+		}
+	}
+	if d.YAML, err = c.Rules.Draft(c.ctx(), draft); err != nil {
+		return false, err
+	}
+	return c.whole(c.ruleScreen(d))
+}
+
+func (c *call) threshold() (*search.Threshold, error) {
+	count, err := strconv.Atoi(c.form("count"))
+	if err != nil || count < 2 {
+		return nil, fault.New(fault.Invalid, "searchpage.rule-count")
+	}
+	window, err := time.ParseDuration(c.form("window"))
+	if err != nil || window < time.Minute || window > 24*time.Hour {
+		return nil, fault.New(fault.Invalid, "searchpage.rule-window")
+	}
+	t := &search.Threshold{Count: count, Window: window, Distinct: c.form("distinct")}
+	if by := c.form("by"); by != "" {
+		t.By = []string{by}
+	}
+	return t, nil
+}
+
+// testRule shows what the rule would have done in the past.
+func (c *call) testRule() (bool, error) {
+	d, err := c.ruleData()
+	if err != nil {
+		return false, err
+	}
+	if d.YAML == "" || len(d.YAML) > maxYAML {
+		return false, fault.New(fault.Invalid, "searchpage.rule-text", maxYAML>>10)
+	}
+	q := search.Question{What: search.Searched, Query: d.Look.Query, Span: "back-test " + d.Days}
+	if err := c.Searches.Asked(c.ctx(), q, c.who); err != nil {
+		return false, err
+	}
+	test, err := c.Rules.BackTest(c.ctx(), d.YAML, c.at.Add(-view.SpanLength(d.Days)), c.at, search.Sites(c.who))
+	if err != nil {
+		return false, err
+	}
+	d.Test, d.Tested = &test, digest(d.YAML)
+	return c.whole(c.ruleScreen(d))
+}
+
+// enableRule enables a rule that was tested as it stands.
+func (c *call) enableRule() (string, error) {
+	if c.Rules == nil {
+		return "", errMissing
+	}
+	yaml := c.yaml()
+	if yaml == "" || c.form("tested") != digest(yaml) {
+		return "", fault.New(fault.Conflict, "searchpage.rule-untested")
+	}
+	if _, err := c.Rules.Enable(c.ctx(), yaml, c.who); err != nil {
+		return "", err
+	}
+	return "/rules?done=enabled-rule", nil
+}
+
+func digest(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	return hex.EncodeToString(sum[:])
+}
+
+func (c *call) rules() (screen, error) {
+	if c.Rules == nil {
+		return screen{}, errMissing
+	}
+	list, err := c.Rules.Rules(c.ctx())
+	if err != nil {
+		return screen{}, fmt.Errorf("list rules: %w", err)
+	}
+	p := c.page("search", c.t("rule.list"))
+	return screen{page: p, body: view.Rules(p, view.RulesData{Rules: list, MayWatch: c.mayWatch()})}, nil
+}
+
+func (c *call) disableRule() (string, error) {
+	if c.Rules == nil {
+		return "", errMissing
+	}
+	if err := c.Rules.Disable(c.ctx(), c.r.PathValue("rule"), c.form("reason"), c.who); err != nil {
+		return "", err
+	}
+	return "/rules?done=disabled-rule", nil
+}
