@@ -197,7 +197,7 @@ func (h *Hub) hold(ctx context.Context, in incident.Incident) error {
 	if in.Drill {
 		return nil
 	}
-	if in.State == incident.Closed {
+	if in.State == incident.Ended {
 		return h.archive.Unhold(ctx, in.ID)
 	}
 	hold := archive.Hold{Incident: in.ID, Hosts: in.Scope.Hosts}
