@@ -107,7 +107,7 @@ func (l Look) Kept() string {
 // LookOf is the search that was kept with a query and a span.
 func LookOf(query, span string) Look {
 	from, to, own := strings.Cut(span, "/")
-	if !own {
+	if !own && SpanLength(span) > 0 {
 		return Look{Query: query, Span: span}
 	}
 	f, err := time.Parse(time.RFC3339, from)
