@@ -10,6 +10,7 @@ import (
 
 	"github.com/a-h/templ"
 
+	"github.com/sonae/sonae/alert"
 	"github.com/sonae/sonae/archive"
 	"github.com/sonae/sonae/archive/lang"
 	"github.com/sonae/sonae/clock"
@@ -539,4 +540,10 @@ func secondsOf(t time.Time) string { return t.In(clock.Tokyo()).Format(time.Time
 // must name its own.
 func severalSites(events []event.Event) bool {
 	return slices.ContainsFunc(events, func(e event.Event) bool { return e.Site != events[0].Site })
+}
+
+// alertLook is everything that the host of an alert recorded about its time.
+func alertLook(a alert.Alert) Look {
+	const by = 5 * time.Minute
+	return Look{Query: search.Host.Find(a.Host)}.Within(a.First.Add(-by), a.Last.Add(by))
 }
