@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/klauspost/compress/zstd"
 
@@ -56,8 +57,27 @@ func (c *check) manifest() error {
 	slices.SortStableFunc(c.lines, func(x, y proven) int {
 		return cmp.Or(cmp.Compare(x.V, y.V), cmp.Compare(x.order(), y.order()))
 	})
+	c.void()
 	c.gaps()
 	return nil
+}
+
+// void takes out lines of a shared store that came too late: their number was
+// part of a generation already, so that nobody reads them.
+func (c *check) void() {
+	newest := ""
+	for name := range c.files {
+		if strings.HasPrefix(name, generationName+"/") && isLine(name) {
+			newest = max(newest, name)
+		}
+	}
+	c.lines = slices.DeleteFunc(c.lines, func(l proven) bool {
+		gone := l.state == unknown && strings.HasPrefix(l.file, linesName+"/") && generationOf(l.Seq) <= newest
+		if gone {
+			c.leftover(l.file, -1, "line that came too late and counts for nothing")
+		}
+		return gone
+	})
 }
 
 // manifests returns the files with lines: one in a folder; in a shared store

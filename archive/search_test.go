@@ -1,7 +1,6 @@
 package archive
 
 import (
-	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -49,20 +48,5 @@ func TestPagesFollowEachOther(t *testing.T) {
 	}
 	if diff := cmp.Diff(all, paged); diff != "" || pages != 10 {
 		t.Errorf("%d pages:\n%s", pages, diff)
-	}
-}
-
-func TestTable(t *testing.T) {
-	a := open(t, t.TempDir())
-	for n := range 5 {
-		appended(t, a, batchOf(n, 300))
-	}
-	for _, q := range []string{"| count by user, host", "| top 5 destination_ip by sum(bytes_out)", "kind:flow | stats count, distinct(source_ip), sum(bytes_in), avg(bytes_in), min(bytes_out), max(user), p95(bytes_in) by user | where count > 3 | sort -count | limit 2", "| timeline 1m by kind", "ip:10.20.0.0/16 | count"} {
-		_, last := searched(t, a, Search{Query: q})
-		var b strings.Builder
-		for _, r := range last.Table.Rows[:min(5, len(last.Table.Rows))] {
-			b.WriteString(strings.Join(r, "\t") + "\n")
-		}
-		t.Logf("%s\n%v\n%s", q, last.Table.Columns, b.String())
 	}
 }

@@ -33,16 +33,12 @@ func (a *Archive) searchEvents(ctx context.Context, r request, files []file, eac
 			return each(Part{Progress: progress, Done: true})
 		}
 		start := time.Now()
-		hits, err := a.hits(ctx, r, sc, from, to, r.limit-sent+1)
-		if err != nil {
-			return err
-		}
-		give := min(len(hits), r.limit-sent)
-		events, err := a.read(ctx, hits[:give])
+		hits, events, err := a.step(ctx, r, sc, from, to, r.limit-sent)
 		if err != nil {
 			return err
 		}
 		w.took(time.Since(start))
+		give := len(events)
 		sent += give
 		progress.reached(files, from)
 		progress.Found = int64(sent)
@@ -69,40 +65,52 @@ func (s scope) within(from, to int64) scope {
 
 const newestOrder = " ORDER BY time DESC, batch DESC, batch_row DESC"
 
-// hits finds the newest rows that match in a step, newest first.
-func (a *Archive) hits(ctx context.Context, r request, sc scope, from, to int64, limit int) (found []hit, err error) {
+// step finds the newest rows that match in a step, one more than limit to
+// tell that there are more, and reads the events of the first ones.
+func (a *Archive) step(ctx context.Context, r request, sc scope, from, to int64, limit int) (found []hit, events []event.Event, err error) {
 	step := sc.within(from, to)
-	if len(step.files) == 0 {
-		return nil, nil
-	}
-	err = a.onWhole(ctx, step.files, func(files []file) error {
-		step.files, found = files, nil
+	err = a.onWhole(ctx, step.files, func(files []file) (err error) {
+		step.files, found, events = files, nil, nil
 		if len(files) == 0 {
 			return nil
 		}
-		b := lang.NewBuilder(r.options)
-		text := "SELECT epoch_ns(time), batch, batch_row, filename, coalesce(part, -1), file_row_number FROM " +
-			step.relation(", filename = true, file_row_number = true") + " WHERE " + timeCondition(b, from, to) + " AND " + step.condition() + " AND " + r.condition(b) +
-			newestOrder + " LIMIT " + strconv.Itoa(limit)
-		rows, err := a.db.QueryContext(ctx, text, b.Args()...)
-		if err != nil {
-			return err
+		if found, err = a.hits(ctx, r, step, from, to, limit+1); err == nil {
+			events, err = a.read(ctx, found[:min(len(found), limit)])
 		}
-		defer rows.Close()
-		for rows.Next() {
-			var h hit
-			if err := rows.Scan(&h.at, &h.batch, &h.row, &h.path, &h.part, &h.line); err != nil {
-				return err
-			}
-			found = append(found, h)
-		}
-		return rows.Err()
+		return err
 	})
-	return found, err
+	return found, events, err
+}
+
+// hits finds the newest rows that match, newest first.
+func (a *Archive) hits(ctx context.Context, r request, step scope, from, to int64, limit int) (found []hit, err error) {
+	b := lang.NewBuilder(r.options)
+	text := "SELECT epoch_ns(time), batch, batch_row, filename, coalesce(part, -1), file_row_number FROM " +
+		step.relation(", filename = true, file_row_number = true") + " WHERE " + timeCondition(b, from, to) + " AND " + step.condition() + " AND " + r.condition(b) +
+		newestOrder + " LIMIT " + strconv.Itoa(limit)
+	rows, err := a.db.QueryContext(ctx, text, b.Args()...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var h hit
+		if err := rows.Scan(&h.at, &h.batch, &h.row, &h.path, &h.part, &h.line); err != nil {
+			return nil, err
+		}
+		found = append(found, h)
+	}
+	return found, rows.Err()
 }
 
 func timeCondition(b *lang.Builder, from, to int64) string {
 	return "time >= make_timestamp_ns(" + b.Arg(from) + ") AND time < make_timestamp_ns(" + b.Arg(to) + ")"
+}
+
+// spot is where a row lies.
+type spot struct {
+	path string
+	line int64
 }
 
 // read reads whole rows, in the order of the hits.
@@ -110,31 +118,13 @@ func (a *Archive) read(ctx context.Context, hits []hit) ([]event.Event, error) {
 	if len(hits) == 0 {
 		return nil, nil
 	}
-	type place struct {
-		path string
-		line int64
-	}
-	places := make(map[place]int, len(hits))
-	var sc scope
-	var lines []string
-	paths, parts := map[string]bool{}, map[int64]bool{}
-	numbered := true
+	places := make(map[spot]int, len(hits))
+	lines := make([]string, len(hits))
 	for i, h := range hits {
-		places[place{h.path, h.line}] = i
-		lines = append(lines, strconv.FormatInt(h.line, 10))
-		numbered = numbered && h.part >= 0
-		if !paths[h.path] {
-			paths[h.path] = true
-			sc.files = append(sc.files, file{path: h.path})
-		}
-		if !parts[h.part] {
-			parts[h.part] = true
-			sc.parts = append(sc.parts, h.part)
-		}
+		places[spot{h.path, h.line}] = i
+		lines[i] = strconv.FormatInt(h.line, 10)
 	}
-	if !numbered || len(sc.parts) > maxParts {
-		sc.parts = nil
-	}
+	sc := scopeOf(hits)
 	b := lang.NewBuilder(lang.Options{})
 	text := "SELECT " + segment.Columns() + ", filename, file_row_number FROM " + sc.relation(", filename = true, file_row_number = true") +
 		" WHERE " + sc.condition() + " AND " + timeCondition(b, hits[len(hits)-1].at, hits[0].at+1) + " AND file_row_number IN (" + strings.Join(lines, ", ") + ")"
@@ -145,7 +135,7 @@ func (a *Archive) read(ctx context.Context, hits []hit) ([]event.Event, error) {
 	defer rows.Close()
 	events, read := make([]event.Event, len(hits)), 0
 	for rows.Next() {
-		var p place
+		var p spot
 		row, err := segment.Scan(func(into ...any) error { return rows.Scan(append(into, &p.path, &p.line)...) })
 		if err != nil {
 			return nil, err
@@ -162,6 +152,26 @@ func (a *Archive) read(ctx context.Context, hits []hit) ([]event.Event, error) {
 		return nil, fmt.Errorf("read events: %d of %d rows", read, len(hits))
 	}
 	return events, nil
+}
+
+// scopeOf is the files and row groups of some hits.
+func scopeOf(hits []hit) scope {
+	var sc scope
+	paths, parts := map[string]bool{}, map[int64]bool{}
+	for _, h := range hits {
+		if !paths[h.path] {
+			paths[h.path] = true
+			sc.files = append(sc.files, file{path: h.path})
+		}
+		if !parts[h.part] {
+			parts[h.part] = true
+			sc.parts = append(sc.parts, h.part)
+		}
+	}
+	if parts[-1] || len(sc.parts) > maxParts {
+		sc.parts = nil
+	}
+	return sc
 }
 
 // stream reads all columns of all rows that match, newest first, step by step,

@@ -254,11 +254,27 @@ func (h *shared) put(ctx context.Context, seq uint64, text []byte) error {
 	} else if err != nil {
 		return errors.Join(fmt.Errorf("write shared manifest: %w", err), errUncertain)
 	}
+	if late, err := h.late(ctx, seq); err != nil {
+		return errors.Join(fmt.Errorf("write shared manifest: %w", err), errUncertain)
+	} else if late {
+		return errors.Join(errTaken, h.store.Remove(context.WithoutCancel(ctx), name))
+	}
 	if _, err := h.mirror.WriteAt(body, h.size); err != nil {
 		return errors.Join(fmt.Errorf("mirror manifest: %w", err), errUncertain) // it is read with those of the others
 	}
 	h.size += int64(len(body))
 	return nil
+}
+
+// late says whether line seq is part of a generation already: then its object
+// had been removed, this hub stood still for long, and what it wrote there
+// counts for nothing. Generations are stored before lines are removed.
+func (h *shared) late(ctx context.Context, seq uint64) (late bool, err error) {
+	err = h.store.List(ctx, generationName+"/", "", func(i blob.Info) error {
+		late = late || i.Name >= generationOf(seq)
+		return nil
+	})
+	return late, err
 }
 
 func (h *shared) close() error {

@@ -295,6 +295,8 @@ func (c *check) foreign(past *replay) {
 			c.leftover(file, -1, "segment of an interrupted write, not in the manifest")
 		case isHistory(file) && file == historyPath(past.seq):
 			c.leftover(file, -1, "former lines, of an interrupted write")
+		case segment && !c.files[manifestName]: // in a shared store anybody may have been stopped at any time
+			c.leftover(file, -1, "object that no line names, still to be removed")
 		case segment && c.blind && isMerged(n):
 			c.undecided = append(c.undecided, file)
 		default:

@@ -62,6 +62,11 @@ type Config struct {
 	// Store is where segments, evidence and ledger lie so that several hubs
 	// can use them; Dir then holds copies. Nil: they lie in Dir.
 	Store *blob.S3
+	// Leaf makes this hub hand on what its agents send to the hub of the main
+	// site; nil: it keeps it for itself.
+	Leaf *bus.Leaf
+	// Leaves is where hubs of other sites hand on; an empty address: nowhere.
+	Leaves bus.LeafListen
 	// Quotas bound what one site or host may send.
 	Quotas bus.Quotas
 	// Now tells the time.

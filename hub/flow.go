@@ -12,6 +12,7 @@ import (
 
 	"github.com/sonae/sonae/action"
 	"github.com/sonae/sonae/alert"
+	"github.com/sonae/sonae/archive"
 	"github.com/sonae/sonae/auth"
 	"github.com/sonae/sonae/bus"
 	"github.com/sonae/sonae/detect"
@@ -38,6 +39,7 @@ func (h *Hub) flow() []bus.Join {
 		bus.OnBytes("event.>", "detect", h.find).Partitioned(),                               // event    → finding
 		bus.On("finding.>", "alert", h.alerts.HandleAll),                                     // finding  → alert
 		bus.On("incident.opened", "opened", h.opened),                                        // incident → clocks, alerts, evidence
+		bus.On("incident.changed", "hold", h.hold),                                           // incident → its events stay
 		bus.On("action.>", "chronology-action", h.noteAction),                                // action   → chronology, bag
 		bus.On("order.issued", "dispatch", h.dispatch).Each(),                                // decision → endpoint
 		bus.On("evidence.sealed", "chronology-evidence", h.noteBag),                          // bag      → chronology
@@ -176,7 +178,7 @@ const maxFindings = 1 << 20
 // What cannot be done, such as evidence of a machine that is gone, must keep
 // neither the rest nor other incidents waiting.
 func (h *Hub) opened(ctx context.Context, m incident.OpenedMessage) error {
-	errs := []error{h.lasting(h.startClocks(ctx, m.Incident), m)}
+	errs := []error{h.lasting(h.startClocks(ctx, m.Incident), m), h.hold(ctx, m.Incident)}
 	by, err := h.people.Person(ctx, m.Incident.OpenedBy)
 	if fault.Of(err) == fault.Missing { // opened by the hub itself
 		by, err = auth.Person{ID: m.Incident.OpenedBy}, nil
@@ -188,6 +190,22 @@ func (h *Hub) opened(ctx context.Context, m incident.OpenedMessage) error {
 		errs = append(errs, h.lasting(h.linked(ctx, m.Incident, id, by), m))
 	}
 	return errors.Join(errs...)
+}
+
+// hold keeps the events of an incident's hosts, or of its sites where no host
+// is named, until it is closed.
+func (h *Hub) hold(ctx context.Context, in incident.Incident) error {
+	if in.Drill {
+		return nil
+	}
+	if in.State == incident.Ended {
+		return h.archive.Unhold(ctx, in.ID)
+	}
+	hold := archive.Hold{Incident: in.ID, Hosts: in.Scope.Hosts}
+	if len(hold.Hosts) == 0 {
+		hold.Sites = in.Scope.Sites
+	}
+	return h.archive.Hold(ctx, hold)
 }
 
 // lasting drops errors that trying again cannot help.

@@ -119,8 +119,7 @@ func (h *Hub) openStores(ctx context.Context) (err error) {
 		return err
 	}
 	h.onClose(h.archive.Close)
-	h.bus, err = bus.Open(ctx, bus.Config{Dir: h.cfg.path("bus"), Streams: streams, Partitioned: partitioned, MinFree: h.cfg.MinFree,
-		Quotas: h.cfg.Quotas, Hub: h.cfg.hub(), External: h.cfg.Bus}, h.part("bus"))
+	h.bus, err = h.openBus(ctx)
 	if err != nil {
 		return err
 	}

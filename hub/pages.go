@@ -93,6 +93,9 @@ func (h *Hub) condition(ctx context.Context) view.Hub {
 	if err != nil {
 		out.Stopped = append(out.Stopped, "bus")
 	}
+	if h.ledger.Damage() != nil || h.ledger.Trouble() != nil {
+		out.Stopped = append(out.Stopped, "ledger")
+	}
 	for _, l := range lags {
 		if l.Join != "dead" {
 			out.Waiting += int64(l.Waiting)

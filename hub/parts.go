@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/ed25519"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"os"
@@ -13,6 +14,7 @@ import (
 	"github.com/sonae/sonae/archive"
 	"github.com/sonae/sonae/auth"
 	"github.com/sonae/sonae/blob"
+	"github.com/sonae/sonae/bus"
 	"github.com/sonae/sonae/event"
 	"github.com/sonae/sonae/evidence"
 	"github.com/sonae/sonae/evidence/stamp"
@@ -82,6 +84,20 @@ func (h *Hub) openArchive(ctx context.Context) (err error) {
 	}
 	h.archive, err = archive.Open(ctx, h.cfg.path("archive"), h.part("archive"), options...)
 	return err
+}
+
+// openBus opens the bus of this hub, or the one that several share.
+func (h *Hub) openBus(ctx context.Context) (*bus.Bus, error) {
+	cfg := bus.Config{Dir: h.cfg.path("bus"), Streams: streams, Partitioned: partitioned, MinFree: h.cfg.MinFree,
+		Quotas: h.cfg.Quotas, Hub: h.cfg.hub(), External: h.cfg.Bus, Leaf: h.cfg.Leaf}
+	if h.cfg.Leaves.Addr != "" {
+		leaves := h.cfg.Leaves
+		names, ips := h.cfg.names()
+		leaves.TLS = &tls.Config{MinVersion: tls.VersionTLS13, GetCertificate: h.keys.ServerSource(names, ips)}
+		leaves.Check = agentlink.Onward
+		cfg.LeafListen = &leaves
+	}
+	return bus.Open(ctx, cfg, h.part("bus"))
 }
 
 // openStore connects to the storage that hubs share, if there is one.
@@ -220,7 +236,8 @@ func (h *Hub) openPractice() (err error) {
 			}
 			return h.bus.Offer(ctx, "event."+b.Site+"."+b.Host, b.ID, body)
 		},
-		Now: h.cfg.Now, Log: h.log, OrderKey: h.orderKey(), Pending: h.actions.Pending, Result: h.actions.Result, Item: h.receive,
+		Record: h.people.Drilled,
+		Now:    h.cfg.Now, Log: h.log, OrderKey: h.orderKey(), Pending: h.actions.Pending, Result: h.actions.Result, Item: h.receive,
 	})
 	return err
 }

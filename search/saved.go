@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -59,6 +60,9 @@ func (d *Desk) Save(ctx context.Context, n NewSaved, by auth.Person) (Saved, err
 	if utf8.RuneCountInString(n.Query) > MaxQuery || !utf8.ValidString(n.Query) || len(n.Span) > maxSpan {
 		return Saved{}, fault.New(fault.Invalid, "searchpage.query-long", MaxQuery)
 	}
+	if !validSpan(n.Span) {
+		return Saved{}, fault.New(fault.Invalid, "searchpage.span")
+	}
 	at := d.moment()
 	s := Saved{ID: clock.ID("se", at), Name: name, Query: strings.TrimSpace(n.Query), Span: n.Span, Shared: n.Shared, Owner: by.ID, MadeAt: at}
 	err = d.db.Tx(ctx, func(tx *state.Tx) error {
@@ -77,6 +81,18 @@ func (d *Desk) Save(ctx context.Context, n NewSaved, by auth.Person) (Saved, err
 		return Saved{}, fmt.Errorf("save search: %w", err)
 	}
 	return s, nil
+}
+
+// validSpan says whether a range of time is one that Saved describes; without
+// one the page takes its usual.
+func validSpan(span string) bool {
+	if slices.Contains([]string{"", "15m", "1h", "24h", "7d", "30d"}, span) {
+		return true
+	}
+	from, to, _ := strings.Cut(span, "/")
+	_, err := time.Parse(time.RFC3339, from)
+	_, err2 := time.Parse(time.RFC3339, to)
+	return err == nil && err2 == nil
 }
 
 // named is a name as it is kept: one line.

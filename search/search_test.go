@@ -154,6 +154,8 @@ func TestSavingHasLimits(t *testing.T) {
 		"long query":   {Name: "x", Query: strings.Repeat("q", MaxQuery+1)},
 		"broken query": {Name: "x", Query: "\xff"},
 		"long span":    {Name: "x", Span: strings.Repeat("1", 61)},
+		"odd span":     {Name: "x", Span: "yesterday"},
+		"half a span":  {Name: "x", Span: "2026-11-22T05:05:00Z/"},
 	} {
 		if _, err := r.Save(t.Context(), n, responder); fault.Of(err) != fault.Invalid {
 			t.Errorf("%s: %v", name, err)

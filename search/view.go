@@ -26,6 +26,8 @@ const (
 	Looked   = "events" // opened single events
 	Entities = "entity" // opened the page of a host, user, address …
 	Exported = "export" // took a file away
+	Hinted   = "hint"   // was shown values of a field while typing
+	Tested   = "test"   // tried a rule on the events of the past; Query is the rule
 )
 
 // Views of one kind are gathered for so long, so that a person who works does
@@ -53,7 +55,7 @@ type View struct {
 
 // Question is a search as it is recorded.
 type Question struct {
-	What   string // Searched, Entities or Exported
+	What   string // Searched, Entities, Exported, Hinted or Tested
 	Query  string
 	Span   string // as in Saved, or "after …" for a later part
 	Format string // of an export

@@ -101,7 +101,7 @@ func (c *call) testRule() (bool, error) {
 	if d.YAML == "" || len(d.YAML) > maxYAML {
 		return false, fault.New(fault.Invalid, "searchpage.rule-text", maxYAML>>10)
 	}
-	q := search.Question{What: search.Searched, Query: d.Look.Query, Span: "back-test " + d.Days}
+	q := search.Question{What: search.Tested, Query: d.YAML, Span: d.Days}
 	if err := c.Searches.Asked(c.ctx(), q, c.who); err != nil {
 		return false, err
 	}

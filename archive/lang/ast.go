@@ -45,8 +45,8 @@ func (Match) expr() {}
 // Op is how a field is compared.
 type Op int
 
-// Ways to compare. All but Not-like ones are false where the field is absent;
-// Differs asks for a field that is there and has another value.
+// Ways to compare. All are false where the field is absent, except that an
+// absent text equals the empty one.
 const (
 	Like         Op = iota + 1 // whole value, upper and lower case alike, with * and ?
 	Equals                     // exactly

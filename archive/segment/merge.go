@@ -30,7 +30,9 @@ const defaultRows = 1 << 20
 // keep their origin. Files and sketches are synced, not renamed.
 //
 // It holds one page of each column of each input in memory, and one row group,
-// compressed, of the output: about 4 MB an input. Segments of the first release
+// compressed, of the output: about 5 MB an input and 60 MB besides (32 inputs
+// of 20,000 events: 230 MB in use, 410 MB at the peak with the collector's
+// share). Segments of the first release
 // are read whole, as they are sorted otherwise.
 //
 // What fails or is cancelled leaves none of the new files behind. The caller

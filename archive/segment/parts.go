@@ -106,10 +106,10 @@ var (
 func options(quick bool) []parquet.WriterOption {
 	all := []parquet.WriterOption{parquet.KeyValueMetadata(layoutKey, layout), parquet.CreatedBy("sonae", "2", "")}
 	if quick {
-		return append(all, parquet.Compression(quickCodec), parquet.DictionaryMaxBytes(1<<20))
+		return append(all, parquet.Compression(quickCodec), parquet.DictionaryMaxBytes(256<<10))
 	}
 	return append(all,
 		parquet.Compression(codec),
-		parquet.DictionaryMaxBytes(1<<20),
+		parquet.DictionaryMaxBytes(256<<10),
 		parquet.BloomFilters(bloomed()...))
 }

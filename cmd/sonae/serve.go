@@ -26,7 +26,7 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags.StringVar(&cfg.TSARoots, "tsa-roots", "", "PEM file with the authority's root certificates")
 	flags.Uint64Var(&cfg.MinFree, "min-free", cfg.MinFree, "bytes the disk must have left to take in events")
 	witnesses := witnessFlags(flags)
-	shared := sharedFlags(flags)
+	shared, leaves := sharedFlags(flags), leafFlags(flags, stdout)
 	names := flags.String("names", "", "further host names and addresses for the certificate, separated by commas")
 	verbose := flags.Bool("verbose", false, "log more")
 	if status, ok := parsed(flags, args); !ok {
@@ -39,9 +39,11 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if *names != "" {
 		cfg.Names = strings.Split(*names, ",")
 	}
-	if err := shared(&cfg); err != nil {
-		complain(stderr, "serve", err)
-		return 2
+	for _, set := range []func(*hub.Config) error{shared, leaves} {
+		if err := set(&cfg); err != nil {
+			complain(stderr, "serve", err)
+			return 2
+		}
 	}
 	var err error
 	if cfg.Witnesses, err = witnesses(); err != nil {
