@@ -30,7 +30,7 @@ import (
 var partitioned = []string{"event.*.*"}
 
 // streams are the first tokens of all subjects.
-var streams = []string{"event", "finding", "alert", "incident", "action", "order", "evidence", "duty", "document", "rule", "record"}
+var streams = []string{"event", "finding", "alert", "incident", "action", "order", "evidence", "duty", "document", "rule", "drill", "record"}
 
 // flow joins the stages. Nothing else in Sonae knows who listens to whom.
 func (h *Hub) flow() []bus.Join {
@@ -48,6 +48,7 @@ func (h *Hub) flow() []bus.Join {
 		bus.OnBatch("record.>", "ledger", 256, 200*time.Millisecond, h.record).Led(),         // every change leaves a trace
 
 		bus.On("rule.changed", "rules", h.reloadRules).Each(), // what people want to be told → engine
+		bus.On("drill.asked", drillJoin, h.playDrill).Led(),   // what people want to practise → event
 
 		// whoever looks at a page sees it change
 		bus.On("alert.>", "live-alert", h.show("alert")).Each(),
