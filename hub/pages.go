@@ -31,7 +31,7 @@ func (h *Hub) openPages() (http.Handler, error) {
 			return h.archive.Query(ctx, archive.Query{IDs: ids, From: from, Limit: limit})
 		},
 		Hub:     h.condition,
-		Drill:   func(ctx context.Context, _ auth.Person) error { return h.startDrill() },
+		Drill:   func(ctx context.Context, _ auth.Person) error { return h.startDrill(ctx) },
 		Enrol:   h.enrolCommand,
 		Address: "https://" + h.address(h.cfg.Listen),
 		Live:    h.live, Now: h.cfg.Now, Log: h.part("ui"),
