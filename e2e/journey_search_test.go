@@ -34,7 +34,7 @@ type asking struct {
 func askingIn(lang string) asking {
 	if lang == "ja" {
 		return asking{query: "Application：bittorrent", kept: "ファイル共有の通信", why: "外部への送信を示すため", rule: "ファイル共有の通信を見つけた",
-			wrong: "user：(", sealed: "封印", watches: "見張っています"}
+			wrong: "user：(", sealed: "封印", watches: "見張り中"}
 	}
 	return asking{query: "Application:bittorrent", kept: "Traffic of file sharing", why: "They show what was sent out", rule: "File sharing was seen",
 		wrong: "user:(", sealed: "Sealed", watches: "watching"}
@@ -88,6 +88,14 @@ func (j *journey) detail(v *browser.Visitor) {
 	v.Press("#search-results td.what a")
 	v.Until("the event", "document.querySelector('#search-side #h-event') !== null")
 	v.Look("42-search-event")
+	v.Press("#search-side .close")
+	v.Until("the list again", "document.activeElement.closest('#search-results') !== null && !document.querySelector('#search-side article')")
+	v.Width(browser.Tablet)
+	v.Press("#search-results tbody tr:nth-child(4) td.what a")
+	v.Until("the event below its line", "document.querySelector('#search-results tr.is-chosen + tr #h-event') !== null")
+	v.Picture(j.w.lang+"-42-search-event-below.png", browser.Tablet, 1400)
+	v.Press("#search-side .close")
+	v.Width(browser.Desktop)
 	v.Press(`.chips a[href*="field=DestinationIp"]`)
 	v.Until("the values", "document.querySelectorAll('#search-side .values tbody tr').length > 1")
 	v.Look("43-search-field")
