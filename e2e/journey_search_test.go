@@ -8,6 +8,7 @@ import (
 	"encoding/csv"
 	"encoding/json"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -54,6 +55,7 @@ func TestSearchJourney(t *testing.T) {
 			v := j.browser.Visitor(t, browser.Options{Base: j.hub.URL, Lang: w.lang, Pictures: w.lang, Downloads: t.TempDir(),
 				Own: []string{a.query, a.kept, a.why, a.rule, a.wrong, "op07", "訓練用PC", "訓練コールセンター", in.Title}})
 			v.Cookie("__Host-sonae_session", c.Token)
+			v.Cookie("sonae_lang", w.lang)
 			j.ask(v, a)
 			j.detail(v)
 			j.keep(v, a)
@@ -71,7 +73,7 @@ func TestSearchJourney(t *testing.T) {
 // ask types a query and reads the answer.
 func (j *journey) ask(v *browser.Visitor, a asking) {
 	j.t.Helper()
-	v.Open("/?lang=" + j.w.lang)
+	v.Open("/")
 	v.Follow(`nav a[href="/search"]`, "/search")
 	v.Look("40-search-start")
 	v.Fill("#f-q", a.query)
@@ -215,7 +217,7 @@ func (j *journey) ownRule(v *browser.Visitor, c *hubtest.Client, a asking) {
 	v.Follow(`form[action="/search/rule/enable"] button`, "done=enabled-rule")
 	v.Sees("main", a.rule, a.watches)
 	v.Look("50-rules")
-	j.hub.Await("the next drill", func() bool { return hubtest.StartDrill(j.t, j.hub.Dir) == http.StatusAccepted })
+	j.nextDrill(c)
 	j.hub.Await("the alert of the own rule", func() bool {
 		for _, found := range hubtest.List[alert.Alert](c, "/alerts") {
 			if found.Rule.Title[j.w.lang] == a.rule {
@@ -227,6 +229,27 @@ func (j *journey) ownRule(v *browser.Visitor, c *hubtest.Client, a asking) {
 	v.Open("/alerts")
 	v.Sees("main", a.rule)
 	v.Look("51-alerts")
+}
+
+// nextDrill plays the drill again and says how soon its events can be found.
+func (j *journey) nextDrill(c *hubtest.Client) {
+	j.t.Helper()
+	j.hub.Await("the next drill", func() bool { return hubtest.StartDrill(j.t, j.hub.Dir) == http.StatusAccepted })
+	began := time.Now()
+	var events []byte
+	j.hub.Await("its first event", func() bool {
+		c.Must(http.MethodGet, "/search?q=kind:flow&limit=1&from="+url.QueryEscape(began.UTC().Format(time.RFC3339Nano)), nil, &events)
+		return bytes.Contains(events, []byte(`"drill-pc"`))
+	})
+	at := regexp.MustCompile(`"time":"([^"]+)"`).FindSubmatch(events)
+	if at == nil {
+		j.t.Fatalf("an event without a time: %s", events)
+	}
+	when, err := time.Parse(time.RFC3339Nano, string(at[1]))
+	if err != nil {
+		j.t.Fatal(err)
+	}
+	j.t.Logf("an event was found %s after it happened", time.Since(when).Round(time.Millisecond))
 }
 
 // wrongQuery: the place where a query stops making sense is marked.
@@ -246,8 +269,9 @@ func (j *journey) wrongQuery(v *browser.Visitor, a asking) {
 // takeWithoutScript keeps events as evidence with plain forms.
 func (j *journey) takeWithoutScript(c *hubtest.Client, a asking) {
 	j.t.Helper()
-	v := j.browser.Visitor(j.t, browser.Options{Base: j.hub.URL, Lang: j.w.lang, Pictures: j.w.lang, NoScript: true, Own: []string{a.why, "op07"}})
+	v := j.browser.Visitor(j.t, browser.Options{Base: j.hub.URL, Lang: j.w.lang, Pictures: j.w.lang, NoScript: true, Own: []string{a.why, j.w.purpose, "op07"}, Downloads: j.t.TempDir()})
 	v.Cookie("__Host-sonae_session", c.Token)
+	v.Cookie("sonae_lang", j.w.lang)
 	v.Open("/search")
 	v.Fill("#f-q", a.query)
 	v.Follow("#search-form button.primary", "q=")
@@ -258,5 +282,8 @@ func (j *journey) takeWithoutScript(c *hubtest.Client, a asking) {
 	v.Follow("#take button", "/evidence/")
 	v.Sees("main", a.why, a.sealed)
 	v.Look("53-bag-of-events")
+	v.Fill("[name=purpose]", j.w.purpose)
+	v.Press(`form[action$="/zip"] button`)
+	j.handedOver(v)
 	v.Done()
 }
