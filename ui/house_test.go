@@ -63,6 +63,7 @@ type house struct {
 	searches  Searches //
 	ruleList  []search.Rule
 	noRules   bool // nobody makes rules of searches
+	unsealed  int  // so many looks find events that just arrived in no segment yet
 }
 
 func missing(what string) error { return fault.New(fault.Missing, what) }

@@ -169,7 +169,11 @@ func TestChosenEventsBecomeEvidence(t *testing.T) {
 		t.Fatalf("%d events can be chosen", len(chosen))
 	}
 	form := []string{"q", "Application:bittorrent", "range", "24h", "incident", "in-1", "event", chosen[0], "event", chosen[5]}
+	h.unsealed = 1
 	got := r.post("/search/evidence", form...)
+	if h.unsealed != 0 {
+		t.Error("nobody looked whether the events are sealed")
+	}
 	if got.status != http.StatusUnprocessableEntity || !strings.Contains(got.body, "なぜ証拠として残すのか") {
 		t.Errorf("without a purpose: %d", got.status)
 	}
@@ -218,6 +222,28 @@ func TestRuleIsEnabledOnlyAsItWasTested(t *testing.T) {
 	says(t, r.get("/rules"), []string{"停止", "鳴りすぎる"}, nil)
 	if got := v.as("executive").post("/search/rule/enable", "yaml", yaml, "tested", sum); got.status != http.StatusForbidden {
 		t.Errorf("an executive: %d", got.status)
+	}
+}
+
+// TestRuleWatchesTheKindThatIsFound: a search need not name the kind of event,
+// a rule must.
+func TestRuleWatchesTheKindThatIsFound(t *testing.T) {
+	v, _ := newHouse().withEvents(t).open(t)
+	r := v.as("responder")
+	const told = "検索でいちばん多かった"
+	for _, c := range []struct {
+		query, source string
+		has, hasNot   []string
+	}{
+		{"Application:bittorrent", "", []string{"# Application:bittorrent kind:flow", told}, nil},
+		{"Application：bittorrent", "", []string{"# Application：bittorrent kind:flow", told}, nil},
+		{"a OR Application:bittorrent", "", []string{"# (a OR Application:bittorrent) kind:flow", told}, nil},
+		{"Application:bittorrent", "process", []string{"# Application:bittorrent kind:process"}, []string{told}},
+		{"kind:login User:x", "", []string{"# kind:login User:x"}, []string{told, "kind:flow"}},
+		{"no-such-word-anywhere", "", []string{"# no-such-word-anywhere"}, []string{told, "# no-such-word-anywhere kind:"}},
+	} {
+		got := r.post("/search/rule", "q", c.query, "range", "24h", "title", "x", "severity", "high", "mode", "each", "source", c.source)
+		says(t, got, c.has, c.hasNot)
 	}
 }
 

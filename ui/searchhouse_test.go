@@ -119,7 +119,13 @@ func records() []event.Event {
 
 // located tells where events are kept, as the archive does.
 func (h *house) located(_ context.Context, ids []string) ([]evidence.Location, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	var out []evidence.Location
+	if h.unsealed > 0 {
+		h.unsealed--
+		return nil, nil
+	}
 	for _, id := range ids {
 		out = append(out, evidence.Location{ID: id, Segment: "segments/1.parquet", Leaf: leaf.Leaf{Type: "segment", Ref: "segment/1", Digest: strings.Repeat("0c", 32), At: start}})
 	}
