@@ -53,7 +53,7 @@ func TestSearchJourney(t *testing.T) {
 			in := c.Open(j.hub.Raised(c))
 			a := askingIn(w.lang)
 			v := j.browser.Visitor(t, browser.Options{Base: j.hub.URL, Lang: w.lang, Pictures: w.lang, Downloads: t.TempDir(),
-				Own: []string{a.query, a.kept, a.why, a.rule, a.wrong, "op07", "訓練用PC", "訓練コールセンター", in.Title}})
+				Own: []string{c.Person.Name, a.query, a.kept, a.why, a.rule, a.wrong, "op07", "訓練用PC", "訓練コールセンター", j.w.purpose, in.Title}})
 			v.Cookie("__Host-sonae_session", c.Token)
 			v.Cookie("sonae_lang", w.lang)
 			j.ask(v, a)
@@ -63,8 +63,8 @@ func TestSearchJourney(t *testing.T) {
 			j.entity(v)
 			j.ownRule(v, c, a)
 			j.wrongQuery(v, a)
+			j.handOver(v, j.takeWithoutScript(c, a))
 			v.Done()
-			j.takeWithoutScript(c, a)
 			t.Logf("the search journey took %s", time.Since(began).Round(time.Second))
 		})
 	}
@@ -266,10 +266,11 @@ func (j *journey) wrongQuery(v *browser.Visitor, a asking) {
 	v.Look("52-wrong")
 }
 
-// takeWithoutScript keeps events as evidence with plain forms.
-func (j *journey) takeWithoutScript(c *hubtest.Client, a asking) {
+// takeWithoutScript keeps events as evidence with plain forms, and returns the
+// path of their bag.
+func (j *journey) takeWithoutScript(c *hubtest.Client, a asking) string {
 	j.t.Helper()
-	v := j.browser.Visitor(j.t, browser.Options{Base: j.hub.URL, Lang: j.w.lang, Pictures: j.w.lang, NoScript: true, Own: []string{a.why, j.w.purpose, "op07"}, Downloads: j.t.TempDir()})
+	v := j.browser.Visitor(j.t, browser.Options{Base: j.hub.URL, Lang: j.w.lang, Pictures: j.w.lang, NoScript: true})
 	v.Cookie("__Host-sonae_session", c.Token)
 	v.Cookie("sonae_lang", j.w.lang)
 	v.Open("/search")
@@ -281,9 +282,16 @@ func (j *journey) takeWithoutScript(c *hubtest.Client, a asking) {
 	v.Fill("#f-purpose", a.why)
 	v.Follow("#take button", "/evidence/")
 	v.Sees("main", a.why, a.sealed)
+	v.Done()
+	return path(v)
+}
+
+// handOver looks at the bag and checks the copy as the police do.
+func (j *journey) handOver(v *browser.Visitor, bag string) {
+	j.t.Helper()
+	v.Open(bag)
 	v.Look("53-bag-of-events")
 	v.Fill("[name=purpose]", j.w.purpose)
 	v.Press(`form[action$="/zip"] button`)
 	j.handedOver(v)
-	v.Done()
 }
