@@ -125,6 +125,16 @@ func (p prier) queries() {
 		p.page("/search" + q + "&range=30d")
 		p.page("/search/stream" + q + "&range=30d")
 	}
+	for _, at := range []string{"0001-01-01T00:00:00Z", "1677-09-21T00:12:43.145224193Z", "2262-04-11T23:47:16.854775807Z", "9999-12-31T23:59:59Z"} {
+		at = url.QueryEscape(at)
+		for _, span := range []string{"from=" + at, "to=" + at, "from=" + at + "&to=" + at} {
+			p.get("/search?" + span)
+			p.get("/search/histogram?buckets=500&" + span)
+			p.get("/search/fields/User?" + span)
+		}
+		p.get("/search/events/" + url.PathEscape(p.id) + "?at=" + at)
+		p.page("/search/event?id=" + url.QueryEscape(p.id) + "&at=" + at)
+	}
 	for _, own := range []string{"", "login-line", "login-line OR NOT login-line"} {
 		body := p.get("/search/histogram?buckets=1&q=" + url.QueryEscape(own))
 		if !strings.Contains(body, `"count":3`) {
@@ -308,7 +318,7 @@ func TestReadersWhoDoNotRead(t *testing.T) {
 	h.Idle()
 	for i := range 50 {
 		method, path, body := "GET", "/api/v1/search?limit=10000&q=", ""
-		if i%2 == 1 {
+		if i%6 == 5 {
 			method, path, body = "POST", "/api/v1/search/export", `{"query":"","format":"jsonl"}`
 		}
 		defer unread(t, h, fmt.Sprintf("%s %s HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", method, path, c.Token, len(body), body)).Close()

@@ -55,6 +55,8 @@ func TestNewestEventsAreFound(t *testing.T) {
 	if got := c.Find(`"failed to log on"`); len(got) != 10 {
 		t.Errorf("found %d events, want each of 10 once", len(got))
 	}
+	h.Raised(c)
+	h.Await("the practice incident's events", func() bool { return len(c.Find("drill:true kind:flow")) > 0 })
 }
 
 var formField = regexp.MustCompile(`(?s)<(?:input[^>]*|textarea[^>]*)name="(yaml|tested)"[^>]*?(?:value="([^"]*)"[^>]*>|>(.*?)</textarea>)`)
