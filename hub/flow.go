@@ -61,7 +61,13 @@ func (h *Hub) flow() []bus.Join {
 }
 
 func (h *Hub) archiving() bus.Join {
-	return bus.OnBatch("event.>", "archive", 4096, 10*time.Second, h.remember).Early(h.preview)
+	// What waits is seen by searches on this hub, but by those on others only
+	// once it is sealed.
+	window := 10 * time.Second
+	if h.cfg.Bus != nil {
+		window = time.Second
+	}
+	return bus.OnBatch("event.>", "archive", 4096, window, h.remember).Early(h.preview)
 }
 
 // remember stores batches of events and puts their segments into the ledger.
