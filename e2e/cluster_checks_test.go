@@ -128,7 +128,7 @@ func (x *cluster) oneAlertEach(t *testing.T) {
 func (x *cluster) pagesAnswer(t *testing.T) {
 	t.Helper()
 	for _, h := range x.hubs {
-		for _, path := range []string{"/", "/alerts", "/incidents", "/incidents/" + x.in.ID, "/search", "/ready"} {
+		for _, path := range []string{"/", "/alerts", "/incidents", "/incidents/" + x.in.ID, "/search", "/settings"} {
 			if page := x.admin.at(h).page(t, path); !strings.Contains(page, "</html>") {
 				t.Errorf("page %s of %s is cut off", path, h.host.Name)
 			}

@@ -285,6 +285,7 @@ func (x *cluster) killHubs(t *testing.T, d time.Duration) {
 	t.Helper()
 	for until := time.Now().Add(d); time.Now().Before(until); {
 		time.Sleep(3*time.Second + time.Duration(x.dice(2000))*time.Millisecond)
+		x.tend(t)
 		h := x.any()
 		h.process.Kill9()
 		x.ended(h, time.Now())
