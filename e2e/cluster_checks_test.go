@@ -334,6 +334,31 @@ func (x *cluster) verifies(t *testing.T) {
 	}
 }
 
+// changedByteIsNamed changes one byte of a segment in the storage, and wants
+// verify to name it.
+func (x *cluster) changedByteIsNamed(t *testing.T) {
+	t.Helper()
+	all, err := filepath.Glob(filepath.Join(x.store.objects, "archive", "segments", "*", "*", "*", "*.parquet"))
+	if err != nil || len(all) == 0 {
+		t.Fatalf("no segment in the storage: %v", err)
+	}
+	file := all[x.dice(len(all))]
+	b, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b[x.dice(len(b))] ^= 1
+	if err := os.WriteFile(file, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	h := x.hubs[0]
+	cmd := h.host.Command(t.Context(), x.sonae, append(append([]string{"verify", "--state", x.db}, x.store.flags()...), h.dir)...)
+	out, err := cmd.CombinedOutput()
+	if code := exitCode(err); code != 1 || !bytes.Contains(out, []byte("DIFFERS")) || !bytes.Contains(out, []byte(filepath.Base(file))) {
+		t.Errorf("verify: exit %d, want 1 and %s named:\n%s", code, filepath.Base(file), out)
+	}
+}
+
 // everyEventOnce compares what lies in the storage with what the machines had
 // promised.
 func (x *cluster) everyEventOnce(t *testing.T) {

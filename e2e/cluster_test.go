@@ -68,6 +68,7 @@ func TestCluster(t *testing.T) {
 		h.process.Stop()
 	}
 	x.everyEventOnce(t)
+	x.changedByteIsNamed(t)
 }
 
 // cluster is the world of several hubs.

@@ -2,13 +2,15 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 
-	"github.com/sonae/sonae/archive"
 	"github.com/sonae/sonae/blob"
 	"github.com/sonae/sonae/evidence"
+	"github.com/sonae/sonae/fault"
 	"github.com/sonae/sonae/state"
 )
 
@@ -30,7 +32,7 @@ func (c *check) hubs(ctx context.Context, dir string) error {
 	}
 	defer os.RemoveAll(tmp)
 	fmt.Fprintf(c.out, "copying archive and evidence from the storage to %s\n", tmp)
-	if err := archive.Copy(ctx, blob.Sub(store, "archive"), filepath.Join(tmp, "archive")); err != nil {
+	if err := download(ctx, blob.Sub(store, "archive"), filepath.Join(tmp, "archive")); err != nil {
 		return err
 	}
 	db, err := state.OpenReadOnly(c.state)
@@ -48,4 +50,45 @@ func (c *check) hubs(ctx context.Context, dir string) error {
 		return err
 	}
 	return c.bags(ctx, db, tmp, readKey(filepath.Join(dir, keyFile)))
+}
+
+// download brings all objects of a store into a folder, as they are. What is
+// removed meanwhile was superseded.
+func download(ctx context.Context, s blob.Store, dir string) error {
+	var names []string
+	err := s.List(ctx, "", "", func(i blob.Info) error {
+		if blob.ValidName(i.Name) { // another one is none of Sonae's, and may lead elsewhere
+			names = append(names, i.Name)
+		}
+		return nil
+	})
+	for _, name := range names {
+		if err == nil {
+			err = downloadOne(ctx, s, name, filepath.Join(dir, filepath.FromSlash(name)))
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("copy from the storage: %w", err)
+	}
+	return nil
+}
+
+func downloadOne(ctx context.Context, s blob.Store, name, to string) error {
+	r, _, err := s.Get(ctx, name)
+	if fault.Of(err) == fault.Missing {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	if err := os.MkdirAll(filepath.Dir(to), 0o700); err != nil {
+		return err
+	}
+	f, err := os.Create(to)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(f, r)
+	return errors.Join(err, f.Close())
 }
