@@ -201,12 +201,14 @@ func (b *Bus) stream(ctx context.Context, name string, limit int64) error {
 	if name == deadStream {
 		retention = jetstream.LimitsPolicy
 	}
-	_, err := b.js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
-		Name: strings.ToUpper(name), Subjects: []string{name + ".>"}, Storage: jetstream.FileStorage,
-		Retention: retention, Discard: jetstream.DiscardNew, MaxBytes: limit, Duplicates: Duplicates,
-		Replicas: b.replicas(),
+	return b.patiently(ctx, func(ctx context.Context) error {
+		_, err := b.js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
+			Name: strings.ToUpper(name), Subjects: []string{name + ".>"}, Storage: jetstream.FileStorage,
+			Retention: retention, Discard: jetstream.DiscardNew, MaxBytes: limit, Duplicates: Duplicates,
+			Replicas: b.replicas(),
+		})
+		return err
 	})
-	return err
 }
 
 // Publish hands a message over. It returns nil once the message is on disk.
