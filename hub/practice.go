@@ -63,6 +63,8 @@ func (h *Hub) control() http.Handler {
 		w.WriteHeader(http.StatusAccepted)
 	})
 	mux.HandleFunc("POST /backup", h.backUp)
+	mux.HandleFunc("GET /dead", h.dead)
+	mux.HandleFunc("POST /dead/{seq}", h.revive)
 	return mux
 }
 

@@ -17,7 +17,7 @@ import (
 )
 
 // LeafView is the type of the leaves that bind views in the ledger.
-const LeafView = "view"
+const LeafView = "event-view"
 
 // What somebody did with events. Events hold personal data, so that looking at
 // them is recorded.
