@@ -30,24 +30,25 @@ import (
 var partitioned = []string{"event.*.*"}
 
 // streams are the first tokens of all subjects.
-var streams = []string{"event", "finding", "alert", "incident", "action", "order", "evidence", "duty", "document", "rule", "record"}
+var streams = []string{"event", "finding", "alert", "incident", "action", "order", "evidence", "duty", "document", "rule", "drill", "record"}
 
 // flow joins the stages. Nothing else in Sonae knows who listens to whom.
 func (h *Hub) flow() []bus.Join {
 	return []bus.Join{
-		bus.OnBatch("event.>", "archive", 4096, 10*time.Second, h.remember).Early(h.preview), // remember everything
-		bus.OnBytes("event.>", "detect", h.find).Partitioned(),                               // event    → finding
-		bus.On("finding.>", "alert", h.alerts.HandleAll),                                     // finding  → alert
-		bus.On("incident.opened", "opened", h.opened),                                        // incident → clocks, alerts, evidence
-		bus.On("incident.changed", "hold", h.hold),                                           // incident → its events stay
-		bus.On("action.>", "chronology-action", h.noteAction),                                // action   → chronology, bag
-		bus.On("order.issued", "dispatch", h.dispatch).Each(),                                // decision → endpoint
-		bus.On("evidence.sealed", "chronology-evidence", h.noteBag),                          // bag      → chronology
-		bus.On("document.made", "chronology-document", h.noteDocument),                       // document → chronology
-		bus.On("duty.changed", "chronology-duty", h.noteFacts),                               // facts    → chronology
-		bus.OnBatch("record.>", "ledger", 256, 200*time.Millisecond, h.record).Led(),         // every change leaves a trace
+		h.archiving(), // remember everything
+		bus.OnBytes("event.>", "detect", h.find).Partitioned(),                       // event    → finding
+		bus.On("finding.>", "alert", h.alerts.HandleAll),                             // finding  → alert
+		bus.On("incident.opened", "opened", h.opened),                                // incident → clocks, alerts, evidence
+		bus.On("incident.changed", "hold", h.hold),                                   // incident → its events stay
+		bus.On("action.>", "chronology-action", h.noteAction),                        // action   → chronology, bag
+		bus.On("order.issued", "dispatch", h.dispatch).Each(),                        // decision → endpoint
+		bus.On("evidence.sealed", "chronology-evidence", h.noteBag),                  // bag      → chronology
+		bus.On("document.made", "chronology-document", h.noteDocument),               // document → chronology
+		bus.On("duty.changed", "chronology-duty", h.noteFacts),                       // facts    → chronology
+		bus.OnBatch("record.>", "ledger", 256, 200*time.Millisecond, h.record).Led(), // every change leaves a trace
 
 		bus.On("rule.changed", "rules", h.reloadRules).Each(), // what people want to be told → engine
+		bus.On("drill.asked", drillJoin, h.playDrill).Led(),   // what people want to practise → event
 
 		// whoever looks at a page sees it change
 		bus.On("alert.>", "live-alert", h.show("alert")).Each(),
@@ -59,6 +60,10 @@ func (h *Hub) flow() []bus.Join {
 	}
 }
 
+func (h *Hub) archiving() bus.Join {
+	return bus.OnBatch("event.>", "archive", 4096, 10*time.Second, h.remember).Early(h.preview)
+}
+
 // remember stores batches of events and puts their segments into the ledger.
 // What a few kilobytes unpack to is bounded by the wire for one batch only, so
 // many are stored a portion at a time.
@@ -66,7 +71,7 @@ func (h *Hub) remember(ctx context.Context, bodies [][]byte) error {
 	var batches []event.Batch
 	size := 0
 	for _, body := range bodies {
-		b, err := wire.DecodeBatch(body)
+		b, err := wire.DecodeStamped(body)
 		if err != nil { // agentlink decoded it before it was published
 			h.log.Error("stored batch cannot be read", "err", err)
 			continue
@@ -130,7 +135,7 @@ func (h *Hub) keepLedger(ctx context.Context) error {
 // preview shows events to searches before they are stored.
 func (h *Hub) preview(ctx context.Context, bodies [][]byte) {
 	for _, body := range bodies {
-		if b, err := wire.DecodeBatch(body); err == nil { // remember says what cannot be read
+		if b, err := wire.DecodeStamped(body); err == nil { // remember says what cannot be read
 			h.archive.Preview(ctx, []event.Batch{b})
 		}
 	}
@@ -152,7 +157,7 @@ func (h *Hub) record(ctx context.Context, bodies [][]byte) error {
 }
 
 func (h *Hub) find(ctx context.Context, body []byte) error {
-	b, err := wire.DecodeBatch(body)
+	b, err := wire.DecodeStamped(body)
 	if err != nil {
 		h.log.Error("stored batch cannot be read", "err", err)
 		return nil
