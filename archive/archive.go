@@ -108,7 +108,7 @@ func WithLimits(memory string, threads int) Option {
 	return func(a *Archive) { a.memory, a.threads = memory, threads }
 }
 
-// WithTail bounds the events that Preview keeps in memory; 128 MiB otherwise.
+// WithTail bounds the events that Preview keeps in memory; 256 MiB otherwise.
 func WithTail(bytes int64) Option { return func(a *Archive) { a.tailLimit = bytes } }
 
 // WithRetention sets how long events are kept; DefaultRetention otherwise.
@@ -134,7 +134,7 @@ func Open(ctx context.Context, dir string, log *slog.Logger, options ...Option) 
 	}
 	a := &Archive{dir: abs, log: log.With("part", "archive"), now: time.Now, memory: "512MB", threads: 2, keep: keepBatches,
 		wall: defaultWall, searching: newGate(atOnce), exporting: newGate(exporting), tables: defaultTables(),
-		tailLimit: 128 << 20, retention: DefaultRetention(), policy: defaultPolicy(), cacheLimit: 20 << 30, index: newIndex()}
+		tailLimit: 256 << 20, retention: DefaultRetention(), policy: defaultPolicy(), cacheLimit: 20 << 30, index: newIndex()}
 	for _, o := range options {
 		o(a)
 	}

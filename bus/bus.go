@@ -182,7 +182,11 @@ func (b *Bus) prepare(ctx context.Context) error {
 // streams makes the streams that are configured.
 func (b *Bus) streams(ctx context.Context, cfg Config) error {
 	for _, name := range append([]string{deadStream}, cfg.Streams...) {
-		if err := b.stream(ctx, name, b.limit()); err != nil {
+		limit := b.limit()
+		if _, big := b.parts[name]; !big && len(b.parts) > 0 { // what comes from outside is by far the most
+			limit /= 8
+		}
+		if err := b.stream(ctx, name, limit); err != nil {
 			return fmt.Errorf("stream %s: %w", name, err)
 		}
 	}

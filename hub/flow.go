@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -35,17 +36,17 @@ var streams = []string{"event", "finding", "alert", "incident", "action", "order
 // flow joins the stages. Nothing else in Sonae knows who listens to whom.
 func (h *Hub) flow() []bus.Join {
 	return []bus.Join{
-		bus.OnBatch("event.>", "archive", 4096, 10*time.Second, h.remember).Early(h.preview), // remember everything
-		bus.OnBytes("event.>", "detect", h.find).Partitioned(),                               // event    → finding
-		bus.On("finding.>", "alert", h.alerts.HandleAll),                                     // finding  → alert
-		bus.On("incident.opened", "opened", h.opened),                                        // incident → clocks, alerts, evidence
-		bus.On("incident.changed", "hold", h.hold),                                           // incident → its events stay
-		bus.On("action.>", "chronology-action", h.noteAction),                                // action   → chronology, bag
-		bus.On("order.issued", "dispatch", h.dispatch).Each(),                                // decision → endpoint
-		bus.On("evidence.sealed", "chronology-evidence", h.noteBag),                          // bag      → chronology
-		bus.On("document.made", "chronology-document", h.noteDocument),                       // document → chronology
-		bus.On("duty.changed", "chronology-duty", h.noteFacts),                               // facts    → chronology
-		bus.OnBatch("record.>", "ledger", 256, 200*time.Millisecond, h.record).Led(),         // every change leaves a trace
+		h.archiving(), // remember everything
+		bus.OnBytes("event.>", "detect", h.find).Partitioned(),                       // event    → finding
+		bus.On("finding.>", "alert", h.alerts.HandleAll),                             // finding  → alert
+		bus.On("incident.opened", "opened", h.opened),                                // incident → clocks, alerts, evidence
+		bus.On("incident.changed", "hold", h.hold),                                   // incident → its events stay
+		bus.On("action.>", "chronology-action", h.noteAction),                        // action   → chronology, bag
+		bus.On("order.issued", "dispatch", h.dispatch).Each(),                        // decision → endpoint
+		bus.On("evidence.sealed", "chronology-evidence", h.noteBag),                  // bag      → chronology
+		bus.On("document.made", "chronology-document", h.noteDocument),               // document → chronology
+		bus.On("duty.changed", "chronology-duty", h.noteFacts),                       // facts    → chronology
+		bus.OnBatch("record.>", "ledger", 256, 200*time.Millisecond, h.record).Led(), // every change leaves a trace
 
 		bus.On("rule.changed", "rules", h.reloadRules).Each(), // what people want to be told → engine
 		bus.On("drill.asked", drillJoin, h.playDrill).Led(),   // what people want to practise → event
@@ -60,15 +61,65 @@ func (h *Hub) flow() []bus.Join {
 	}
 }
 
+// archiving remembers everything: events are shown to searches as they come,
+// and stored every ten seconds, or when there are windowBytes of them. While
+// one window is stored the next one fills, so that the archive must be able to
+// show two.
+func (h *Hub) archiving() bus.Join {
+	// What waits is seen by searches on this hub, but by those on others only
+	// once it is sealed.
+	window := 10 * time.Second
+	if h.cfg.Bus != nil {
+		window = time.Second
+	}
+	return bus.OnArrival("event.>", "archive", 4096, window, windowBytes, h.preview, h.remember)
+}
+
+// windowBytes is about how many bytes of events are stored at once.
+const windowBytes = 96 << 20
+
+// preview shows a batch to searches before it is stored, and returns its id if
+// the archive holds it now, and how much memory it takes.
+func (h *Hub) preview(ctx context.Context, body []byte) (held string, size int) {
+	b, err := wire.DecodeStamped(body)
+	if err != nil { // remember says so
+		return "", len(body)
+	}
+	if ids := h.archive.Preview(ctx, []event.Batch{b}); len(ids) == 1 {
+		return ids[0], b.Size()
+	}
+	return "", len(body)
+}
+
 // remember stores batches of events and puts their segments into the ledger.
-// What a few kilobytes unpack to is bounded by the wire for one batch only, so
-// many are stored a portion at a time.
-func (h *Hub) remember(ctx context.Context, bodies [][]byte) error {
+func (h *Hub) remember(ctx context.Context, arrived []bus.Arrived[string]) error {
+	var held []string
+	for _, m := range arrived {
+		if m.Value != "" {
+			held = append(held, m.Value)
+		}
+	}
+	segments, missing, err := h.archive.Seal(ctx, held)
+	if err != nil {
+		return err
+	}
+	if err := h.recordAll(ctx, segments); err != nil {
+		return err
+	}
+	return h.rememberRest(ctx, slices.DeleteFunc(arrived, func(m bus.Arrived[string]) bool {
+		return m.Value != "" && !slices.Contains(missing, m.Value)
+	}))
+}
+
+// rememberRest stores the batches that the archive does not hold. What a few
+// kilobytes unpack to is bounded by the wire for one batch only, so many are
+// stored a portion at a time.
+func (h *Hub) rememberRest(ctx context.Context, arrived []bus.Arrived[string]) error {
 	var batches []event.Batch
 	size := 0
-	for _, body := range bodies {
-		b, err := wire.DecodeBatch(body)
-		if err != nil { // agentlink decoded it before it was published
+	for _, m := range arrived {
+		b, err := wire.DecodeStamped(m.Body)
+		if err != nil { // agentlink checked it before it was published
 			h.log.Error("stored batch cannot be read", "err", err)
 			continue
 		}
@@ -91,6 +142,10 @@ func (h *Hub) seal(ctx context.Context, batches []event.Batch) error {
 	if err != nil {
 		return err
 	}
+	return h.recordAll(ctx, segments)
+}
+
+func (h *Hub) recordAll(ctx context.Context, segments []leaf.Leaf) error {
 	for _, leaf := range segments {
 		if err := h.putOnRecord(ctx, leaf); err != nil {
 			return err
@@ -128,15 +183,6 @@ func (h *Hub) keepLedger(ctx context.Context) error {
 	return g.Wait()
 }
 
-// preview shows events to searches before they are stored.
-func (h *Hub) preview(ctx context.Context, bodies [][]byte) {
-	for _, body := range bodies {
-		if b, err := wire.DecodeBatch(body); err == nil { // remember says what cannot be read
-			h.archive.Preview(ctx, []event.Batch{b})
-		}
-	}
-}
-
 // record puts leaves into the ledger, all at once: the ledger signs many as
 // quickly as one.
 func (h *Hub) record(ctx context.Context, bodies [][]byte) error {
@@ -153,7 +199,7 @@ func (h *Hub) record(ctx context.Context, bodies [][]byte) error {
 }
 
 func (h *Hub) find(ctx context.Context, body []byte) error {
-	b, err := wire.DecodeBatch(body)
+	b, err := wire.DecodeStamped(body)
 	if err != nil {
 		h.log.Error("stored batch cannot be read", "err", err)
 		return nil

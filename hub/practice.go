@@ -96,6 +96,8 @@ func (h *Hub) control() http.Handler {
 		}
 	})
 	mux.HandleFunc("POST /backup", h.backUp)
+	mux.HandleFunc("GET /dead", h.dead)
+	mux.HandleFunc("POST /dead/{seq}", h.revive)
 	return mux
 }
 

@@ -57,7 +57,7 @@ func (d *Desk) Save(ctx context.Context, n NewSaved, by auth.Person) (Saved, err
 	if err != nil {
 		return Saved{}, err
 	}
-	if utf8.RuneCountInString(n.Query) > MaxQuery || !utf8.ValidString(n.Query) || len(n.Span) > maxSpan {
+	if !storable(n.Query) || !storable(n.Span) || len(n.Span) > maxSpan {
 		return Saved{}, fault.New(fault.Invalid, "searchpage.query-long", MaxQuery)
 	}
 	if !validSpan(n.Span) {
@@ -93,6 +93,12 @@ func validSpan(span string) bool {
 	_, err := time.Parse(time.RFC3339, from)
 	_, err2 := time.Parse(time.RFC3339, to)
 	return err == nil && err2 == nil
+}
+
+// storable says whether a text is one that both engines of the state can keep,
+// of bounded length.
+func storable(text string) bool {
+	return utf8.ValidString(text) && !strings.ContainsRune(text, 0) && utf8.RuneCountInString(text) <= MaxQuery
 }
 
 // named is a name as it is kept: one line.

@@ -169,6 +169,24 @@ func TestSavingHasLimits(t *testing.T) {
 	}
 }
 
+// Both engines keep text only, and a record must not become a store of anything.
+func TestWhatIsNoQueryIsNotRecorded(t *testing.T) {
+	r := newRig(t)
+	for _, query := range []string{"a\x00b", "\xff", strings.Repeat("あ", MaxQuery+1)} {
+		for _, q := range []Question{{What: Searched, Query: query}, {What: Exported, Span: query}} {
+			if err := r.Asked(r.t.Context(), q, responder); fault.Of(err) != fault.Invalid {
+				t.Errorf("asked %.20q: got %v, want invalid", query, err)
+			}
+		}
+		if _, err := r.Save(t.Context(), NewSaved{Name: "x", Query: query}, responder); fault.Of(err) != fault.Invalid {
+			t.Errorf("save %.20q: got %v, want invalid", query, err)
+		}
+	}
+	if past, err := r.History(t.Context(), responder); err != nil || len(past) > 0 || len(r.leaves()) > 0 {
+		t.Errorf("something was recorded: %v, %v", past, err)
+	}
+}
+
 func TestHistoryIsOnesOwnAndShort(t *testing.T) {
 	r := newRig(t)
 	ctx := t.Context()

@@ -224,7 +224,7 @@ func (h *Hub) Listen(addr string) {
 func (h *Hub) Stop() { _ = h.http.Close() }
 
 func (h *Hub) publish(ctx context.Context, subject, id string, body []byte) error {
-	b, err := wire.DecodeBatch(body)
+	b, err := wire.DecodeStamped(body)
 	if err != nil {
 		return err
 	}

@@ -50,7 +50,7 @@ func (c *consumer) handle(ctx context.Context, body []byte) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	b, err := wire.DecodeBatch(body)
+	b, err := wire.DecodeStamped(body)
 	if err != nil {
 		return err
 	}

@@ -12,7 +12,7 @@ import (
 // the host that the subject event.<site>.<host> names, and under its own id. An
 // error is fault.Denied: trying again cannot help.
 func Onward(site, subject, id string, body []byte) error {
-	b, err := wire.DecodeBatch(body)
+	b, err := wire.DecodeStamped(body)
 	if err != nil {
 		return fault.New(fault.Denied, "agentlink.onward").With(err)
 	}

@@ -7,14 +7,12 @@ import (
 	"io"
 	"net/http"
 	"path"
-	"strconv"
 	"strings"
 	"time"
 	"unicode"
 	"unicode/utf8"
 
 	"github.com/sonae/sonae/action/order"
-	"github.com/sonae/sonae/event"
 	"github.com/sonae/sonae/fault"
 	"github.com/sonae/sonae/source/agentlink/wire"
 )
@@ -71,57 +69,36 @@ func (s *Server) batch(w http.ResponseWriter, r *http.Request, a who) error {
 	if err != nil {
 		return err
 	}
-	b, err := wire.DecodeBatch(data)
+	id, events, err := wire.CheckBatch(data)
 	if errors.Is(err, wire.ErrTooLarge) {
 		return err
 	}
 	if err != nil {
 		return fault.New(fault.Invalid, "agentlink.body").With(err)
 	}
-	if err := s.own(&b, a); err != nil {
-		return err
+	if !isOf(id, a.host) {
+		return fault.New(fault.Invalid, "agentlink.batch-id")
 	}
-	out, err := wire.EncodeBatch(b)
+	out, err := wire.Stamped(wire.Stamp{Site: a.site, Host: a.host, At: s.d.Now().UTC()}, data)
 	if err != nil {
 		return err
 	}
-	if err := s.d.Publish(r.Context(), "event."+a.site+"."+a.host, b.ID, out); err != nil {
+	if err := s.d.Publish(r.Context(), "event."+a.site+"."+a.host, id, out); err != nil {
 		return err
 	}
-	s.counts.batch(len(b.Events), len(data))
+	s.counts.batch(events, len(data))
 	w.WriteHeader(http.StatusNoContent)
 	return nil
 }
 
-// own makes a batch the sender's own, whatever it says: site, host, event ids
-// and the drill mark are ours. A batch id must begin with the host's id, so
-// that no host can take the id of another one's batch and make it vanish as a
-// repeat.
-func (s *Server) own(b *event.Batch, a who) error {
-	rest, ok := strings.CutPrefix(b.ID, a.host+".")
-	if !ok || rest == "" || len(b.ID) > maxBatchID || strings.ContainsFunc(rest, func(c rune) bool {
+// isOf says whether a batch id is one that a host may use: it must begin with
+// the host's own, so that no host can take the id of another one's batch and
+// make it vanish as a repeat.
+func isOf(id, host string) bool {
+	rest, ok := strings.CutPrefix(id, host+".")
+	return ok && rest != "" && len(id) <= maxBatchID && !strings.ContainsFunc(rest, func(c rune) bool {
 		return (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '-' && c != '.' && c != '_'
-	}) {
-		return fault.New(fault.Invalid, "agentlink.batch-id")
-	}
-	b.Site, b.Host = a.site, a.host
-	now := s.d.Now().UTC()
-	b.SentAt = plausible(b.SentAt, now)
-	for i := range b.Events {
-		e := &b.Events[i]
-		e.ID, e.Site, e.Host, e.Drill = b.ID+"-"+strconv.Itoa(i), a.site, a.host, false
-		e.Time = plausible(e.Time, now)
-	}
-	return nil
-}
-
-// plausible replaces a time that nanoseconds in 64 bits cannot hold. A clock
-// that is merely wrong is kept: what the machine believed is a fact, too.
-func plausible(t, now time.Time) time.Time {
-	if y := t.Year(); y < 1970 || y > 2200 {
-		return now
-	}
-	return t.UTC()
+	})
 }
 
 func (s *Server) heartbeat(w http.ResponseWriter, r *http.Request, a who) error {
@@ -191,7 +168,7 @@ func itemHeader(text string) (wire.ItemHeader, error) {
 		path.Clean(p) != p || p == "." || p == ".." || strings.HasPrefix(p, "../") {
 		return h, fault.New(fault.Invalid, "agentlink.item-path")
 	}
-	h.StartedAt = plausible(h.StartedAt, time.Time{})
+	h.StartedAt = wire.Plausible(h.StartedAt, time.Time{})
 	return h, nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 
 	"github.com/klauspost/compress/zstd"
 
@@ -59,22 +60,85 @@ type envelope struct {
 // error that wraps ErrTooLarge names the limit; any other means that data is
 // no batch.
 func DecodeBatch(data []byte) (event.Batch, error) {
-	if len(data) > MaxBatch {
-		return event.Batch{}, fmt.Errorf("decode batch: %d bytes, more than %d: %w", len(data), MaxBatch, ErrTooLarge)
-	}
-	text, err := decompress(data)
+	b, _, err := decode(data, true, nil)
+	return b, err
+}
+
+// CheckBatch reads a batch without keeping its events: the errors are those of
+// DecodeBatch.
+func CheckBatch(data []byte) (id string, events int, err error) {
+	b, events, err := decode(data, false, nil)
+	return b.ID, events, err
+}
+
+// decode reads a batch. Without build, the events need not be in it.
+func decode(data []byte, build bool, stamp *Stamp) (b event.Batch, events int, err error) {
+	err = decompressed(data, func(text []byte) (err error) {
+		q := quick{text: text, build: build, stamp: stamp, known: map[string]string{}}
+		var ok bool
+		if b, events, ok = q.batch(); ok {
+			if stamp != nil {
+				stamp.mark(&b)
+			}
+			return nil
+		}
+		if b, err = decodeAny(text); err == nil && stamp != nil {
+			stamp.own(&b)
+		}
+		events = len(b.Events)
+		return err
+	})
 	if err != nil {
-		return event.Batch{}, fmt.Errorf("decode batch: %w", err)
+		return event.Batch{}, 0, err
 	}
+	return b, events, nil
+}
+
+// decodeAny reads every JSON text that is a batch.
+func decodeAny(text []byte) (event.Batch, error) {
 	var e envelope
 	if err := json.Unmarshal(text, &e); err != nil {
 		return event.Batch{}, fmt.Errorf("decode batch: %w", err)
 	}
 	b := e.Batch
+	var err error
 	if b.Events, err = decodeEvents(e.Events); err != nil {
 		return event.Batch{}, fmt.Errorf("decode batch %.64q: %w", b.ID, err)
 	}
 	return b, nil
+}
+
+// unpacker is shared: it keeps its tables.
+var unpacker = func() *zstd.Decoder {
+	z, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(0), zstd.WithDecoderMaxMemory(MaxDecoded), zstd.WithDecoderMaxWindow(8<<20))
+	if err != nil {
+		panic("wire: decoder: " + err.Error()) // the options are constants
+	}
+	return z
+}()
+
+// texts are buffers of decompressed batches, none larger than usualText.
+var texts = sync.Pool{New: func() any { return new([]byte) }}
+
+const usualText = 1 << 20
+
+// decompressed calls f with the text of a batch, which f must not keep.
+func decompressed(data []byte, f func(text []byte) error) error {
+	if len(data) > MaxBatch {
+		return fmt.Errorf("decode batch: %d bytes, more than %d: %w", len(data), MaxBatch, ErrTooLarge)
+	}
+	buf := texts.Get().(*[]byte)
+	defer texts.Put(buf)
+	text, err := unpacker.DecodeAll(data, (*buf)[:0])
+	if err != nil || len(text) > MaxDecoded {
+		if text, err = decompress(data); err != nil { // which knows the reasons
+			return fmt.Errorf("decode batch: %w", err)
+		}
+	}
+	if cap(text) <= usualText {
+		*buf = text
+	}
+	return f(text)
 }
 
 func decompress(data []byte) ([]byte, error) {
