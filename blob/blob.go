@@ -34,8 +34,9 @@ type Store interface {
 	// somebody was quicker. The body has at most MaxReplace bytes. After any
 	// other error it may or may not have been stored: look again.
 	Replace(ctx context.Context, name string, body []byte, tag string) (newTag string, err error)
-	// Get opens an object: fault.Missing "blob.missing". A damaged one is an
-	// error at the latest instead of io.EOF, where the storage keeps checksums.
+	// Get opens an object: fault.Missing "blob.missing". A damaged one is
+	// fault.Conflict "blob.damaged" at the latest instead of io.EOF, where the
+	// storage keeps checksums.
 	Get(ctx context.Context, name string) (io.ReadCloser, Info, error)
 	// List tells of the objects whose names begin with prefix and are greater
 	// than after, ascending by their bytes. An error of each ends it.

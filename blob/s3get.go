@@ -12,6 +12,8 @@ import (
 	"strings"
 
 	"github.com/minio/minio-go/v7"
+
+	"github.com/sonae/sonae/fault"
 )
 
 // errCut is an answer that ended early.
@@ -100,7 +102,7 @@ func (d *download) Read(p []byte) (int, error) {
 // end is io.EOF, or that what was read is not what was stored.
 func (d *download) end() error {
 	if d.sum != nil && !d.sum.right() {
-		return fmt.Errorf("get %s: the content is damaged: its SHA-256 is not the one it was stored with", d.name)
+		return fault.New(fault.Conflict, "blob.damaged", d.name).With(errors.New("its SHA-256 is not the one it was stored with"))
 	}
 	return io.EOF
 }
