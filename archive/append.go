@@ -35,24 +35,49 @@ func (a *Archive) Append(ctx context.Context, batches []event.Batch) ([]leaf.Lea
 	defer a.appending.Add(-1)
 	a.writing.Lock()
 	defer a.writing.Unlock()
-	leaves, err := a.append(ctx, batches)
+	leaves, err := a.append(ctx, func() ([]string, []leaf.Leaf, error) { return a.sort(ctx, batches) }, batches)
 	if err != nil {
 		return nil, fmt.Errorf("append to archive: %w", busy(err))
 	}
-	slices.SortFunc(leaves, func(x, y leaf.Leaf) int { return cmp.Or(x.At.Compare(y.At), cmp.Compare(x.Ref, y.Ref)) })
-	return slices.Compact(leaves), nil
+	return leaves, nil
 }
 
-func (a *Archive) append(ctx context.Context, batches []event.Batch) ([]leaf.Leaf, error) {
+// Seal is Append for batches that Preview said it holds, by their ids: they
+// need not be in memory twice. Those that it holds no more, because they waited
+// for very long, are missing and must be given to Append.
+func (a *Archive) Seal(ctx context.Context, ids []string) (leaves []leaf.Leaf, missing []string, err error) {
+	a.appending.Add(1)
+	defer a.appending.Add(-1)
+	a.writing.Lock()
+	defer a.writing.Unlock()
+	leaves, err = a.append(ctx, func() (held []string, old []leaf.Leaf, err error) {
+		held, old, missing, err = a.sortHeld(ctx, ids)
+		return held, old, err
+	}, nil)
+	if err != nil {
+		return nil, nil, fmt.Errorf("append to archive: %w", busy(err))
+	}
+	return leaves, missing, nil
+}
+
+// append writes what sort says is to be written; sort is called again when
+// others were quicker.
+func (a *Archive) append(ctx context.Context, sort func() ([]string, []leaf.Leaf, error), batches []event.Batch) ([]leaf.Leaf, error) {
+	leaves, err := a.appendFresh(ctx, sort, batches)
+	slices.SortFunc(leaves, func(x, y leaf.Leaf) int { return cmp.Or(x.At.Compare(y.At), cmp.Compare(x.Ref, y.Ref)) })
+	return slices.Compact(leaves), err
+}
+
+func (a *Archive) appendFresh(ctx context.Context, sort func() ([]string, []leaf.Leaf, error), batches []event.Batch) ([]leaf.Leaf, error) {
 	if err := a.usable(ctx); err != nil {
 		return nil, err
 	}
 	for {
-		fresh, leaves, err := a.sort(ctx, batches)
+		fresh, leaves, err := sort()
 		if err != nil || len(fresh) == 0 {
 			return leaves, err
 		}
-		l, err := a.write(ctx, fresh)
+		l, err := a.write(ctx, fresh, batches)
 		if isTaken(err) || blob.IsExists(err) {
 			continue // with another number; some of the batches may be stored by now
 		}
@@ -63,9 +88,9 @@ func (a *Archive) append(ctx context.Context, batches []event.Batch) ([]leaf.Lea
 	}
 }
 
-// sort parts the batches into those to be written and the leaves of the
-// segments that hold the others.
-func (a *Archive) sort(ctx context.Context, batches []event.Batch) (fresh []event.Batch, leaves []leaf.Leaf, err error) {
+// sort parts the batches into the ids of those to be written and the leaves of
+// the segments that hold the others.
+func (a *Archive) sort(ctx context.Context, batches []event.Batch) (fresh []string, leaves []leaf.Leaf, err error) {
 	seen := map[string]bool{}
 	for _, b := range batches {
 		if b.ID == "" {
@@ -75,12 +100,12 @@ func (a *Archive) sort(ctx context.Context, batches []event.Batch) (fresh []even
 			continue
 		}
 		seen[b.ID] = true
-		stored, l, err := a.stored(ctx, b)
+		stored, l, err := a.stored(ctx, askedOf(b))
 		switch {
 		case err != nil:
 			return nil, nil, err
 		case !stored:
-			fresh = append(fresh, b)
+			fresh = append(fresh, segment.Clean(b.ID))
 		case l != nil:
 			leaves = append(leaves, *l)
 		}
@@ -88,11 +113,36 @@ func (a *Archive) sort(ctx context.Context, batches []event.Batch) (fresh []even
 	return fresh, leaves, nil
 }
 
+// sortHeld does the same with batches of the tail.
+func (a *Archive) sortHeld(ctx context.Context, ids []string) (fresh []string, leaves []leaf.Leaf, missing []string, err error) {
+	for _, id := range slices.Compact(slices.Sorted(slices.Values(ids))) {
+		b := asked{id: id}
+		a.mu.RLock()
+		p := a.tail.batches[id]
+		a.mu.RUnlock()
+		if p != nil {
+			b = p.asked
+		}
+		stored, l, err := a.stored(ctx, b)
+		switch {
+		case err != nil:
+			return nil, nil, nil, err
+		case stored && l != nil:
+			leaves = append(leaves, *l)
+		case !stored && p != nil:
+			fresh = append(fresh, id)
+		case !stored:
+			missing = append(missing, id)
+		}
+	}
+	return fresh, leaves, missing, nil
+}
+
 // stored says whether a batch is sealed, with the leaf of its line as long as
 // that is known.
-func (a *Archive) stored(ctx context.Context, b event.Batch) (bool, *leaf.Leaf, error) {
+func (a *Archive) stored(ctx context.Context, b asked) (bool, *leaf.Leaf, error) {
 	a.mu.RLock()
-	o := a.index.known[keyOf(b.ID)]
+	o := a.index.known[keyOf(b.id)]
 	var old []*sealed
 	if o == nil {
 		old = a.index.mayHold(b)
@@ -108,7 +158,7 @@ func (a *Archive) stored(ctx context.Context, b event.Batch) (bool, *leaf.Leaf, 
 		return false, nil, nil
 	}
 	defer a.unview(old)
-	s, err := a.lookUp(ctx, b.ID, old)
+	s, err := a.lookUp(ctx, b.id, old)
 	if err != nil || s == nil {
 		return false, nil, err
 	}
@@ -118,14 +168,14 @@ func (a *Archive) stored(ctx context.Context, b event.Batch) (bool, *leaf.Leaf, 
 	return true, nil, nil
 }
 
-// write makes one segment of the batches and returns the leaf of its line. What
-// fails is undone.
-func (a *Archive) write(ctx context.Context, batches []event.Batch) (leaf.Leaf, error) {
+// write makes one segment of the batches with the given ids, which are among
+// batches or in the tail, and returns the leaf of its line. What fails is undone.
+func (a *Archive) write(ctx context.Context, ids []string, batches []event.Batch) (leaf.Leaf, error) {
 	at := a.now().UTC().Round(0)
 	n := a.number()
 	e := entry{Number: n, Path: pathOf(n, at, ""), Arrived: at}
 	began := time.Now()
-	err := a.writeFresh(ctx, &e, a.rowsFor(batches, at))
+	err := a.writeFresh(ctx, &e, a.rowsFor(ids, batches, at))
 	if err == nil {
 		err = a.store(ctx, []entry{e})
 	}
@@ -135,10 +185,7 @@ func (a *Archive) write(ctx context.Context, batches []event.Batch) (leaf.Leaf, 
 	if err != nil {
 		return leaf.Leaf{}, errors.Join(err, a.undo(e.Path))
 	}
-	r := &record{Op: opAdd, Segments: []entry{e}}
-	for _, b := range batches {
-		r.Batches = append(r.Batches, segment.Clean(b.ID))
-	}
+	r := &record{Op: opAdd, Segments: []entry{e}, Batches: ids}
 	if err := a.commit(ctx, r); err != nil {
 		if !errors.Is(err, errUncertain) {
 			err = errors.Join(err, a.undo(e.Path), a.unstore(context.WithoutCancel(ctx), []entry{e}))
@@ -187,16 +234,28 @@ func (a *Archive) number() int64 {
 	return n
 }
 
-// rowsFor returns the rows of all batches, from the tail where they are known.
-func (a *Archive) rowsFor(batches []event.Batch, at time.Time) []segment.Row {
+// rowsFor returns the rows of batches, from the tail where they are known.
+func (a *Archive) rowsFor(ids []string, batches []event.Batch, at time.Time) []segment.Row {
+	given := make(map[string]event.Batch, len(batches))
+	for _, b := range slices.Backward(batches) { // the first of two with the same id counts
+		given[segment.Clean(b.ID)] = b
+	}
 	a.mu.RLock()
 	defer a.mu.RUnlock()
-	var rows []segment.Row
-	for _, b := range batches {
-		if p := a.tail.batches[segment.Clean(b.ID)]; p != nil {
+	n := 0
+	for _, id := range ids {
+		if p := a.tail.batches[id]; p != nil {
+			n += len(p.rows)
+		} else {
+			n += len(given[id].Events)
+		}
+	}
+	rows := make([]segment.Row, 0, n)
+	for _, id := range ids {
+		if p := a.tail.batches[id]; p != nil {
 			rows = append(rows, p.rows...)
 		} else {
-			rows = append(rows, segment.Rows(b, at)...)
+			rows = append(rows, segment.Rows(given[id], at)...)
 		}
 	}
 	return rows

@@ -102,7 +102,7 @@ type Option func(*Archive)
 // WithClock sets the clock that dates segments; time.Now otherwise.
 func WithClock(now clock.Now) Option { return func(a *Archive) { a.now = now } }
 
-// WithTail bounds the events that Preview keeps in memory; 128 MiB otherwise.
+// WithTail bounds the events that Preview keeps in memory; 256 MiB otherwise.
 func WithTail(bytes int64) Option { return func(a *Archive) { a.tailLimit = bytes } }
 
 // WithRetention sets how long events are kept; DefaultRetention otherwise.
@@ -128,7 +128,7 @@ func Open(ctx context.Context, dir string, log *slog.Logger, options ...Option) 
 	}
 	a := &Archive{dir: abs, log: log.With("part", "archive"), now: time.Now, memory: "512MB", threads: 2, keep: keepBatches,
 		wall: defaultWall, searching: newGate(atOnce), exporting: newGate(exporting), tables: defaultTables(),
-		tailLimit: 128 << 20, retention: DefaultRetention(), policy: defaultPolicy(), cacheLimit: 20 << 30, index: newIndex()}
+		tailLimit: 256 << 20, retention: DefaultRetention(), policy: defaultPolicy(), cacheLimit: 20 << 30, index: newIndex()}
 	for _, o := range options {
 		o(a)
 	}

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/sonae/sonae/archive/segment"
@@ -166,16 +167,14 @@ func (x *index) forget() {
 	x.origins = x.origins[1:]
 }
 
-// mayHold returns the segments that can hold b although its id is not known.
-func (x *index) mayHold(b event.Batch) []*sealed {
-	from, to := span(b.Events)
-	if x.forgottenTo.IsZero() || from.After(x.forgottenTo) {
+// mayHold returns the segments that can hold a batch although its id is not known.
+func (x *index) mayHold(b asked) []*sealed {
+	if x.forgottenTo.IsZero() || b.from.After(x.forgottenTo) {
 		return nil
 	}
 	var found []*sealed
 	for _, s := range x.segments {
-		if (s.forgotten || s.own == nil) && !s.from.After(to) && !s.to.Before(from) &&
-			x.hasAny(s.hosts, []string{segment.Clean(cmp.Or(b.Events[0].Host, b.Host))}) {
+		if (s.forgotten || s.own == nil) && !s.from.After(b.to) && !s.to.Before(b.from) && x.hasAny(s.hosts, []string{b.host}) {
 			found = append(found, s)
 		}
 	}
@@ -192,7 +191,7 @@ func (x *index) name(names []string) []uint32 {
 	for i, name := range names {
 		n, known := x.names[name]
 		if !known {
-			n = uint32(len(x.names))
+			n, name = uint32(len(x.names)), strings.Clone(name) // it may be part of a large text
 			x.names[name] = n
 			x.named = append(x.named, name)
 		}
@@ -211,6 +210,18 @@ func (x *index) hasAny(numbers []uint32, names []string) bool {
 		}
 	}
 	return false
+}
+
+// asked is what tells where a batch may be stored.
+type asked struct {
+	id       string
+	host     string
+	from, to time.Time // of its events
+}
+
+func askedOf(b event.Batch) asked {
+	from, to := span(b.Events)
+	return asked{segment.Clean(b.ID), segment.Clean(cmp.Or(b.Events[0].Host, b.Host)), from, to}
 }
 
 // span returns the times of the oldest and the newest event, as stored.

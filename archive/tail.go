@@ -29,7 +29,7 @@ const tailAge = time.Hour
 
 // pending is a batch in the tail.
 type pending struct {
-	id    string
+	asked
 	at    time.Time
 	rows  []segment.Row
 	bytes int64
@@ -51,44 +51,60 @@ type chunk struct {
 // Preview makes the events of batches visible to queries before Append seals
 // them. What is stored or in view already is left out. It only ever helps: when
 // the tail is full, which is said once, or when an old batch cannot be looked
-// up, it does nothing, and the events are seen after Append.
-func (a *Archive) Preview(ctx context.Context, batches []event.Batch) {
+// up, it does nothing, and the events are seen after Append. Returned are the
+// ids of the batches that it holds now, which Seal can store.
+func (a *Archive) Preview(ctx context.Context, batches []event.Batch) (held []string) {
 	at := a.now().UTC()
 	for _, b := range batches {
-		id, size := segment.Clean(b.ID), int64(b.Size())
-		if id == "" || len(b.Events) == 0 || !a.room(id, size) {
-			continue
+		if a.preview(ctx, b, at) {
+			held = append(held, segment.Clean(b.ID))
 		}
-		if stored, _, err := a.stored(ctx, b); stored || err != nil {
-			continue
-		}
-		p := &pending{id: id, at: at, rows: segment.Rows(b, at), bytes: size}
-		a.mu.Lock()
-		for len(a.tail.order) > 0 && at.Sub(a.tail.order[0].at) > tailAge {
-			a.tail.remove([]string{a.tail.order[0].id})
-		}
-		if a.index.known[keyOf(id)] == nil && a.tail.batches[id] == nil && !a.closed {
-			a.tail.add(p)
-		}
-		a.mu.Unlock()
 	}
+	return held
 }
 
-// room says whether a batch is new to the tail and fits into it.
-func (a *Archive) room(id string, size int64) bool {
+func (a *Archive) preview(ctx context.Context, b event.Batch, at time.Time) (holds bool) {
+	id, size := segment.Clean(b.ID), int64(b.Size())
+	if id == "" || len(b.Events) == 0 {
+		return false
+	}
+	if held, fits := a.room(id, size); held || !fits {
+		return held
+	}
+	p := &pending{asked: askedOf(b), at: at, bytes: size}
+	if stored, _, err := a.stored(ctx, p.asked); stored || err != nil {
+		return false
+	}
+	p.rows = segment.Rows(b, at)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for len(a.tail.order) > 0 && at.Sub(a.tail.order[0].at) > tailAge {
+		a.tail.remove([]string{a.tail.order[0].id})
+	}
+	if a.index.known[keyOf(id)] != nil || a.closed {
+		return false
+	}
+	if a.tail.batches[id] == nil {
+		a.tail.add(p)
+	}
+	return true
+}
+
+// room says whether a batch is in the tail or fits into it.
+func (a *Archive) room(id string, size int64) (held, fits bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.tail.batches[id] != nil {
-		return false
+		return true, true
 	}
 	if a.tail.bytes+size <= a.tailLimit {
-		return true
+		return false, true
 	}
 	if !a.tail.full {
 		a.tail.full = true
 		a.log.Warn("too much is waiting to be stored: the newest events are seen later", "bytes", a.tail.bytes)
 	}
-	return false
+	return false, false
 }
 
 func (t *tail) add(p *pending) {

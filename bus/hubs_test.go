@@ -62,12 +62,10 @@ func TestClosingHubGivesBackWhatItDidNotFinish(t *testing.T) {
 	cfg := Config{Hub: "a", Partitioned: []string{"event.*.*"}}
 	stuck := OnBytes("event.>", "detect", func(ctx context.Context, _ []byte) error { <-ctx.Done(); return ctx.Err() }).Partitioned()
 	batch := func(early *record) Join {
-		return OnBatch("event.>", "archive", 100, 2*time.Second, func(ctx context.Context, _ [][]byte) error { <-ctx.Done(); return ctx.Err() }).
-			Early(func(_ context.Context, bodies [][]byte) {
-				for _, b := range bodies {
-					early.add(string(b))
-				}
-			})
+		return OnArrival("event.>", "archive", 100, 2*time.Second, fetchBytes, func(_ context.Context, body []byte) (any, int) {
+			early.add(string(body))
+			return nil, len(body)
+		}, func(ctx context.Context, _ []Arrived[any]) error { <-ctx.Done(); return ctx.Err() })
 	}
 	first := c.open(t, cfg)
 	var early, again, got record

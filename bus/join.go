@@ -36,7 +36,9 @@ type Join struct {
 	wait           time.Duration
 	handle         func(ctx context.Context, messages [][]byte) error
 	raw            func(ctx context.Context, m jetstream.Msg) error // instead of handle, one at a time
-	early          func(ctx context.Context, messages [][]byte)
+	bytes          int                                              // a batch ends soon after so many
+	read           func(ctx context.Context, body []byte) (value any, size int)
+	readied        func(ctx context.Context, got []jetstream.Msg) error // instead of handle, where there is read
 	each, cut, led bool
 }
 
@@ -59,15 +61,32 @@ func OnBytes(subject, name string, handle func(context.Context, []byte) error) J
 
 // OnBatch handles up to max messages at once, whatever arrived within wait.
 func OnBatch(subject, name string, max int, wait time.Duration, handle func(context.Context, [][]byte) error) Join {
-	return Join{subject: subject, name: name, max: max, wait: wait, handle: handle}
+	return Join{subject: subject, name: name, max: max, wait: wait, bytes: fetchBytes, handle: handle}
 }
 
-// Early also shows the messages of a batch to f as they arrive, before the
-// batch is complete; f must be quick. It sees a message again when that is
-// delivered again.
-func (j Join) Early(f func(ctx context.Context, messages [][]byte)) Join {
-	j.early = f
-	return j
+// Arrived is a message with what its join made of it when it came.
+type Arrived[T any] struct {
+	Body  []byte
+	Value T
+}
+
+// OnArrival handles batches as OnBatch does, and reads each message as it
+// arrives, before its batch is complete: once, unless it is delivered again.
+// What read returns is kept until the batch was handled, and a batch ends when
+// the sizes that read tells, in bytes, add up to about bytes; another batch
+// fills meanwhile. read must be quick.
+func OnArrival[T any](subject, name string, max int, wait time.Duration, bytes int,
+	read func(context.Context, []byte) (value T, size int), handle func(context.Context, []Arrived[T]) error) Join {
+	return Join{subject: subject, name: name, max: max, wait: wait, bytes: bytes,
+		read: func(ctx context.Context, body []byte) (any, int) { return read(ctx, body) },
+		readied: func(ctx context.Context, got []jetstream.Msg) error {
+			all := make([]Arrived[T], len(got))
+			for i, m := range got {
+				value, _ := m.(*readMsg).value.(T) // a nil interface is none
+				all[i] = Arrived[T]{m.Data(), value}
+			}
+			return handle(ctx, all)
+		}}
 }
 
 // Each makes every hub get every message that is published while the hub
@@ -127,7 +146,8 @@ func (b *Bus) Handle(ctx context.Context, name string) error {
 func (b *Bus) Join(ctx context.Context, joins ...Join) error {
 	var pumps []*pump
 	for _, j := range joins {
-		ps, err := b.pumpsOf(ctx, j)
+		var ps []*pump
+		err := b.patiently(ctx, func(ctx context.Context) (err error) { ps, err = b.pumpsOf(ctx, j); return err })
 		if err != nil {
 			return fmt.Errorf("join %s to %s: %w", j.name, j.subject, err)
 		}

@@ -63,24 +63,26 @@ func send(t *testing.T, b *Bus, subject, id string) {
 	}
 }
 
-// Early must show a message long before its window closes, and also while the
+// A message must be read long before its window closes, and also while the
 // handler still works on the window before.
-func TestEarlySeesMessagesBeforeTheWindowClosesAndWhileTheHandlerWorks(t *testing.T) {
+func TestMessagesAreReadBeforeTheWindowClosesAndWhileTheHandlerWorks(t *testing.T) {
 	b := openWith(t, Config{})
 	early := make(chan string, 99)
 	began, release := make(chan []string, 9), make(chan struct{})
-	j := OnBatch("event.>", "archive", 4, 30*time.Second, func(_ context.Context, bodies [][]byte) error {
+	j := OnArrival("event.>", "archive", 4, 30*time.Second, fetchBytes, func(_ context.Context, body []byte) (string, int) {
+		early <- string(body)
+		return "read " + string(body), 1
+	}, func(_ context.Context, all []Arrived[string]) error {
 		var got []string
-		for _, b := range bodies {
-			got = append(got, string(b))
+		for _, m := range all {
+			if m.Value != "read "+string(m.Body) {
+				t.Errorf("%q was read as %q", m.Body, m.Value)
+			}
+			got = append(got, string(m.Body))
 		}
 		began <- got
 		<-release
 		return nil
-	}).Early(func(_ context.Context, bodies [][]byte) {
-		for _, b := range bodies {
-			early <- string(b)
-		}
 	})
 	if err := b.Join(t.Context(), j); err != nil {
 		t.Fatal(err)
@@ -100,6 +102,28 @@ func TestEarlySeesMessagesBeforeTheWindowClosesAndWhileTheHandlerWorks(t *testin
 	send(t, b, "event.s.h", "e") // the handler holds the first window
 	await(t, early, "e")
 	close(release)
+}
+
+// What is read counts, not what came: a few bytes may become much.
+func TestWindowEndsWithTheSizeOfWhatWasRead(t *testing.T) {
+	b := openWith(t, Config{})
+	windows := make(chan int, 9)
+	j := OnArrival("event.>", "archive", 1000, 30*time.Second, 100, func(_ context.Context, body []byte) (int, int) { return len(body), 10 },
+		func(_ context.Context, all []Arrived[int]) error { windows <- len(all); return nil })
+	if _, err := b.pumpsOf(t.Context(), j); err != nil { // the consumer alone, so that the stream keeps what follows
+		t.Fatal(err)
+	}
+	for n := range 2 * fetchStep {
+		send(t, b, "event.s.h", "again "+strconv.Itoa(n))
+	}
+	if err := b.Join(t.Context(), j); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if n := <-windows; n != fetchStep {
+			t.Errorf("window of %d messages, want %d", n, fetchStep)
+		}
+	}
 }
 
 // TestBatchUnderWayComesBackAfterAKill kills a hub that holds many messages of
@@ -156,13 +180,12 @@ func holdForever(dir string, messages int) {
 	b, err := Open(ctx, Config{Dir: dir, Streams: []string{"event"}}, slog.New(slog.DiscardHandler))
 	die(err)
 	var early record
-	stuck := OnBatch("event.>", "archive", 100, 20*time.Second, func(ctx context.Context, bodies [][]byte) error {
+	stuck := OnArrival("event.>", "archive", 100, 20*time.Second, fetchBytes, func(_ context.Context, body []byte) (any, int) {
+		early.add(string(body))
+		return nil, len(body)
+	}, func(ctx context.Context, _ []Arrived[any]) error {
 		<-ctx.Done()
 		return ctx.Err()
-	}).Early(func(_ context.Context, bodies [][]byte) {
-		for _, b := range bodies {
-			early.add(string(b))
-		}
 	})
 	_, err = b.pumpsOf(ctx, stuck) // the consumer alone: the messages are there before the first window begins
 	die(err)

@@ -138,10 +138,8 @@ func (p *pump) deliver(yield func([]jetstream.Msg) bool) (goes bool, err error) 
 		return len(got) == 0 || yield(got), err
 	}
 	goes = true
-	err = p.listen(fetchStep, patience, func(m jetstream.Msg, _ bool) bool {
-		one := []jetstream.Msg{m}
-		p.show(one)
-		goes = yield(one)
+	err = p.listen(fetchStep, patience, func(m jetstream.Msg) bool {
+		goes = yield([]jetstream.Msg{m})
 		return goes
 	})
 	return goes, err
@@ -170,17 +168,17 @@ const (
 // is kept that now belongs to another hub.
 const patience = 2 * time.Second
 
-// fetch takes up to j.max messages and not much more than fetchBytes of them:
+// fetch takes up to j.max messages and not much more than j.bytes of them:
 // what comes until the first of them is j.wait old. So what had to wait while
 // the hub was down does not wait again.
 func (p *pump) fetch() ([]jetstream.Msg, error) {
 	end := time.Now().Add(p.j.wait)
 	var got []jetstream.Msg
-	for size := 0; len(got) < p.j.max && size < fetchBytes && time.Now().Before(end) && p.life.Err() == nil; {
+	for size := 0; len(got) < p.j.max && size < p.j.bytes && time.Now().Before(end) && p.life.Err() == nil; {
 		step := min(fetchStep, p.j.max-len(got))
 		arrived, err := p.request(end, step)
 		for _, m := range arrived {
-			size += len(m.Data())
+			size += sizeOf(m)
 		}
 		if len(got) == 0 && len(arrived) > 0 {
 			end = p.due(arrived[0], end)
@@ -216,26 +214,21 @@ func (p *pump) due(m jetstream.Msg, end time.Time) time.Time {
 	return end
 }
 
-// request asks once and shows what comes to Early at once.
+// request asks once.
 func (p *pump) request(end time.Time, step int) (got []jetstream.Msg, err error) {
 	left := max(min(patience, time.Until(end)), 5*time.Millisecond)
-	shown := 0
-	err = p.listen(step, left, func(m jetstream.Msg, more bool) bool {
+	err = p.listen(step, left, func(m jetstream.Msg) bool {
 		got = append(got, m)
-		if !more {
-			p.show(got[shown:])
-			shown = len(got)
-		}
 		return true
 	})
 	return got, err
 }
 
 // listen asks for up to step messages and calls take with each until it
-// returns false; more says that another one is there already. It does not stop
+// returns false. It does not stop
 // to listen before the server stopped to send: what came to nobody would only
 // come again much later.
-func (p *pump) listen(step int, left time.Duration, take func(m jetstream.Msg, more bool) bool) error {
+func (p *pump) listen(step int, left time.Duration, take func(m jetstream.Msg) bool) error {
 	batch, err := p.from.Fetch(step, jetstream.FetchMaxWait(left))
 	if err != nil {
 		return err
@@ -248,18 +241,35 @@ func (p *pump) listen(step int, left time.Duration, take func(m jetstream.Msg, m
 			if !more {
 				return batch.Error()
 			}
+			m = p.read(m)
 			p.held.add(m)
-			if !take(m, len(messages) > 0) {
+			if !take(m) {
 				return nil
 			}
 		}
 	}
 }
 
-func (p *pump) show(got []jetstream.Msg) {
-	if p.j.early != nil && len(got) > 0 {
-		p.j.early(p.life, bodies(got))
+// readMsg is a message of a join that reads what arrives.
+type readMsg struct {
+	jetstream.Msg
+	value any
+	size  int
+}
+
+func (p *pump) read(m jetstream.Msg) jetstream.Msg {
+	if p.j.read == nil {
+		return m
 	}
+	value, size := p.j.read(p.life, m.Data())
+	return &readMsg{m, value, size}
+}
+
+func sizeOf(m jetstream.Msg) int {
+	if r, ok := m.(*readMsg); ok {
+		return r.size
+	}
+	return len(m.Data())
 }
 
 func bodies(got []jetstream.Msg) [][]byte {
@@ -275,10 +285,9 @@ const eachTries = 5
 
 // handle calls the handler until it succeeds, then acknowledges.
 func (p *pump) handle(got []jetstream.Msg) {
-	messages := bodies(got)
 	pause := 100 * time.Millisecond
 	for try := 1; ; try++ {
-		err := p.call(got, messages)
+		err := p.call(got)
 		if p.life.Err() != nil && err != nil {
 			return // not acknowledged: delivered again after the next start
 		}
@@ -303,11 +312,14 @@ func (p *pump) handle(got []jetstream.Msg) {
 	}
 }
 
-func (p *pump) call(got []jetstream.Msg, messages [][]byte) error {
-	if p.j.raw != nil {
+func (p *pump) call(got []jetstream.Msg) error {
+	switch {
+	case p.j.raw != nil:
 		return p.j.raw(p.life, got[0])
+	case p.j.readied != nil:
+		return p.j.readied(p.life, got)
 	}
-	return p.j.handle(p.life, messages)
+	return p.j.handle(p.life, bodies(got))
 }
 
 func (p *pump) acknowledge(got []jetstream.Msg) {

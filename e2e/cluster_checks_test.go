@@ -128,7 +128,7 @@ func (x *cluster) oneAlertEach(t *testing.T) {
 func (x *cluster) pagesAnswer(t *testing.T) {
 	t.Helper()
 	for _, h := range x.hubs {
-		for _, path := range []string{"/", "/alerts", "/incidents", "/incidents/" + x.in.ID, "/search", "/ready"} {
+		for _, path := range []string{"/", "/alerts", "/incidents", "/incidents/" + x.in.ID, "/search", "/settings"} {
 			if page := x.admin.at(h).page(t, path); !strings.Contains(page, "</html>") {
 				t.Errorf("page %s of %s is cut off", path, h.host.Name)
 			}
@@ -331,6 +331,31 @@ func (x *cluster) verifies(t *testing.T) {
 			t.Errorf("verify %s: %v\n%s", h.host.Name, err, out)
 		}
 		t.Logf("verified %s with %d checkpoints in %s", h.host.Name, len(x.seen), time.Since(began).Round(time.Millisecond))
+	}
+}
+
+// changedByteIsNamed changes one byte of a segment in the storage, and wants
+// verify to name it.
+func (x *cluster) changedByteIsNamed(t *testing.T) {
+	t.Helper()
+	all, err := filepath.Glob(filepath.Join(x.store.objects, "archive", "segments", "*", "*", "*", "*.parquet"))
+	if err != nil || len(all) == 0 {
+		t.Fatalf("no segment in the storage: %v", err)
+	}
+	file := all[x.dice(len(all))]
+	b, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b[x.dice(len(b))] ^= 1
+	if err := os.WriteFile(file, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	h := x.hubs[0]
+	cmd := h.host.Command(t.Context(), x.sonae, append(append([]string{"verify", "--state", x.db}, x.store.flags()...), h.dir)...)
+	out, err := cmd.CombinedOutput()
+	if code := exitCode(err); code != 1 || !bytes.Contains(out, []byte("DIFFERS")) || !bytes.Contains(out, []byte(filepath.Base(file))) {
+		t.Errorf("verify: exit %d, want 1 and %s named:\n%s", code, filepath.Base(file), out)
 	}
 }
 

@@ -162,6 +162,7 @@ type s3 struct {
 	endpoint string
 	access   string // files with the keys
 	secret   string
+	objects  string // folder in which the bucket lies
 }
 
 const bucket = "sonae"
@@ -173,7 +174,7 @@ func startS3(t *testing.T, program string, h *netns.Host) s3 {
 	if err := os.MkdirAll(filepath.Join(dir, "root", bucket), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	out := s3{endpoint: h.IP() + ":7070", access: filepath.Join(dir, "access"), secret: filepath.Join(dir, "secret")}
+	out := s3{endpoint: h.IP() + ":7070", objects: filepath.Join(dir, "root", bucket), access: filepath.Join(dir, "access"), secret: filepath.Join(dir, "secret")}
 	keys := map[string]string{out.access: rand.Text(), out.secret: rand.Text()}
 	for file, key := range keys {
 		if err := os.WriteFile(file, []byte(key+"\n"), 0o600); err != nil {

@@ -68,6 +68,7 @@ func TestCluster(t *testing.T) {
 		h.process.Stop()
 	}
 	x.everyEventOnce(t)
+	x.changedByteIsNamed(t)
 }
 
 // cluster is the world of several hubs.
@@ -285,6 +286,7 @@ func (x *cluster) killHubs(t *testing.T, d time.Duration) {
 	t.Helper()
 	for until := time.Now().Add(d); time.Now().Before(until); {
 		time.Sleep(3*time.Second + time.Duration(x.dice(2000))*time.Millisecond)
+		x.tend(t)
 		h := x.any()
 		h.process.Kill9()
 		x.ended(h, time.Now())

@@ -88,7 +88,7 @@ func startHubWith(t *testing.T, h *netns.Host, p hubProcess) *hubProcess {
 	t.Helper()
 	p.host, p.base = h, "https://"+h.IP()+":8443"
 	log := p.start(t)
-	await(t, 30*time.Second, "printing the set-up link", func() bool {
+	await(t, time.Minute, "printing the set-up link", func() bool {
 		b, _ := os.ReadFile(log) // written by another process: may not be there yet
 		p.link = regexp.MustCompile(`https://\S+/join/\S+`).FindString(string(b))
 		return p.link != ""

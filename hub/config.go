@@ -15,6 +15,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/sonae/sonae/archive"
 	"github.com/sonae/sonae/blob"
 	"github.com/sonae/sonae/bus"
 	"github.com/sonae/sonae/clock"
@@ -68,6 +69,8 @@ type Config struct {
 	Leaf *bus.Leaf
 	// Leaves is where hubs of other sites hand on; an empty address: nowhere.
 	Leaves bus.LeafListen
+	// Keep is how long events of each class are kept; nil: as by default.
+	Keep archive.Retention
 	// Quotas bound what one site or host may send.
 	Quotas bus.Quotas
 	// Stall is how long a reader of a page, stream or download may take nothing

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -60,19 +61,65 @@ func (h *Hub) flow() []bus.Join {
 	}
 }
 
+// archiving remembers everything: events are shown to searches as they come,
+// and stored every ten seconds, or when there are windowBytes of them. While
+// one window is stored the next one fills, so that the archive must be able to
+// show two.
 func (h *Hub) archiving() bus.Join {
-	return bus.OnBatch("event.>", "archive", 4096, 10*time.Second, h.remember).Early(h.preview)
+	// What waits is seen by searches on this hub, but by those on others only
+	// once it is sealed.
+	window := 10 * time.Second
+	if h.cfg.Bus != nil {
+		window = time.Second
+	}
+	return bus.OnArrival("event.>", "archive", 4096, window, windowBytes, h.preview, h.remember)
+}
+
+// windowBytes is about how many bytes of events are stored at once.
+const windowBytes = 96 << 20
+
+// preview shows a batch to searches before it is stored, and returns its id if
+// the archive holds it now, and how much memory it takes.
+func (h *Hub) preview(ctx context.Context, body []byte) (held string, size int) {
+	b, err := wire.DecodeStamped(body)
+	if err != nil { // remember says so
+		return "", len(body)
+	}
+	if ids := h.archive.Preview(ctx, []event.Batch{b}); len(ids) == 1 {
+		return ids[0], b.Size()
+	}
+	return "", len(body)
 }
 
 // remember stores batches of events and puts their segments into the ledger.
-// What a few kilobytes unpack to is bounded by the wire for one batch only, so
-// many are stored a portion at a time.
-func (h *Hub) remember(ctx context.Context, bodies [][]byte) error {
+func (h *Hub) remember(ctx context.Context, arrived []bus.Arrived[string]) error {
+	var held []string
+	for _, m := range arrived {
+		if m.Value != "" {
+			held = append(held, m.Value)
+		}
+	}
+	segments, missing, err := h.archive.Seal(ctx, held)
+	if err != nil {
+		return err
+	}
+	if err := h.recordAll(ctx, segments); err != nil {
+		return err
+	}
+	return h.rememberRest(ctx, slices.DeleteFunc(arrived, func(m bus.Arrived[string]) bool {
+		return m.Value != "" && !slices.Contains(missing, m.Value)
+	}))
+}
+
+// rememberRest stores the batches that the archive does not hold. What a few
+// kilobytes unpack to is bounded by the wire for one batch only, so many are
+// stored a portion at a time.
+func (h *Hub) rememberRest(ctx context.Context, arrived []bus.Arrived[string]) error {
 	var batches []event.Batch
 	size := 0
-	for _, body := range bodies {
-		b, err := wire.DecodeStamped(body)
-		if err != nil { // agentlink decoded it before it was published
+	for _, m := range arrived {
+		b, err := wire.DecodeStamped(m.Body)
+		if err != nil { // agentlink checked it before it was published
 			h.log.Error("stored batch cannot be read", "err", err)
 			continue
 		}
@@ -95,6 +142,10 @@ func (h *Hub) seal(ctx context.Context, batches []event.Batch) error {
 	if err != nil {
 		return err
 	}
+	return h.recordAll(ctx, segments)
+}
+
+func (h *Hub) recordAll(ctx context.Context, segments []leaf.Leaf) error {
 	for _, leaf := range segments {
 		if err := h.putOnRecord(ctx, leaf); err != nil {
 			return err
@@ -130,15 +181,6 @@ func (h *Hub) keepLedger(ctx context.Context) error {
 	g.Go(func() error { return h.bus.Handle(ctx, "ledger") })
 	g.Go(func() error { return h.askWitnesses(ctx) })
 	return g.Wait()
-}
-
-// preview shows events to searches before they are stored.
-func (h *Hub) preview(ctx context.Context, bodies [][]byte) {
-	for _, body := range bodies {
-		if b, err := wire.DecodeStamped(body); err == nil { // remember says what cannot be read
-			h.archive.Preview(ctx, []event.Batch{b})
-		}
-	}
 }
 
 // record puts leaves into the ledger, all at once: the ledger signs many as

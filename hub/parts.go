@@ -79,6 +79,9 @@ func (h *Hub) openLedger(ctx context.Context) (err error) {
 // openArchive opens the archive, of this hub alone or of several.
 func (h *Hub) openArchive(ctx context.Context) (err error) {
 	options := []archive.Option{archive.WithClock(h.cfg.Now), archive.WithLedger(h.putOnRecord)}
+	if h.cfg.Keep != nil {
+		options = append(options, archive.WithRetention(h.cfg.Keep))
+	}
 	if h.store != nil {
 		options = append(options, archive.Shared(blob.Sub(h.store, "archive"), h.cfg.hub()))
 	}

@@ -186,7 +186,7 @@ func (m *merge) put(r *Row) error {
 	if m.w == nil {
 		var err error
 		m.now = p
-		if m.w, err = create(m.out(p), false); err != nil {
+		if m.w, err = create(m.out(p), lasting); err != nil {
 			return err
 		}
 	}

@@ -93,7 +93,7 @@ func WriteQuick(path string, rows []Row) (Facts, error) {
 	if len(rows) == 0 {
 		return Facts{}, errors.New("write segment: no rows")
 	}
-	return write(path, rows, true)
+	return write(path, rows, transient)
 }
 
 // Codecs are shared, because they keep their encoders, a megabyte each.
@@ -103,13 +103,14 @@ var (
 )
 
 // options are those of the Parquet writer.
-func options(quick bool) []parquet.WriterOption {
-	all := []parquet.WriterOption{parquet.KeyValueMetadata(layoutKey, layout), parquet.CreatedBy("sonae", "2", "")}
-	if quick {
-		return append(all, parquet.Compression(quickCodec), parquet.DictionaryMaxBytes(256<<10))
+func options(how purpose) []parquet.WriterOption {
+	all := []parquet.WriterOption{parquet.KeyValueMetadata(layoutKey, layout), parquet.CreatedBy("sonae", "2", ""), parquet.DictionaryMaxBytes(256 << 10)}
+	if how == transient {
+		return append(all, parquet.Compression(quickCodec))
 	}
-	return append(all,
-		parquet.Compression(codec),
-		parquet.DictionaryMaxBytes(256<<10),
-		parquet.BloomFilters(bloomed()...))
+	all = append(all, parquet.BloomFilters(bloomed()...))
+	if how == fresh {
+		return append(all, parquet.Compression(quickCodec))
+	}
+	return append(all, parquet.Compression(codec))
 }

@@ -16,7 +16,7 @@ type Stream struct {
 
 // NewStream starts a file at path, whose name starts with a number.
 func NewStream(path string) (*Stream, error) {
-	w, err := create(path, true)
+	w, err := create(path, transient)
 	if err != nil {
 		return nil, err
 	}

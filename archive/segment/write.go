@@ -43,16 +43,16 @@ func Write(path string, rows []Row, origin int64) (Facts, error) {
 	for i := range rows {
 		rows[i].Origin = origin
 	}
-	return write(path, rows, false)
+	return write(path, rows, fresh)
 }
 
-func write(path string, rows []Row, quick bool) (Facts, error) {
+func write(path string, rows []Row, how purpose) (Facts, error) {
 	order := make([]*Row, len(rows))
 	for i := range rows {
 		order[i] = &rows[i]
 	}
 	slices.SortFunc(order, compare)
-	w, err := create(path, quick)
+	w, err := create(path, how)
 	if err != nil {
 		return Facts{}, err
 	}
@@ -67,6 +67,15 @@ func write(path string, rows []Row, quick bool) (Facts, error) {
 	}
 	return facts, nil
 }
+
+// purpose says what a segment is for.
+type purpose int
+
+const (
+	lasting   purpose = iota
+	fresh             // it is merged soon, so that compressing it well would be in vain
+	transient         // for queries only: no sums, no sketch, not synced
+)
 
 // writer writes one segment.
 type writer struct {
@@ -83,7 +92,7 @@ type writer struct {
 	sketch  sketcher
 	summer  summer
 	parts   parts
-	quick   bool               // for queries only: no sums, no sketch, not synced
+	quick   bool               // transient
 	sets    [3]map[string]bool // sites, hosts, kinds
 	seen    [3]string          // what was added to them last
 	rows    int64
@@ -92,7 +101,7 @@ type writer struct {
 }
 
 // create starts a segment in a new file.
-func create(path string, quick bool) (*writer, error) {
+func create(path string, how purpose) (*writer, error) {
 	number, ok := Number(path)
 	if !ok {
 		return nil, fmt.Errorf("write segment: %s has no number", path)
@@ -101,12 +110,12 @@ func create(path string, quick bool) (*writer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("write segment: %w", err)
 	}
-	w := &writer{path: path, quick: quick, part: number << 16, f: f, sum: sha256.New(), parts: parts{sums: map[partKey]*Sum{}}}
+	w := &writer{path: path, quick: how == transient, part: number << 16, f: f, sum: sha256.New(), parts: parts{sums: map[partKey]*Sum{}}}
 	for i := range w.sets {
 		w.sets[i] = map[string]bool{}
 	}
 	w.buf = bufio.NewWriterSize(tee{f, w.sum}, 256<<10)
-	w.out = parquet.NewGenericWriter[any](w.buf, append([]parquet.WriterOption{schema}, options(quick)...)...)
+	w.out = parquet.NewGenericWriter[any](w.buf, append([]parquet.WriterOption{schema}, options(how)...)...)
 	w.columns = w.out.ColumnWriters()
 	return w, nil
 }

@@ -149,6 +149,7 @@ type Results struct {
 	Stopped  bool   // the time for one page is over; what is missing can be asked for
 	Fault    *Fault // the search was ended, what was found stands
 	MayTake  bool
+	Picked   []string // events that were chosen in a form that came back
 }
 
 // Share is how much has been looked through, 0 to 1.

@@ -173,9 +173,27 @@ func aggregate(name string) (function, field string) {
 // pair is one field of an event.
 type pair struct{ Name, Value string }
 
+// narrows says whether it helps to search for a value of a field: a time that
+// no other event has, or the bytes of a connection, do not.
+func narrows(f string) bool { return !dull(f) || f == event.FieldFlowID }
+
+// spoken is a value as reader programs say it; nobody listens to an id.
+func spoken(p Page, f pair) string {
+	if f.Name == event.FieldFlowID {
+		return ""
+	}
+	return cut(valueWord(p, f.Name, f.Value), 60)
+}
+
+// behind are fields that few people need to understand an event.
+func behind(f string) bool {
+	return slices.Contains([]string{event.FieldFlowID, event.FieldPhase, event.FieldProof, event.FieldProofAt, event.FieldInitiated, event.FieldLocalIP,
+		event.FieldLocalPort, event.FieldPackets, event.FieldFirst, event.FieldLast, "Ended", "product", "category", "service"}, f)
+}
+
 // eventPairs are all fields of an event, those that people look at first in
-// front.
-func eventPairs(e event.Event) []pair {
+// front, and the others.
+func eventPairs(e event.Event) (usual, others []pair) {
 	var out []pair
 	seen := map[string]bool{}
 	for _, f := range shownFields(e) {
@@ -187,13 +205,16 @@ func eventPairs(e event.Event) []pair {
 		}
 	}
 	out = append(out, pair{"host", e.Host}, pair{"site", e.Site}, pair{"kind", string(e.Kind)}, pair{"product", e.Product}, pair{"category", e.Category}, pair{"service", e.Service})
-	kept := out[:0]
 	for _, x := range out {
-		if x.Value != "" {
-			kept = append(kept, x)
+		switch {
+		case x.Value == "":
+		case behind(x.Name):
+			others = append(others, x)
+		default:
+			usual = append(usual, x)
 		}
 	}
-	return kept
+	return usual, others
 }
 
 func secondsInput(t time.Time) string {

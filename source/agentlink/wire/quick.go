@@ -25,6 +25,7 @@ type quick struct {
 	fields int
 	spans  []span            // texts of the event being read
 	known  map[string]string // texts that came before
+	free   []byte            // for a text that is put together
 }
 
 // span is a text between its quotation marks.
@@ -387,10 +388,9 @@ func (q *quick) fill(e *event.Event, n int) bool {
 
 // filler makes texts in the memory of one event.
 type filler struct {
-	q       *quick
-	memory  strings.Builder
-	scratch []byte
-	wrong   bool // an escape that is none, or that encoding/json must judge
+	q      *quick
+	memory strings.Builder
+	wrong  bool // an escape that is none, or that encoding/json must judge
 }
 
 // spare empties texts that are not wanted, once their escapes were judged.
@@ -409,7 +409,7 @@ func (f *filler) text(s span) string {
 		return ""
 	case s.escaped:
 		f.unescape(s)
-		return f.put(f.scratch)
+		return f.put(f.q.free)
 	}
 	return f.put(f.q.text[s.from:s.to])
 }
@@ -438,14 +438,14 @@ func (f *filler) word(s span) string {
 }
 
 func (f *filler) id(n int) string {
-	f.scratch = append(append(f.scratch[:0], f.q.id...), '-')
-	f.scratch = strconv.AppendInt(f.scratch, int64(n), 10)
-	return f.put(f.scratch)
+	f.q.free = append(append(f.q.free[:0], f.q.id...), '-')
+	f.q.free = strconv.AppendInt(f.q.free, int64(n), 10)
+	return f.put(f.q.free)
 }
 
 func (f *filler) unescape(s span) {
 	var ok bool
-	if f.scratch, ok = unescape(f.scratch[:0], f.q.text[s.from:s.to]); !ok {
+	if f.q.free, ok = unescape(f.q.free[:0], f.q.text[s.from:s.to]); !ok {
 		f.wrong = true
 	}
 }
