@@ -26,7 +26,7 @@ type Range struct {
 }
 
 func (r Range) ask(who auth.Person) archive.Search {
-	return archive.Search{Query: r.Query, From: r.From, To: r.To, Sites: search.Sites(who)}
+	return archive.Search{Query: r.Query, From: r.From, To: r.To, Sites: search.Sites(who), By: who.ID}
 }
 
 // question is r as it is recorded.
@@ -309,7 +309,7 @@ func (s *server) event(ctx context.Context, who auth.Person, in *eventIn) (*body
 	if err := s.Searches.Opened(ctx, in.ID, who); err != nil {
 		return nil, err
 	}
-	q := archive.Search{Query: "id=" + search.Quote(in.ID), Sites: search.Sites(who), Limit: 1}
+	q := archive.Search{Query: "id=" + search.Quote(in.ID), Sites: search.Sites(who), Limit: 1, By: who.ID}
 	if !in.At.IsZero() {
 		q.From, q.To = in.At, in.At.Add(time.Nanosecond)
 	}

@@ -68,8 +68,8 @@ type Archive struct {
 	memory     string        // DuckDB's memory_limit
 	threads    int           // DuckDB's threads
 	wall       time.Duration // of one search
-	searching  gate
-	exporting  gate
+	searching  *gate
+	exporting  *gate
 	sketches   sketchCache
 	tables     tableLimits
 	keep       int   // batch ids held in memory
@@ -101,12 +101,6 @@ type Option func(*Archive)
 
 // WithClock sets the clock that dates segments; time.Now otherwise.
 func WithClock(now clock.Now) Option { return func(a *Archive) { a.now = now } }
-
-// WithLimits bounds what one query may use: DuckDB's memory_limit (for example
-// "512MB", the default) and its number of threads (2).
-func WithLimits(memory string, threads int) Option {
-	return func(a *Archive) { a.memory, a.threads = memory, threads }
-}
 
 // WithTail bounds the events that Preview keeps in memory; 256 MiB otherwise.
 func WithTail(bytes int64) Option { return func(a *Archive) { a.tailLimit = bytes } }

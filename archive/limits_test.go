@@ -205,6 +205,46 @@ func TestLimitsOfOneSearch(t *testing.T) {
 	}
 }
 
+// TestOnePersonLeavesTurns lets somebody take all they can get: others still
+// get a turn at once, and a place to wait in.
+func TestOnePersonLeavesTurns(t *testing.T) {
+	g := newGate(atOnce)
+	for range atOnce - 1 {
+		if _, err := g.enter(t.Context(), "greedy"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	places := cap(g.queue) / 3
+	ended := make(chan error, places)
+	for range places - (atOnce - 1) {
+		go func() { _, err := g.enter(ctx, "greedy"); ended <- err }()
+	}
+	in := func() int { g.mu.Lock(); defer g.mu.Unlock(); return g.own["greedy"].in }
+	for in() < places {
+		runtime.Gosched()
+	}
+	if _, err := g.enter(t.Context(), "greedy"); fault.Of(err) != fault.Busy {
+		t.Errorf("more than their places: got %v, want busy", err)
+	}
+	for _, by := range []string{"other", ""} {
+		leave, err := g.enter(t.Context(), by)
+		if err != nil {
+			t.Fatalf("%q beside them: %v", by, err)
+		}
+		leave()
+	}
+	stop()
+	for range places - (atOnce - 1) {
+		if err := <-ended; !errors.Is(err, context.Canceled) {
+			t.Errorf("one who stopped waiting: %v", err)
+		}
+	}
+	if n := len(g.queue); n != atOnce-1 || in() != atOnce-1 {
+		t.Errorf("%d places are taken by %d who run", n, in())
+	}
+}
+
 // TestSitesCannotBeEscaped asks for what belongs to another site in every way.
 func TestSitesCannotBeEscaped(t *testing.T) {
 	a := open(t, t.TempDir())

@@ -25,6 +25,7 @@ type Search struct {
 	Limit    int            // events; 0 means DefaultLimit; more than MaxFound means MaxFound
 	After    string         // Next of the page before
 	Zone     *time.Location // of times and days in the query that name none; nil is UTC
+	By       string         // who asks: one person leaves turns for others; empty is a program
 }
 
 // Part is a piece of an answer. Events of successive parts follow each other,
@@ -88,6 +89,7 @@ type request struct {
 	sites   []string
 	limit   int
 	after   *position
+	by      string
 }
 
 // position is where an event stands among all, newest first.
@@ -102,7 +104,7 @@ func (a *Archive) request(s Search) (request, error) {
 	if err != nil {
 		return request{}, err
 	}
-	r := request{Query: q, options: lang.Options{Now: a.now(), Zone: s.Zone}, from: s.From, to: s.To, sites: s.Sites, limit: s.Limit}
+	r := request{Query: q, options: lang.Options{Now: a.now(), Zone: s.Zone}, from: s.From, to: s.To, sites: s.Sites, limit: s.Limit, by: s.By}
 	if r.limit <= 0 {
 		r.limit = DefaultLimit
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/duckdb/duckdb-go/v2"
@@ -21,38 +22,90 @@ const (
 	defaultWall = 30 * time.Second
 )
 
-// WithWall bounds how long one search may take; 30 seconds otherwise.
-func WithWall(d time.Duration) Option { return func(a *Archive) { a.wall = d } }
-
-// gate lets few searches run and few wait.
+// gate lets few searches run and few wait. One person never has all turns nor
+// most of the places to wait in.
 type gate struct {
 	running chan struct{}
 	queue   chan struct{}
+
+	mu  sync.Mutex
+	own map[string]*turns // by person, of those who are in
 }
 
-func newGate(n int) gate {
-	return gate{make(chan struct{}, n), make(chan struct{}, n+waiting)}
+// turns are what one person has of a gate.
+type turns struct {
+	running chan struct{}
+	in      int // running and waiting
 }
 
-// enter waits for a turn. The returned function ends it.
-func (g gate) enter(ctx context.Context) (leave func(), err error) {
+func newGate(n int) *gate {
+	return &gate{running: make(chan struct{}, n), queue: make(chan struct{}, n+waiting), own: map[string]*turns{}}
+}
+
+// enter waits for a turn of a person; nobody in particular has no bounds of
+// their own. The returned function ends it.
+func (g *gate) enter(ctx context.Context, by string) (leave func(), err error) {
 	select {
 	case g.queue <- struct{}{}:
 	default:
 		return nil, fault.New(fault.Busy, "search.busy")
 	}
+	defer func() {
+		if err != nil {
+			<-g.queue
+		}
+	}()
+	mine := g.come(by)
+	if mine == nil {
+		return nil, fault.New(fault.Busy, "search.busy")
+	}
+	select {
+	case mine.running <- struct{}{}:
+	case <-ctx.Done():
+		g.part(by, mine)
+		return nil, ctx.Err()
+	}
 	select {
 	case g.running <- struct{}{}:
-		return func() { <-g.running; <-g.queue }, nil
+		return func() { <-g.running; <-mine.running; g.part(by, mine); <-g.queue }, nil
 	case <-ctx.Done():
-		<-g.queue
+		<-mine.running
+		g.part(by, mine)
 		return nil, ctx.Err()
+	}
+}
+
+// come returns the turns of a person, one more of whose searches is in; nil
+// when there are too many of them.
+func (g *gate) come(by string) *turns {
+	if by == "" {
+		return &turns{running: make(chan struct{}, 1)}
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	t := g.own[by]
+	if t == nil {
+		t = &turns{running: make(chan struct{}, max(1, cap(g.running)-1))}
+		g.own[by] = t
+	}
+	if t.in >= cap(g.queue)/3 {
+		return nil
+	}
+	t.in++
+	return t
+}
+
+func (g *gate) part(by string, t *turns) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if t.in--; t.in == 0 {
+		delete(g.own, by)
 	}
 }
 
 // run gives f its turn, its time and the files that can hold what is asked for.
 func (a *Archive) run(ctx context.Context, r request, f func(context.Context, []file) error) error {
-	leave, err := a.searching.enter(ctx)
+	leave, err := a.searching.enter(ctx, r.by)
 	if err != nil {
 		return err
 	}
@@ -64,7 +117,7 @@ func (a *Archive) run(ctx context.Context, r request, f func(context.Context, []
 
 // runLong is run without a limit of time, for few at once.
 func (a *Archive) runLong(ctx context.Context, r request, f func(context.Context, []file) error) error {
-	leave, err := a.exporting.enter(ctx)
+	leave, err := a.exporting.enter(ctx, r.by)
 	if err != nil {
 		return err
 	}

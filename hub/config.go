@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/sonae/sonae/archive"
@@ -97,6 +98,9 @@ func (c Config) Validate() error {
 	if c.Bus != nil && (c.Store == nil || c.State == "") {
 		return fault.New(fault.Invalid, "config.shared")
 	}
+	if c.Bus != nil && slices.ContainsFunc(c.Bus.URLs, noPlainAddress) {
+		return fault.New(fault.Invalid, "config.nats")
+	}
 	if c.Local != "" {
 		host, _, err := net.SplitHostPort(c.Local)
 		if err != nil {
@@ -107,6 +111,13 @@ func (c Config) Validate() error {
 		}
 	}
 	return nil
+}
+
+// noPlainAddress says whether an address of a server cannot be read or holds a
+// secret, which the list of processes would show.
+func noPlainAddress(address string) bool {
+	u, err := url.Parse(address)
+	return err != nil || u.Host == "" || u.User != nil
 }
 
 // state is where the state lies.

@@ -8,7 +8,9 @@
 // what was signed.
 //
 // The folder is a C2SP tlog-tiles log written by Tessera, with its private
-// state in .state; any tool that reads such logs can read it.
+// state in .state; any tool that reads such logs can read it. With Shared, what
+// is acknowledged lies in a store that several hubs use as well: one of them
+// leads and extends the log, the folders of the others follow.
 package ledger
 
 import (

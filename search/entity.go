@@ -79,7 +79,7 @@ func (d *Desk) Entity(ctx context.Context, k Kind, value string, from, to time.T
 		value = a.String()
 	}
 	e := Entity{Kind: k, Value: value, Query: k.Find(value), From: from, To: to}
-	s := archive.Search{Query: e.Query, From: from, To: to, Sites: Sites(by)}
+	s := archive.Search{Query: e.Query, From: from, To: to, Sites: Sites(by), By: by.ID}
 	fields := relations(k)
 	found := make([]archive.FieldStats, len(fields))
 	g, gctx := errgroup.WithContext(ctx)

@@ -85,7 +85,7 @@ func (c *call) look() view.Look {
 
 // asked is a look as the archive understands it, for what the viewer may see.
 func (c *call) asked(l view.Look) archive.Search {
-	return archive.Search{Query: l.Query, From: l.From, To: l.To, Sites: search.Sites(c.who), Limit: perPage, After: l.After, Zone: clock.Tokyo()}
+	return archive.Search{Query: l.Query, From: l.From, To: l.To, Sites: search.Sites(c.who), Limit: perPage, After: l.After, Zone: clock.Tokyo(), By: c.who.ID}
 }
 
 // searchPage is the page with the query, and with what was found when there is

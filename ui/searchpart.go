@@ -84,7 +84,7 @@ func (c *call) events(ids []string, oldest, newest time.Time) ([]event.Event, er
 		}
 		query += search.Quote(id)
 	}
-	s := archive.Search{Query: "id in (" + query + ")", Sites: search.Sites(c.who), Limit: len(ids)}
+	s := archive.Search{Query: "id in (" + query + ")", Sites: search.Sites(c.who), Limit: len(ids), By: c.who.ID}
 	if !oldest.IsZero() && !newest.IsZero() {
 		s.From, s.To = oldest, newest.Add(time.Nanosecond)
 	}

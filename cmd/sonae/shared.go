@@ -56,8 +56,11 @@ func storageFlags(flags *flag.FlagSet) func() (*blob.S3, error) {
 // storage reads the address of a bucket.
 func storage(address string, c *blob.S3) error {
 	u, err := url.Parse(address)
-	if err != nil || (u.Scheme != "https" && u.Scheme != "http") || u.Host == "" || u.User != nil {
-		return fault.New(fault.Invalid, "config.s3").With(fmt.Errorf("address of the storage %q", address))
+	if err != nil { // without the address, which may hold a key
+		return fault.New(fault.Invalid, "config.s3")
+	}
+	if (u.Scheme != "https" && u.Scheme != "http") || u.Host == "" || u.User != nil {
+		return fault.New(fault.Invalid, "config.s3").With(fmt.Errorf("address of the storage %q", u.Redacted()))
 	}
 	c.Endpoint, c.Insecure = u.Host, u.Scheme == "http"
 	c.Bucket, c.Prefix, _ = strings.Cut(strings.Trim(u.Path, "/"), "/")
