@@ -10,7 +10,7 @@ TEST_PACKAGES  = $(BUILD_PACKAGES) iproute2 nftables transmission-daemon transmi
 	chromium fonts-noto-cjk poppler-utils openssh-server openssh-client curl openssl jq apt-utils dpkg-dev procps conntrack postgresql
 
 # Packages in which goroutines meet, tested with the race detector too.
-RACE = ./hub ./bus ./state ./ledger/... ./auth ./alert ./incident ./action ./agent/... ./source/agentlink/... ./ui
+RACE = ./hub ./bus ./state ./ledger/... ./auth ./alert ./incident ./action ./agent/... ./source/agentlink/... ./ui ./blob/... ./search
 
 # The revision goes into the programs where git can tell it; a copy without
 # history, or one that belongs to another user, is built all the same.
@@ -18,7 +18,10 @@ VCS := $(shell git status --porcelain >/dev/null 2>&1 || echo -buildvcs=false)
 BUILD = go build $(VCS)
 
 .NOTPARALLEL:
-.PHONY: run build web test unit race e2e bench lint clean help need-build need-test
+.PHONY: run build web test unit race e2e torture bench bench-store lint clean help need-build need-test s3
+
+# Where the tests find the S3 server that they start.
+export SONAE_VERSITYGW = $(CURDIR)/bin/versitygw
 
 run: build
 	./bin/sonae serve --dir $(DIR) --listen $(LISTEN)
@@ -36,18 +39,33 @@ ui/web/dist/app.js: $(wildcard ui/web/src/*) ui/web/package.json ui/web/package-
 
 test: need-test lint build unit race e2e
 
-unit: web
+# A real S3 server for the tests, built from source because Debian has none.
+s3:
+	@sh tools/s3server.sh
+
+unit: web s3
 	@echo "== unit: every package, with the real engines"
 	go test -timeout 15m ./...
 
-race: web
+race: web s3
 	@echo "== race: packages in which goroutines meet, with the race detector"
 	SONAE_TEST_STATE=sqlite go test -race -timeout 15m $(RACE)
 
 # Real clients in network namespaces and a real browser; needs root on Linux.
-e2e: need-test web
+e2e: need-test web s3
 	@echo "== e2e: real BitTorrent clients, network namespaces, a real browser"
 	go test -tags e2e -p 1 -timeout 20m -count 1 ./e2e/... ./ui
+
+# Half an hour and more: 500 kills under 20,000 events a second, a full disk, a
+# wrong clock, a cut segment; three hubs killed in turn; 1,000 changed bytes.
+torture: need-test web s3
+	SONAE_TORTURE=full go test -tags e2e -p 1 -timeout 120m -count 1 -v -run 'TestTorture|TestCluster' ./e2e
+	SONAE_TORTURE=full go test -timeout 60m -count 1 -v -run 'TestTamper' ./cmd/sonae ./archive
+
+# The store beside PostgreSQL, ClickHouse and Loki on the same 10 million
+# events; writes doc/bench-store.md. Needs about an hour and 25 GB of disk.
+bench-store: need-test
+	cd bench/store && go run . -n $(or $(N),10000000) -out ../../doc/bench-store.md
 
 bench: web
 	go test -run '^$$' -bench . -benchmem ./bus ./ledger ./archive ./flow ./detect/...
@@ -58,7 +76,7 @@ lint: web
 	go vet ./... && go vet -tags e2e ./e2e/... ./ui/...
 	GOOS=windows go vet ./agent/... ./cmd/sonae-agent
 	go tool -modfile=tools/go.mod staticcheck ./...
-	@for f in tools/need.sh ui/web/build.sh; do sh -n $$f || exit 1; done
+	@for f in tools/need.sh tools/s3server.sh ui/web/build.sh; do sh -n $$f || exit 1; done
 
 clean:
 	rm -rf bin ui/web/node_modules && find ui/web/dist -mindepth 1 ! -name .keep -delete
@@ -66,7 +84,8 @@ clean:
 help:
 	@echo "make run     build, start the hub in DIR=$(DIR) on LISTEN=$(LISTEN), print the set-up link"
 	@echo "make test    build and run everything below"
-	@echo "make build | lint | unit | race | e2e | bench | clean"
+	@echo "make build | lint | unit | race | e2e | clean"
+	@echo "make torture | bench | bench-store   take long and are no part of make test"
 
 need-build:
 	@sh tools/need.sh $(BUILD_PACKAGES)

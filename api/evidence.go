@@ -76,6 +76,9 @@ func (s *server) stream(h http.Header, f func(ctx context.Context, w io.Writer) 
 			lazy.start()
 		case !lazy.started:
 			s.write(w, r, err)
+		case hc.Context().Err() != nil: // whoever asked has left, or reads nothing
+			s.Log.Info("download was not read to its end", "pattern", r.Pattern, "err", err)
+			panic(http.ErrAbortHandler)
 		default:
 			s.Log.Error("download broke off", "pattern", r.Pattern, "err", err)
 			panic(http.ErrAbortHandler)

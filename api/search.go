@@ -288,6 +288,9 @@ func (s *server) searchNumbers() {
 		})
 	register(s, operation{"suggest-values", http.MethodGet, "/search/suggest", "Values of a field that begin as typed", 0}, ofEvents[suggestIn](auth.View),
 		func(ctx context.Context, who auth.Person, in *suggestIn) (*body[Values], error) {
+			if err := s.Searches.Asked(ctx, search.Question{What: search.Hinted, Query: in.Field}, who); err != nil {
+				return nil, err
+			}
 			list, err := s.Archive.Suggest(ctx, in.Field, in.Prefix, search.Sites(who), in.Limit)
 			return &body[Values]{Values{append([]string{}, list...)}}, err
 		})

@@ -170,7 +170,7 @@ func csvRow(e event.Event, columns []string) []string {
 		"product": e.Product, "category": e.Category, "service": e.Service, "raw": e.Raw, "drill": strconv.FormatBool(e.Drill), "id": e.ID}
 	var rest []string
 	for name, value := range e.Fields {
-		if !slices.Contains(columns, name) || own[name] != "" {
+		if _, is := own[name]; is || !slices.Contains(columns, name) {
 			rest = append(rest, name+"="+value)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"os"
 	"runtime"
@@ -196,7 +197,8 @@ func TestLimitsOfOneSearch(t *testing.T) {
 	if _, last := searched(t, a, Search{Query: "| count by FlowId, ProcessId"}); !last.Table.More || len(last.Table.Rows) != 10_000 {
 		t.Errorf("%d rows, more %v", len(last.Table.Rows), last.Table.More)
 	}
-	for _, s := range []Search{{Query: "(a"}, {Query: "a", After: "x"}, {Query: "command:/(?P<n>a/"}} {
+	for _, s := range []Search{{Query: "(a"}, {Query: "a", After: "x"},
+		{After: position{at: math.MaxInt64}.String()}, {After: position{at: math.MinInt64}.String()}, {After: position{at: math.MinInt64 + 1}.String()}, {Query: "command:/(?P<n>a/"}} {
 		if err := a.Search(t.Context(), s, func(Part) error { return nil }); fault.Of(err) != fault.Invalid {
 			t.Errorf("%+v: %v", s, err)
 		}

@@ -137,22 +137,14 @@ func parsePosition(cursor string) (*position, error) {
 	if err != nil {
 		return nil, wrong.With(err)
 	}
+	if segment.Nanos(timeOf(at)) != at { // no event can stand there
+		return nil, wrong
+	}
 	row, err := strconv.ParseInt(parts[1], 10, 32)
 	if err != nil {
 		return nil, wrong.With(err)
 	}
 	return &position{at, parts[2], int32(row)}, nil
-}
-
-// before says whether p stands before o: it is newer.
-func (p position) before(o position) bool {
-	switch {
-	case p.at != o.at:
-		return p.at > o.at
-	case p.batch != o.batch:
-		return p.batch > o.batch
-	}
-	return p.row > o.row
 }
 
 // condition is everything an event must fulfil.

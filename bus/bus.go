@@ -182,7 +182,11 @@ func (b *Bus) prepare(ctx context.Context) error {
 // streams makes the streams that are configured.
 func (b *Bus) streams(ctx context.Context, cfg Config) error {
 	for _, name := range append([]string{deadStream}, cfg.Streams...) {
-		if err := b.stream(ctx, name, b.limit()); err != nil {
+		limit := b.limit()
+		if _, big := b.parts[name]; !big && len(b.parts) > 0 { // what comes from outside is by far the most
+			limit /= 8
+		}
+		if err := b.stream(ctx, name, limit); err != nil {
 			return fmt.Errorf("stream %s: %w", name, err)
 		}
 	}
@@ -197,12 +201,14 @@ func (b *Bus) stream(ctx context.Context, name string, limit int64) error {
 	if name == deadStream {
 		retention = jetstream.LimitsPolicy
 	}
-	_, err := b.js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
-		Name: strings.ToUpper(name), Subjects: []string{name + ".>"}, Storage: jetstream.FileStorage,
-		Retention: retention, Discard: jetstream.DiscardNew, MaxBytes: limit, Duplicates: Duplicates,
-		Replicas: b.replicas(),
+	return b.patiently(ctx, func(ctx context.Context) error {
+		_, err := b.js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
+			Name: strings.ToUpper(name), Subjects: []string{name + ".>"}, Storage: jetstream.FileStorage,
+			Retention: retention, Discard: jetstream.DiscardNew, MaxBytes: limit, Duplicates: Duplicates,
+			Replicas: b.replicas(),
+		})
+		return err
 	})
-	return err
 }
 
 // Publish hands a message over. It returns nil once the message is on disk.

@@ -177,6 +177,30 @@ func unreachable(err error) bool {
 	return false
 }
 
+// startPatience bounds how long a hub that starts waits for a cluster that
+// elects leaders.
+const startPatience = time.Minute
+
+// patiently does what a cluster may be too busy for, again and again with
+// pauses. An embedded server has no such excuse.
+func (b *Bus) patiently(ctx context.Context, do func(context.Context) error) error {
+	if b.cfg.External == nil {
+		return do(ctx)
+	}
+	ctx, stop := context.WithTimeout(ctx, startPatience)
+	defer stop()
+	for {
+		try, stop := context.WithTimeout(ctx, dialWait)
+		err := do(try)
+		stop()
+		if err == nil || ctx.Err() != nil || !unreachable(err) {
+			return err
+		}
+		b.log.Warn("the cluster does not answer, trying again", "err", err)
+		sleep(ctx, beat/2)
+	}
+}
+
 // credentials reads a file of credentials: a JWT with its seed, or a seed.
 func credentials(file string) ([]nats.Option, error) {
 	if file == "" {
@@ -222,15 +246,18 @@ func (b *Bus) replicas() int {
 
 // share makes the place where hubs find each other.
 func (b *Bus) share(ctx context.Context) error {
-	kv, err := b.js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{
-		Bucket: "SONAE_HUBS", History: 1, Storage: jetstream.FileStorage, Replicas: b.replicas(), MaxBytes: 16 << 20,
+	err := b.patiently(ctx, func(ctx context.Context) error {
+		kv, err := b.js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{
+			Bucket: "SONAE_HUBS", History: 1, Storage: jetstream.FileStorage, Replicas: b.replicas(), MaxBytes: 16 << 20,
+		})
+		b.shared = &shared{kv: kv, hub: name(b.cfg.Hub), log: b.log}
+		return err
 	})
 	if err != nil {
 		return fmt.Errorf("place of the hubs: %w", err)
 	}
-	b.shared = &shared{kv: kv, hub: name(b.cfg.Hub), log: b.log}
-	if err := b.shared.meet(ctx); err != nil {
-		return errors.Join(errors.New("announce this hub"), err)
+	if err := b.patiently(ctx, b.shared.meet); err != nil {
+		return fmt.Errorf("announce this hub: %w", err)
 	}
 	b.pumps.Go(func() { b.shared.run(b.life) })
 	return nil

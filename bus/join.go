@@ -146,7 +146,8 @@ func (b *Bus) Handle(ctx context.Context, name string) error {
 func (b *Bus) Join(ctx context.Context, joins ...Join) error {
 	var pumps []*pump
 	for _, j := range joins {
-		ps, err := b.pumpsOf(ctx, j)
+		var ps []*pump
+		err := b.patiently(ctx, func(ctx context.Context) (err error) { ps, err = b.pumpsOf(ctx, j); return err })
 		if err != nil {
 			return fmt.Errorf("join %s to %s: %w", j.name, j.subject, err)
 		}

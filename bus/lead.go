@@ -227,6 +227,7 @@ func (l *lease) mine(ctx context.Context) (bool, error) {
 
 // release lets another hub lead at once.
 func (l *lease) release(ctx context.Context) {
+	l.log.Info("this hub leads no longer")
 	ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), grace)
 	defer stop()
 	if _, err := l.kv.Update(ctx, l.key, nil, l.revision); err != nil {

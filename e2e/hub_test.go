@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/hmac"
 	"crypto/sha1"
@@ -69,9 +70,11 @@ type hubProcess struct {
 	program string
 	dir     string
 	args    []string // further flags
+	name    string   // by which agents reach it; empty: its address
 	base    string   // address of the pages
 	link    string   // one-time set-up link, from the first start
 	process *netns.Process
+	log     string // what the process printed
 	client  *http.Client
 }
 
@@ -85,20 +88,26 @@ func startHubWith(t *testing.T, h *netns.Host, p hubProcess) *hubProcess {
 	t.Helper()
 	p.host, p.base = h, "https://"+h.IP()+":8443"
 	log := p.start(t)
-	await(t, 30*time.Second, "printing the set-up link", func() bool {
+	await(t, time.Minute, "printing the set-up link", func() bool {
 		b, _ := os.ReadFile(log) // written by another process: may not be there yet
 		p.link = regexp.MustCompile(`https://\S+/join/\S+`).FindString(string(b))
 		return p.link != ""
 	})
-	pool := x509.NewCertPool()
-	pool.AppendCertsFromPEM(p.ca(t))
-	p.client = &http.Client{
-		Timeout:       30 * time.Second,
-		Transport:     &http.Transport{DialContext: h.Dial, TLSClientConfig: &tls.Config{RootCAs: pool}},
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
+	p.client = p.newClient(t)
 	p.awaitReady(t)
 	return &p
+}
+
+// newClient trusts the hub's authority only.
+func (p *hubProcess) newClient(t *testing.T) *http.Client {
+	t.Helper()
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(p.ca(t))
+	return &http.Client{
+		Timeout:       30 * time.Second,
+		Transport:     &http.Transport{DialContext: p.host.Dial, TLSClientConfig: &tls.Config{RootCAs: pool}},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
 }
 
 // start runs the program and returns the file with what it prints.
@@ -111,6 +120,7 @@ func (p *hubProcess) start(t *testing.T) string {
 	if p.process, err = p.host.Start(cmd); err != nil {
 		t.Fatal(err)
 	}
+	p.log = log
 	return log
 }
 
@@ -127,14 +137,16 @@ func (p *hubProcess) kill9(t *testing.T, down func()) {
 
 func (p *hubProcess) awaitReady(t *testing.T) {
 	t.Helper()
-	await(t, 30*time.Second, "the hub being ready", func() bool {
-		res, err := p.client.Get(p.base + "/readyz")
-		if err != nil {
-			return false
-		}
-		defer res.Body.Close()
-		return res.StatusCode == http.StatusOK
-	})
+	await(t, 30*time.Second, "the hub being ready", p.isReady)
+}
+
+func (p *hubProcess) isReady() bool {
+	res, err := p.client.Get(p.base + "/readyz")
+	if err != nil {
+		return false
+	}
+	defer res.Body.Close()
+	return res.StatusCode == http.StatusOK
 }
 
 func (p *hubProcess) ca(t *testing.T) []byte {
@@ -320,7 +332,7 @@ func (w *person) enrolOnly(t *testing.T, h *netns.Host, program, dir, site, name
 	w.do(t, http.MethodPost, "/tokens", map[string]any{"site": site, "note": name}, &token, http.StatusCreated)
 	block, _ := pem.Decode(w.hub.ca(t))
 	sum := sha256.Sum256(block.Bytes)
-	port := "https://" + w.hub.host.IP() + ":8444"
+	port := "https://" + cmp.Or(w.hub.name, w.hub.host.IP()) + ":8444"
 	out, err := h.Run(t.Context(), program, "enroll", "--hub", port, "--name", name, "--dir", dir,
 		"--token", wire.Token{Hub: port, CA: hex.EncodeToString(sum[:]), Secret: token.Secret}.Encode())
 	if err != nil {

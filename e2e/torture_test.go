@@ -69,7 +69,7 @@ func TestTorture(t *testing.T) {
 	t.Logf("%d kills in %s, seed %d", x.killed, time.Since(began).Round(time.Second), x.seed)
 	stop()
 	x.drain(t)
-	x.chronology(t)
+	x.written.check(t, x.admin, x.in.ID)
 	x.reportBack(t)
 	x.hub.process.Kill9()
 	x.everyEventOnce(t)
@@ -95,6 +95,7 @@ type torture struct {
 
 // loaded is a machine under load.
 type loaded struct {
+	host       *netns.Host // of its own; nil: that of the hub
 	dir, truth string
 	process    *netns.Process
 }
@@ -339,20 +340,27 @@ type written struct {
 
 // writeEntries writes into the chronology all the time, until stop.
 func (x *torture) writeEntries(t *testing.T) (stop func()) {
+	return x.written.keepWriting(t, func(ctx context.Context, text string) bool {
+		return x.admin.write(ctx, x.in.ID, text)
+	})
+}
+
+// keepWriting writes all the time, until stop.
+func (w *written) keepWriting(t *testing.T, write func(ctx context.Context, text string) bool) (stop func()) {
 	ctx, cancel := context.WithCancel(t.Context())
-	x.written.told = map[string]bool{}
+	w.told = map[string]bool{}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		for n := 0; ctx.Err() == nil; n++ {
 			text := fmt.Sprintf("負荷の中の記録 %d", n)
-			ok := x.write(ctx, text)
-			x.written.mu.Lock()
-			x.written.tried++
+			ok := write(ctx, text)
+			w.mu.Lock()
+			w.tried++
 			if ok {
-				x.written.told[text] = true
+				w.told[text] = true
 			}
-			x.written.mu.Unlock()
+			w.mu.Unlock()
 			select {
 			case <-ctx.Done():
 			case <-time.After(200 * time.Millisecond):
@@ -362,18 +370,19 @@ func (x *torture) writeEntries(t *testing.T) (stop func()) {
 	return func() { cancel(); <-done }
 }
 
-func (x *torture) write(ctx context.Context, text string) bool {
+// write writes an entry and says whether it was acknowledged.
+func (w *person) write(ctx context.Context, incident, text string) bool {
 	body, err := json.Marshal(map[string]string{"text": text})
 	if err != nil {
 		return false
 	}
-	req, err := http.NewRequestWithContext(context.WithoutCancel(ctx), http.MethodPost, x.hub.base+"/api/v1/incidents/"+x.in.ID+"/entries", bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(context.WithoutCancel(ctx), http.MethodPost, w.hub.base+"/api/v1/incidents/"+incident+"/entries", bytes.NewReader(body))
 	if err != nil {
 		return false
 	}
 	req.Header.Set("Content-Type", "application/json")
-	req.Header.Set("Authorization", "Bearer "+x.admin.token)
-	res, err := x.hub.client.Do(req)
+	req.Header.Set("Authorization", "Bearer "+w.token)
+	res, err := w.hub.client.Do(req)
 	if err != nil {
 		return false
 	}
@@ -399,13 +408,13 @@ func (x *torture) drain(t *testing.T) {
 		})
 	}
 	all.Wait()
-	await(t, 5*time.Minute, "the archive and the ledger having taken everything", func() bool { return x.idle() })
+	await(t, 5*time.Minute, "the archive and the ledger having taken everything", func() bool { return x.hub.idle() })
 	t.Logf("everything was stored %s after the end of the load", time.Since(began).Round(time.Second))
 }
 
 // idle says whether nothing waits between the stages.
-func (x *torture) idle() bool {
-	client := http.Client{Transport: &http.Transport{DialContext: x.hub.host.Dial, DisableKeepAlives: true}, Timeout: 10 * time.Second}
+func (p *hubProcess) idle() bool {
+	client := http.Client{Transport: &http.Transport{DialContext: p.host.Dial, DisableKeepAlives: true}, Timeout: 10 * time.Second}
 	res, err := client.Get("http://127.0.0.1:8080/metrics")
 	if err != nil {
 		return false
@@ -427,13 +436,13 @@ func (x *torture) idle() bool {
 	return seen
 }
 
-// chronology wants each entry that somebody was told of, once, and none twice.
-func (x *torture) chronology(t *testing.T) {
+// check wants each entry that somebody was told of, once, and none twice.
+func (w *written) check(t *testing.T, reader *person, in string) {
 	t.Helper()
 	found, last := map[string]int{}, 0
 	for {
 		var page list[incident.Entry]
-		x.admin.do(t, http.MethodGet, fmt.Sprintf("/incidents/%s/entries?after=%d&limit=500", x.in.ID, last), nil, &page, 0)
+		reader.do(t, http.MethodGet, fmt.Sprintf("/incidents/%s/entries?after=%d&limit=500", in, last), nil, &page, 0)
 		if len(page.Items) == 0 {
 			break
 		}
@@ -445,7 +454,7 @@ func (x *torture) chronology(t *testing.T) {
 			found[e.Text]++
 		}
 	}
-	for text := range x.written.told {
+	for text := range w.told {
 		if found[text] != 1 {
 			t.Errorf("entry %q was acknowledged and is there %d times", text, found[text])
 		}
@@ -455,14 +464,14 @@ func (x *torture) chronology(t *testing.T) {
 			t.Errorf("entry %q is there %d times", text, n)
 		}
 	}
-	t.Logf("chronology: %d entries tried, %d acknowledged, all there once", x.written.tried, len(x.written.told))
+	t.Logf("chronology: %d entries tried, %d acknowledged, all there once", w.tried, len(w.told))
 }
 
-// everyEventOnce compares the archive with what the machines had promised.
-func (x *torture) everyEventOnce(t *testing.T) {
+// promised is what the machines wrote down, events by batch.
+func promised(t *testing.T, agents []*loaded) map[string]int64 {
 	t.Helper()
 	want := map[string]int64{}
-	for _, a := range x.agents {
+	for _, a := range agents {
 		b, err := os.ReadFile(a.truth)
 		if err != nil {
 			t.Fatal(err)
@@ -475,10 +484,23 @@ func (x *torture) everyEventOnce(t *testing.T) {
 			}
 		}
 	}
+	return want
+}
+
+// everyEventOnce compares the archive with what the machines had promised.
+func (x *torture) everyEventOnce(t *testing.T) {
+	t.Helper()
 	ar, err := archive.Open(t.Context(), filepath.Join(x.hub.dir, "archive"), slog.New(slog.NewTextHandler(t.Output(), nil)))
 	if err != nil {
 		t.Fatal(err)
 	}
+	holdsOnce(t, ar, promised(t, x.agents))
+}
+
+// holdsOnce wants each promised batch in an archive, whole and once, and
+// closes the archive.
+func holdsOnce(t *testing.T, ar *archive.Archive, want map[string]int64) {
+	t.Helper()
 	defer func() {
 		if err := ar.Close(); err != nil {
 			t.Error(err)
@@ -486,7 +508,7 @@ func (x *torture) everyEventOnce(t *testing.T) {
 	}()
 	var events, missing, twice int64
 	have := map[string]bool{}
-	err = ar.Batches(t.Context(), func(id string, rows, distinct int64) error {
+	err := ar.Batches(t.Context(), func(id string, rows, distinct int64) error {
 		have[id] = true
 		events += rows
 		twice += rows - distinct

@@ -116,6 +116,9 @@ func (v *Vault) mismatch(ctx context.Context, host string, item Item) error {
 // is swept before sealing.
 func (v *Vault) keep(ctx context.Context, host string, item Item, part string) error {
 	defer v.lock(item.Bag)()
+	if v.deps.Store != nil {
+		return v.keepShared(ctx, host, item, part)
+	}
 	row, err := v.row(v.db.QueryRow(ctx, selectBag, item.Bag), item.Bag)
 	if err != nil {
 		return err

@@ -35,7 +35,11 @@ func (v *Vault) Seal(ctx context.Context, id string, broken bool) error {
 	if err != nil {
 		return err
 	}
-	if err := v.sweep(id, items); err != nil {
+	err = v.gather(ctx, id, items)
+	if err == nil {
+		err = v.sweep(id, items)
+	}
+	if err != nil {
 		return fmt.Errorf("seal bag %s: %w", id, err)
 	}
 	sealed, err := v.close(ctx, row, sortedItems(items))
@@ -138,7 +142,10 @@ func (v *Vault) close(ctx context.Context, row bagRow, items []Item) (Bag, error
 		bag.Custody:     custody,
 		bag.Key:         []byte(strings.TrimSpace(v.deps.Key) + "\n"),
 	}
-	why := v.stamp(ctx, row.ID, files)
+	why, err := v.stampOnce(ctx, row.ID, files)
+	if err != nil {
+		return Bag{}, err
+	}
 	files[bag.Info] = info(row, len(m256), why)
 	tags := manifest(tagEntries(files))
 	files[bag.TagManifest] = tags
@@ -151,6 +158,9 @@ func (v *Vault) close(ctx context.Context, row bagRow, items []Item) (Bag, error
 		return Bag{}, fmt.Errorf("ledger: %w", err)
 	}
 	files[bag.Proof] = append(proof, '\n')
+	if err := v.share(ctx, row.ID, files); err != nil {
+		return Bag{}, err
+	}
 	for _, name := range sortedKeys(files) {
 		if err := writeFile(filepath.Join(v.dir, row.ID), name, files[name]); err != nil {
 			return Bag{}, err

@@ -125,7 +125,13 @@ func (v *Vault) Custody(ctx context.Context, id string) ([]Custody, error) {
 }
 
 func (v *Vault) items(ctx context.Context, id string) (map[string]Item, error) {
-	bodies, err := column[string](ctx, v.db, `SELECT body FROM evidence_item WHERE bag = $1`, id)
+	return itemsWhere(ctx, v.db, "", id)
+}
+
+// itemsWhere returns items of a bag by their paths; more narrows them down.
+func itemsWhere(ctx context.Context, q querier, more string, args ...any) (map[string]Item, error) {
+	id := args[0]
+	bodies, err := column[string](ctx, q, `SELECT body FROM evidence_item WHERE bag = $1`+more, args...)
 	if err != nil {
 		return nil, fmt.Errorf("items of %s: %w", id, err)
 	}

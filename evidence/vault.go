@@ -13,6 +13,7 @@ import (
 
 	"github.com/sonae/sonae/action"
 	"github.com/sonae/sonae/auth"
+	"github.com/sonae/sonae/blob"
 	"github.com/sonae/sonae/clock"
 	"github.com/sonae/sonae/evidence/bag"
 	"github.com/sonae/sonae/fault"
@@ -41,8 +42,11 @@ type Deps struct {
 	// Room says whether the disk has room for more; fault.Busy when it has not.
 	// Nil: not asked.
 	Room func() error
-	Now  clock.Now
-	Log  *slog.Logger
+	// Store holds all bags when several hubs share them: the folder is then a
+	// cache of this hub. Nil: the folder is all there is.
+	Store blob.Store
+	Now   clock.Now
+	Log   *slog.Logger
 }
 
 // incoming holds items that are being received. Nothing in it is evidence yet.
@@ -52,7 +56,8 @@ const incoming = ".incoming"
 const maxItems = 100_000
 
 // Vault keeps the bags: one folder each, and rows. It is safe for concurrent
-// use by one process.
+// use by one process, and with a shared Store by any number of them, each with
+// a folder of its own.
 type Vault struct {
 	db   *state.DB
 	dir  string
@@ -184,7 +189,7 @@ func (v *Vault) Zip(ctx context.Context, id string, w io.Writer, purpose string,
 		return fmt.Errorf("export bag %s: %w", id, err)
 	}
 	added := map[string][]byte{bag.After: after, bag.AfterProof: append(proof, '\n')}
-	names, err := v.fileNames(id)
+	names, err := v.sealedNames(ctx, id)
 	if err != nil {
 		return fmt.Errorf("export bag %s: %w", id, err)
 	}

@@ -25,6 +25,7 @@ import (
 
 	"github.com/sonae/sonae/action"
 	"github.com/sonae/sonae/auth"
+	"github.com/sonae/sonae/blob"
 	"github.com/sonae/sonae/evidence/bag"
 	"github.com/sonae/sonae/evidence/stamp"
 	"github.com/sonae/sonae/evidence/stamp/stamptest"
@@ -79,6 +80,7 @@ type rig struct {
 	prover *prover
 	key    string // verifier key
 	stamp  Stamper
+	store  blob.Store // nil: the folder is all there is
 }
 
 func newRig(t *testing.T, stamper Stamper) *rig {
@@ -91,6 +93,10 @@ func newRig(t *testing.T, stamper Stamper) *rig {
 	r.must(err)
 	t.Cleanup(func() { _ = l.Close() })
 	r.prover, r.key = &prover{Ledger: l}, verifier
+	if inStore {
+		r.store, err = blob.OpenFolder(t.TempDir())
+		r.must(err)
+	}
 	r.reopen()
 	return r
 }
@@ -104,7 +110,7 @@ func (r *rig) reopen() {
 	log := slog.New(slog.NewTextHandler(r.t.Output(), nil))
 	r.db = statetest.OpenAt(r.t, r.at)
 	var err error
-	r.Vault, err = New(r.db, filepath.Join(r.dir, "evidence"), Deps{Ledger: r.prover, Key: r.key, Stamp: r.stamp, MaxItem: 1 << 20, MaxBag: 4 << 20, Now: time.Now, Log: log})
+	r.Vault, err = New(r.db, filepath.Join(r.dir, "evidence"), Deps{Ledger: r.prover, Key: r.key, Stamp: r.stamp, Store: r.store, MaxItem: 1 << 20, MaxBag: 4 << 20, Now: time.Now, Log: log})
 	r.must(err)
 }
 

@@ -21,6 +21,10 @@ func (h *Hub) backUp(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "the order cannot be read", http.StatusBadRequest)
 		return
 	}
+	if h.store != nil || h.cfg.Keys != "" {
+		http.Error(w, "this hub keeps its archive, ledger and evidence in the storage that hubs share, or its keys elsewhere: back up the bucket, the database and the folder of keys by their own means", http.StatusConflict)
+		return
+	}
 	lock, err := order.Lock()
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)

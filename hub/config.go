@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/sonae/sonae/archive"
 	"github.com/sonae/sonae/blob"
 	"github.com/sonae/sonae/bus"
 	"github.com/sonae/sonae/clock"
@@ -67,15 +68,20 @@ type Config struct {
 	Leaf *bus.Leaf
 	// Leaves is where hubs of other sites hand on; an empty address: nowhere.
 	Leaves bus.LeafListen
+	// Keep is how long events of each class are kept; nil: as by default.
+	Keep archive.Retention
 	// Quotas bound what one site or host may send.
 	Quotas bus.Quotas
+	// Stall is how long a reader of a page, stream or download may take nothing
+	// before it is cut off.
+	Stall time.Duration
 	// Now tells the time.
 	Now clock.Now
 }
 
 // Default is the configuration of `sonae serve` without flags.
 func Default() Config {
-	return Config{Dir: "data", Listen: ":8443", Local: "127.0.0.1:8080", Agents: ":8444", MinFree: 256 << 20, Now: time.Now}
+	return Config{Dir: "data", Listen: ":8443", Local: "127.0.0.1:8080", Agents: ":8444", MinFree: 256 << 20, Stall: defaultStall, Now: time.Now}
 }
 
 // Validate names the field that cannot be right.

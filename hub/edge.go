@@ -168,10 +168,10 @@ func (h *Hub) openDoors(agents, public, control, local net.Listener) error {
 	return nil
 }
 
-// pageServer bounds how long a request may take to arrive. Answers may last:
-// live pages and evidence are long.
+// pageServer bounds how long a request may take to arrive, and how long nobody
+// may read its answer.
 func (h *Hub) pageServer(handler http.Handler) *http.Server {
-	return &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute,
+	return &http.Server{Handler: steady(handler, h.cfg.Stall), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute,
 		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10, ErrorLog: h.serverLog()}
 }
 

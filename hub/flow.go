@@ -31,7 +31,7 @@ import (
 var partitioned = []string{"event.*.*"}
 
 // streams are the first tokens of all subjects.
-var streams = []string{"event", "finding", "alert", "incident", "action", "order", "evidence", "duty", "document", "rule", "record"}
+var streams = []string{"event", "finding", "alert", "incident", "action", "order", "evidence", "duty", "document", "rule", "drill", "record"}
 
 // flow joins the stages. Nothing else in Sonae knows who listens to whom.
 func (h *Hub) flow() []bus.Join {
@@ -49,6 +49,7 @@ func (h *Hub) flow() []bus.Join {
 		bus.OnBatch("record.>", "ledger", 256, 200*time.Millisecond, h.record).Led(), // every change leaves a trace
 
 		bus.On("rule.changed", "rules", h.reloadRules).Each(), // what people want to be told → engine
+		bus.On("drill.asked", drillJoin, h.playDrill).Led(),   // what people want to practise → event
 
 		// whoever looks at a page sees it change
 		bus.On("alert.>", "live-alert", h.show("alert")).Each(),
@@ -65,7 +66,13 @@ func (h *Hub) flow() []bus.Join {
 // one window is stored the next one fills, so that the archive must be able to
 // show two.
 func (h *Hub) archiving() bus.Join {
-	return bus.OnArrival("event.>", "archive", 4096, 10*time.Second, windowBytes, h.preview, h.remember)
+	// What waits is seen by searches on this hub, but by those on others only
+	// once it is sealed.
+	window := 10 * time.Second
+	if h.cfg.Bus != nil {
+		window = time.Second
+	}
+	return bus.OnArrival("event.>", "archive", 4096, window, windowBytes, h.preview, h.remember)
 }
 
 // windowBytes is about how many bytes of events are stored at once.

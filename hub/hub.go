@@ -59,17 +59,16 @@ type Hub struct {
 	searches  *search.Desk
 	practice  *drill.Drill
 
-	link   *agentlink.Server
-	live   *ui.Live
-	edge   edge
-	drills chan struct{} // a practice incident was asked for
-	close  []func() error
+	link  *agentlink.Server
+	live  *ui.Live
+	edge  edge
+	close []func() error
 }
 
 // New opens all parts in the order of their dependence. A hub that New
 // returned must be closed, by Run or by Close.
 func New(ctx context.Context, cfg Config, log *slog.Logger) (*Hub, error) {
-	h := &Hub{cfg: cfg, log: log, drills: make(chan struct{}, 1)}
+	h := &Hub{cfg: cfg, log: log}
 	for _, step := range []struct {
 		what string
 		do   func(context.Context) error
@@ -173,18 +172,14 @@ func (h *Hub) work(ctx context.Context, out io.Writer) error {
 	if err := h.vault.Resume(ctx); err != nil { // bags that a crash left half sealed
 		return err
 	}
-	if err := h.resumeDrill(ctx); err != nil {
-		return err
-	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return h.state.Relay(ctx, h.bus.Publish) })
 	for what, work := range map[string]func(context.Context) error{ // one hub of all does these
-		"ledger": h.keepLedger, "archive": h.archive.Maintain, "watch": h.watch, "practice": h.practice.Serve,
+		"ledger": h.keepLedger, "archive": h.archive.Maintain, "watch": h.watch, "practice": h.practise,
 	} {
 		g.Go(func() error { return h.lead(ctx, what, work) })
 	}
 	g.Go(func() error { return h.searches.Run(ctx) })
-	g.Go(func() error { return h.playDrills(ctx) })
 	h.edge.serve(ctx, g)
 	g.Go(func() error { return h.greet(ctx, out) })
 	return g.Wait()

@@ -39,6 +39,14 @@ func gaugeNames() map[string]*prometheus.Desc {
 		"streams":  desc("agent_order_streams", "Agents connected for orders."),
 		"refused":  desc("agent_refused_total", "Requests of agents that were refused.", "reason"),
 		"lag":      desc("bus_waiting_messages", "Messages that wait for a join.", "join"),
+		"site":     desc("bus_site_waiting_bytes", "Bytes of a site that were accepted and are not finished.", "site"),
+		"held":     desc("bus_refused_total", "Batches that were refused because a site or host sent too much, or the bus is full.", "site", "reason"),
+		"stored":   desc("archive_events", "Events in sealed segments."),
+		"tail":     desc("archive_tail_events", "Events that are shown and not sealed yet."),
+		"size":     desc("archive_bytes", "Bytes of segments."),
+		"segments": desc("archive_segments", "Segments."),
+		"damaged":  desc("archive_damaged_segments", "Segments that are not what the manifest says."),
+		"wounded":  desc("ledger_damaged", "1 when the ledger does not match its checkpoint or cannot be followed."),
 		"ledger":   desc("ledger_leaves", "Leaves in the ledger."),
 		"cosigned": desc("ledger_cosignature_age_seconds", "Age of the newest cosignature; +Inf: none yet.", "witness"),
 		"open":     desc("alerts", "Alerts by state.", "state"),
@@ -71,6 +79,23 @@ func (g gauges) Collect(out chan<- prometheus.Metric) {
 			put("lag", prometheus.GaugeValue, float64(l.Waiting)+float64(l.Pending), l.Join)
 		}
 	}
+	for _, l := range g.hub.bus.Loads() {
+		put("site", prometheus.GaugeValue, float64(l.Waiting), l.Site)
+		for reason, n := range l.Refused {
+			put("held", prometheus.CounterValue, float64(n), l.Site, reason)
+		}
+	}
+	a := g.hub.archive.Stats()
+	put("stored", prometheus.GaugeValue, float64(a.Events))
+	put("tail", prometheus.GaugeValue, float64(a.Tail))
+	put("size", prometheus.GaugeValue, float64(a.Bytes))
+	put("segments", prometheus.GaugeValue, float64(a.Segments))
+	put("damaged", prometheus.GaugeValue, float64(a.Damaged))
+	wounded := 0.0
+	if g.hub.ledger.Damage() != nil || g.hub.ledger.Trouble() != nil {
+		wounded = 1
+	}
+	put("wounded", prometheus.GaugeValue, wounded)
 	if c, err := g.hub.ledger.Checkpoint(ctx); err == nil {
 		put("ledger", prometheus.GaugeValue, float64(c.Size))
 	}

@@ -31,7 +31,7 @@ func (h *Hub) openPages() (http.Handler, error) {
 			return h.archive.Query(ctx, archive.Query{IDs: ids, From: from, Limit: limit})
 		},
 		Hub:     h.condition,
-		Drill:   func(ctx context.Context, _ auth.Person) error { return h.startDrill() },
+		Drill:   func(ctx context.Context, _ auth.Person) error { return h.startDrill(ctx) },
 		Enrol:   h.enrolCommand,
 		Address: "https://" + h.address(h.cfg.Listen),
 		Live:    h.live, Now: h.cfg.Now, Log: h.part("ui"),
@@ -53,7 +53,8 @@ func (h *Hub) located(ctx context.Context, ids []string) ([]evidence.Location, e
 
 func (h *Hub) openAPI() http.Handler {
 	return api.New(api.Deps{People: h.people, Assets: h.assets, Alerts: h.alerts, Incidents: h.incidents, Actions: h.actions,
-		Evidence: h.vault, Duties: h.duties, Reports: h.reports, Ledger: h.ledger, Log: h.part("api")})
+		Evidence: h.vault, Duties: h.duties, Reports: h.reports, Ledger: h.ledger,
+		Archive: h.archive, Searches: h.searches, Log: h.part("api")})
 }
 
 // address is how others reach a listening address: its own host, else the

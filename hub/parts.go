@@ -79,6 +79,9 @@ func (h *Hub) openLedger(ctx context.Context) (err error) {
 // openArchive opens the archive, of this hub alone or of several.
 func (h *Hub) openArchive(ctx context.Context) (err error) {
 	options := []archive.Option{archive.WithClock(h.cfg.Now), archive.WithLedger(h.putOnRecord)}
+	if h.cfg.Keep != nil {
+		options = append(options, archive.WithRetention(h.cfg.Keep))
+	}
 	if h.store != nil {
 		options = append(options, archive.Shared(blob.Sub(h.store, "archive"), h.cfg.hub()))
 	}
@@ -130,6 +133,9 @@ func (p prover) Prove(ctx context.Context, l leaf.Leaf) ([]byte, error) {
 func (h *Hub) openVault() (err error) {
 	_, verifier := h.keys.Note()
 	deps := evidence.Deps{Ledger: prover{h}, Key: verifier, Room: h.bus.Room, Now: h.cfg.Now, Log: h.part("evidence")}
+	if h.store != nil {
+		deps.Store = blob.Sub(h.store, "evidence")
+	}
 	if h.cfg.TSA != "" {
 		roots, err := os.ReadFile(h.cfg.TSARoots)
 		if err != nil {

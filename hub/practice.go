@@ -3,48 +3,77 @@ package hub
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/sonae/sonae/fault"
 	"github.com/sonae/sonae/ready/drill"
 )
 
-// resumeDrill lets the practice host go on where it was when the hub stopped.
+// asked is the wish of somebody at any hub to practise.
+type asked struct {
+	At time.Time `json:"at"`
+}
+
+// startDrill has the practice incident played by the hub that leads it; it ends
+// by itself within seconds. While one waits or plays, at whatever hub it was
+// asked for, it is fault.Busy "drill.running".
+func (h *Hub) startDrill(ctx context.Context) error {
+	lags, err := h.bus.Lags(ctx)
+	if err != nil {
+		return fmt.Errorf("start drill: %w", err)
+	}
+	for _, l := range lags {
+		if l.Join == drillJoin && l.Waiting+uint64(l.Pending) > 0 {
+			return fault.New(fault.Busy, "drill.running")
+		}
+	}
+	at := h.cfg.Now().UTC()
+	return h.publish(ctx, "drill.asked", "drill "+at.Format(time.RFC3339Nano), asked{at})
+}
+
+// drillJoin is the join of those who ask for a drill.
+const drillJoin = "drill"
+
+// practise plays drills and answers for the practice host until ctx ends.
+func (h *Hub) practise(ctx context.Context) error {
+	if err := h.resumeDrill(ctx); err != nil {
+		return err
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return h.practice.Serve(ctx) })
+	g.Go(func() error { return h.bus.Handle(ctx, drillJoin) })
+	return g.Wait()
+}
+
+// resumeDrill lets the practice host go on where it was when this or another
+// hub stopped to answer for it.
 func (h *Hub) resumeDrill(ctx context.Context) error {
 	host, err := h.assets.Host(ctx, drill.Host)
 	if fault.Of(err) == fault.Missing { // nobody has practised yet
 		return nil
 	}
-	if err == nil && host.Health.Isolated {
+	if err != nil {
+		return err
+	}
+	if host.Health.Isolated {
 		h.practice.Resume(host.Action, host.LeaseEnd)
 	}
-	return err
+	return nil
 }
 
-// startDrill plays the practice incident in the background; it ends by itself
-// within seconds, or with the hub.
-func (h *Hub) startDrill() error {
-	select {
-	case h.drills <- struct{}{}:
+// playDrill plays once. A drill that cannot be played is over; one that was cut
+// off because another hub leads now is played there.
+func (h *Hub) playDrill(ctx context.Context, _ asked) error {
+	err := h.practice.Play(ctx)
+	if err != nil && ctx.Err() == nil {
+		h.log.Error("drill ended", "err", err)
 		return nil
-	default:
-		return fault.New(fault.Busy, "drill.running")
 	}
-}
-
-// playDrills plays one drill at a time until ctx ends.
-func (h *Hub) playDrills(ctx context.Context) error {
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-h.drills:
-			if err := h.practice.Play(ctx); err != nil && ctx.Err() == nil {
-				h.log.Error("drill ended", "err", err)
-			}
-		}
-	}
+	return err
 }
 
 // control answers commands of the machine's owner on the socket in the hub's
@@ -56,13 +85,19 @@ func (h *Hub) control() http.Handler {
 			http.Error(w, "there is no practice incident "+r.PathValue("name")+"; there is: "+drill.TorrentCallcentre, http.StatusNotFound)
 			return
 		}
-		if err := h.startDrill(); err != nil {
+		switch err := h.startDrill(r.Context()); {
+		case err == nil:
+			w.WriteHeader(http.StatusAccepted)
+		case fault.Of(err) == fault.Busy:
 			http.Error(w, "a practice incident is running already", http.StatusConflict)
-			return
+		default:
+			h.log.Error("drill not started", "err", err)
+			http.Error(w, "the practice incident cannot be started now", http.StatusServiceUnavailable)
 		}
-		w.WriteHeader(http.StatusAccepted)
 	})
 	mux.HandleFunc("POST /backup", h.backUp)
+	mux.HandleFunc("GET /dead", h.dead)
+	mux.HandleFunc("POST /dead/{seq}", h.revive)
 	return mux
 }
 

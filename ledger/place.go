@@ -84,13 +84,20 @@ func required(size uint64) []place {
 	return all
 }
 
-// temporary says whether file is named like one of Tessera's temporary files:
-// a file of the ledger followed by a random number.
+// temporary says whether file is named like a temporary file of Tessera, which
+// is a file of the ledger followed by a random number, or of a hub that follows
+// a shared ledger, see package durable.
 func temporary(file string) bool {
+	known := func(name string) bool {
+		_, ok := placeOf(name)
+		return ok || name == layout.CheckpointPath || name == fileTreeState || name == fileGCState || name == fileVersion
+	}
+	if name, ok := strings.CutSuffix(file, ".tmp"); ok {
+		return known(name)
+	}
 	base := strings.TrimRight(file, "0123456789")
 	for cut := len(file) - 1; cut >= len(base); cut-- {
-		name := file[:cut]
-		if _, ok := placeOf(name); ok || name == layout.CheckpointPath || name == fileTreeState || name == fileGCState || name == fileVersion {
+		if known(file[:cut]) {
 			return true
 		}
 	}

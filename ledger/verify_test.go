@@ -240,7 +240,7 @@ func TestVerifyNamesMissingAndForeignFiles(t *testing.T) {
 	}
 	for _, file := range []string{
 		"note.txt", ".state/other", "tile/entries/009", "tile/entries/x000/000", "tile/0/003", "tile/1/001", "tile/5/000",
-		"tile/entries/002.p/0200", "tile/0/002.p/256", "tile/entries/002.p/200x", "tile/64/000", "checkpoint.old",
+		"tile/entries/002.p/0200", "tile/0/002.p/256", "tile/entries/002.p/200x", "tile/64/000", "checkpoint.old", "note.tmp", "tile/64/000.tmp",
 	} {
 		content := get(t, dir, "tile/0/000")
 		put(t, dir, file, content)
@@ -297,6 +297,9 @@ func TestInterruptedWriteIsCleanedUp(t *testing.T) {
 		fmt.Sprintf("tile/entries/002.p/%d", fixtureLeaves%256+1): ahead,
 		"tile/entries/002.p/12812345":                             []byte("half"),
 		"tile/entries/00299":                                      nil,
+		"tile/entries/002.p/7.tmp":                                []byte("half"),
+		"tile/0/003.tmp":                                          nil,
+		"checkpoint.tmp":                                          []byte("sonae"),
 		"checkpoint77123":                                         []byte("sonae"),
 		".state/treeState1":                                       []byte("{"),
 	}

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -56,8 +57,11 @@ func (d *Desk) Save(ctx context.Context, n NewSaved, by auth.Person) (Saved, err
 	if err != nil {
 		return Saved{}, err
 	}
-	if utf8.RuneCountInString(n.Query) > MaxQuery || !utf8.ValidString(n.Query) || len(n.Span) > maxSpan {
+	if !storable(n.Query) || !storable(n.Span) || len(n.Span) > maxSpan {
 		return Saved{}, fault.New(fault.Invalid, "searchpage.query-long", MaxQuery)
+	}
+	if !validSpan(n.Span) {
+		return Saved{}, fault.New(fault.Invalid, "searchpage.span")
 	}
 	at := d.moment()
 	s := Saved{ID: clock.ID("se", at), Name: name, Query: strings.TrimSpace(n.Query), Span: n.Span, Shared: n.Shared, Owner: by.ID, MadeAt: at}
@@ -77,6 +81,24 @@ func (d *Desk) Save(ctx context.Context, n NewSaved, by auth.Person) (Saved, err
 		return Saved{}, fmt.Errorf("save search: %w", err)
 	}
 	return s, nil
+}
+
+// validSpan says whether a range of time is one that Saved describes; without
+// one the page takes its usual.
+func validSpan(span string) bool {
+	if slices.Contains([]string{"", "15m", "1h", "24h", "7d", "30d"}, span) {
+		return true
+	}
+	from, to, _ := strings.Cut(span, "/")
+	_, err := time.Parse(time.RFC3339, from)
+	_, err2 := time.Parse(time.RFC3339, to)
+	return err == nil && err2 == nil
+}
+
+// storable says whether a text is one that both engines of the state can keep,
+// of bounded length.
+func storable(text string) bool {
+	return utf8.ValidString(text) && !strings.ContainsRune(text, 0) && utf8.RuneCountInString(text) <= MaxQuery
 }
 
 // named is a name as it is kept: one line.

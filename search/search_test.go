@@ -154,6 +154,8 @@ func TestSavingHasLimits(t *testing.T) {
 		"long query":   {Name: "x", Query: strings.Repeat("q", MaxQuery+1)},
 		"broken query": {Name: "x", Query: "\xff"},
 		"long span":    {Name: "x", Span: strings.Repeat("1", 61)},
+		"odd span":     {Name: "x", Span: "yesterday"},
+		"half a span":  {Name: "x", Span: "2026-11-22T05:05:00Z/"},
 	} {
 		if _, err := r.Save(t.Context(), n, responder); fault.Of(err) != fault.Invalid {
 			t.Errorf("%s: %v", name, err)
@@ -164,6 +166,24 @@ func TestSavingHasLimits(t *testing.T) {
 	}
 	if _, err := r.Save(t.Context(), NewSaved{Name: "one more"}, responder); fault.Of(err) != fault.Conflict {
 		t.Errorf("one too many: %v", err)
+	}
+}
+
+// Both engines keep text only, and a record must not become a store of anything.
+func TestWhatIsNoQueryIsNotRecorded(t *testing.T) {
+	r := newRig(t)
+	for _, query := range []string{"a\x00b", "\xff", strings.Repeat("あ", MaxQuery+1)} {
+		for _, q := range []Question{{What: Searched, Query: query}, {What: Exported, Span: query}} {
+			if err := r.Asked(r.t.Context(), q, responder); fault.Of(err) != fault.Invalid {
+				t.Errorf("asked %.20q: got %v, want invalid", query, err)
+			}
+		}
+		if _, err := r.Save(t.Context(), NewSaved{Name: "x", Query: query}, responder); fault.Of(err) != fault.Invalid {
+			t.Errorf("save %.20q: got %v, want invalid", query, err)
+		}
+	}
+	if past, err := r.History(t.Context(), responder); err != nil || len(past) > 0 || len(r.leaves()) > 0 {
+		t.Errorf("something was recorded: %v, %v", past, err)
 	}
 }
 

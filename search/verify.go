@@ -10,7 +10,7 @@ import (
 )
 
 // VerifyRows compares the record of who looked at events, and the rules that
-// people made, with the leaves of the types "view" and "rule": a row that was
+// people made, with the leaves of the types "event-view" and "rule": a row that was
 // changed or is gone is named. It writes nothing.
 func VerifyRows(ctx context.Context, db *state.DB, leaves func(kind string) []leaf.Leaf) ([]rows.Difference, error) {
 	var found []rows.Difference

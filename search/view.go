@@ -17,7 +17,7 @@ import (
 )
 
 // LeafView is the type of the leaves that bind views in the ledger.
-const LeafView = "view"
+const LeafView = "event-view"
 
 // What somebody did with events. Events hold personal data, so that looking at
 // them is recorded.
@@ -26,6 +26,8 @@ const (
 	Looked   = "events" // opened single events
 	Entities = "entity" // opened the page of a host, user, address …
 	Exported = "export" // took a file away
+	Hinted   = "hint"   // was shown values of a field while typing
+	Tested   = "test"   // tried a rule on the events of the past; Query is the rule
 )
 
 // Views of one kind are gathered for so long, so that a person who works does
@@ -53,7 +55,7 @@ type View struct {
 
 // Question is a search as it is recorded.
 type Question struct {
-	What   string // Searched, Entities or Exported
+	What   string // Searched, Entities, Exported, Hinted or Tested
 	Query  string
 	Span   string // as in Saved, or "after …" for a later part
 	Format string // of an export
@@ -62,7 +64,13 @@ type Question struct {
 // Asked records that a person asks a question, before it is answered, and puts
 // a search into their history. The same question again within ten minutes is
 // one record; an export is always one.
+//
+// Invalid "searchpage.query-long" for what is no query whatever it says: too
+// long, or no text.
 func (d *Desk) Asked(ctx context.Context, q Question, by auth.Person) error {
+	if !storable(q.Query) || !storable(q.Span) {
+		return fault.New(fault.Invalid, "searchpage.query-long", MaxQuery)
+	}
 	at := d.moment()
 	v := View{ID: clock.ID("vi", at), Person: by.ID, What: q.What, Query: q.Query, Span: q.Span, Sites: Sites(by), Format: q.Format, At: at, Salt: leaf.Salt()}
 	if q.What != Exported {

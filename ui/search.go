@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -19,6 +20,7 @@ import (
 	"github.com/sonae/sonae/clock"
 	"github.com/sonae/sonae/evidence"
 	"github.com/sonae/sonae/fault"
+	"github.com/sonae/sonae/i18n"
 	"github.com/sonae/sonae/incident"
 	"github.com/sonae/sonae/search"
 	"github.com/sonae/sonae/ui/view"
@@ -130,7 +132,7 @@ func (c *call) searchData() (view.SearchData, error) {
 	if d.MayTake = c.may(auth.Preserve, auth.Resource{Kind: "event", Site: c.who.Site}); d.MayTake {
 		d.Active, err = c.activeIncidents()
 	}
-	d.Results.MayTake = d.MayTake
+	d.Results.MayTake, d.Results.Picked = d.MayTake, c.r.PostForm["event"]
 	return d, err
 }
 
@@ -175,6 +177,12 @@ func (c *call) wrong(query string) *view.WrongQuery {
 	w.Before, w.After = string(runes[:at]), string(runes[end:])
 	if at < end {
 		w.At = string(runes[at:end])
+	}
+	var f *fault.Error
+	if e != nil && e.Found == "" && errors.As(err, &f) && len(f.Args) > 1 { // the second says what was found
+		args := slices.Clone(f.Args)
+		args[1] = c.t("search.wrong.end")
+		w.Message = i18n.T(c.lang, "fault."+f.Key, i18n.Args(c.lang, args))
 	}
 	return w
 }

@@ -1,6 +1,7 @@
 package ui
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net/url"
@@ -108,15 +109,45 @@ func (c *call) takeEvents() (string, error) {
 	for n, e := range events {
 		ids[n] = e.ID
 	}
-	found, err := c.Located(c.ctx(), ids)
+	found, err := c.located(ids)
 	if err != nil {
-		return "", fmt.Errorf("locate events: %w", err)
+		return "", err
 	}
 	b, err := c.Evidence.AddEvents(c.ctx(), i.ID, events, found, c.form("purpose"), c.who)
 	if err != nil {
 		return "", err
 	}
 	return "/evidence/" + url.PathEscape(b.ID) + "?done=kept", nil
+}
+
+const (
+	sealWait = 20 * time.Second       // longer than events stay outside of a segment
+	sealPoll = 500 * time.Millisecond // between two looks
+)
+
+// located says which segments hold the events. Those that arrived just now are
+// in none yet; nobody has to press again for that.
+func (c *call) located(ids []string) ([]evidence.Location, error) {
+	ctx, stop := context.WithTimeout(c.ctx(), sealWait)
+	defer stop()
+	for {
+		found, err := c.Located(c.ctx(), ids)
+		if err != nil {
+			return nil, fmt.Errorf("locate events: %w", err)
+		}
+		held := map[string]bool{}
+		for _, f := range found {
+			held[f.ID] = true
+		}
+		if len(held) >= len(ids) {
+			return found, nil
+		}
+		select {
+		case <-ctx.Done():
+			return found, nil // the vault says which is missing
+		case <-time.After(sealPoll):
+		}
+	}
 }
 
 // idsAtOnce bounds the ids of one query, which has a greatest length.

@@ -132,6 +132,9 @@ func (c *call) suggest() (bool, error) {
 	if err != nil {
 		return false, err
 	}
+	if err := c.Searches.Asked(c.ctx(), search.Question{What: search.Hinted, Query: known.Name}, c.who); err != nil {
+		return false, err
+	}
 	list, err := c.Archive.Suggest(c.ctx(), known.Name, c.query("prefix"), search.Sites(c.who), suggested)
 	if err != nil {
 		return false, err

@@ -4,10 +4,12 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/sonae/sonae/archive/lang"
 	"github.com/sonae/sonae/auth"
 	"github.com/sonae/sonae/event"
 	"github.com/sonae/sonae/fault"
@@ -70,10 +72,55 @@ func (c *call) draftRule() (bool, error) {
 			return false, err
 		}
 	}
+	if d.Source, draft.Query, err = c.sourced(d.Look); err != nil {
+		return false, err
+	}
 	if d.YAML, err = c.Rules.Draft(c.ctx(), draft); err != nil {
 		return false, err
 	}
 	return c.whole(c.ruleScreen(d))
+}
+
+// sourced is the query of a rule: a rule watches one kind of event. Where the
+// search names none, it is the one of the form, else the one that the search
+// finds most, which is returned to be told.
+func (c *call) sourced(l view.Look) (told event.Kind, query string, err error) {
+	filter := filterOf(l.Query)
+	if strings.TrimSpace(filter) == "" || namesSource(filter) {
+		return "", l.Query, nil
+	}
+	kind := event.Kind(c.form("source"))
+	if kind == "" {
+		s := c.asked(l)
+		s.Query, s.After = filter, ""
+		stats, err := c.Archive.Field(c.ctx(), s, "kind", 1)
+		if err != nil {
+			return "", "", fmt.Errorf("kinds of events: %w", err)
+		}
+		if len(stats.Top) > 0 {
+			kind, told = event.Kind(stats.Top[0].Text), event.Kind(stats.Top[0].Text)
+		}
+	}
+	if !slices.Contains(view.RuleKinds(), kind) {
+		return "", l.Query, nil // which the rulebook refuses, with the reason
+	}
+	return told, search.With(filter, "kind:"+string(kind), false), nil
+}
+
+// namesSource says whether a filter says itself what a rule is about.
+func namesSource(filter string) bool {
+	q, err := lang.Parse(filter)
+	if err != nil {
+		return true // it is refused with the place
+	}
+	all := []lang.Expr{q.Where}
+	if and, ok := q.Where.(lang.And); ok {
+		all = and.All
+	}
+	return slices.ContainsFunc(all, func(x lang.Expr) bool {
+		m, ok := x.(lang.Match)
+		return ok && slices.Contains([]string{"kind", "product", "category", "service"}, m.Field)
+	})
 }
 
 func (c *call) threshold() (*search.Threshold, error) {
@@ -101,7 +148,7 @@ func (c *call) testRule() (bool, error) {
 	if d.YAML == "" || len(d.YAML) > maxYAML {
 		return false, fault.New(fault.Invalid, "searchpage.rule-text", maxYAML>>10)
 	}
-	q := search.Question{What: search.Searched, Query: d.Look.Query, Span: "back-test " + d.Days}
+	q := search.Question{What: search.Tested, Query: d.YAML, Span: d.Days}
 	if err := c.Searches.Asked(c.ctx(), q, c.who); err != nil {
 		return false, err
 	}

@@ -168,7 +168,7 @@ func Clean(s string) string { return clean(s) }
 // (a broken clock: before 1678 or after 2262) is stored as the nearest it can.
 func Nanos(t time.Time) int64 {
 	switch {
-	case t.Before(time.Unix(0, math.MinInt64+1)): // MinInt64 itself and MaxInt64 mean infinity to DuckDB
+	case t.Before(time.Unix(0, math.MinInt64+2)): // MinInt64+1 and MaxInt64 mean infinity to DuckDB, MinInt64 nothing
 		return math.MinInt64 + 2
 	case t.After(time.Unix(0, math.MaxInt64-1)):
 		return math.MaxInt64 - 1

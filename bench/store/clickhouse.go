@@ -72,7 +72,7 @@ const clickHouseSchema = `CREATE TABLE sonae.events (
 	batch String CODEC(ZSTD(1)), fields Map(LowCardinality(String), String) CODEC(ZSTD(1)), raw String CODEC(ZSTD(1)),
 	INDEX words raw TYPE text(tokenizer = 'splitByNonAlpha'),
 	INDEX source source_ip TYPE bloom_filter(0.001), INDEX destination destination_ip TYPE bloom_filter(0.001), INDEX digest hash TYPE bloom_filter(0.001), INDEX who user TYPE bloom_filter(0.001)
-) ENGINE = MergeTree PARTITION BY toYYYYMMDD(time) ORDER BY (toStartOfHour(time), host, time) SETTINGS old_parts_lifetime = 1`
+) ENGINE = MergeTree PARTITION BY toYYYYMMDD(time) ORDER BY (toStartOfHour(time), host, time) SETTINGS old_parts_lifetime = 1, cleanup_delay_period = 1, max_cleanup_delay_period = 1, cleanup_delay_period_random_add = 0`
 
 // run carries out a statement and returns the rows it gives.
 func (c *clickHouse) run(sql string) (reply, error) {
@@ -163,7 +163,7 @@ func (c *clickHouse) finish(ctx context.Context) (cost, error) {
 	return spent, until(ctx, func() error {
 		r, err := c.run("SELECT count() FROM system.parts WHERE NOT active")
 		if err == nil && r.Text != "0\n" {
-			err = fmt.Errorf("%s parts are not removed yet", r.Text)
+			err = fmt.Errorf("%s parts are not removed yet", strings.TrimSpace(r.Text))
 		}
 		return err
 	})

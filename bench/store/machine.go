@@ -199,9 +199,9 @@ func facts() string {
 	return fmt.Sprintf("%d × %s%s, %s%s", runtime.NumCPU(), model, memory, runtime.Version(), load)
 }
 
-// until tries again and again, for a minute, until do succeeds.
+// until tries again and again, for five minutes, until do succeeds.
 func until(ctx context.Context, do func() error) error {
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
 	defer cancel()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()

@@ -50,7 +50,7 @@ func run(args []string) int {
 	set.IntVar(&o.days, "days", 7, "days over which the events are spread")
 	set.StringVar(&o.dir, "dir", "", "folder for the data (default: a temporary one); removed at the end")
 	set.StringVar(&o.out, "out", "", "Markdown page that gets the table between its markers (default: print it)")
-	set.StringVar(&o.engines, "engines", "sonae,postgresql,clickhouse,loki", "stores to measure")
+	set.StringVar(&o.engines, "engines", "sonae,postgresql,clickhouse,loki", "stores to measure; none: write the table of -results")
 	set.StringVar(&o.chdb, "chdb", os.Getenv("SONAE_BENCH_CHDB"), "folder in which the npm package chdb is installed (default: install it)")
 	set.StringVar(&o.loki, "loki", os.Getenv("SONAE_BENCH_LOKI"), "the program loki (default: build it from its module)")
 	set.IntVar(&o.warm, "warm", 5, "warm runs of each question; the median counts")
@@ -84,15 +84,17 @@ func measure(ctx context.Context, o options) (err error) {
 		defer func() { err = errors.Join(err, os.RemoveAll(o.dir)) }()
 	}
 	h := newHaystack(o)
-	say("counting the answers of %d events", h.g.Options().Events)
-	if err := h.count(ctx); err != nil {
-		return err
+	if o.engines != "" {
+		say("counting the answers of %d events", h.g.Options().Events)
+		if err := h.count(ctx); err != nil {
+			return err
+		}
 	}
 	results, err := readResults(o.results)
 	if err != nil {
 		return err
 	}
-	for name := range strings.SplitSeq(o.engines, ",") {
+	for name := range strings.FieldsFuncSeq(o.engines, func(r rune) bool { return r == ',' }) {
 		e, err := newEngine(ctx, name, h, o)
 		if err != nil {
 			say("%s is left out: %v", name, err)
@@ -100,11 +102,11 @@ func measure(ctx context.Context, o options) (err error) {
 			continue
 		}
 		results = results.with(trial(ctx, e, h, o))
-		if err := errors.Join(ctx.Err(), results.write(o.results), write(o.out, table(h, results))); err != nil {
+		if err := errors.Join(ctx.Err(), results.write(o.results)); err != nil {
 			return err
 		}
 	}
-	return nil
+	return write(o.out, table(h, results))
 }
 
 func workFolder(o options) (string, error) {

@@ -5,10 +5,8 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
-	"strings"
-	"time"
+	"net/url"
 
 	"github.com/sonae/sonae/hub"
 )
@@ -30,31 +28,8 @@ func drillCommand(ctx context.Context, args []string, stdout, stderr io.Writer) 
 		fmt.Fprintln(stderr, "sonae drill run: name one practice incident, after the flags (there is: torrent-callcentre)")
 		return 2
 	}
-	socket, closed, err := hub.ControlSocket(*dir)
-	if err != nil {
-		fmt.Fprintf(stderr, "sonae drill run: no hub answers in %s; is `sonae serve` running? (%v)\n", *dir, err)
-		return 1
-	}
-	defer func() { _ = closed() }() // opened for reading only
-	client := http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			var d net.Dialer
-			return d.DialContext(ctx, "unix", socket)
-		}}}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://hub/drill/"+flags.Arg(0), nil)
-	if err != nil {
+	if _, err := askHub(ctx, *dir, http.MethodPost, "/drill/"+url.PathEscape(flags.Arg(0))); err != nil {
 		fmt.Fprintln(stderr, "sonae drill run:", err)
-		return 2
-	}
-	res, err := client.Do(req)
-	if err != nil {
-		fmt.Fprintf(stderr, "sonae drill run: no hub answers in %s; is `sonae serve` running? (%v)\n", *dir, err)
-		return 1
-	}
-	defer res.Body.Close()
-	if res.StatusCode != http.StatusAccepted {
-		b, _ := io.ReadAll(io.LimitReader(res.Body, 4096)) // the status alone is enough to fail
-		fmt.Fprintln(stderr, "sonae drill run:", strings.TrimSpace(string(b)))
 		return 1
 	}
 	fmt.Fprintln(stdout, "訓練を始めました。今の状況のページに、訓練の印のついた警報が数秒で現れます。")

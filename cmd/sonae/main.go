@@ -32,6 +32,7 @@ func commands() []command {
 		{"import", "make a hub of such a file, in a new folder", importCommand},
 		{"witness", "watch the ledger of a hub from another machine and cosign it", witnessCommand},
 		{"drill", "play a practice incident on the running hub: sonae drill run NAME", drillCommand},
+		{"dead", "list messages that a stage of the running hub could not use, or offer one again", deadCommand},
 		{"rule", "test, list or count detection rules", ruleCommand},
 		{"version", "print the version", version},
 	}

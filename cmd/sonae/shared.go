@@ -23,26 +23,33 @@ func sharedFlags(flags *flag.FlagSet) func(*hub.Config) error {
 	flags.StringVar(&e.CA, "nats-ca", "", "PEM file with the authority of the cluster's certificates")
 	flags.StringVar(&e.System, "nats-system", "", "file with the credentials of the cluster's system account, to check that its servers sync")
 	flags.IntVar(&e.Replicas, "nats-replicas", 3, "on how many servers of the cluster a message must lie")
-	s3 := flags.String("s3", "", "S3-compatible storage for segments, evidence and ledger: https://HOST/BUCKET or https://HOST/BUCKET/PREFIX")
-	c := blob.S3{}
-	flags.StringVar(&c.Region, "s3-region", "", "region of the storage")
-	flags.StringVar(&c.CA, "s3-ca", "", "PEM file with the authority of the storage's certificate")
-	flags.StringVar(&c.AccessKeyFile, "s3-access-key", "", "file with the access key; empty: AWS_ACCESS_KEY_ID")
-	flags.StringVar(&c.SecretKeyFile, "s3-secret-key", "", "file with the secret key; empty: AWS_SECRET_ACCESS_KEY")
+	store := storageFlags(flags)
 	return func(cfg *hub.Config) error {
 		cfg.Hub, cfg.Keys = *name, *keys
 		if *nats != "" {
 			e.URLs = strings.Split(*nats, ",")
 			cfg.Bus = &e
 		}
-		if *s3 == "" {
-			return nil
+		var err error
+		cfg.Store, err = store()
+		return err
+	}
+}
+
+// storageFlags are those of S3-compatible storage. The returned function says
+// what they name once they are parsed; nil: nothing.
+func storageFlags(flags *flag.FlagSet) func() (*blob.S3, error) {
+	address := flags.String("s3", "", "S3-compatible storage for segments, evidence and ledger: https://HOST/BUCKET or https://HOST/BUCKET/PREFIX")
+	c := blob.S3{}
+	flags.StringVar(&c.Region, "s3-region", "", "region of the storage")
+	flags.StringVar(&c.CA, "s3-ca", "", "PEM file with the authority of the storage's certificate")
+	flags.StringVar(&c.AccessKeyFile, "s3-access-key", "", "file with the access key; empty: AWS_ACCESS_KEY_ID")
+	flags.StringVar(&c.SecretKeyFile, "s3-secret-key", "", "file with the secret key; empty: AWS_SECRET_ACCESS_KEY")
+	return func() (*blob.S3, error) {
+		if *address == "" {
+			return nil, nil
 		}
-		if err := storage(*s3, &c); err != nil {
-			return err
-		}
-		cfg.Store = &c
-		return nil
+		return &c, storage(*address, &c)
 	}
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -17,6 +18,7 @@ import (
 	"github.com/sonae/sonae/alert"
 	"github.com/sonae/sonae/archive"
 	"github.com/sonae/sonae/auth"
+	"github.com/sonae/sonae/blob"
 	"github.com/sonae/sonae/bus"
 	"github.com/sonae/sonae/duty"
 	"github.com/sonae/sonae/evidence"
@@ -26,6 +28,7 @@ import (
 	"github.com/sonae/sonae/ledger/leaf"
 	"github.com/sonae/sonae/report"
 	"github.com/sonae/sonae/report/html"
+	"github.com/sonae/sonae/search"
 	"github.com/sonae/sonae/state"
 	"github.com/sonae/sonae/state/rows"
 )
@@ -47,6 +50,7 @@ type check struct {
 	against     []string       // files with earlier checkpoints
 	words       []ledger.Words // what people read out of printed checkpoints
 	state       string         // PostgreSQL database of a hub's rows; empty: SQLite in its folder
+	store       *blob.S3       // where several hubs keep archive and evidence; nil: in the folder
 	out         io.Writer
 	differences int
 }
@@ -55,7 +59,7 @@ func verify(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags := flag.NewFlagSet("sonae verify", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	flags.Usage = func() {
-		fmt.Fprintln(stderr, "usage: sonae verify [--key KEY|FILE] [--witness-key KEY|FILE]… [--against CHECKPOINT]… [--words WORDS]… [--state DATABASE] PATH\n\nPATH is an evidence bag (folder or zip), an exported document, proof or checkpoint, an archive, a ledger or a hub's folder.\nExit status: 0 intact, 1 with the differences named, 2 not something that can be verified.")
+		fmt.Fprintln(stderr, "usage: sonae verify [--key KEY|FILE] [--witness-key KEY|FILE]… [--against CHECKPOINT]… [--words WORDS]… [--state DATABASE [--s3 STORAGE]] PATH\n\nPATH is an evidence bag (folder or zip), an exported document, proof or checkpoint, an archive, a ledger or a hub's folder.\nExit status: 0 intact, 1 with the differences named, 2 not something that can be verified.")
 		flags.PrintDefaults()
 	}
 	key := flags.String("key", "", "public key of the hub's ledger, or a file with it; without it the key beside or inside PATH is used")
@@ -64,14 +68,16 @@ func verify(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags.Var(&against, "against", "file with an earlier checkpoint: the ledger must extend it")
 	flags.Var(&words, "words", "number and words of a printed checkpoint, in kana or Latin letters: the ledger must extend it")
 	db := flags.String("state", "", "PostgreSQL database (postgres://…) with the rows of the hub whose folder PATH is; without it state.db in the folder is used")
+	storage := storageFlags(flags)
 	if status, ok := parsed(flags, args); !ok {
 		return status
 	}
-	if flags.NArg() != 1 || *db != "" && !state.IsPostgres(*db) {
+	store, err := storage()
+	if flags.NArg() != 1 || *db != "" && !state.IsPostgres(*db) || err != nil || store != nil && *db == "" {
 		flags.Usage()
 		return notVerified
 	}
-	c := &check{key: readKey(*key), state: *db, out: stdout, against: against}
+	c := &check{store: store, key: readKey(*key), state: *db, out: stdout, against: against}
 	if err := ledger.CheckKey(c.key); *key != "" && err != nil { // a mistyped key must not accuse what it checks
 		complain(stderr, "verify", fmt.Errorf("--key %s: %w", *key, errKey))
 		return notVerified
@@ -131,6 +137,8 @@ func (c *check) path(ctx context.Context, path string) error {
 		return c.document(path)
 	case !info.IsDir() && strings.HasSuffix(path, ".zip"), info.IsDir() && has(bag.TagManifest), info.IsDir() && has(bag.Declaration):
 		return c.bag(path)
+	case info.IsDir() && has("ledger") && c.store != nil:
+		return c.hubs(ctx, path)
 	case info.IsDir() && has("state.db") && c.state == "":
 		return c.hub(ctx, path, filepath.Join(path, "state.db"))
 	case info.IsDir() && has("ledger") && has("archive") && c.state != "":
@@ -289,18 +297,18 @@ func (c *check) hub(ctx context.Context, dir, at string) error {
 	if err := c.rows(ctx, db, leaves); err != nil {
 		return err
 	}
-	return c.bags(ctx, db, dir)
+	return c.bags(ctx, db, dir, readKey(filepath.Join(dir, keyFile)))
 }
 
 // bags checks the folders of all sealed bags, and names folders of bags that
 // nobody opened.
-func (c *check) bags(ctx context.Context, db *state.DB, dir string) error {
+func (c *check) bags(ctx context.Context, db *state.DB, dir, key string) error {
 	sealed, err := evidence.SealedBags(ctx, db)
 	if err != nil {
 		return err
 	}
 	for _, id := range sealed {
-		if err := c.sealed(filepath.Join(dir, "evidence", id), dir); err != nil {
+		if err := c.sealed(filepath.Join(dir, "evidence", id), key); err != nil {
 			return err
 		}
 	}
@@ -390,7 +398,7 @@ func (c *check) recorded(ctx context.Context, db *state.DB, leaves []leaf.Leaf) 
 	for _, t := range []struct {
 		what   string
 		verify func(context.Context, *state.DB, func(string) []leaf.Leaf) ([]rows.Difference, error)
-	}{{"decisions and orders", action.VerifyRows}, {"alerts", alert.VerifyRows}, {"custody and bags", evidence.VerifyRows}} {
+	}{{"decisions and orders", action.VerifyRows}, {"alerts", alert.VerifyRows}, {"custody and bags", evidence.VerifyRows}, {"looks at events and own rules", search.VerifyRows}} {
 		found, err := t.verify(ctx, db, byType(leaves))
 		if err != nil {
 			return err
@@ -403,16 +411,12 @@ func (c *check) recorded(ctx context.Context, db *state.DB, leaves []leaf.Leaf) 
 }
 
 // sealed checks a bag that must be there, with the hub's own key.
-func (c *check) sealed(path, hubDir string) error {
+func (c *check) sealed(path, key string) error {
 	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
 		c.differ(path + ": the bag is missing")
 		return nil
 	}
-	key := c.key
-	if key == "" {
-		key = readKey(filepath.Join(hubDir, keyFile))
-	}
-	sub := &check{key: key, out: c.out}
+	sub := &check{key: cmp.Or(c.key, key), out: c.out}
 	err := sub.bag(path)
 	c.differences += sub.differences
 	if errors.Is(err, bag.ErrNotABag) {

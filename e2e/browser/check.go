@@ -107,15 +107,15 @@ func (v *Visitor) words(name string, except ...string) {
 	}
 }
 
-// readable finds a pattern in what is visible on the page, outside of code and
-// of text that says its own language, without people's own text.
+// readable finds a pattern in what is visible on the page, outside of code,
+// of fields that hold text, and of text that says its own language, without people's own text.
 const readable = `(own, find) => {
 	const lang = document.documentElement.lang;
 	const texts = [];
 	const walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
 	for (let n = walk.nextNode(); n; n = walk.nextNode()) {
 		const e = n.parentElement;
-		if (e.closest("code, pre, kbd, script, style, .mono") || e.closest("[lang]").lang !== lang) continue;
+		if (e.closest("code, pre, kbd, script, style, textarea, .mono") || e.closest("[lang]").lang !== lang) continue;
 		if (!e.checkVisibility({visibilityProperty: true}) && !e.closest("details")) continue;
 		texts.push(n.data);
 	}

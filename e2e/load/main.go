@@ -34,11 +34,12 @@ func main() {
 	truth := flag.String("truth", "", "file that gets a line for each batch in the spool: id and number of events")
 	rate := flag.Int("rate", 400, "events per second")
 	drain := flag.Bool("drain", false, "send what waits and end")
+	cause := flag.Bool("cause", false, "let one event of each batch be the start of a file sharing program")
 	step := flag.String("clock", "", "file with the seconds by which the clock is wrong")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	defer stop()
-	if err := run(ctx, machine{dir: *dir, truth: *truth, rate: *rate, now: stepped(*step)}, *drain); err != nil {
+	if err := run(ctx, machine{dir: *dir, truth: *truth, rate: *rate, cause: *cause, now: stepped(*step)}, *drain); err != nil {
 		fmt.Fprintln(os.Stderr, "load:", err)
 		os.Exit(1)
 	}
@@ -47,6 +48,7 @@ func main() {
 type machine struct {
 	dir, truth string
 	rate       int
+	cause      bool
 	now        clock.Now
 	id         link.Identity
 	spool      *spool.Spool
@@ -161,6 +163,9 @@ func (m machine) batch(n int) event.Batch {
 			e.Raw = fmt.Sprintf("%s host app[%d]: request %d from 192.168.50.%d answered 200 in %d ms, 受付番号 %d", now.Format(time.RFC3339), k%60000, k, k%250, k%900, k)
 			e.Fields = map[string]string{"Program": "app", "Priority": "6"}
 		}
+	}
+	if m.cause && len(b.Events) > 1 {
+		b.Events[1].Fields[event.FieldImage] = "/usr/bin/transmission-cli"
 	}
 	return b
 }

@@ -119,6 +119,28 @@ func (w *World) Add(name string, addrs ...string) (*Host, error) {
 	return h, nil
 }
 
+// Know makes the host resolve names as /etc/hosts would, a name with several
+// addresses in the order given. It concerns programs that are started later.
+func (h *Host) Know(names map[string][]string) error {
+	var b strings.Builder
+	b.WriteString("127.0.0.1 localhost\n::1 localhost\n")
+	for name, addresses := range names {
+		for _, a := range addresses {
+			fmt.Fprintf(&b, "%s %s\n", a, name)
+		}
+	}
+	if err := os.MkdirAll(h.etc(), 0o755); err != nil {
+		return fmt.Errorf("names of %s: %w", h.Name, err)
+	}
+	if err := os.WriteFile(filepath.Join(h.etc(), "hosts"), []byte(b.String()), 0o644); err != nil {
+		return fmt.Errorf("names of %s: %w", h.Name, err)
+	}
+	return nil
+}
+
+// etc is what `ip netns exec` shows a program in place of files in /etc.
+func (h *Host) etc() string { return filepath.Join("/etc/netns", h.NS) }
+
 // IP is the host's first address.
 func (h *Host) IP() string { return h.Addrs[0].Addr().String() }
 
@@ -183,6 +205,39 @@ func (h *Host) Start(cmd *exec.Cmd) (*Process, error) {
 	h.world.mu.Unlock()
 	return p, nil
 }
+
+// Stop asks the program to end, as a service manager does, and waits.
+func (p *Process) Stop() {
+	_ = p.Process.Signal(syscall.SIGTERM) // may have ended by itself
+	<-p.done
+}
+
+// CPU is what the program has used so far, in user and system mode; it is
+// known of one that has ended, too.
+func (p *Process) CPU() (time.Duration, error) {
+	select {
+	case <-p.done:
+		return p.ProcessState.UserTime() + p.ProcessState.SystemTime(), nil
+	default:
+	}
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.Process.Pid))
+	if err != nil {
+		return 0, err
+	}
+	fields := strings.Fields(string(b[strings.LastIndexByte(string(b), ')')+1:])) // from the third one, see proc_pid_stat(5)
+	if len(fields) < 13 {
+		return 0, fmt.Errorf("unexpected %q", b)
+	}
+	user, err := strconv.ParseInt(fields[11], 10, 64)
+	if err != nil {
+		return 0, err
+	}
+	system, err := strconv.ParseInt(fields[12], 10, 64)
+	return time.Duration(user+system) * time.Second / ticks, err
+}
+
+// ticks is how many units of CPU time Linux tells programs a second to have.
+const ticks = 100
 
 // Kill9 ends the program and its children at once and waits.
 func (p *Process) Kill9() {
@@ -258,7 +313,7 @@ func (w *World) Close() error {
 	}
 	var errs []error
 	for _, h := range w.hosts {
-		errs = append(errs, sh("ip netns del %s", h.NS))
+		errs = append(errs, sh("ip netns del %s", h.NS), os.RemoveAll(h.etc()))
 	}
 	return errors.Join(append(errs, sh("ip netns del %s", w.Router()))...)
 }

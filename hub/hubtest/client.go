@@ -222,9 +222,26 @@ func (c *Client) Refused(status int, method, path string, in any) string {
 // does, and returns status and text.
 func (c *Client) Page(path string) (int, string) {
 	c.t.Helper()
-	req, err := http.NewRequest(http.MethodGet, c.base+path, nil)
+	status, _, body := c.browse(http.MethodGet, path, "")
+	return status, body
+}
+
+// Submit sends a form of a page as a browser does, and returns the status,
+// where it leads, and the text.
+func (c *Client) Submit(path string, form url.Values) (status int, to, body string) {
+	c.t.Helper()
+	return c.browse(http.MethodPost, path, form.Encode())
+}
+
+func (c *Client) browse(method, path, form string) (status int, to, text string) {
+	c.t.Helper()
+	req, err := http.NewRequest(method, c.base+path, strings.NewReader(form))
 	if err != nil {
 		c.t.Fatal(err)
+	}
+	if method == http.MethodPost {
+		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		req.Header.Set("Sec-Fetch-Site", "same-origin")
 	}
 	req.AddCookie(&http.Cookie{Name: "__Host-sonae_session", Value: c.Token, Secure: true})
 	res, err := c.http.Do(req)
@@ -236,7 +253,7 @@ func (c *Client) Page(path string) (int, string) {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	return res.StatusCode, string(body)
+	return res.StatusCode, res.Header.Get("Location"), string(body)
 }
 
 // List returns the items of a list.

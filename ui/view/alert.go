@@ -3,6 +3,7 @@ package view
 import (
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/sonae/sonae/alert"
 	"github.com/sonae/sonae/event"
@@ -57,6 +58,12 @@ func fieldWord(p Page, field, value string) string {
 		if n, err := strconv.ParseInt(value, 10, 64); err == nil {
 			return i18n.Bytes(n)
 		}
+	case event.FieldFirst, event.FieldLast:
+		if t, err := time.Parse(time.RFC3339Nano, value); err == nil {
+			return p.Seconds(t)
+		}
+	case event.FieldInitiated, event.FieldPhase, "Ended", "Action":
+		return p.Known("event.value."+field+"."+value, "")
 	}
 	return ""
 }

@@ -62,7 +62,7 @@ func flowSentence(p Page, e event.Event) string {
 	}
 	for _, f := range []string{event.FieldSent, event.FieldReceived} {
 		if w := fieldWord(p, f, e.Fields[f]); w != "" && e.Fields[f] != "0" {
-			more = append(more, p.T("say."+f, "size", w))
+			more = append(more, p.T("say."+f, "size", strings.ReplaceAll(w, " ", "\u00a0"))) // a number stays with its unit
 		}
 	}
 	if image := base(e.Fields[event.FieldImage]); image != "" {
