@@ -72,8 +72,9 @@ type Archive struct {
 	exporting  *gate
 	sketches   sketchCache
 	tables     tableLimits
-	keep       int   // batch ids held in memory
-	tailLimit  int64 // bytes of events that Preview keeps
+	stepRows   float64 // of the first step of a search
+	keep       int     // batch ids held in memory
+	tailLimit  int64   // bytes of events that Preview keeps
 	retention  Retention
 	policy     policy
 	shared     *shared                                // nil: the archive is a folder
@@ -127,7 +128,7 @@ func Open(ctx context.Context, dir string, log *slog.Logger, options ...Option) 
 		return nil, fault.New(fault.Invalid, "archive.folder").With(fmt.Errorf("open archive %q", abs))
 	}
 	a := &Archive{dir: abs, log: log.With("part", "archive"), now: time.Now, memory: "512MB", threads: 2, keep: keepBatches,
-		wall: defaultWall, searching: newGate(atOnce), exporting: newGate(exporting), tables: defaultTables(),
+		wall: defaultWall, searching: newGate(atOnce), exporting: newGate(exporting), tables: defaultTables(), stepRows: 1 << 17,
 		tailLimit: 256 << 20, retention: DefaultRetention(), policy: defaultPolicy(), cacheLimit: 20 << 30, index: newIndex()}
 	for _, o := range options {
 		o(a)

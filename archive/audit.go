@@ -19,7 +19,9 @@ func (a *Archive) Batches(ctx context.Context, each func(id string, events, dist
 		return fmt.Errorf("count batches: %w", err)
 	}
 	defer release()
-	files = slices.DeleteFunc(files, func(f file) bool { return f.number < 0 })
+	if files, err = a.bring(ctx, slices.DeleteFunc(files, func(f file) bool { return f.number < 0 })); err != nil {
+		return fmt.Errorf("count batches: %w", err)
+	}
 	if len(files) == 0 {
 		return nil
 	}

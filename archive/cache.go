@@ -95,16 +95,32 @@ func (h *shared) slot(p string) *cached {
 func (h *shared) fetch(ctx context.Context, s *sealed) error {
 	c := h.slot(s.path)
 	defer c.busy.Unlock()
-	if s.sketch != "" {
-		if err := h.download(ctx, sketchOf(s.path), s.sketch); err != nil {
-			return err
-		}
+	if err := h.downloadSketch(ctx, s); err != nil {
+		return err
 	}
 	if err := h.download(ctx, s.path, hex.EncodeToString(s.file[:])); err != nil {
 		return err
 	}
 	h.keep(s.path, s.bytes)
 	return nil
+}
+
+// fetchSketch makes sure that the sketch of a segment, which is in use, is in
+// the folder.
+func (h *shared) fetchSketch(ctx context.Context, s *sealed) error {
+	if s.sketch == "" {
+		return nil
+	}
+	c := h.slot(s.path)
+	defer c.busy.Unlock()
+	return h.downloadSketch(ctx, s)
+}
+
+func (h *shared) downloadSketch(ctx context.Context, s *sealed) error {
+	if s.sketch == "" {
+		return nil
+	}
+	return h.download(ctx, sketchOf(s.path), s.sketch)
 }
 
 // errChanged means that an object is not what the manifest says.
@@ -185,9 +201,18 @@ func (h *shared) oldest() (oldest string) {
 // folder; where the archive is not shared they always are. Segments that are
 // gone from the store or changed there are marked; they must not hide others.
 func (a *Archive) fetch(ctx context.Context, used []*sealed) error {
-	if a.shared == nil || len(used) == 0 {
+	if a.shared == nil {
 		return nil
 	}
+	return a.fetchBy(ctx, used, a.shared.fetch)
+}
+
+// fetchSketches does the same with only what tells which words they hold.
+func (a *Archive) fetchSketches(ctx context.Context, used []*sealed) error {
+	return a.fetchBy(ctx, used, a.shared.fetchSketch)
+}
+
+func (a *Archive) fetchBy(ctx context.Context, used []*sealed, fetch func(context.Context, *sealed) error) error {
 	errs := make([]error, len(used))
 	var wait sync.WaitGroup
 	slots := make(chan struct{}, together)
@@ -196,7 +221,7 @@ func (a *Archive) fetch(ctx context.Context, used []*sealed) error {
 		wait.Go(func() {
 			defer func() { <-slots }()
 			if ctx.Err() == nil {
-				errs[i] = a.shared.fetch(ctx, s)
+				errs[i] = fetch(ctx, s)
 			}
 		})
 	}

@@ -30,6 +30,10 @@ func (a *Archive) Locate(ctx context.Context, ids []string) ([]Place, error) {
 	files = slices.DeleteFunc(files, func(f file) bool { return f.number < 0 }) // the tail is not sealed
 	var places []Place
 	for group := range slices.Chunk(files, 256) {
+		group, err := a.bring(ctx, group)
+		if err != nil {
+			return nil, fmt.Errorf("locate events: %w", err)
+		}
 		some, err := a.locateIn(ctx, ids, group)
 		if err != nil {
 			return nil, fmt.Errorf("locate events: %w", err)
@@ -40,6 +44,9 @@ func (a *Archive) Locate(ctx context.Context, ids []string) ([]Place, error) {
 }
 
 func (a *Archive) locateIn(ctx context.Context, ids []string, files []file) (places []Place, err error) {
+	if len(files) == 0 {
+		return nil, nil
+	}
 	asked, batches := map[string]bool{}, map[string]bool{}
 	for _, id := range ids {
 		asked[id] = true

@@ -210,8 +210,8 @@ func countRows(ctx context.Context, a *Archive) (n, twice int, err error) {
 		return 0, 0, err
 	}
 	defer release()
-	if len(files) == 0 {
-		return 0, 0, nil
+	if files, err = a.bring(ctx, files); err != nil || len(files) == 0 {
+		return 0, 0, err
 	}
 	var unique int
 	text := "SELECT count(*), count(DISTINCT (batch, batch_row)) FROM read_parquet(" + list(files) + ", union_by_name = true, hive_partitioning = false)"

@@ -1,6 +1,7 @@
 package archive
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"slices"
@@ -27,14 +28,18 @@ const maxParts = 4096
 
 // prune leaves out the files and row groups that, by their sketches, cannot
 // hold what x looks for.
-func (a *Archive) prune(files []file, x lang.Expr) scope {
-	all := scope{files: files}
-	for _, f := range files {
-		all.rows += f.rows
-	}
+func (a *Archive) prune(ctx context.Context, files []file, x lang.Expr) (scope, error) {
 	need := lang.Needs(x)
 	if need == nil {
-		return all
+		all := scope{files: files}
+		for _, f := range files {
+			all.rows += f.rows
+		}
+		return all, nil
+	}
+	files, err := a.bringSketches(ctx, files)
+	if err != nil {
+		return scope{}, err
 	}
 	s := scope{parts: []int64{}}
 	for _, f := range files {
@@ -56,7 +61,7 @@ func (a *Archive) prune(files []file, x lang.Expr) scope {
 		s.parts, s.whole = nil, nil
 	}
 	slices.Sort(s.parts)
-	return s
+	return s, nil
 }
 
 // sketchOf returns the sketch of a file; nil if it has none that is readable.

@@ -24,9 +24,13 @@ type hit struct {
 // rows that match in the columns that the query needs, and then reads all
 // columns of only these.
 func (a *Archive) searchEvents(ctx context.Context, r request, files []file, each func(Part) error) error {
-	progress, sc := progressOf(files), a.prune(files, r.Where)
+	progress := progressOf(files)
+	sc, err := a.prune(ctx, files, r.Where)
+	if err != nil {
+		return err
+	}
 	sent := 0
-	for w := newWalk(sc.files, 1<<17); ; {
+	for w := newWalk(sc.files, a.stepRows); ; {
 		from, to, ok := w.next()
 		if !ok {
 			progress.finished()
@@ -177,7 +181,11 @@ func scopeOf(hits []hit) scope {
 // stream reads all columns of all rows that match, newest first, step by step,
 // so that few rows are in memory at a time.
 func (a *Archive) stream(ctx context.Context, r request, files []file, each func(*segment.Row) error) error {
-	sc, left := a.prune(files, r.Where), r.limit
+	sc, err := a.prune(ctx, files, r.Where)
+	if err != nil {
+		return err
+	}
+	left := r.limit
 	for w := newWalk(sc.files, 1<<16); left != 0; {
 		from, to, ok := w.next()
 		if !ok {

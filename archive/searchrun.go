@@ -161,11 +161,20 @@ func explain(limited context.Context, err error) error {
 	return fmt.Errorf("ask the engine: %w", err)
 }
 
-// onWhole calls f with the files; if that fails and some of them are not what
+// onWhole brings the files here and calls f with them; if that fails and some of them are not what
 // was written, once more with the others. A segment that was removed or
 // changed must not hide all others during an incident: it is left out, which
 // the log says as an error and Stats counts.
 func (a *Archive) onWhole(ctx context.Context, files []file, f func([]file) error) error {
+	files, err := a.bring(ctx, files)
+	if err != nil {
+		return err
+	}
+	return a.onBrought(ctx, files, f)
+}
+
+// onBrought is onWhole where f brings the files itself.
+func (a *Archive) onBrought(ctx context.Context, files []file, f func([]file) error) error {
 	err := f(files)
 	if err == nil || ctx.Err() != nil || fault.Of(err) != "" || outOfMemory(err) {
 		return err

@@ -27,13 +27,14 @@ var errTooManyGroups = errors.New("too many groups to keep")
 // that something can be seen early; unless there are so many groups that to
 // keep them all would need too much memory.
 func (a *Archive) searchTable(ctx context.Context, r request, files []file, each func(Part) error) error {
-	progress, sc := progressOf(files), a.prune(files, r.Where)
+	progress := progressOf(files)
+	sc, err := a.prune(ctx, files, r.Where)
+	if err != nil {
+		return err
+	}
 	t := &Table{Columns: columnsOf(r.Group), Rows: [][]string{}}
-	err := a.onWhole(ctx, sc.files, func(files []file) error {
+	err = a.onBrought(ctx, sc.files, func(files []file) error {
 		sc.files = files
-		if len(files) == 0 && r.hasKeys() {
-			return nil
-		}
 		if sc.rows > a.tables.atOnce && r.Merges() {
 			if err := a.tableByParts(ctx, r, sc, t, progress, each); !errors.Is(err, errTooManyGroups) && !outOfMemory(err) {
 				return err
@@ -51,7 +52,13 @@ func (a *Archive) searchTable(ctx context.Context, r request, files []file, each
 
 func (r request) hasKeys() bool { return r.Group.Every > 0 || len(r.Group.By) > 0 }
 
-func (a *Archive) tableAtOnce(ctx context.Context, r request, sc scope, t *Table) error {
+func (a *Archive) tableAtOnce(ctx context.Context, r request, sc scope, t *Table) (err error) {
+	if sc.files, err = a.bring(ctx, sc.files); err != nil {
+		return err
+	}
+	if len(sc.files) == 0 && r.hasKeys() {
+		return nil
+	}
 	if len(sc.files) == 0 { // a count of nothing is zero
 		zero := make([]string, len(t.Columns))
 		for i, agg := range r.Group.Aggs {
@@ -82,27 +89,25 @@ func (a *Archive) tableByParts(ctx context.Context, r request, sc scope, t *Tabl
 			err = errors.Join(err, dropErr)
 		}
 	}()
-	kept, start := int64(0), time.Now()
-	for first, left := true, sc.files; len(left) > 0; first = false {
+	kept, start, parts := int64(0), time.Now(), 0
+	for left := sc.files; len(left) > 0; {
 		part := sc
 		part.files, left = cut(left, a.tables.part)
-		b := lang.NewBuilder(r.options)
-		text := b.Part(r.Query, part.relation(""), part.condition()+" AND "+r.condition(b))
-		if first {
-			text = "CREATE TEMP TABLE parts AS " + text
-		} else {
-			text = "INSERT INTO temp.parts " + text
-		}
-		result, err := db.ExecContext(ctx, text, b.Args()...)
-		if err != nil {
+		if part.files, err = a.bring(ctx, part.files); err != nil {
 			return err
 		}
-		n, err := result.RowsAffected()
-		if err != nil {
-			return err
+		if len(part.files) > 0 {
+			n, err := addPart(ctx, db, r, part, parts == 0)
+			if err != nil {
+				return err
+			}
+			if kept += n; kept > a.tables.kept {
+				return errTooManyGroups
+			}
+			parts++
 		}
-		if kept += n; kept > a.tables.kept {
-			return errTooManyGroups
+		if parts == 0 { // what there was is damaged
+			continue
 		}
 		if len(left) > 0 && time.Since(start) < stepTime {
 			continue
@@ -123,6 +128,22 @@ func (a *Archive) tableByParts(ctx context.Context, r request, sc scope, t *Tabl
 		}
 	}
 	return nil
+}
+
+// addPart adds what a part contributes, and returns how many rows that is.
+func addPart(ctx context.Context, db *sql.Conn, r request, part scope, first bool) (int64, error) {
+	b := lang.NewBuilder(r.options)
+	text := b.Part(r.Query, part.relation(""), part.condition()+" AND "+r.condition(b))
+	if first {
+		text = "CREATE TEMP TABLE parts AS " + text
+	} else {
+		text = "INSERT INTO temp.parts " + text
+	}
+	result, err := db.ExecContext(ctx, text, b.Args()...)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected()
 }
 
 // cut takes the first files with at least so many rows.

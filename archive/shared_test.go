@@ -288,6 +288,77 @@ func TestTheCacheIsBounded(t *testing.T) {
 	}
 }
 
+// noting notes which objects are read.
+type noting struct {
+	blob.Store
+	mu   sync.Mutex
+	read []string
+}
+
+func (n *noting) Get(ctx context.Context, name string) (io.ReadCloser, blob.Info, error) {
+	n.mu.Lock()
+	n.read = append(n.read, name)
+	n.mu.Unlock()
+	return n.Store.Get(ctx, name)
+}
+
+func (n *noting) segments() (segments, sketches int) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, name := range n.read {
+		switch filepath.Ext(name) {
+		case ".parquet":
+			segments++
+		case ".sketch":
+			sketches++
+		}
+	}
+	return segments, sketches
+}
+
+// TestQueriesFetchWhatTheyReadWhenTheyReadIt: a hub whose folder is empty.
+func TestQueriesFetchWhatTheyReadWhenTheyReadIt(t *testing.T) {
+	folder, err := blob.OpenFolder(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &books{}
+	first := (&place{t.TempDir(), folder}).open(t, b)
+	const days = 6
+	for day := range days {
+		batch := batchOf(day, 100)
+		for i := range batch.Events {
+			batch.Events[i].Time = noon().AddDate(0, 0, day-days).Add(time.Duration(i) * time.Second)
+			batch.Events[i].Fields, batch.Events[i].Raw = nil, fmt.Sprintf("said on day-%d-of-some", day)
+		}
+		b.add(appended(t, first, batch))
+	}
+	for _, tt := range []struct {
+		name               string
+		s                  Search
+		found              int
+		segments, sketches int
+	}{
+		{"the newest", Search{Limit: 50}, 50, 1, 1},
+		{"a word of one day", Search{Query: "day-2-of-some"}, 100, 1, days},
+		{"a word that is nowhere", Search{Query: "nowhere-to-be-found"}, 0, 0, days},
+		{"a part of the time", Search{From: noon().AddDate(0, 0, -2), Limit: 1000}, 200, 2, 2},
+		{"a table", Search{Query: "| count by host"}, 0, days, days},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			n := &noting{Store: folder}
+			a := (&place{t.TempDir(), n}).open(t, &books{}, func(a *Archive) { a.tables.atOnce, a.tables.part, a.stepRows = 1, 1, 50 })
+			events, _ := searched(t, a, tt.s)
+			if len(events) != tt.found {
+				t.Errorf("%d events, want %d", len(events), tt.found)
+			}
+			if segments, sketches := n.segments(); segments != tt.segments || sketches != tt.sketches {
+				t.Errorf("%d segments and %d sketches were fetched, want %d and %d", segments, sketches, tt.segments, tt.sketches)
+			}
+		})
+	}
+}
+
 // TestAHubThatWasAwayReadsAnew: lines went into a generation meanwhile.
 func TestAHubThatWasAwayReadsAnew(t *testing.T) {
 	folder, err := blob.OpenFolder(t.TempDir())

@@ -23,7 +23,10 @@ const (
 // pruned runs f, which may be run again, over what can match a request.
 func (a *Archive) pruned(ctx context.Context, r request, f func(context.Context, scope) error) error {
 	return a.run(ctx, r, func(ctx context.Context, files []file) error {
-		sc := a.prune(files, r.Where)
+		sc, err := a.prune(ctx, files, r.Where)
+		if err != nil {
+			return err
+		}
 		return a.onWhole(ctx, sc.files, func(files []file) error {
 			if sc.files = files; len(files) == 0 {
 				return nil
@@ -55,7 +58,10 @@ func (a *Archive) Histogram(ctx context.Context, s Search, buckets int) ([]Bucke
 		for i := range all {
 			all[i] = Bucket{From: from.Add(time.Duration(i) * width), Width: width}
 		}
-		sc := a.prune(files, r.Where)
+		sc, err := a.prune(ctx, files, r.Where)
+		if err != nil {
+			return err
+		}
 		return a.onWhole(ctx, sc.files, func(files []file) error {
 			if sc.files = files; len(files) == 0 {
 				return nil

@@ -30,12 +30,14 @@ type file struct {
 	source   string // the only kind in it, "" when there may be more
 	sketch   string // path of the file that tells which words it holds; "" without one
 	sum      string // SHA-256 of that, hexadecimal
+	of       *sealed
 }
 
 // view returns the files that can hold what w asks for, by their newest event,
 // the newest first, with the hot tail as it is now. Together they hold every
 // event once, whatever is sealed, merged or dropped meanwhile: no file is
-// removed or changed before release, which must be called, once.
+// removed or changed before release, which must be called, once. Where the
+// archive is shared they need not be in the folder yet, see bring.
 func (a *Archive) view(ctx context.Context, w window) (files []file, release func(), err error) {
 	tail, err := a.freezeTail(ctx) // returns with mu held
 	if err != nil {
@@ -60,26 +62,38 @@ func (a *Archive) view(ctx context.Context, w window) (files []file, release fun
 	}
 	a.mu.Unlock()
 	release = func() { a.unview(used); a.unchunk(chunks) }
-	if err := a.fetch(ctx, used); err != nil {
-		release()
-		return nil, nil, err
-	}
-	files = a.undamaged(files, used)
 	slices.SortFunc(files, newestFirst)
 	return files, release, nil
 }
 
-// undamaged leaves out what fetch found to be damaged.
-func (a *Archive) undamaged(files []file, used []*sealed) []file {
-	a.mu.RLock()
-	defer a.mu.RUnlock()
-	damaged := map[int64]bool{}
-	for _, s := range used {
-		if s.damaged {
-			damaged[s.number] = true
+// bring makes sure that files of a view are in the folder, and returns them
+// without those that are not what the manifest says. Queries call it for a few
+// files at a time, when they are about to read them.
+func (a *Archive) bring(ctx context.Context, files []file) ([]file, error) {
+	return a.bringBy(ctx, files, a.fetch)
+}
+
+// bringSketches does the same with what lies beside the files.
+func (a *Archive) bringSketches(ctx context.Context, files []file) ([]file, error) {
+	return a.bringBy(ctx, files, a.fetchSketches)
+}
+
+func (a *Archive) bringBy(ctx context.Context, files []file, fetch func(context.Context, []*sealed) error) ([]file, error) {
+	if a.shared == nil || len(files) == 0 {
+		return files, nil
+	}
+	var used []*sealed
+	for _, f := range files {
+		if f.of != nil {
+			used = append(used, f.of)
 		}
 	}
-	return slices.DeleteFunc(files, func(f file) bool { return damaged[f.number] })
+	if err := fetch(ctx, used); err != nil {
+		return nil, err
+	}
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	return slices.DeleteFunc(slices.Clone(files), func(f file) bool { return f.of != nil && f.of.damaged }), nil
 }
 
 func newestFirst(x, y file) int {
@@ -90,7 +104,7 @@ func newestFirst(x, y file) int {
 }
 
 func (a *Archive) fileOf(s *sealed) file {
-	f := file{number: s.number, path: a.full(s.path), from: s.from, to: s.to, rows: s.rows, bytes: s.bytes, source: s.source, sum: s.sketch}
+	f := file{number: s.number, path: a.full(s.path), from: s.from, to: s.to, rows: s.rows, bytes: s.bytes, source: s.source, sum: s.sketch, of: s}
 	if s.sketch != "" {
 		f.sketch = a.full(sketchOf(s.path))
 	}
