@@ -64,7 +64,11 @@ func TestKill(t *testing.T) {
 		if r := checked(t, dir, b.leaves); len(r.Differences) > 0 {
 			t.Fatalf("round %d: %+v", round, r)
 		}
-		for n := 0; n <= last; n += 2 {
+		offered := last
+		if s.Events > int64(last+2)*30 { // whole and not acknowledged: the bus offers it again, which tells its leaf
+			offered += 2
+		}
+		for n := 0; n <= offered; n += 2 {
 			b.add(appended(t, a, batchOf(n, 30), batchOf(n+1, 30)))
 		}
 		if again := a.Stats(); again.Events != s.Events || again.Damaged > 0 {
