@@ -426,7 +426,7 @@ func (p *hubProcess) idle() bool {
 	}
 	seen := false
 	for line := range strings.Lines(string(body)) {
-		if name, value, ok := strings.Cut(strings.TrimSpace(line), "} "); ok && strings.HasPrefix(name, "sonae_bus_") && !strings.Contains(name, `"dead"`) {
+		if name, value, ok := strings.Cut(strings.TrimSpace(line), "} "); ok && strings.HasPrefix(name, "sonae_bus_waiting_messages{") && !strings.Contains(name, `"dead"`) {
 			seen = true
 			if value != "0" {
 				return false
