@@ -137,7 +137,7 @@ func (naive) textual(f lang.Field, m lang.Match, have string) bool {
 		if f.Kind == lang.KindAddress {
 			return slices.Contains(lang.Spellings(v), have)
 		}
-		return have == v || !exact && strings.ToLower(have) == strings.ToLower(v)
+		return have == v || !exact && lower(have) == lower(v)
 	}
 	switch m.Op {
 	case lang.Exists:
@@ -165,3 +165,6 @@ func (naive) textual(f lang.Field, m lang.Match, have string) bool {
 		return same(v)
 	}
 }
+
+// lower is how the engine compares; strings.EqualFold takes more for equal.
+func lower(s string) string { return strings.ToLower(s) }

@@ -65,7 +65,7 @@ func TestASketchOfSegmentsHidesNothing(t *testing.T) {
 			for i := range min(len(text), 40) {
 				part := text[i:min(len(text), i+12)]
 				needle := strings.ToUpper(part)
-				if !utf8.ValidString(part) || strings.ToLower(needle) != strings.ToLower(part) {
+				if !utf8.ValidString(part) || lower(needle) != lower(part) {
 					continue
 				}
 				if len(s.MayHold(needle)) == 0 {
@@ -90,7 +90,7 @@ func FuzzSketchHidesNothing(f *testing.F) {
 		k.end(7, 1)
 		s := Sketch{parts: k.parts}
 		for _, needle := range []string{text[from:to], strings.ToUpper(text[from:to]), strings.ToLower(text[from:to])} {
-			if strings.ToLower(needle) == strings.ToLower(text[from:to]) && len(s.MayHold(needle)) == 0 {
+			if lower(needle) == lower(text[from:to]) && len(s.MayHold(needle)) == 0 {
 				t.Errorf("%q is hidden in %q", needle, text)
 			}
 		}
@@ -149,3 +149,6 @@ func FuzzSketch(f *testing.F) {
 		}
 	})
 }
+
+// lower is how the engine compares; strings.EqualFold takes more for equal.
+func lower(s string) string { return strings.ToLower(s) }
