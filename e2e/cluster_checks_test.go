@@ -335,12 +335,19 @@ func (x *cluster) verifies(t *testing.T) {
 }
 
 // changedByteIsNamed changes one byte of a segment in the storage, and wants
-// verify to name it.
+// verify to name it. The hubs have ended.
 func (x *cluster) changedByteIsNamed(t *testing.T) {
 	t.Helper()
+	verify := func() (string, int) {
+		h := x.hubs[0]
+		out, err := h.host.Command(t.Context(), x.sonae, append(append([]string{"verify", "--state", x.db}, x.store.flags()...), h.dir)...).CombinedOutput()
+		return string(out), exitCode(err)
+	}
+	before, code := verify()
 	all, err := filepath.Glob(filepath.Join(x.store.objects, "archive", "segments", "*", "*", "*", "*.parquet"))
-	if err != nil || len(all) == 0 {
-		t.Fatalf("no segment in the storage: %v", err)
+	all = slices.DeleteFunc(all, func(file string) bool { return strings.Contains(before, filepath.Base(file)) }) // replaced, and no evidence any more
+	if err != nil || code != 0 || len(all) == 0 {
+		t.Fatalf("no segment in the storage, or not intact: %v\n%s", err, before)
 	}
 	file := all[x.dice(len(all))]
 	b, err := os.ReadFile(file)
@@ -351,10 +358,7 @@ func (x *cluster) changedByteIsNamed(t *testing.T) {
 	if err := os.WriteFile(file, b, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	h := x.hubs[0]
-	cmd := h.host.Command(t.Context(), x.sonae, append(append([]string{"verify", "--state", x.db}, x.store.flags()...), h.dir)...)
-	out, err := cmd.CombinedOutput()
-	if code := exitCode(err); code != 1 || !bytes.Contains(out, []byte("DIFFERS")) || !bytes.Contains(out, []byte(filepath.Base(file))) {
+	if out, code := verify(); code != 1 || !strings.Contains(out, "DIFFERS") || !strings.Contains(out, filepath.Base(file)) {
 		t.Errorf("verify: exit %d, want 1 and %s named:\n%s", code, filepath.Base(file), out)
 	}
 }
