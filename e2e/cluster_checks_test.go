@@ -321,6 +321,7 @@ func (x *cluster) verifies(t *testing.T) {
 		t.Fatalf("%d checkpoints were seen", len(x.seen))
 	}
 	for _, h := range x.hubs {
+		await(t, time.Minute, "everything being recorded", h.idle) // what is on its way to the ledger cannot be seen offline
 		args := append([]string{"verify", "--state", x.db}, x.store.flags()...)
 		for _, file := range x.seen {
 			args = append(args, "--against", file)
