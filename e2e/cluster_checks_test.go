@@ -8,6 +8,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -345,8 +346,13 @@ func (x *cluster) changedByteIsNamed(t *testing.T) {
 		return string(out), exitCode(err)
 	}
 	before, code := verify()
-	all, err := filepath.Glob(filepath.Join(x.store.objects, "archive", "segments", "*", "*", "*", "*.parquet"))
-	all = slices.DeleteFunc(all, func(file string) bool { return strings.Contains(before, filepath.Base(file)) }) // replaced, and no evidence any more
+	var all []string
+	err := filepath.WalkDir(filepath.Join(x.store.objects, "archive", "segments"), func(file string, _ fs.DirEntry, err error) error {
+		if strings.HasSuffix(file, ".parquet") && !strings.Contains(before, filepath.Base(file)) { // else replaced, and no evidence any more
+			all = append(all, file)
+		}
+		return err
+	})
 	if err != nil || code != 0 || len(all) == 0 {
 		t.Fatalf("no segment in the storage, or not intact: %v\n%s", err, before)
 	}
