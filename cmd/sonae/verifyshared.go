@@ -17,6 +17,8 @@ import (
 // hubs checks what several hubs share: the copy of the ledger in the folder of
 // one of them, the rows, and archive and bags as the storage has them. These
 // are brought into a folder beside the copy first, which needs room for them.
+// A record that is on the cluster's bus at that moment is in neither: it is
+// named as missing from the ledger, and is there a second later.
 func (c *check) hubs(ctx context.Context, dir string) error {
 	leaves, err := c.ledger(ctx, filepath.Join(dir, "ledger"))
 	if err != nil {
