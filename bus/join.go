@@ -40,6 +40,7 @@ type Join struct {
 	read           func(ctx context.Context, body []byte) (value any, size int)
 	readied        func(ctx context.Context, got []jetstream.Msg) error // instead of handle, where there is read
 	each, cut, led bool
+	once           bool
 }
 
 // On handles messages one at a time, decoded from JSON.
@@ -106,6 +107,13 @@ func (j Join) Each() Join {
 // join take one message at a time.
 func (j Join) Partitioned() Join {
 	j.cut = true
+	return j
+}
+
+// Once makes a message be handled at most once: it is acknowledged before, so
+// that what a hub was doing when it died is not done again.
+func (j Join) Once() Join {
+	j.once = true
 	return j
 }
 

@@ -430,3 +430,35 @@ func TestLedJoinWaits(t *testing.T) {
 		t.Error("a join that does not exist was handled")
 	}
 }
+
+// TestOnceIsNotRepeated hands a message over once, although the handler fails
+// and the bus is opened again.
+func TestOnceIsNotRepeated(t *testing.T) {
+	dir := t.TempDir()
+	called := make(chan int, 10)
+	join := On("event.>", "once", func(_ context.Context, n int) error { called <- n; return errors.New("cannot") }).Once()
+	b := open(t, dir, 0)
+	if err := b.Join(t.Context(), join); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Publish(t.Context(), "event.a", "1", []byte("1")); err != nil {
+		t.Fatal(err)
+	}
+	if n := <-called; n != 1 {
+		t.Errorf("got %d, want 1", n)
+	}
+	if err := b.Close(); err != nil {
+		t.Fatal(err)
+	}
+	b = open(t, dir, 0)
+	seen := make(chan int, 1)
+	if err := b.Join(t.Context(), join, On("event.>", "after", func(_ context.Context, n int) error { seen <- n; return nil })); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Publish(t.Context(), "event.a", "2", []byte("2")); err != nil {
+		t.Fatal(err)
+	}
+	if n, m := <-called, <-seen; n != 2 || m != 2 {
+		t.Errorf("got %d and %d, want 2: what failed was not handled again", n, m)
+	}
+}

@@ -285,6 +285,14 @@ const eachTries = 5
 
 // handle calls the handler until it succeeds, then acknowledges.
 func (p *pump) handle(got []jetstream.Msg) {
+	if p.j.once {
+		p.acknowledge(got)
+		p.held.remove(got)
+		if err := p.call(got); err != nil {
+			p.log.Error("message given up", "subject", got[0].Subject(), "err", err)
+		}
+		return
+	}
 	pause := 100 * time.Millisecond
 	for try := 1; ; try++ {
 		err := p.call(got)

@@ -69,6 +69,10 @@ type Config struct {
 	Leaf *bus.Leaf
 	// Leaves is where hubs of other sites hand on; an empty address: nowhere.
 	Leaves bus.LeafListen
+	// Window is how long events wait for others before they are stored
+	// together; searches of this hub see them meanwhile. 0: ten seconds, or one
+	// where other hubs see them only once they are stored.
+	Window time.Duration
 	// Keep is how long events of each class are kept; nil: as by default.
 	Keep archive.Retention
 	// Quotas bound what one site or host may send.
@@ -126,6 +130,16 @@ func (c Config) state() string {
 		return c.State
 	}
 	return c.path("state.db")
+}
+
+func (c Config) window() time.Duration {
+	switch {
+	case c.Window > 0:
+		return c.Window
+	case c.Bus != nil:
+		return time.Second
+	}
+	return 10 * time.Second
 }
 
 // keys is where the keys lie.

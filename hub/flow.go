@@ -48,8 +48,8 @@ func (h *Hub) flow() []bus.Join {
 		bus.On("duty.changed", "chronology-duty", h.noteFacts),                       // facts    → chronology
 		bus.OnBatch("record.>", "ledger", 256, 200*time.Millisecond, h.record).Led(), // every change leaves a trace
 
-		bus.On("rule.changed", "rules", h.reloadRules).Each(), // what people want to be told → engine
-		bus.On("drill.asked", drillJoin, h.playDrill).Led(),   // what people want to practise → event
+		bus.On("rule.changed", "rules", h.reloadRules).Each(),      // what people want to be told → engine
+		bus.On("drill.asked", drillJoin, h.playDrill).Led().Once(), // what people want to practise → event
 
 		// whoever looks at a page sees it change
 		bus.On("alert.>", "live-alert", h.show("alert")).Each(),
@@ -66,13 +66,7 @@ func (h *Hub) flow() []bus.Join {
 // one window is stored the next one fills, so that the archive must be able to
 // show two.
 func (h *Hub) archiving() bus.Join {
-	// What waits is seen by searches on this hub, but by those on others only
-	// once it is sealed.
-	window := 10 * time.Second
-	if h.cfg.Bus != nil {
-		window = time.Second
-	}
-	return bus.OnArrival("event.>", "archive", 4096, window, windowBytes, h.preview, h.remember)
+	return bus.OnArrival("event.>", "archive", 4096, h.cfg.window(), windowBytes, h.preview, h.remember)
 }
 
 // windowBytes is about how many bytes of events are stored at once.

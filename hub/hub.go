@@ -169,9 +169,6 @@ func (h *Hub) work(ctx context.Context, out io.Writer) error {
 	if err := h.bus.Join(ctx, h.flow()...); err != nil {
 		return err
 	}
-	if err := h.vault.Resume(ctx); err != nil { // bags that a crash left half sealed
-		return err
-	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return h.state.Relay(ctx, h.bus.Publish) })
 	for what, work := range map[string]func(context.Context) error{ // one hub of all does these
@@ -179,6 +176,7 @@ func (h *Hub) work(ctx context.Context, out io.Writer) error {
 	} {
 		g.Go(func() error { return h.lead(ctx, what, work) })
 	}
+	g.Go(func() error { return h.vault.Resume(ctx) }) // bags that a crash left half sealed; waits for the ledger
 	g.Go(func() error { return h.searches.Run(ctx) })
 	h.edge.serve(ctx, g)
 	g.Go(func() error { return h.greet(ctx, out) })

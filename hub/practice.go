@@ -65,16 +65,9 @@ func (h *Hub) resumeDrill(ctx context.Context) error {
 	return nil
 }
 
-// playDrill plays once. A drill that cannot be played is over; one that was cut
-// off because another hub leads now is played there.
-func (h *Hub) playDrill(ctx context.Context, _ asked) error {
-	err := h.practice.Play(ctx)
-	if err != nil && ctx.Err() == nil {
-		h.log.Error("drill ended", "err", err)
-		return nil
-	}
-	return err
-}
+// playDrill plays. A drill that cannot be played, or that is cut off, is over:
+// playing it anew would close the alert that people are working on.
+func (h *Hub) playDrill(ctx context.Context, _ asked) error { return h.practice.Play(ctx) }
 
 // control answers commands of the machine's owner on the socket in the hub's
 // folder.

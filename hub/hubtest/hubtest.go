@@ -82,7 +82,7 @@ func Config(t testing.TB, options ...Option) hub.Config {
 	t.Helper()
 	cfg := hub.Default()
 	cfg.Listen, cfg.Local, cfg.Agents = "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"
-	cfg.Dir, cfg.MinFree = "", 16<<20
+	cfg.Dir, cfg.MinFree, cfg.Window = "", 16<<20, 500*time.Millisecond
 	for _, o := range options {
 		o(&cfg)
 	}
