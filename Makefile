@@ -60,7 +60,7 @@ e2e: need-test web s3
 # wrong clock, a cut segment; three hubs killed in turn; 1,000 changed bytes.
 torture: need-test web s3
 	SONAE_TORTURE=full go test -tags e2e -p 1 -timeout 120m -count 1 -v -run 'TestTorture|TestCluster' ./e2e
-	SONAE_TORTURE=full go test -timeout 60m -count 1 -v -run 'TestTamper' ./cmd/sonae ./archive
+	SONAE_TORTURE=full go test -timeout 60m -count 1 -v -run 'TestTamper|TestBackups' ./cmd/sonae ./archive
 
 # The store beside PostgreSQL, ClickHouse and Loki on the same 10 million
 # events; writes doc/bench-store.md. Needs about an hour and 25 GB of disk.
