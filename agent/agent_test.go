@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/ed25519"
 	"crypto/rand"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -15,6 +16,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -26,6 +28,7 @@ import (
 	"github.com/sonae/sonae/agent/owner"
 	"github.com/sonae/sonae/agent/sensor"
 	"github.com/sonae/sonae/event"
+	"github.com/sonae/sonae/flow"
 )
 
 // recorder is an Actor that notes what it is told and changes nothing.
@@ -154,6 +157,66 @@ func TestConnectionIsReportedAtOnceWithItsOwner(t *testing.T) {
 	if got.Site != "callcentre" || got.Host != id.Host {
 		t.Errorf("got site %s, host %s", got.Site, got.Host)
 	}
+}
+
+// packets is a Sensor that sees one packet again and again.
+type packets struct{ frame []byte }
+
+func (s packets) Run(ctx context.Context, packet func(time.Time, flow.LinkType, []byte)) error {
+	for ctx.Err() == nil {
+		packet(time.Now(), flow.LinkRaw, s.frame)
+		time.Sleep(10 * time.Millisecond)
+	}
+	return nil
+}
+func (s packets) Drops() uint64 { return 0 }
+
+// TestOwnerThatIsKnownLate: whoever looks for owners may not look as often as
+// connections are opened; the connection waits for its owner, but not for long.
+func TestOwnerThatIsKnownLate(t *testing.T) {
+	for name, c := range map[string]struct {
+		asked int32 // from this question on the owner is known
+		pid   string
+	}{
+		"known at the third question": {3, "4711"},
+		"never known":                 {1 << 30, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := linktest.Start(t)
+			_, id := h.Enrol("callcentre")
+			var asked atomic.Int32
+			start(t, t.TempDir(), id, agent.Parts{
+				OpenSensor: func(func(time.Time)) (agent.Sensor, error) { return packets{dhtPing()}, nil },
+				Owner: func(string, netip.AddrPort, netip.AddrPort) (agent.Process, bool) {
+					return agent.Process{PID: 4711}, asked.Add(1) >= c.asked
+				},
+			})
+			var got []event.Event
+			linktest.Await(t, "the connection", func() bool {
+				for _, e := range h.Events(event.KindFlow) {
+					if e.Fields[event.FieldPhase] == "identified" {
+						got = append(got, e)
+					}
+				}
+				return len(got) > 0
+			})
+			if len(got) != 1 || got[0].Fields[event.FieldPID] != c.pid {
+				t.Errorf("%d events, process %q, want one with %q", len(got), got[0].Fields[event.FieldPID], c.pid)
+			}
+		})
+	}
+}
+
+// dhtPing is a DHT question within this machine as an IPv4 packet.
+func dhtPing() []byte {
+	body := fmt.Sprintf("d1:ad2:id20:%se1:q4:ping1:t2:aa1:y1:qe", strings.Repeat("x", 20))
+	udp := binary.BigEndian.AppendUint16(nil, 40001)
+	udp = binary.BigEndian.AppendUint16(udp, 40002)
+	udp = binary.BigEndian.AppendUint16(udp, uint16(8+len(body)))
+	udp = append(append(udp, 0, 0), body...)
+	ip := []byte{0x45, 0, 0, 0, 0, 0, 0, 0, 64, 17, 0, 0, 127, 0, 0, 1, 127, 0, 0, 1}
+	binary.BigEndian.PutUint16(ip[2:], uint16(len(ip)+len(udp)))
+	return append(ip, udp...)
 }
 
 // TestWithoutSensor: an agent that may not capture goes on and says so.

@@ -37,7 +37,9 @@ func (a *Agent) sense(ctx context.Context) {
 
 func (a *Agent) senseOnce(ctx context.Context) error {
 	here := newLocal()
-	t := flow.New(flow.Config{MaxFlows: a.cfg.MaxFlows, Emit: func(f flow.Flow) { a.flow(f, here) }})
+	late := a.startLate()
+	defer late.stop() // after the table was flushed
+	t := flow.New(flow.Config{MaxFlows: a.cfg.MaxFlows, Emit: func(f flow.Flow) { a.flow(f, here, late) }})
 	s, err := a.parts.OpenSensor(t.Tick)
 	if err != nil {
 		return err
@@ -56,33 +58,42 @@ func (a *Agent) senseOnce(ctx context.Context) error {
 }
 
 // flow turns what the table says into an event, with the process that owns the
-// connection. An identified connection is reported at once.
+// connection. An identified connection is reported at once, or as soon as its
+// owner is known.
 //
 // What the machine only overhears, such as a neighbour's multicast, says
 // nothing about this machine and is left out.
-func (a *Agent) flow(f flow.Flow, here *local) {
+func (a *Agent) flow(f flow.Flow, here *local, late *late) {
 	if !here.has(f.Src.Addr()) && !here.has(f.Dst.Addr()) {
 		return
 	}
 	e := flow.Event(f, here.has)
-	if a.parts.Owner != nil && f.Phase != flow.End { // an ended connection has no owner left; the hub knows it from before
-		mine, other := f.Src, f.Dst
-		if e.Fields[event.FieldInitiated] != "true" {
-			mine, other = f.Dst, f.Src
-		}
-		if p, ok := a.parts.Owner(f.Proto, mine, other); ok {
-			for k, v := range map[string]string{event.FieldImage: p.Image, event.FieldCommand: p.Command, event.FieldUser: p.User, event.FieldPID: strconv.Itoa(p.PID)} {
-				if v != "" {
-					e.Fields[k] = v
-				}
-			}
-		}
-	}
-	if f.Phase == flow.Identified {
+	owned := a.parts.Owner == nil || f.Phase == flow.End || // an ended connection has no owner left; the hub knows it from before
+		a.owner(e, f)
+	switch {
+	case f.Phase != flow.Identified:
+		a.queue.Put(e)
+	case owned || !late.put(e, f):
 		a.urgent(e)
-		return
 	}
-	a.queue.Put(e)
+}
+
+// owner adds the process that owns a connection, and reports whether it is known.
+func (a *Agent) owner(e event.Event, f flow.Flow) bool {
+	mine, other := f.Src, f.Dst
+	if e.Fields[event.FieldInitiated] != "true" {
+		mine, other = f.Dst, f.Src
+	}
+	p, ok := a.parts.Owner(f.Proto, mine, other)
+	if !ok {
+		return false
+	}
+	for k, v := range map[string]string{event.FieldImage: p.Image, event.FieldCommand: p.Command, event.FieldUser: p.User, event.FieldPID: strconv.Itoa(p.PID)} {
+		if v != "" {
+			e.Fields[k] = v
+		}
+	}
+	return true
 }
 
 func (a *Agent) off(why error) {
