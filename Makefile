@@ -18,7 +18,7 @@ VCS := $(shell git status --porcelain >/dev/null 2>&1 || echo -buildvcs=false)
 BUILD = go build $(VCS)
 
 .NOTPARALLEL:
-.PHONY: run build web test unit race e2e torture bench bench-store lint clean help need-build need-test s3
+.PHONY: run build web test unit race e2e torture bench bench-store bench-search lint clean help need-build need-test s3
 
 # Where the tests find the S3 server that they start.
 export SONAE_VERSITYGW = $(CURDIR)/bin/versitygw
@@ -67,6 +67,12 @@ torture: need-test web s3
 bench-store: need-test
 	cd bench/store && go run . -n $(or $(N),10000000) -out ../../doc/bench-store.md
 
+# The search page over ten million events; needs root, 2 GB of disk, minutes.
+bench-search: need-test web
+	cd bench/store && rm -rf $(CURDIR)/bin/bench-search && go run . -n $(or $(N),10000000) -engines sonae -warm 1 -keep -dir $(CURDIR)/bin/bench-search
+	SONAE_BENCH_ARCHIVE=$(CURDIR)/bin/bench-search/sonae go test -tags e2e -timeout 60m -count 1 -v -run TestSearchPageOverManyEvents ./e2e
+	rm -rf $(CURDIR)/bin/bench-search
+
 bench: web
 	go test -run '^$$' -bench . -benchmem ./bus ./ledger ./archive ./flow ./detect/...
 
@@ -85,7 +91,7 @@ help:
 	@echo "make run     build, start the hub in DIR=$(DIR) on LISTEN=$(LISTEN), print the set-up link"
 	@echo "make test    build and run everything below"
 	@echo "make build | lint | unit | race | e2e | clean"
-	@echo "make torture | bench | bench-store   take long and are no part of make test"
+	@echo "make torture | bench | bench-store | bench-search   take long and are no part of make test"
 
 need-build:
 	@sh tools/need.sh $(BUILD_PACKAGES)
