@@ -29,13 +29,9 @@ func (h testHub) note(file, line string) {
 	die(f.Close())
 }
 
-func serveHub(text string) {
-	var h testHub
-	die(json.Unmarshal([]byte(text), &h))
-	ctx := context.Background()
-	b, err := Open(ctx, Config{Hub: h.Name, Streams: []string{"event", "alert"}, Partitioned: []string{"event.*.*"}, External: &h.External}, slog.New(slog.DiscardHandler))
-	die(err)
-	die(b.Join(ctx,
+// work notes what it gets to handle.
+func (h testHub) work(ctx context.Context, b *Bus) error {
+	return b.Join(ctx,
 		OnBytes("event.>", "detect", func(_ context.Context, body []byte) error {
 			h.note("detect", h.Name+" "+string(body))
 			return nil
@@ -43,7 +39,16 @@ func serveHub(text string) {
 		OnBytes("alert.>", "live", func(_ context.Context, body []byte) error {
 			h.note("live", h.Name+" "+string(body))
 			return nil
-		}).Each()))
+		}).Each())
+}
+
+func serveHub(text string) {
+	var h testHub
+	die(json.Unmarshal([]byte(text), &h))
+	ctx := context.Background()
+	b, err := Open(ctx, Config{Hub: h.Name, Streams: []string{"event", "alert"}, Partitioned: []string{"event.*.*"}, External: &h.External}, slog.New(slog.DiscardHandler))
+	die(err)
+	die(h.work(ctx, b))
 	fmt.Println("up")
 	term := 0
 	die(b.Lead(ctx, "job", func(ctx context.Context) error {
@@ -129,8 +134,8 @@ func TestHubsShareTheWorkAndOneLeads(t *testing.T) {
 	for _, name := range []string{"a", "b", "c"} {
 		start(name)
 	}
-	b := c.open(t, Config{Hub: "outside", Partitioned: []string{"event.*.*"}})
-	if err := b.shared.leave(t.Context()); err != nil { // it only publishes
+	b := c.open(t, Config{Hub: "d", Partitioned: []string{"event.*.*"}}) // works too, and is never killed
+	if err := (testHub{Name: "d", Dir: dir}).work(t.Context(), b); err != nil {
 		t.Fatal(err)
 	}
 	ctx, stop := context.WithCancel(t.Context())
@@ -172,7 +177,7 @@ func TestHubsShareTheWorkAndOneLeads(t *testing.T) {
 		for _, l := range lines(t, dir, "detect")[max(0, len(lines(t, dir, "detect"))-600):] {
 			worked[l[:1]] = true
 		}
-		return len(worked) == 3
+		return len(worked) == 4
 	})
 	stop()
 	<-done
@@ -225,6 +230,6 @@ func checkEach(t *testing.T, b *Bus, dir string) {
 	send(t, b, "alert.raised", "seen")
 	until(t, "all hubs to see it", func() bool {
 		l := lines(t, dir, "live")
-		return slices.Contains(l, "a/seen") && slices.Contains(l, "b/seen") && slices.Contains(l, "c/seen")
+		return slices.Contains(l, "a/seen") && slices.Contains(l, "b/seen") && slices.Contains(l, "c/seen") && slices.Contains(l, "d/seen")
 	})
 }
