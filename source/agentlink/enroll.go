@@ -30,6 +30,7 @@ func (s *Server) enroll(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	s.limit.forgive(remote(r)) // a whole site may stand behind one address
 	cert, err := s.d.Sign(q.CSR, host, site)
 	if err != nil {
 		return &caused{host, err}
@@ -83,7 +84,7 @@ const (
 	maxRemotes     = 10000
 )
 
-// tries is how often one address tried in the current minute.
+// tries is how often one address tried in vain in the current minute.
 type tries struct {
 	since time.Time
 	n     int
@@ -110,6 +111,15 @@ func (l *limiter) allow(addr string) bool {
 	}
 	t.n++
 	return t.n <= triesPerMinute
+}
+
+// forgive takes back a try that held a good token: nobody guesses with those.
+func (l *limiter) forgive(addr string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if t := l.seen[addr]; t != nil && t.n > 0 {
+		t.n--
+	}
 }
 
 // sweep forgets addresses whose minute is over and says whether there were any.

@@ -106,3 +106,11 @@ func TestEnrolmentIsRateLimited(t *testing.T) {
 		t.Errorf("counted %v", n)
 	}
 }
+
+// TestManyMachinesBehindOneAddressEnrol: each has a good token.
+func TestManyMachinesBehindOneAddressEnrol(t *testing.T) {
+	h := linktest.Start(t)
+	for range 25 {
+		h.Enrol("callcentre")
+	}
+}
