@@ -408,32 +408,48 @@ func (x *torture) drain(t *testing.T) {
 		})
 	}
 	all.Wait()
+	defer func() {
+		if t.Failed() {
+			waiting, err := x.hub.waiting()
+			t.Logf("waiting: %v %v", waiting, err)
+		}
+	}()
 	await(t, 5*time.Minute, "the archive and the ledger having taken everything", func() bool { return x.hub.idle() })
 	t.Logf("everything was stored %s after the end of the load", time.Since(began).Round(time.Second))
 }
 
 // idle says whether nothing waits between the stages.
 func (p *hubProcess) idle() bool {
+	waiting, err := p.waiting()
+	return err == nil && len(waiting) == 0
+}
+
+// waiting lists the joins for which messages wait, as the metrics say it.
+func (p *hubProcess) waiting() (lines []string, err error) {
 	client := http.Client{Transport: &http.Transport{DialContext: p.host.Dial, DisableKeepAlives: true}, Timeout: 10 * time.Second}
 	res, err := client.Get("http://127.0.0.1:8080/metrics")
 	if err != nil {
-		return false
+		return nil, err
 	}
 	defer res.Body.Close()
 	body, err := io.ReadAll(res.Body)
 	if err != nil {
-		return false
+		return nil, err
 	}
 	seen := false
 	for line := range strings.Lines(string(body)) {
-		if name, value, ok := strings.Cut(strings.TrimSpace(line), "} "); ok && strings.HasPrefix(name, "sonae_bus_waiting_messages{") && !strings.Contains(name, `"dead"`) {
+		line = strings.TrimSpace(line)
+		if name, value, ok := strings.Cut(line, "} "); ok && strings.HasPrefix(name, "sonae_bus_waiting_messages{") && !strings.Contains(name, `"dead"`) {
 			seen = true
 			if value != "0" {
-				return false
+				lines = append(lines, line)
 			}
 		}
 	}
-	return seen
+	if !seen {
+		return nil, errors.New("the metrics do not say what waits")
+	}
+	return lines, nil
 }
 
 // check wants each entry that somebody was told of, once, and none twice.
