@@ -33,6 +33,7 @@ var layers = [][]string{
 	{"report"},
 	{"ready"},
 	{"backup"},
+	{"scan"},
 	{"api", "ui"},
 	{"agent"},
 	{"hub"},
