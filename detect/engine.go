@@ -22,6 +22,7 @@ import (
 type Engine struct {
 	set      *sigma.Set
 	rules    map[*sigma.Rule]Rule
+	shown    map[*sigma.Rule]*Rule
 	counters map[*sigma.Rule]*threshold.Counter
 	sources  map[*sigma.Rule][sha256.Size]byte // digest of the file a rule was read from
 	list     []Rule
@@ -129,7 +130,7 @@ func ruleFile(name string) bool {
 }
 
 func build(rules []*sigma.Rule) *Engine {
-	e := &Engine{set: sigma.NewSet(rules), rules: map[*sigma.Rule]Rule{}, counters: map[*sigma.Rule]*threshold.Counter{}, recent: map[string]recent{}}
+	e := &Engine{set: sigma.NewSet(rules), rules: map[*sigma.Rule]Rule{}, shown: map[*sigma.Rule]*Rule{}, counters: map[*sigma.Rule]*threshold.Counter{}, recent: map[string]recent{}}
 	for _, r := range rules {
 		shown := Rule{
 			ID: r.ID, Title: r.Extra.Title, Level: r.Level, Tags: r.Tags,
@@ -138,7 +139,7 @@ func build(rules []*sigma.Rule) *Engine {
 		if shown.Title == nil {
 			shown.Title = Text{"en": r.Title}
 		}
-		e.rules[r] = shown
+		e.rules[r], e.shown[r] = shown, &shown
 		e.list = append(e.list, shown)
 		if t := r.Threshold; t != nil {
 			e.counters[r] = threshold.New(threshold.Config{Count: t.Count, Window: t.Window, By: t.By, Distinct: t.Distinct})

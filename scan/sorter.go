@@ -30,7 +30,7 @@ type sorter struct {
 	items []item
 	file  *os.File
 	end   int64
-	runs  []run
+	runs  []stretch
 	n     int
 }
 
@@ -40,8 +40,8 @@ type item struct {
 	from, to int
 }
 
-// run is a sorted stretch of the file.
-type run struct{ from, to int64 }
+// stretch is a sorted part of the file.
+type stretch struct{ from, to int64 }
 
 // itemCost is what an item takes beside its bytes.
 const itemCost = 40
@@ -108,7 +108,7 @@ func (s *sorter) spill() error {
 	if err := w.Flush(); err != nil {
 		return fmt.Errorf("put findings away in %s: %w", s.file.Name(), err)
 	}
-	s.runs = append(s.runs, run{from, s.end})
+	s.runs = append(s.runs, stretch{from, s.end})
 	s.arena, s.items = s.arena[:0], s.items[:0]
 	return nil
 }
