@@ -1,6 +1,7 @@
 package scan
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"math"
@@ -32,6 +33,8 @@ type Rule struct {
 	Title string         `json:"title"`
 	Level event.Severity `json:"level"`
 	Tags  []string       `json:"tags"`
+
+	titles detect.Text
 }
 
 // Source says where it stands; Record is the record id of EVTX, else the line
@@ -141,7 +144,7 @@ func (r *Result) Each(finding func(Finding) error, connection func(Connection) e
 }
 
 func (k kept) finding(rule detect.Rule) Finding {
-	f := Finding{Time: k.Time, Rule: Rule{k.Rule, title(rule, "en"), k.Level, slices.Clone(rule.Tags)}, Host: k.Host, Source: k.Source, Fields: k.Fields, Flow: k.Flow}
+	f := Finding{Time: k.Time, Rule: Rule{k.Rule, title(rule.Title, "en", k.Rule), k.Level, slices.Clone(rule.Tags), rule.Title}, Host: k.Host, Source: k.Source, Fields: k.Fields, Flow: k.Flow}
 	if f.Rule.Tags == nil {
 		f.Rule.Tags = []string{}
 	}
@@ -151,37 +154,42 @@ func (k kept) finding(rule detect.Rule) Finding {
 	return f
 }
 
-// title is the title of a rule in a language, or in the other one.
-func title(rule detect.Rule, lang string) string {
+// title is the title in a language, in another one, or the id.
+func title(titles detect.Text, lang, id string) string {
 	for _, l := range []string{lang, "en", "ja"} {
-		if t := rule.Title[l]; t != "" {
+		if t := titles[l]; t != "" {
 			return t
 		}
 	}
-	return rule.ID
+	return id
 }
 
+func (r Rule) title(lang string) string { return title(r.titles, lang, cmp.Or(r.Title, r.ID)) }
+
+func (f Finding) title(lang string) string { return f.Rule.title(lang) }
+
 // ByTime calls f for every finding, the oldest first.
-func (r *Result) ByTime(f func(Finding) error) (err error) {
+func (r *Result) ByTime(f func(Finding) error) error {
 	s := newSorter(r.opt.TempDir, r.opt.Memory)
 	defer s.close()
-	err = r.Each(func(found Finding) error {
-		b, err := json.Marshal(found)
-		if err != nil {
-			return fmt.Errorf("encode a finding: %w", err)
+	err := r.lines.each(func(b []byte) error {
+		var k struct {
+			Rule string    `json:"r"`
+			Time time.Time `json:"t"`
 		}
-		return s.add(timeKey(found.Time, uint64(s.count()), 0), b)
-	}, nil)
+		if err := json.Unmarshal(b, &k); err != nil {
+			return fmt.Errorf("read a finding that was put away: %w", err)
+		}
+		if k.Rule == "" {
+			return nil
+		}
+		return s.add(timeKey(k.Time, uint64(s.count()), 0), b)
+	})
 	if err != nil {
 		return err
 	}
-	return s.each(func(b []byte) error {
-		var found Finding
-		if err := json.Unmarshal(b, &found); err != nil {
-			return fmt.Errorf("read a finding that was put away: %w", err)
-		}
-		return f(found)
-	})
+	byTime := Result{lines: s, opt: r.opt}
+	return byTime.Each(f, nil)
 }
 
 // timeKey orders by time, then by place and record. A time that nanoseconds of

@@ -30,3 +30,6 @@ func recordName(kind string) string {
 	}
 	return "line"
 }
+
+// Kinds are the formats that --kind can force.
+func Kinds() []string { return []string{kindPcap, kindPcapng, "jsonl"} }

@@ -178,6 +178,7 @@ func (r *run) all(files []file) error {
 func (r *run) result() *Result {
 	res := &Result{Stats: r.stats, Damaged: ordered(r.damaged), LeftOut: ordered(r.leftOut), Seen: r.seen.list(),
 		Stopped: r.ctx.Err() != nil, Outside: r.outside, Untimed: r.untimed, lines: r.lines, opt: r.opt}
+	res.Stats.Findings = int(r.opt.Progress.findings.Load())
 	places := make([]uint64, 0, len(r.inputs))
 	for at := range r.inputs {
 		places = append(places, at)

@@ -11,6 +11,8 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"github.com/sonae/sonae/scan"
 )
 
 func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
@@ -25,7 +27,7 @@ type command struct {
 func commands() []command {
 	return []command{
 		{"serve", "run the hub; the first start prints a one-time set-up link", serve},
-		{"scan", "run the rules over captures and JSON lines, without a hub", scanCommand},
+		{"scan", "run detection rules over logs and captures, without a hub", scan.Command},
 		{"verify", "check a bag, a document, an archive, a ledger or a hub's folder", verify},
 		{"backup", "write the running hub into one encrypted file", backupCommand},
 		{"export", "write a hub that does not run into one encrypted file", exportCommand},

@@ -14,6 +14,7 @@ import (
 	"text/tabwriter"
 
 	"github.com/sonae/sonae/detect"
+	"github.com/sonae/sonae/detect/pack"
 	"github.com/sonae/sonae/event"
 )
 
@@ -45,7 +46,7 @@ func ruleCommand(_ context.Context, args []string, stdout, stderr io.Writer) int
 	if status, ok := parsed(flags, args[1:]); !ok {
 		return status
 	}
-	engine, report, err := loadRules(flags.Args())
+	engine, report, err := pack.Load(flags.Args())
 	if err != nil {
 		fmt.Fprintln(stderr, "sonae rule:", err)
 		return 2
@@ -152,7 +153,7 @@ func testRule(id, dir string, text []byte, paths []string) error {
 	if err := json.Unmarshal(text, &b.Events); err != nil {
 		return fmt.Errorf("events.json: %w", err)
 	}
-	engine, _, err := loadRules(paths)
+	engine, _, err := pack.Load(paths)
 	if err != nil {
 		return err
 	}
