@@ -170,11 +170,11 @@ func appendNumber(dst []byte, k kind, n uint64, size int) []byte {
 	case kindInt8, kindInt16, kindInt32, kindInt64:
 		shift := 64 - 8*size
 		return strconv.AppendInt(dst, int64(n<<shift)>>shift, 10)
-	case kindUint8, kindUint16, kindUint32, kindUint64:
+	case kindUint8, kindUint16, kindUint32, kindUint64, kindSize:
 		return strconv.AppendUint(dst, n, 10)
 	case kindBool:
 		return strconv.AppendBool(dst, n != 0)
-	case kindSize, kindHex32, kindHex64, kindHandle:
+	case kindHex32, kindHex64, kindHandle:
 		return strconv.AppendUint(append(dst, "0x"...), n, 16)
 	case kindFloat:
 		return strconv.AppendFloat(dst, float64(math.Float32frombits(uint32(n))), 'f', -1, 32)
