@@ -1,0 +1,3 @@
+package sigma
+
+func regexNeeds(regexTest) []literal { return nil }
