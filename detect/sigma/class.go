@@ -219,13 +219,17 @@ func (b *compiler) lazy(t test, slot, ref int) expr {
 			return expr{op: opLazy, id: id}
 		}
 	}
-	l := lazy{slot: slot, ref: ref, gate: -1, test: t}
-	lits, present := needs(t)
-	switch {
-	case len(lits) > 0:
-		l.gate = b.literals(lits, slot)
-	case present && slot >= 0:
-		l.gate = b.presence(slot)
+	l := lazy{slot: slot, ref: ref, test: t}
+	sets, present := needs(t)
+	if re, ok := t.(regexTest); ok {
+		l.program, present = b.set.program(re), true
+		sets = l.program.needs()
+	}
+	for _, lits := range sets {
+		l.gates = append(l.gates, b.literals(lits, slot))
+	}
+	if len(l.gates) == 0 && present && slot >= 0 {
+		l.gates = append(l.gates, b.presence(slot))
 	}
 	b.c.lazies = append(b.c.lazies, l)
 	id := int32(len(b.c.lazies) - 1)

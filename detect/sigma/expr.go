@@ -81,10 +81,7 @@ func (e *expr) witness(c *class, weight func(item int32) float64) (witness, bool
 	case opItem:
 		return witness{[]int32{e.id}, weight(e.id)}, true
 	case opLazy:
-		if gate := c.lazies[e.id].gate; gate >= 0 {
-			return witness{[]int32{gate}, weight(gate)}, true
-		}
-		return noWitness()
+		return c.lazies[e.id].witness(weight)
 	case opAnd:
 		return e.best(c, weight)
 	case opOr:
@@ -92,6 +89,16 @@ func (e *expr) witness(c *class, weight func(item int32) float64) (witness, bool
 	default:
 		return noWitness()
 	}
+}
+
+// witness of a lazy test is its rarest gate.
+func (l *lazy) witness(weight func(int32) float64) (best witness, ok bool) {
+	for _, gate := range l.gates {
+		if w := weight(gate); !ok || w < best.weight {
+			best, ok = witness{[]int32{gate}, w}, true
+		}
+	}
+	return best, ok
 }
 
 // best: one part of an "and" is enough.

@@ -10,8 +10,9 @@ import (
 // it, at most once for an event, and not before its gate is on.
 type lazy struct {
 	slot, ref int
-	gate      int32 // an item that must be on, -1: none
+	gates     []int32 // items that must all be on
 	test      test
+	program   *program // of a regular expression
 }
 
 // shortTest looks for literals that are too short for the field scans.
@@ -41,16 +42,14 @@ func (t *shortTest) inside(text []byte) bool {
 	return false
 }
 
-// needs returns literals of which one must stand in the folded value when the
-// test matches, and whether a value must be there at all.
-func needs(t test) (any []literal, present bool) {
+// needs returns sets of literals: of each set one must stand in the folded
+// value when the test matches; and whether a value must be there at all.
+func needs(t test) (sets [][]literal, present bool) {
 	switch t := t.(type) {
 	case *literalTest:
 		return t.required(), true
 	case *shortTest:
 		return nil, true
-	case regexTest:
-		return regexNeeds(t), true
 	case cidrTest, compareTest, refTest:
 		return nil, true
 	case presenceTest:
@@ -60,29 +59,27 @@ func needs(t test) (any []literal, present bool) {
 }
 
 // required returns what must be in the value for a cased literal or a glob.
-func (t *literalTest) required() []literal {
+func (t *literalTest) required() [][]literal {
 	if t.shape != glob {
 		folded := literal{shape: t.shape, text: foldRest(nil, t.text)}
 		if folded.shape == within && len(folded.text) < gramSize {
 			return nil
 		}
-		return []literal{folded}
+		return [][]literal{{folded}}
 	}
-	var best, run []byte
+	var sets [][]literal
+	var run []byte
 	for _, r := range append(slices.Clone(t.parts), anyText) {
 		if r >= 0 {
 			run = foldRest(run, []byte(string(r)))
 			continue
 		}
-		if len(run) > len(best) {
-			best = run
+		if len(run) >= gramSize {
+			sets = append(sets, []literal{{shape: within, text: run}})
 		}
 		run = nil
 	}
-	if len(best) < gramSize {
-		return nil
-	}
-	return []literal{{shape: within, text: best}}
+	return sets
 }
 
 // same names a test so that equal tests of one field share a lazy; "" when

@@ -26,6 +26,7 @@ type Matcher struct {
 	found    []int32  // literals of one value
 	turned   []int32  // items of one value
 	category [1]string
+	machines []*machine   // by number of the program; nil: not used yet
 	record   event.Record // of matchEvent
 }
 
@@ -227,18 +228,26 @@ func (m *Matcher) lazy(id int32) bool {
 	if x := m.memo[id]; x>>1 == m.number {
 		return x&1 != 0
 	}
-	l := &m.class.lazies[id]
-	ok := false
-	switch {
-	case l.gate >= 0 && !m.isOn(l.gate):
-	case l.slot < 0:
-		ok = l.test.keyword(&m.view)
-	default:
-		ok = m.view.field(l.test, l.slot, l.ref)
-	}
+	ok := m.decide(&m.class.lazies[id])
 	m.memo[id] = m.number << 1
 	if ok {
 		m.memo[id]++
 	}
 	return ok
+}
+
+func (m *Matcher) decide(l *lazy) bool {
+	for _, gate := range l.gates {
+		if !m.isOn(gate) {
+			return false
+		}
+	}
+	t := l.test
+	if l.program != nil {
+		t = m.machine(l.program)
+	}
+	if l.slot < 0 {
+		return t.keyword(&m.view)
+	}
+	return m.view.field(t, l.slot, l.ref)
 }

@@ -34,8 +34,9 @@ type Set struct {
 	buckets  []bucket
 	matchers sync.Pool
 
-	mu      sync.Mutex
-	classes map[string]*class // by the numbers of their buckets
+	mu       sync.Mutex
+	classes  map[string]*class // by the numbers of their buckets
+	programs map[string]*program
 }
 
 // bucket holds the rules of one log source.
@@ -46,7 +47,7 @@ type bucket struct {
 
 // NewSet prepares rules for matching. It keeps the rules, which must not change.
 func NewSet(rules []*Rule) *Set {
-	s := &Set{rules: rules, counts: make([]counter, len(rules)), classes: map[string]*class{}}
+	s := &Set{rules: rules, counts: make([]counter, len(rules)), classes: map[string]*class{}, programs: map[string]*program{}}
 	at := map[Logsource]int{}
 	var texts []string
 	for no, r := range rules {
