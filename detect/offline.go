@@ -21,28 +21,28 @@ type Hit struct {
 // may use it at a time; many may use one each.
 type Matcher struct {
 	engine *Engine
-	fields map[string]string
+	set    *sigma.Matcher
+	hit    func(Hit)
+	on     func(*sigma.Rule) // m.match, made once
 }
 
 // NewMatcher returns a matcher for the rules in force.
-func (e *Engine) NewMatcher() *Matcher { return &Matcher{engine: e, fields: map[string]string{}} }
+func (e *Engine) NewMatcher() *Matcher {
+	m := &Matcher{engine: e, set: e.set.NewMatcher()}
+	m.on = m.match
+	return m
+}
 
 // Match calls hit for every rule that r matches, in no particular order.
+// Nothing is allocated for a record that no rule matches.
 func (m *Matcher) Match(r *event.Record, hit func(Hit)) {
-	clear(m.fields)
-	for i := range r.Pairs {
-		p := &r.Pairs[i]
-		text := p.Text()
-		if before, several := m.fields[string(p.Name)]; several {
-			text = before + "\n" + text
-		}
-		m.fields[string(p.Name)] = text
-	}
-	e := sigma.Event{Source: sigma.Source{Product: r.Product, Categories: r.Categories, Service: r.Service}, Fields: m.fields, Raw: string(r.Raw)}
-	m.engine.set.Match(e, func(s *sigma.Rule) {
-		counted := m.engine.counters[s] != nil
-		hit(Hit{Rule: m.engine.shown[s], Alone: !counted, Counted: counted, Category: s.Logsource.Category})
-	})
+	m.hit = hit
+	m.set.Match(r, m.on)
+}
+
+func (m *Matcher) match(s *sigma.Rule) {
+	counted := m.engine.counters[s] != nil
+	m.hit(Hit{Rule: m.engine.shown[s], Alone: !counted, Counted: counted, Category: s.Logsource.Category})
 }
 
 // Alone returns the ids of the rules whose every match is a finding.

@@ -133,7 +133,7 @@ func (c *command) write(r *Result) (failed bool) {
 func (c *command) print(w io.Writer, r *Result) error {
 	switch c.format {
 	case formatJSONL:
-		return jsonl(w, r)
+		return writeLines(w, r)
 	case formatCSV:
 		return timeline(w, r, c.words())
 	}

@@ -10,8 +10,8 @@ import (
 	"github.com/sonae/sonae/event"
 )
 
-// jsonl prints one object per finding, and per connection with Options.Flows.
-func jsonl(w io.Writer, r *Result) error {
+// writeLines prints one object per finding, and per connection with Options.Flows.
+func writeLines(w io.Writer, r *Result) error {
 	out := bufio.NewWriter(w)
 	line := func(v any) error {
 		b, err := json.Marshal(v)
