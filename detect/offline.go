@@ -1,6 +1,10 @@
 package detect
 
 import (
+	"slices"
+	"sort"
+	"strings"
+
 	"github.com/sonae/sonae/detect/sigma"
 	"github.com/sonae/sonae/event"
 )
@@ -52,4 +56,36 @@ func (e *Engine) Alone() map[string]bool {
 		alone[r.ID] = e.counters[r] == nil
 	}
 	return alone
+}
+
+// Scope is what a rule looks at.
+type Scope struct {
+	Rule                       *Rule // read-only
+	Product, Category, Service string
+	Author, License            string
+	rule                       *sigma.Rule
+}
+
+// Scopes returns what each rule looks at, by id of the rules.
+func (e *Engine) Scopes() []Scope {
+	all := make([]Scope, 0, len(e.shown))
+	for r, shown := range e.shown {
+		all = append(all, Scope{shown, r.Logsource.Product, r.Logsource.Category, r.Logsource.Service, r.Author, r.License, r})
+	}
+	sort.Slice(all, func(i, j int) bool { return all[i].Rule.ID < all[j].Rule.ID })
+	return all
+}
+
+// Missing returns the fields for want of which the rule can never match events
+// that have no fields but those that has knows; nil when it may.
+func (s Scope) Missing(has func(field string) bool) []string { return s.rule.Missing(has) }
+
+// Fields returns the names of the fields the rule looks at, sorted.
+func (s Scope) Fields() []string { return s.rule.Fields() }
+
+// Fits says whether the rule looks at events of a log source.
+func (s Scope) Fits(product string, categories []string, service string) bool {
+	same := func(want, got string) bool { return want == "" || strings.EqualFold(want, got) }
+	return same(s.Product, product) && same(s.Service, service) &&
+		(s.Category == "" || slices.ContainsFunc(categories, func(c string) bool { return same(s.Category, c) }))
 }

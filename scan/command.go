@@ -126,7 +126,23 @@ func (c *command) write(r *Result) (failed bool) {
 			return timeline(w, r, c.words())
 		}))
 	}
+	if c.html != "" {
+		to(c.html, whole(c.html, func(w io.Writer) error { return c.page(w, r) }))
+	}
 	return failed
+}
+
+// page writes the report.
+func (c *command) page(w io.Writer, r *Result) error {
+	return writePage(w, r, c.report, c.words(), c.now, version())
+}
+
+// version is that of the program.
+func version() string {
+	if info, ok := debug.ReadBuildInfo(); ok {
+		return info.Main.Version
+	}
+	return "?"
 }
 
 // print writes to standard output in the format that was asked for.
@@ -136,6 +152,8 @@ func (c *command) print(w io.Writer, r *Result) error {
 		return writeLines(w, r)
 	case formatCSV:
 		return timeline(w, r, c.words())
+	case formatHTML:
+		return c.page(w, r)
 	}
 	return text(w, r, c.words(), screenWidth(c.stdout))
 }
