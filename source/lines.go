@@ -13,7 +13,16 @@ type Lines struct {
 	number uint64
 	offset int64 // of the line
 	take   int   // bytes to leave behind at the next Next
+
+	// Count, when it is set, looks whether a line is told by its length: b
+	// begins at a line and holds at least CountNeeds bytes unless the stream
+	// ends before. It returns the bytes of the length and those of the line,
+	// or 0 and 0.
+	Count func(b []byte) (head, body int)
 }
+
+// CountNeeds is how much of a line Lines.Count sees at least, in bytes.
+const CountNeeds = 16
 
 // NewLines begins with the first line of r. Lines that are longer than
 // MaxRecord are noted in report and left out.
@@ -38,6 +47,9 @@ func (l *Lines) Next() (line []byte, ok bool) {
 
 // look finds the end of the line; a line that is too long is nil.
 func (l *Lines) look() (line []byte, ok bool) {
+	if line, ok := l.counted(); ok {
+		return line, true
+	}
 	from := 0
 	for {
 		b := l.w.Bytes()
@@ -57,6 +69,36 @@ func (l *Lines) look() (line []byte, ok bool) {
 		}
 		return l.found(b, len(b)), true
 	}
+}
+
+// counted takes a line whose length stands before it.
+func (l *Lines) counted() (line []byte, ok bool) {
+	if l.Count == nil {
+		return nil, false
+	}
+	for len(l.w.Bytes()) < CountNeeds && l.w.More() {
+		continue
+	}
+	head, body := l.Count(l.w.Bytes())
+	if head == 0 || head+body > MaxRecord {
+		return nil, false
+	}
+	for len(l.w.Bytes()) < head+body && l.w.More() {
+		continue
+	}
+	b := l.w.Bytes()
+	if len(b) < head+body { // the length is wrong, or the end is missing
+		return nil, false
+	}
+	take := head + body
+	for take < len(b) && (b[take] == '\n' || b[take] == '\r') {
+		take++
+	}
+	line = l.found(b[head:head+body], take)
+	for n := len(line); n > 0 && line[n-1] == '\n'; n = len(line) {
+		line = line[:n-1]
+	}
+	return line, true
 }
 
 func (l *Lines) found(line []byte, take int) []byte {
@@ -103,7 +145,11 @@ func (l *Lines) Err() error { return l.w.Err() }
 
 // EachLine calls f for every line that is not blank, until ctx or f ends it.
 func EachLine(ctx context.Context, r io.Reader, report *Report, f func(l *Lines, line []byte) error) error {
-	l := NewLines(r, report)
+	return NewLines(r, report).Each(ctx, f)
+}
+
+// Each calls f for every line that is not blank, until ctx or f ends it.
+func (l *Lines) Each(ctx context.Context, f func(l *Lines, line []byte) error) error {
 	for n := 0; ; n++ {
 		if n%CheckEvery == 0 && ctx.Err() != nil {
 			return ctx.Err()

@@ -23,7 +23,7 @@ type Reader func(ctx context.Context, r io.Reader, opt Options, each func(*event
 
 // Options is what a log does not say about itself. The zero value is usable.
 type Options struct {
-	Now  time.Time      // when the log was taken: no line is much newer; finds the year of RFC 3164; zero means that such lines keep the year 0
+	Now  time.Time      // when the log was taken: no line is much newer; finds the year of RFC 3164; zero leaves such lines without a time
 	Zone *time.Location // of times that name no zone; nil means UTC
 	Host string         // whose log it is, where the lines do not say it
 }

@@ -136,16 +136,19 @@ func (s *splitter) header() (sound bool, err error) {
 	flags := le.Uint32(h[120:])
 	s.report.Dirty = flags&flagDirty != 0
 	s.report.Unsummed = flags&flagNoCRC != 0
+	size := headerBlock
 	if !s.report.Unsummed && crc32.ChecksumIEEE(h[:120]) != le.Uint32(h[124:]) {
 		s.damage(0, "checksum of the file header is wrong")
-	} else if n := int(le.Uint16(h[42:])); n < 0xffff { // the field is full at 4 GiB
-		s.declared = n
+	} else {
+		s.declared = int(le.Uint16(h[42:]))
+		if n := int(le.Uint16(h[40:])); n >= headerData {
+			size = n
+		}
 	}
-	size := int(le.Uint16(h[40:]))
-	if size < headerData || size > len(h) {
-		size = min(headerBlock, len(h))
+	if s.declared == 0xffff { // the field is full at 4 GiB
+		s.declared = 0
 	}
-	s.drop(size)
+	s.drop(min(size, len(h)))
 	return true, nil
 }
 

@@ -12,11 +12,12 @@ import (
 
 var recordMagic = []byte("**\x00\x00")
 
-// Sizes of a record, in bytes: what stands before its XML, and the least a
-// record has with the copy of its size at the end.
+// Sizes of a record, in bytes: what stands before its XML, the least a record
+// has with the copy of its size at the end, and how many of them a chunk has.
 const (
 	recordHeader = 24
 	recordLeast  = recordHeader + 4
+	maxRecords   = chunkSize / recordLeast // in a chunk
 )
 
 // Decoder reads the records of chunks. It keeps its buffers from chunk to
@@ -79,7 +80,9 @@ type walk struct {
 	pos     int
 	end     int    // of the records, as the chunk says
 	damaged bool   // the chunk is not to be trusted
-	last    uint64 // id of the last record delivered or lost, 0 before the first
+	last    uint64 // id of the last record delivered or lost
+	known   bool   // last is known, if only from the chunk's header
+	final   uint64 // id of the chunk's last record as its header has it, 0 when not known
 	carving bool   // pos was found by searching
 	any     bool
 }
@@ -99,6 +102,10 @@ func (w *walk) header() {
 	if free := le.Uint32(c.Data[48:]); free >= chunkHeader && int(free) <= len(c.Data) {
 		w.end = int(free)
 	}
+	first, final := le.Uint64(c.Data[24:]), le.Uint64(c.Data[32:])
+	if c.headerSummed() && first > 0 && final-first < maxRecords {
+		w.last, w.known, w.final = first-1, true, final
+	}
 }
 
 func (w *walk) run() error {
@@ -115,10 +122,19 @@ func (w *walk) run() error {
 	if w.d.steps >= maxSteps {
 		w.d.damage(w.pos, 0, "the chunk is made to take long; the rest is left")
 	}
+	if w.damaged && w.known && w.final > w.last {
+		w.missing(w.final - w.last)
+	}
 	if w.any {
 		w.d.report.Chunks++
 	}
 	return nil
+}
+
+// missing notes that n records after the last one are not there.
+func (w *walk) missing(n uint64) {
+	w.d.report.Lost += int(n)
+	w.d.damage(w.pos, w.last+1, fmt.Sprintf("%d records are missing from here on", n))
 }
 
 // next finds the record at or after pos and returns its size.
@@ -143,7 +159,7 @@ func (w *walk) next() (size int, ok bool) {
 // the log was copied while it was being written. What lies there in a sound
 // chunk are events that were cleared and overwritten in part.
 func (w *walk) beyond() (int, bool) {
-	if !w.damaged || w.last == 0 {
+	if !w.damaged || !w.any {
 		return 0, false
 	}
 	size := w.size(w.pos)
@@ -167,7 +183,7 @@ func (w *walk) carve() (int, bool) {
 			break
 		}
 		w.pos += i
-		if size := w.size(w.pos); size > 0 && w.id() > w.last {
+		if size := w.size(w.pos); size > 0 && (!w.known || w.id() > w.last) {
 			w.carving = true
 			if !w.d.chunk.Headless || w.any {
 				w.d.damage(start, lost, "bytes that are no record; searched for the next one")
@@ -177,9 +193,6 @@ func (w *walk) carve() (int, bool) {
 	}
 	if !w.d.chunk.Headless {
 		w.d.damage(start, lost, "no record here, and none up to the end of the chunk")
-		if lost != 0 {
-			w.d.report.Lost++
-		}
 	}
 	w.pos = w.end
 	return 0, false
@@ -208,11 +221,10 @@ func (w *walk) id() uint64 { return le.Uint64(w.d.chunk.Data[w.pos+8:]) }
 // record delivers the record at pos.
 func (w *walk) record(size int) error {
 	d, id := w.d, w.id()
-	if gap := id - w.last; w.last != 0 && w.damaged && gap > 1 && gap < chunkSize/recordLeast {
-		d.report.Lost += int(gap - 1)
-		d.damage(w.pos, w.last+1, fmt.Sprintf("%d records are missing before this place", gap-1))
+	if gap := id - w.last; w.known && w.damaged && gap > 1 && gap <= maxRecords {
+		w.missing(gap - 1)
 	}
-	w.last, w.any = id, true
+	w.last, w.known, w.any = id, true, true
 	if reason := d.decode(w.pos, size); reason != "" {
 		d.report.Lost++
 		d.damage(w.pos, id, reason)

@@ -222,3 +222,62 @@ func flattenValue(m map[string][]string, name string, v any) {
 		m[name] = append(m[name], fmt.Sprint(v))
 	}
 }
+
+func TestRecordsSayWhereTheyComeFrom(t *testing.T) {
+	var got []event.Record
+	log := logOf(small(7))
+	if _, err := Read(t.Context(), bytes.NewReader(log), Options{}, func(r *event.Record) error {
+		got = append(got, *r)
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if len(got) != 4 {
+		t.Fatalf("%d records", len(got))
+	}
+	last := got[3]
+	if last.Number != 10 || last.Host != "pc1" || last.Offset != headerBlock+int64(recordAt(small(7), 3)) {
+		t.Errorf("record %d of %q at %d", last.Number, last.Host, last.Offset)
+	}
+	if last.Product != "windows" || last.Service != "security" {
+		t.Errorf("%s/%s", last.Product, last.Service)
+	}
+	if want := "2019-04-17 18:40:00 +0000 UTC"; last.Time.String() != want { // not the time of writing
+		t.Errorf("time %v, want %s", last.Time, want)
+	}
+	if noTime := got[2]; noTime.Time.Year() != 2022 {
+		t.Errorf("without TimeCreated: %v, want the time of writing", noTime.Time)
+	}
+}
+
+func TestAppendJSON(t *testing.T) {
+	r := &event.Record{}
+	r.Add([]byte("Channel"), wide("備え\t\"x\""), event.UTF16)
+	r.Add([]byte("Data"), []byte("a"), event.Plain)
+	r.Add([]byte("EventID"), []byte("7"), event.Plain)
+	r.Add([]byte("Data"), []byte("b"), event.Plain)
+	want := `x{"Channel":"備え\t\"x\"","Data":["a","b"],"EventID":"7"}`
+	if got := string(AppendJSON([]byte("x"), r)); got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	if got := string(AppendJSON(nil, &event.Record{})); got != "{}" {
+		t.Errorf("an empty record: %s", got)
+	}
+}
+
+func TestSniff(t *testing.T) {
+	for name, tt := range map[string]struct {
+		head []byte
+		want bool
+	}{
+		"a log":       {logOf(small(1))[:16], true},
+		"a chunk":     {small(1)[:16], true},
+		"half a word": {[]byte("ElfF"), false},
+		"XML":         {[]byte("<?xml version"), false},
+		"nothing":     {nil, false},
+	} {
+		if got := Sniff(tt.head); got != tt.want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}

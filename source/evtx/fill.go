@@ -6,6 +6,7 @@ import "github.com/sonae/sonae/event"
 const (
 	maxNested = 16      // templates and XML in values, within one another
 	maxArena  = 1 << 20 // bytes of text made of values
+	maxPairs  = 1 << 15
 )
 
 // value is what a substitution stands for.
@@ -21,8 +22,8 @@ func (d *Decoder) fragment(pos, end int, in place) string {
 	c := compiler{d: d, pos: pos, end: end, bare: true}
 	for c.reason == "" && c.pos < c.end {
 		switch c.token() {
-		case tokenEnd:
-			return ""
+		case tokenEnd: // or a fault
+			return c.reason
 		case tokenFragment:
 			c.take(4)
 		case tokenTemplate:
@@ -153,8 +154,8 @@ func (d *Decoder) compile(i instance, in place) program {
 func (d *Decoder) run(ops []op, base, count int) string {
 	for i := range ops {
 		o := &ops[i]
-		if d.steps++; d.steps > maxSteps {
-			return "too much in one chunk"
+		if reason := d.step(); reason != "" {
+			return reason
 		}
 		name := o.name
 		if o.naming >= 0 && o.naming < count && d.values[base+o.naming].kind == kindString {
@@ -169,6 +170,17 @@ func (d *Decoder) run(ops []op, base, count int) string {
 		if reason != "" {
 			return reason
 		}
+	}
+	return ""
+}
+
+// step counts a pair against the bounds.
+func (d *Decoder) step() string {
+	if d.steps++; d.steps > maxSteps {
+		return "too much in one chunk"
+	}
+	if len(d.rec.Pairs) > maxPairs {
+		return "too many values in one record"
 	}
 	return ""
 }
@@ -226,8 +238,8 @@ func (d *Decoder) add(name []byte, v value, in place) string {
 // array makes a pair of each value of an array.
 func (d *Decoder) array(name []byte, v value) string {
 	for len(v.data) > 0 {
-		if d.steps++; d.steps > maxSteps {
-			return "too much in one chunk"
+		if reason := d.step(); reason != "" {
+			return reason
 		}
 		one, size := v.first()
 		if size == 0 {
@@ -254,26 +266,32 @@ func (d *Decoder) nested(pos, end int, in place) string {
 	return reason
 }
 
-// joined makes one pair of an op of several parts.
+// joined makes one pair of an op of several parts, after the pairs of what is
+// XML among them.
 func (d *Decoder) joined(o *op, name []byte, base, count int) string {
+	for i := range o.parts {
+		p := &o.parts[i]
+		switch {
+		case p.kind == partTemplate, p.kind == partValue && p.n < count && d.values[base+p.n].kind == kindXML:
+			if reason := d.single(&op{parts: o.parts[i : i+1], in: o.in}, name, base, count); reason != "" {
+				return reason
+			}
+		}
+	}
 	from, any := len(d.arena), false
 	for i := range o.parts {
 		p := &o.parts[i]
 		switch {
 		case p.kind == partText:
-			d.arena = (&event.Pair{Value: p.text, Enc: p.enc}).AppendText(d.arena)
-			any = true
-		case p.kind == partTemplate:
-			if reason := d.nested(p.n, len(d.chunk.Data), o.in); reason != "" {
-				return reason
-			}
-		case p.n < count && d.values[base+p.n].kind != kindNull:
+			d.steps += len(p.text) / 16
+			d.arena, any = (&event.Pair{Value: p.text, Enc: p.enc}).AppendText(d.arena), true
+		case p.kind == partValue && p.n < count && d.values[base+p.n].written():
 			any = true
 			if reason := d.format(d.values[base+p.n]); reason != "" {
 				return reason
 			}
 		}
-		if d.steps += len(p.text) / 16; len(d.arena) > maxArena {
+		if len(d.arena) > maxArena {
 			return "too much text in one record"
 		}
 	}
@@ -282,3 +300,6 @@ func (d *Decoder) joined(o *op, name []byte, base, count int) string {
 	}
 	return ""
 }
+
+// written reports whether v has a text.
+func (v value) written() bool { return v.kind != kindNull && v.kind != kindXML }
