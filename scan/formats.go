@@ -1,51 +1,97 @@
 package scan
 
 import (
-	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 
 	"github.com/sonae/sonae/event"
 	"github.com/sonae/sonae/source"
 	"github.com/sonae/sonae/source/evtx"
-	"github.com/sonae/sonae/source/jsonl"
+	"github.com/sonae/sonae/source/sniff"
 )
 
 var errUnknown = errors.New("nothing that Sonae reads")
 
-// Kinds of logs.
+// Kinds that have names or readers of their own here.
 const (
-	kindEVTX = "evtx"
-	kindJSON = "jsonl"
+	kindEVTX  = "evtx"
+	kindJSONL = "jsonl" // everything that is written in objects
 )
 
 // format tells what a file is by its first bytes, unless the format is forced.
 // A capture has no reader: its packets go through package flow.
 func (r *run) format(head []byte) (kind string, read source.Reader, err error) {
-	if kind := captureKind(head); kind != "" && (r.opt.Kind == "" || r.opt.Kind == kind) {
+	kind = r.opt.Kind
+	if kind == "" {
+		if kind, err = detected(head); err != nil {
+			return "", nil, err
+		}
+	}
+	switch kind {
+	case kindPcap, kindPcapng:
 		return kind, nil, nil
+	case kindEVTX:
+		return kind, readEVTX, nil
 	}
-	if evtx.Sniff(head) {
-		return kindEVTX, readEVTX, nil
+	read, ok := sniff.Reader(formatOf(kind))
+	if !ok {
+		return "", nil, fmt.Errorf("%w: there is no format %q", errUnknown, kind)
 	}
-	if isJSON(head) {
-		return kindJSON, jsonl.Read, nil
-	}
-	return "", nil, errUnknown
+	return kind, read, nil
 }
 
-func isJSON(head []byte) bool { return bytes.HasPrefix(bytes.TrimSpace(head), []byte("{")) }
+// detected is the kind of what begins with head.
+func detected(head []byte) (string, error) {
+	if kind := captureKind(head); kind != "" {
+		return kind, nil
+	}
+	if evtx.Sniff(head) {
+		return kindEVTX, nil
+	}
+	f, err := sniff.Detect(head)
+	var unknown *sniff.Unknown
+	switch {
+	case errors.As(err, &unknown):
+		return "", fmt.Errorf("%w: it looks like %s", errUnknown, unknown.Looks)
+	case err != nil:
+		return "", fmt.Errorf("%w: %w", errUnknown, err)
+	}
+	return kindOf(f), nil
+}
+
+func kindOf(f sniff.Format) string {
+	if f == sniff.JSON {
+		return kindJSONL
+	}
+	return string(f)
+}
+
+func formatOf(kind string) sniff.Format {
+	if kind == kindJSONL {
+		return sniff.JSON
+	}
+	return sniff.Format(kind)
+}
 
 // Kinds are the formats that --kind can force.
-func Kinds() []string { return []string{kindPcap, kindPcapng, kindEVTX, kindJSON} }
+func Kinds() []string {
+	all := []string{kindEVTX}
+	for _, f := range sniff.Formats() {
+		if f != sniff.EVTX {
+			all = append(all, kindOf(f))
+		}
+	}
+	return append(all, kindPcap, kindPcapng)
+}
 
 // recordName is what a record of a format is called.
 func recordName(kind string) string {
 	switch kind {
 	case kindPcap, kindPcapng:
 		return "packet"
-	case kindEVTX:
+	case kindEVTX, string(sniff.WinXML):
 		return "record"
 	}
 	return "line"

@@ -13,3 +13,6 @@ func (p *Progress) skip(n int64) {
 		p.read.Add(n)
 	}
 }
+
+// Findings is how many were found so far.
+func (p *Progress) Findings() int { return int(p.findings.Load()) }

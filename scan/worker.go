@@ -9,7 +9,9 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/sonae/sonae/detect"
 	"github.com/sonae/sonae/event"
@@ -63,12 +65,22 @@ func (w *worker) file(place uint64, f file) error {
 	switch {
 	case w.broken != nil:
 		return w.broken
-	case errors.Is(err, errUnknown) && !f.named:
+	case errors.Is(err, errUnknown) && !f.named && !callsItselfLog(f.path):
 		w.note(w.run.leftOut, f.path, err)
 	case err != nil && !errors.Is(err, errStopped):
 		w.note(w.run.damaged, f.path, err)
 	}
 	return nil
+}
+
+// callsItselfLog says whether the name promises something that Sonae reads:
+// when that is not inside, the file is damaged and not just another one.
+func callsItselfLog(name string) bool {
+	switch strings.ToLower(filepath.Ext(name)) {
+	case ".evtx", ".jsonl", ".ndjson", ".pcap", ".pcapng":
+		return true
+	}
+	return false
 }
 
 func (w *worker) note(into map[uint64][]Problem, path string, err error) {
@@ -124,7 +136,7 @@ func (w *worker) keep(in *os.File) error {
 
 // member notes what is wrong with a member of an archive.
 func (w *worker) member(name string, err error) {
-	if errors.Is(err, errUnknown) {
+	if errors.Is(err, errUnknown) && !callsItselfLog(name) {
 		w.note(w.run.leftOut, name, err)
 		return
 	}
@@ -173,6 +185,9 @@ func bad(kind string, rep source.Report) error {
 	more := ""
 	if rep.BadTotal > 1 {
 		more = fmt.Sprintf(" (and %d more places)", rep.BadTotal-1)
+	}
+	if first.Number == 0 {
+		return fmt.Errorf("offset %d: %s%s", first.Offset, first.Reason, more)
 	}
 	return fmt.Errorf("%s %d at offset %d: %s%s", recordName(kind), first.Number, first.Offset, first.Reason, more)
 }
