@@ -28,6 +28,7 @@ type Options struct {
 	Jobs     int       // files read at once, 0 for one a core
 	TempDir  string    // for what does not fit into memory
 	Memory   int       // bytes of findings kept in memory, 0 for 32 MiB
+	BigLog   int64     // size from which one event log is read by several cores, 0 for 32 MiB
 	Limits   Limits
 	Source   source.Options
 	Progress *Progress // told while it runs, may be nil
@@ -105,6 +106,7 @@ func Run(ctx context.Context, opt Options) (*Result, error) {
 	began := time.Now()
 	opt.Limits = opt.Limits.orDefault()
 	opt.Memory = cmp.Or(opt.Memory, 32<<20)
+	opt.BigLog = cmp.Or(opt.BigLog, bigLog)
 	opt.Jobs = cmp.Or(opt.Jobs, runtime.GOMAXPROCS(0))
 	if opt.Progress == nil {
 		opt.Progress = &Progress{}

@@ -161,8 +161,11 @@ func (w *worker) leaf(name string, r *bufio.Reader) error {
 	}
 	w.place++
 	w.at = Source{Path: name, Kind: kind}
-	if read == nil {
+	switch {
+	case read == nil:
 		return w.stop(w.capture(r))
+	case kind == kindEVTX && w.input.Size >= w.run.opt.BigLog && w.run.opt.Jobs > 1:
+		return w.chunked(r)
 	}
 	rep, err := read(w.ctx, r, w.run.opt.Source, w.record)
 	return errors.Join(bad(kind, rep), w.stop(err))
