@@ -223,8 +223,9 @@ type Firing[E any] struct {
 	Value    float64   // what was compared
 	Count    int       // events in the window
 	From, To time.Time // of the first and last of them
-	// Events of the window, oldest first: the first and the last MaxShown of
-	// those that are still kept.
+	// Events of the window, oldest first, where values or rules are counted the
+	// last of each: the first and the last MaxShown of those that are still
+	// kept, which may be none where an event came late.
 	Events []E
 }
 

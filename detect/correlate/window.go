@@ -245,16 +245,24 @@ func (w *Window[E]) fulfils(g *group, j int) bool {
 // firing describes the window of the sample j, at which the group stands.
 func (w *Window[E]) firing(g *group, j int) Firing[E] {
 	in := g.samples[g.tail : j+1]
+	seen := make([]uint32, 0, 2*MaxShown) // references to events
 	f := Firing[E]{
 		Group: g.key, At: stamp(in[len(in)-1].at), Event: in[len(in)-1].id, Value: w.value(g, j),
 		From: stamp(in[0].at), To: stamp(in[len(in)-1].at),
 	}
 	for i := range in {
 		f.Count += int(in[i].n)
-		if i >= MaxShown && i < len(in)-MaxShown {
-			continue
+		if in[i].flags&superseded != 0 {
+			continue // the last of each value, or of each rule, is shown
 		}
-		if e, kept := w.shown.get(in[i].ref); kept {
+		if len(seen) == 2*MaxShown {
+			copy(seen[MaxShown:], seen[MaxShown+1:])
+			seen = seen[:len(seen)-1]
+		}
+		seen = append(seen, in[i].ref)
+	}
+	for _, ref := range seen {
+		if e, kept := w.shown.get(ref); kept {
 			f.Events = append(f.Events, e)
 		}
 	}
