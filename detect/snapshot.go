@@ -54,7 +54,7 @@ func (e *Engine) Restore(r io.Reader) (begun []string, err error) {
 func (e *Engine) Forget() { e.tally.forget() }
 
 func (t *tally) forget() {
-	t.mu.Lock()
+	t = t.lock()
 	defer t.mu.Unlock()
 	for _, n := range t.plan.nodes {
 		n.window = correlate.New[evidence](n.Config)
@@ -62,12 +62,7 @@ func (t *tally) forget() {
 }
 
 func (t *tally) snapshot() ([]byte, error) {
-	t.mu.Lock()
-	heir := t.heir
-	if heir != nil {
-		t.mu.Unlock()
-		return heir.snapshot()
-	}
+	t = t.lock()
 	defer t.mu.Unlock()
 	out := []byte(stateHead)
 	out = binary.AppendUvarint(out, uint64(len(t.plan.nodes)))
@@ -102,10 +97,10 @@ func (t *tally) restore(data []byte) (begun []string, err error) {
 	if err != nil {
 		return nil, err
 	}
-	t.forget()
-	t.mu.Lock()
+	t = t.lock()
 	defer t.mu.Unlock()
 	for _, n := range t.plan.nodes {
+		n.window = correlate.New[evidence](n.Config)
 		s, known := states[n.ID]
 		if !known || !bytes.Equal(s.digest, n.digest[:]) {
 			begun = append(begun, n.ID)

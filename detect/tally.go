@@ -33,17 +33,25 @@ func newTally(p *plan) *tally { return &tally{plan: p} }
 
 func byRule(a, b Match) int { return cmp.Compare(a.Rule, b.Rule) }
 
+// lock locks the tally that counts now.
+func (t *tally) lock() *tally {
+	for {
+		t.mu.Lock()
+		if t.heir == nil {
+			return t
+		}
+		heir := t.heir
+		t.mu.Unlock()
+		t = heir
+	}
+}
+
 // count takes matches in, in their order, and appends what is found.
 func (t *tally) count(matches []Match, out []Finding) []Finding {
 	if len(matches) == 0 {
 		return out
 	}
-	t.mu.Lock()
-	heir := t.heir
-	if heir != nil {
-		t.mu.Unlock()
-		return heir.count(matches, out)
-	}
+	t = t.lock()
 	defer t.mu.Unlock()
 	for i := range matches {
 		for _, e := range t.plan.feeds[matches[i].Rule] {
@@ -202,8 +210,7 @@ func (t *tally) adopt(old *tally) {
 // Counts tells, by correlation, what is held and what had to be left out: more
 // than 0 there means that a slow attack may have been missed.
 func (e *Engine) Counts() map[string]correlate.Stats {
-	t := e.tally
-	t.mu.Lock()
+	t := e.tally.lock()
 	defer t.mu.Unlock()
 	out := make(map[string]correlate.Stats, len(t.plan.nodes))
 	for _, n := range t.plan.nodes {
