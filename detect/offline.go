@@ -12,13 +12,10 @@ import (
 // Hit is a rule that one record matches, before anything is counted.
 type Hit struct {
 	Rule *Rule // read-only
-	// Alone says that the match is a finding, Counted that it is one of those
-	// that a counting rule wants to see: offline, records come in the order of
-	// their files, and what is counted has to be sorted by time first.
+	// Alone says that the match is a finding, Counted that Correlate wants to
+	// hear of it: offline, records come in the order of their files, and what
+	// is counted has to be sorted by time first.
 	Alone, Counted bool
-	// Category is the one of the record's categories that the rule names, ""
-	// when it names none.
-	Category string
 }
 
 // Matcher finds the rules that records match, without counting. One goroutine
@@ -45,17 +42,8 @@ func (m *Matcher) Match(r *event.Record, hit func(Hit)) {
 }
 
 func (m *Matcher) match(s *sigma.Rule) {
-	counted := m.engine.counters[s] != nil
-	m.hit(Hit{Rule: m.engine.shown[s], Alone: !counted, Counted: counted, Category: s.Logsource.Category})
-}
-
-// Alone returns the ids of the rules whose every match is a finding.
-func (e *Engine) Alone() map[string]bool {
-	alone := map[string]bool{}
-	for r := range e.shown {
-		alone[r.ID] = e.counters[r] == nil
-	}
-	return alone
+	j := m.engine.rules[s]
+	m.hit(Hit{Rule: &j.shown, Alone: !j.silent, Counted: j.counted})
 }
 
 // Scope is what a rule looks at.
@@ -68,9 +56,9 @@ type Scope struct {
 
 // Scopes returns what each rule looks at, by id of the rules.
 func (e *Engine) Scopes() []Scope {
-	all := make([]Scope, 0, len(e.shown))
-	for r, shown := range e.shown {
-		all = append(all, Scope{shown, r.Logsource.Product, r.Logsource.Category, r.Logsource.Service, r.Author, r.License, r})
+	all := make([]Scope, 0, len(e.rules))
+	for r, j := range e.rules {
+		all = append(all, Scope{&j.shown, r.Logsource.Product, r.Logsource.Category, r.Logsource.Service, r.Author, r.License, r})
 	}
 	sort.Slice(all, func(i, j int) bool { return all[i].Rule.ID < all[j].Rule.ID })
 	return all

@@ -238,16 +238,11 @@ func (w *worker) match(r *event.Record) error {
 	return w.broken
 }
 
-// hit keeps the findings, and the event where a rule wants to count it.
+// hit keeps the findings, and what correlations count.
 func (w *worker) hit(e event.Event, about *Flow) error {
-	counted := false
 	for _, h := range w.hits {
-		if h.Counted && !counted {
-			counted = true
-			if h.Category != "" {
-				e.Category = h.Category
-			}
-			if err := w.run.keepCounted(w.place, w.at, e, about); err != nil {
+		if h.Counted {
+			if err := w.run.keepCounted(w.place, w.at, detect.Match{Rule: h.Rule.ID, Event: e}, about); err != nil {
 				return err
 			}
 		}

@@ -22,7 +22,7 @@ func TestMissingFields(t *testing.T) {
 		{"another field", "{s: {A|fieldref: B}, condition: s}", []string{"A"}, []string{"B"}},
 		{"several", "{s: {A: x}, t: {B: y}, condition: all of them}", nil, []string{"A", "B"}},
 	} {
-		rules, bad := Parse("r.yml", []byte("title: T\nid: t\nlogsource: {product: p}\ndetection: "+c.detection+"\n"))
+		rules, _, bad := Parse("r.yml", []byte("title: T\nid: t\nlogsource: {product: p}\ndetection: "+c.detection+"\n"))
 		if len(bad) > 0 {
 			t.Fatalf("%s: %v", c.name, bad[0])
 		}

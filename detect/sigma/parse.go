@@ -12,25 +12,32 @@ import (
 	"github.com/sonae/sonae/event"
 )
 
-// Parse reads all documents of one rule file. Each becomes a Rule or an Error;
-// file is used for messages only. It is safe on any bytes.
-func Parse(file string, data []byte) ([]*Rule, []*Error) {
+// Parse reads all documents of one rule file. Each becomes a Rule, a
+// Correlation or an Error; file is used for messages only. It is safe on any
+// bytes.
+func Parse(file string, data []byte) ([]*Rule, []*Correlation, []*Error) {
 	if len(data) > maxFile {
-		return nil, []*Error{{File: file, Line: 1, Reason: fmt.Sprintf("the file is larger than %d bytes", maxFile)}}
+		return nil, nil, []*Error{{File: file, Line: 1, Reason: fmt.Sprintf("the file is larger than %d bytes", maxFile)}}
 	}
 	var rules []*Rule
+	var over []*Correlation
 	var bad []*Error
 	for d := yaml.NewDecoder(bytes.NewReader(data)); ; {
 		var doc yaml.Node
 		err := d.Decode(&doc)
 		if errors.Is(err, io.EOF) {
-			return rules, bad
+			return rules, over, bad
 		}
 		if err != nil { // the decoder cannot go on behind a syntax error
-			return rules, append(bad, &Error{File: file, Line: yamlLine(err), Reason: err.Error()})
+			return rules, over, append(bad, &Error{File: file, Line: yamlLine(err), Reason: err.Error()})
 		}
-		r, err := parseDocument(&doc)
-		if err == nil {
+		r, c, err := parseDocument(&doc)
+		switch {
+		case err == nil && c != nil:
+			c.File = file
+			over = append(over, c)
+			continue
+		case err == nil:
 			r.File = file
 			rules = append(rules, r)
 			continue
@@ -102,27 +109,31 @@ func mapping(n *yaml.Node) (map[string]*yaml.Node, error) {
 	return m, nil
 }
 
-func parseDocument(doc *yaml.Node) (*Rule, error) {
+func parseDocument(doc *yaml.Node) (*Rule, *Correlation, error) {
 	if len(doc.Content) != 1 {
-		return nil, errors.New("the document is empty")
+		return nil, nil, errors.New("the document is empty")
 	}
 	root := doc.Content[0]
 	m, err := mapping(root)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	for _, key := range []string{"correlation", "filter", "action"} {
+	if m["correlation"] != nil {
+		c, err := parseCorrelation(root, m)
+		return nil, c, at(root, err)
+	}
+	for _, key := range []string{"filter", "action"} {
 		if m[key] != nil {
-			return nil, at(m[key], unbuilt(key+" documents"))
+			return nil, nil, at(m[key], unbuilt(key+" documents"))
 		}
 	}
 	r := &Rule{Line: root.Line, Level: event.Medium}
 	for _, step := range []func(*Rule, map[string]*yaml.Node) error{parseMeta, parseLogsource, parseExtra, parseThreshold, parseDetection} {
 		if err := step(r, m); err != nil {
-			return nil, at(root, err)
+			return nil, nil, at(root, err)
 		}
 	}
-	return r, nil
+	return r, nil, nil
 }
 
 // text reads an optional scalar.
@@ -143,13 +154,16 @@ func parseMeta(r *Rule, m map[string]*yaml.Node) error {
 	for _, f := range []struct {
 		key  string
 		into *string
-	}{{"id", &r.ID}, {"title", &r.Title}, {"status", &r.Status}, {"author", &r.Author}, {"license", &r.License}, {"level", &level}} {
+	}{{"id", &r.ID}, {"name", &r.Name}, {"title", &r.Title}, {"status", &r.Status}, {"author", &r.Author}, {"license", &r.License}, {"level", &level}} {
 		if err := text(m, f.key, f.into); err != nil {
 			return err
 		}
 	}
 	if r.Title == "" {
 		return errors.New("the rule has no title")
+	}
+	if r.ID == "" {
+		r.ID = r.Name // a rule that only correlations use may have no more
 	}
 	if r.ID == "" {
 		return errors.New("the rule has no id: findings could not be told apart")

@@ -1,8 +1,8 @@
 // Package sigma reads Sigma rules and says which of them an event matches.
 //
 // In: Sigma YAML (specification 2.1), events as a log source and named text
-// fields. Out: Rule, and a Set that evaluates only those rules whose log
-// source fits. Always true: a rule is either understood completely or rejected
+// fields. Out: Rule, Correlation, and a Set that evaluates only those rules
+// whose log source fits. Always true: a rule is either understood completely or rejected
 // with the line and the reason, because a rule that is partly applied is
 // worse than none; an absent field is not an empty one; text compares without
 // regard to case unless the rule says otherwise.
@@ -18,6 +18,7 @@ import (
 // Rule is one loaded Sigma rule. It is read-only after Parse.
 type Rule struct {
 	ID        string
+	Name      string // how correlations may call it; may be empty
 	Title     string
 	Status    string
 	Author    string // licences of public rules ask that authors stay named
@@ -53,7 +54,7 @@ type Extra struct {
 }
 
 // Threshold turns a rule into one that fires when enough events of a group
-// matched within a window; see package threshold.
+// matched within a window: a correlation of the rule alone.
 type Threshold struct {
 	Count    int           // so many, at least 2
 	Window   time.Duration // within this time, by the clocks of the hosts
