@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sort"
 	"sync"
+	"sync/atomic"
 
 	"github.com/sonae/sonae/detect/sigma"
 	"github.com/sonae/sonae/event"
@@ -24,6 +25,8 @@ type Engine struct {
 	rules map[*sigma.Rule]*judged
 	list  []Rule
 	tally *tally
+
+	adjust atomic.Pointer[Adjustments]
 
 	mu     sync.Mutex
 	recent map[string]recent // by host; only where something was found
@@ -113,7 +116,7 @@ func (e *Engine) Match(b event.Batch) []Finding {
 		from := len(out)
 		var matches []Match
 		out, matches = e.judge(ev, out, nil)
-		out = e.tally.count(matches, out)
+		out = append(out, e.adjusted(e.tally.count(matches, nil))...)
 		order(out[from:])
 	})
 	e.mu.Lock()
@@ -140,7 +143,9 @@ func (e *Engine) Judge(b event.Batch) (found []Finding, counted []Match) {
 
 // Correlate counts what Judge returned and gives the findings that this
 // completes. Who calls it twice with the same is told only once.
-func (e *Engine) Correlate(matches []Match) []Finding { return e.tally.count(matches, nil) }
+func (e *Engine) Correlate(matches []Match) []Finding {
+	return e.adjusted(e.tally.count(matches, nil))
+}
 
 // each calls f with the events of a batch, each knowing where it comes from.
 func (e *Engine) each(b event.Batch, f func(event.Event)) {
@@ -161,8 +166,12 @@ func (e *Engine) judge(ev event.Event, found []Finding, counted []Match) ([]Find
 	view := sigma.Event{Source: sigma.Source{Product: ev.Product, Categories: category[:], Service: ev.Service}, Fields: ev.Fields, Raw: ev.Raw}
 	e.set.Match(view, func(r *sigma.Rule) {
 		j := e.rules[r]
+		adj := e.adjust.Load().findEvent(r.ID, ev)
+		if adj.suppresses() {
+			return
+		}
 		if !j.silent {
-			found = append(found, finding(j.shown, findingID(r.ID, ev.ID), []event.Event{ev}))
+			found = append(found, finding(adj.graded(j.shown), findingID(r.ID, ev.ID), []event.Event{ev}))
 		}
 		if j.counted {
 			counted = append(counted, Match{r.ID, ev})

@@ -16,20 +16,31 @@ type Hit struct {
 	// hear of it: offline, records come in the order of their files, and what
 	// is counted has to be sorted by time first.
 	Alone, Counted bool
+	// Suppressed says that an adjustment leaves the match out: it is neither.
+	Suppressed bool
+	Level      event.Severity // the rule's, or that of an adjustment
 }
 
 // Matcher finds the rules that records match, without counting. One goroutine
 // may use it at a time; many may use one each.
 type Matcher struct {
-	engine *Engine
-	set    *sigma.Matcher
-	hit    func(Hit)
-	on     func(*sigma.Rule) // m.match, made once
+	engine  *Engine
+	set     *sigma.Matcher
+	record  *event.Record
+	hit     func(Hit)
+	on      func(*sigma.Rule) // m.match, made once
+	adjust  *Adjustments      // those that were there when it was made
+	when    *sigma.Matcher    // of their conditions
+	suppose event.Record      // what the conditions look at
 }
 
-// NewMatcher returns a matcher for the rules in force.
+// NewMatcher returns a matcher for the rules in force and the adjustments that
+// hold now.
 func (e *Engine) NewMatcher() *Matcher {
-	m := &Matcher{engine: e, set: e.set.NewMatcher()}
+	m := &Matcher{engine: e, set: e.set.NewMatcher(), adjust: e.adjust.Load()}
+	if m.adjust != nil {
+		m.when = m.adjust.when.NewMatcher()
+	}
 	m.on = m.match
 	return m
 }
@@ -37,13 +48,28 @@ func (e *Engine) NewMatcher() *Matcher {
 // Match calls hit for every rule that r matches, in no particular order.
 // Nothing is allocated for a record that no rule matches.
 func (m *Matcher) Match(r *event.Record, hit func(Hit)) {
-	m.hit = hit
+	m.record, m.hit = r, hit
 	m.set.Match(r, m.on)
 }
 
 func (m *Matcher) match(s *sigma.Rule) {
 	j := m.engine.rules[s]
-	m.hit(Hit{Rule: &j.shown, Alone: !j.silent, Counted: j.counted})
+	h := Hit{Rule: &j.shown, Alone: !j.silent, Counted: j.counted, Level: j.shown.Level}
+	adj := m.adjust.find(s.ID, m.conditions)
+	if adj.suppresses() {
+		h.Alone, h.Counted, h.Suppressed = false, false, true
+	}
+	if adj != nil && adj.Level != nil {
+		h.Level = *adj.Level
+	}
+	m.hit(h)
+}
+
+// conditions runs the conditions of adjustments over the record at hand.
+func (m *Matcher) conditions(_ *sigma.Set, hit func(*sigma.Rule)) {
+	m.suppose = *m.record
+	m.suppose.Product, m.suppose.Service, m.suppose.Categories = adjustProduct, "", nil
+	m.when.Match(&m.suppose, hit)
 }
 
 // Scope is what a rule looks at.

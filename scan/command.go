@@ -100,9 +100,37 @@ func (c *command) load() error {
 		return err
 	}
 	c.opt.Engine, c.report = engine, report
+	if err := c.loadAdjustments(); err != nil {
+		return err
+	}
 	if n := len(report.Rejected); n > 0 {
 		c.say(c.words().T("unusable", "n", strconv.Itoa(n), "all", strconv.Itoa(n+len(report.Loaded))))
 	}
+	return nil
+}
+
+// loadAdjustments reads what people decided about rules, and says which of it
+// no longer holds.
+func (c *command) loadAdjustments() error {
+	if len(c.adjust) == 0 {
+		return nil
+	}
+	files := map[string][]byte{}
+	for _, name := range c.adjust {
+		b, err := os.ReadFile(name)
+		if err != nil {
+			return err
+		}
+		files[name] = b
+	}
+	a, err := detect.ReadAdjustments(files, c.adjust, func() time.Time { return c.now })
+	if err != nil {
+		return err
+	}
+	for _, x := range a.Expired() {
+		c.say(c.words().T("expired", "where", x.File+":"+strconv.Itoa(x.Line), "rule", x.Rule, "owner", x.Owner, "reason", x.Reason))
+	}
+	c.opt.Engine.Adjust(a)
 	return nil
 }
 

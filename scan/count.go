@@ -37,7 +37,7 @@ func (r *run) count() error {
 		for _, d := range r.opt.Engine.Correlate([]detect.Match{c.Match}) {
 			e := d.Events[len(d.Events)-1]
 			e.Time, e.Host = d.Time, d.Host
-			if err := r.found(c.Place, c.Source, &d.Rule, e, c.Flow); err != nil {
+			if err := r.found(c.Place, c.Source, d.Rule.ID, d.Rule.Level, e, c.Flow); err != nil {
 				return err
 			}
 		}

@@ -100,12 +100,12 @@ type kept struct {
 }
 
 // found keeps a finding, unless nobody wants to see it.
-func (r *run) found(place uint64, at Source, rule *detect.Rule, e event.Event, about *Flow) error {
-	if rule.Level < r.opt.MinLevel {
+func (r *run) found(place uint64, at Source, rule string, level event.Severity, e event.Event, about *Flow) error {
+	if level < r.opt.MinLevel {
 		return nil
 	}
 	r.opt.Progress.findings.Add(1)
-	return r.line(key{place, at.Record, 1}, kept{rule.ID, rule.Level, e.Time, e.Host, at, e.Fields, about})
+	return r.line(key{place, at.Record, 1}, kept{rule, level, e.Time, e.Host, at, e.Fields, about})
 }
 
 // connection keeps a connection. It stands before what was found about it.

@@ -58,14 +58,15 @@ type Problem struct {
 
 // Result is what a scan found. It holds temporary files until Close.
 type Result struct {
-	Stats   Stats
-	Damaged []Problem // in the order of paths; at most maxProblems
-	LeftOut []Problem // files in a folder that are nothing Sonae reads
-	Inputs  []Input   // every file that was opened
-	Seen    []Seen    // log sources, by product, service, category
-	Stopped bool      // it ended before all files were read
-	Outside uint64    // events before Since or after Until
-	Untimed uint64    // events without a time, which a filter by time lets pass
+	Stats      Stats
+	Damaged    []Problem // in the order of paths; at most maxProblems
+	LeftOut    []Problem // files in a folder that are nothing Sonae reads
+	Inputs     []Input   // every file that was opened
+	Seen       []Seen    // log sources, by product, service, category
+	Stopped    bool      // it ended before all files were read
+	Outside    uint64    // events before Since or after Until
+	Untimed    uint64    // events without a time, which a filter by time lets pass
+	Suppressed uint64    // matches that adjustments leave out
 
 	lines *sorter
 	opt   Options
@@ -90,14 +91,15 @@ type run struct {
 	lines   *sorter // lines, by path and record
 	counted *sorter // events of counting rules, by time
 
-	mu      sync.Mutex
-	damaged map[uint64][]Problem // by place of the file
-	leftOut map[uint64][]Problem
-	inputs  map[uint64]Input
-	seen    seen
-	stats   Stats
-	outside uint64
-	untimed uint64
+	mu         sync.Mutex
+	damaged    map[uint64][]Problem // by place of the file
+	leftOut    map[uint64][]Problem
+	inputs     map[uint64]Input
+	seen       seen
+	stats      Stats
+	outside    uint64
+	untimed    uint64
+	suppressed uint64
 }
 
 // Run scans. An error means that the result is not whole for a reason that is
@@ -179,7 +181,7 @@ func (r *run) all(files []file) error {
 
 func (r *run) result() *Result {
 	res := &Result{Stats: r.stats, Damaged: ordered(r.damaged), LeftOut: ordered(r.leftOut), Seen: r.seen.list(),
-		Stopped: r.ctx.Err() != nil, Outside: r.outside, Untimed: r.untimed, lines: r.lines, opt: r.opt}
+		Stopped: r.ctx.Err() != nil, Outside: r.outside, Untimed: r.untimed, Suppressed: r.suppressed, lines: r.lines, opt: r.opt}
 	res.Stats.Findings = int(r.opt.Progress.findings.Load())
 	places := make([]uint64, 0, len(r.inputs))
 	for at := range r.inputs {

@@ -129,6 +129,9 @@ func (s *screen) summary(r *Result, sum *Summary) {
 	if r.Untimed > 0 {
 		s.line(0, s.T("untimed", "n", s.U(r.Untimed)))
 	}
+	if r.Suppressed > 0 {
+		s.line(0, s.T("suppressed", "n", s.U(r.Suppressed)))
+	}
 }
 
 func (s *screen) rules(sum *Summary) {

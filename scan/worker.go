@@ -28,14 +28,15 @@ type worker struct {
 	matcher *detect.Matcher
 	seen    *counting
 
-	place   uint64 // of the file, times maxMembers, plus its member
-	input   *Input
-	at      Source // where the record at hand stands
-	hits    []detect.Hit
-	stats   Stats
-	outside uint64
-	untimed uint64
-	broken  error // findings could not be kept: the run is over
+	place      uint64 // of the file, times maxMembers, plus its member
+	input      *Input
+	at         Source // where the record at hand stands
+	hits       []detect.Hit
+	stats      Stats
+	outside    uint64
+	untimed    uint64
+	suppressed uint64
+	broken     error // findings could not be kept: the run is over
 }
 
 func newWorker(r *run, ctx context.Context) *worker {
@@ -53,6 +54,7 @@ func (w *worker) done() {
 	r.stats.Bytes += w.stats.Bytes
 	r.outside += w.outside
 	r.untimed += w.untimed
+	r.suppressed += w.suppressed
 	r.seen.merge(w.seen)
 }
 
@@ -241,13 +243,16 @@ func (w *worker) match(r *event.Record) error {
 // hit keeps the findings, and what correlations count.
 func (w *worker) hit(e event.Event, about *Flow) error {
 	for _, h := range w.hits {
+		if h.Suppressed {
+			w.suppressed++
+		}
 		if h.Counted {
 			if err := w.run.keepCounted(w.place, w.at, detect.Match{Rule: h.Rule.ID, Event: e}, about); err != nil {
 				return err
 			}
 		}
 		if h.Alone {
-			if err := w.run.found(w.place, w.at, h.Rule, e, about); err != nil {
+			if err := w.run.found(w.place, w.at, h.Rule.ID, h.Level, e, about); err != nil {
 				return err
 			}
 		}
