@@ -52,7 +52,7 @@ var only = map[string][]string{
 	"github.com/jackc/pgx":           {"state"},
 	"github.com/transparency-dev/":   {"ledger"},
 	"k8s.io/klog":                    {"ledger"},
-	"golang.org/x/mod/sumdb/note":    {"ledger", "secret"},
+	"golang.org/x/mod/sumdb/note":    {"ledger", "secret", "detect/pack"},
 	"github.com/danielgtaylor/huma":  {"api"},
 	"github.com/a-h/templ":           {"ui"},
 	"github.com/cedar-policy/":       {"auth"},
