@@ -36,6 +36,7 @@ type Chunk struct {
 	Offset   int64  // in the stream
 	Data     []byte // at most 64 KiB, good until the function that received it returns
 	Unsummed bool   // carries no checksums
+	Dirty    bool   // of a log that was not closed
 	Headless bool   // its header is not to be trusted; records are searched for
 }
 
@@ -183,7 +184,7 @@ func (s *splitter) chunk(w []byte) (int, error) {
 	if len(w) < chunkSize {
 		s.damage(s.at, fmt.Sprintf("the chunk ends after %d bytes", len(w)))
 	}
-	c := Chunk{Offset: s.at, Data: w, Unsummed: s.report.Unsummed}
+	c := Chunk{Offset: s.at, Data: w, Unsummed: s.report.Unsummed, Dirty: s.report.Dirty}
 	if len(w) < chunkHeader {
 		return len(w), nil
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"reflect"
 	"slices"
@@ -107,6 +108,21 @@ func TestDamagedLogs(t *testing.T) {
 			logOf(change(small(1), func(c []byte) { le.PutUint32(c[48:], uint32(recordAt(c, 2))) })),
 			[]uint64{1, 2, 3, 4}, "checksum", 0, 2,
 		},
+		"a log being written, its header from before the last records": {
+			dirty(logOf(change(small(1), func(c []byte) { seal(c, 1, 2, recordAt(c, 1), recordAt(c, 2)) }))),
+			[]uint64{1, 2, 3, 4}, "", 0, 2,
+		},
+		"a log being written, its checksum from before": {
+			dirty(logOf(change(small(1), func(c []byte) {
+				c[52]++
+				le.PutUint32(c[124:], crc32.Update(crc32.ChecksumIEEE(c[:120]), crc32.IEEETable, c[128:chunkHeader]))
+			}))),
+			[]uint64{1, 2, 3, 4}, "", 0, 0,
+		},
+		"events behind the end of a closed log": {
+			logOf(change(small(1), func(c []byte) { seal(c, 1, 2, recordAt(c, 1), recordAt(c, 2)) })),
+			[]uint64{1, 2}, "", 0, 0,
+		},
 		"the template is overwritten": {
 			logOf(change(small(1), func(c []byte) { c[recordAt(c, 0)+recordHeader+18]++ })),
 			[]uint64{3}, "its template is not there", 3, 0,
@@ -135,6 +151,12 @@ func TestDamagedLogs(t *testing.T) {
 func change(chunk []byte, f func([]byte)) []byte {
 	f(chunk)
 	return chunk
+}
+
+// dirty sets the flag of a log that was not closed.
+func dirty(log []byte) []byte {
+	log[120] |= flagDirty
+	return log
 }
 
 // TestEveryFlippedByteIsNoticed changes one byte after the other of what is

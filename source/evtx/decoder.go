@@ -3,7 +3,6 @@ package evtx
 import (
 	"bytes"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/sonae/sonae/event"
@@ -97,7 +96,11 @@ func (w *walk) header() {
 	}
 	if !c.recordsSummed() {
 		w.damaged = true
-		d.damage(0, 0, "checksum of the chunk's records is wrong")
+		if c.Dirty { // the chunk that was being written
+			d.report.Stale++
+		} else {
+			d.damage(0, 0, "checksum of the chunk's records is wrong")
+		}
 	}
 	if free := le.Uint32(c.Data[48:]); free >= chunkHeader && int(free) <= len(c.Data) {
 		w.end = int(free)
@@ -159,12 +162,16 @@ func (w *walk) next() (size int, ok bool) {
 // the log was copied while it was being written. What lies there in a sound
 // chunk are events that were cleared and overwritten in part.
 func (w *walk) beyond() (int, bool) {
-	if !w.damaged || !w.any {
+	if !w.any || !w.damaged && !w.d.chunk.Dirty {
 		return 0, false
 	}
 	size := w.size(w.pos)
 	if size == 0 || w.id() != w.last+1 {
 		return 0, false
+	}
+	if !w.damaged {
+		w.damaged = true
+		w.d.report.Stale++
 	}
 	w.carving = true
 	return size, true
@@ -260,7 +267,7 @@ func (d *Decoder) decode(pos, size int) (reason string) {
 func (d *Decoder) setHost(wide []byte) {
 	if !bytes.Equal(wide, d.hostWide) {
 		p := event.Pair{Value: wide, Enc: event.UTF16}
-		d.host, d.hostWide = strings.Clone(p.Text()), append(d.hostWide[:0], wide...)
+		d.host, d.hostWide = p.Text(), append(d.hostWide[:0], wide...)
 	}
 	d.rec.Host = d.host
 }

@@ -50,7 +50,8 @@ type Report struct {
 	Carved   int   // of these, found by searching in a damaged chunk or past its end
 	Lost     int   // records known to have been there and not read
 	Bytes    int64 // read from the stream
-	Dirty    bool  // the log was not closed: its header may be out of date
+	Dirty    bool  // the log was not closed, as when it is copied from a running machine
+	Stale    int   // chunks of such a log whose checksum is out of date; no damage by itself
 	Unsummed bool  // the log says that it carries no checksums
 	Damaged  int   // damages met
 	Damage   []Damage
@@ -97,6 +98,7 @@ func (r *Report) merge(o Report, opt Options) {
 	r.Records += o.Records
 	r.Carved += o.Carved
 	r.Lost += o.Lost
+	r.Stale += o.Stale
 	r.Damaged += o.Damaged
 	r.Damage = append(r.Damage, o.Damage...)
 	slices.SortStableFunc(r.Damage, func(a, b Damage) int { return cmp.Compare(a.Offset, b.Offset) })

@@ -131,7 +131,7 @@ func (d *Decoder) compile(i instance, in place) program {
 	if size := c.u32(); size <= c.end-c.pos {
 		c.end = c.pos + size
 	}
-	from := len(d.code.ops)
+	from, parts := len(d.code.ops), len(d.code.parts)
 	for c.reason == "" && c.pos < c.end {
 		switch c.token() {
 		case tokenEnd:
@@ -145,6 +145,7 @@ func (d *Decoder) compile(i instance, in place) program {
 		}
 	}
 	if c.reason != "" {
+		d.code.ops, d.code.parts = d.code.ops[:from], d.code.parts[:parts]
 		return program{reason: "its template: " + c.reason}
 	}
 	return program{ops: d.code.ops[from:len(d.code.ops):len(d.code.ops)]}
