@@ -42,7 +42,8 @@ type Chunk struct {
 
 // Chunks calls f for every chunk of r, also for what is left of damaged ones,
 // so that they can be decoded elsewhere, several at a time. Its report holds
-// nothing about records.
+// nothing about records: Merge those of the decoders. The error is ErrFormat
+// when neither a header nor a chunk was found.
 func Chunks(ctx context.Context, r io.Reader, opt Options, f func(Chunk) error) (Report, error) {
 	s := &splitter{r: r, opt: opt, f: f, room: make([]byte, 2*chunkSize)}
 	err := s.run(ctx)

@@ -127,6 +127,22 @@ func TestDamagedLogs(t *testing.T) {
 			logOf(change(small(1), func(c []byte) { c[recordAt(c, 0)+recordHeader+18]++ })),
 			[]uint64{3}, "its template is not there", 3, 0,
 		},
+		"neither a file header nor a chunk's magic": {
+			change(small(1), func(c []byte) { clear(c[:8]) }), []uint64{1, 2, 3, 4}, "no chunk header", 0, 4,
+		},
+		"an end that is too late, old bytes before it": {
+			logOf(change(small(1), func(c []byte) {
+				at, end := recordAt(c, 3), free(c)
+				copy(c[end:], c[at:end])
+				c[end+9]++ // the record's id
+				seal(c, 1, 4, at, chunkSize)
+			})),
+			[]uint64{1, 2, 3, 4}, "", 0, 0,
+		},
+		"a torn record where there are no checksums": {
+			unsummed(logOf(change(small(1), func(c []byte) { c[recordAt(c, 1)+4]++ }))),
+			[]uint64{1, 3, 4}, "searched for the next one", 1, 1,
+		},
 		"no log": {bytes.Repeat([]byte("text\n"), 30000), nil, "no file header", 0, 0},
 		"empty":  {nil, nil, "no file header", 0, 0},
 	} {
@@ -156,6 +172,12 @@ func change(chunk []byte, f func([]byte)) []byte {
 // dirty sets the flag of a log that was not closed.
 func dirty(log []byte) []byte {
 	log[120] |= flagDirty
+	return log
+}
+
+// unsummed sets the flag of a log without checksums.
+func unsummed(log []byte) []byte {
+	log[120] |= flagNoCRC
 	return log
 }
 

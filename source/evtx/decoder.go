@@ -142,7 +142,8 @@ func (w *walk) missing(n uint64) {
 
 // next finds the record at or after pos and returns its size.
 func (w *walk) next() (size int, ok bool) {
-	if w.pos >= w.end {
+	all := !w.damaged && w.known && w.last == w.final
+	if all || w.pos >= w.end { // logs saved by the event viewer put the end too late
 		return w.beyond()
 	}
 	if size := w.size(w.pos); size > 0 {
@@ -150,10 +151,7 @@ func (w *walk) next() (size int, ok bool) {
 		return size, true
 	}
 	if zero(w.d.chunk.Data[w.pos:w.end]) {
-		if w.damaged || w.d.chunk.Headless {
-			return w.beyond()
-		}
-		return 0, false // logs saved by the event viewer say that they are full
+		return w.beyond()
 	}
 	return w.carve()
 }
@@ -179,6 +177,7 @@ func (w *walk) beyond() (int, bool) {
 
 // carve searches for the next record after a place that holds none.
 func (w *walk) carve() (int, bool) {
+	w.damaged = true
 	start, lost := w.pos, uint64(0)
 	if bytes.HasPrefix(w.d.chunk.Data[start:], recordMagic) && start+recordHeader <= w.end {
 		lost = le.Uint64(w.d.chunk.Data[start+8:])

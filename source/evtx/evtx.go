@@ -84,16 +84,19 @@ func Sniff(head []byte) bool {
 // Read calls f for every record of r. The record and what it points to are
 // good until f returns; f's error ends reading and is returned as it is. The
 // report is right up to where reading ended, also beside an error. The error
-// is ErrFormat when no chunk was found and the header is none.
+// is ErrFormat when r has neither a header nor a chunk nor a record.
 func Read(ctx context.Context, r io.Reader, opt Options, f func(*event.Record) error) (Report, error) {
 	d := NewDecoder(opt)
 	whole, err := Chunks(ctx, r, opt, func(c Chunk) error { return d.Decode(c, f) })
-	whole.merge(d.Report(), opt)
+	whole.Merge(d.Report(), opt)
+	if errors.Is(err, ErrFormat) && whole.Records > 0 {
+		err = nil
+	}
 	return whole, err
 }
 
-// merge adds what decoding found to what finding the chunks found.
-func (r *Report) merge(o Report, opt Options) {
+// Merge adds the report of a decoder to that of Chunks.
+func (r *Report) Merge(o Report, opt Options) {
 	r.Chunks += o.Chunks
 	r.Records += o.Records
 	r.Carved += o.Carved
