@@ -240,12 +240,13 @@ func small(first uint64) []byte {
 		x.shut()
 	}
 	values := []value{{kind: kindUint16, data: little(4624, 2)}, {}, {kind: kindFileTime, data: little(132_000_000_000_000_000, 8)}}
+	null := append(values[:3:3], value{}) // no XML
 	return chunkOf(first,
 		func(x *writer) {
 			at = len(x.chunk) + 14
-			x.filled(template, values...)
+			x.filled(template, null...)
 		},
-		func(x *writer) { x.again(at, values...) },
+		func(x *writer) { x.again(at, null...) },
 		data(text("no template")),
 		func(x *writer) { x.withXML(at, values, eventData) },
 	)

@@ -84,8 +84,9 @@ const (
 
 // program is a compiled template, or why there is none.
 type program struct {
-	ops    []op
-	reason string
+	ops      []op
+	reason   string
+	borrowed bool // from another chunk
 }
 
 // programKey: what a template gives depends on where it is filled in.

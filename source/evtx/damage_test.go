@@ -181,6 +181,28 @@ func unsummed(log []byte) []byte {
 	return log
 }
 
+// TestALostTemplateIsTakenFromAnotherChunk: the records of the second chunk
+// are as they would be with their own template.
+func TestALostTemplateIsTakenFromAnotherChunk(t *testing.T) {
+	sound := logOf(small(1), small(5))
+	log := logOf(small(1), change(small(5), func(c []byte) { clear(c[chunkHeader+recordHeader+14 : chunkHeader+recordHeader+60]) }))
+	want, _ := read(t, sound)
+	got, report := read(t, log)
+	want = append(want[:4:4], want[5:]...) // the template lies in the fifth
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got %v\nwant %v", got, want)
+	}
+	if report.Borrowed != 2 || report.Lost != 1 {
+		t.Errorf("%d borrowed, %d lost, %v", report.Borrowed, report.Lost, report.Damage)
+	}
+	d := NewDecoder(Options{})
+	if _, err := Chunks(t.Context(), bytes.NewReader(log), Options{}, func(c Chunk) error {
+		return d.Decode(c, func(*event.Record) error { return nil })
+	}); err != nil || d.Report().Borrowed != 0 || d.Report().Lost != 4-1 {
+		t.Errorf("a decoder by itself: %+v, %v", d.Report(), err)
+	}
+}
+
 // TestEveryFlippedByteIsNoticed changes one byte after the other of what is
 // used in a log. The checksums must give each away, and no record that is
 // delivered unharmed may differ.
@@ -314,5 +336,20 @@ func TestDamageIsListedUpToALimitAndCounted(t *testing.T) {
 	}
 	if got := fmt.Sprint(Damage{4608, 3, "torn"}); got != "offset 4608, record 3: torn" {
 		t.Error(got)
+	}
+}
+
+// TestTheWorstSampleGivesMoreThanOthersRead: its chunks lost their beginnings,
+// and with them templates. Two other readers find 267 and 270 records.
+func TestTheWorstSampleGivesMoreThanOthersRead(t *testing.T) {
+	log := files(t, "evtx-samples.tar.gz", "sample_with_a_bad_chunk_magic.evtx")["sample_with_a_bad_chunk_magic.evtx"]
+	report, err := Read(t.Context(), bytes.NewReader(log), Options{}, func(r *event.Record) error {
+		if id, _ := r.Get("EventRecordID"); id != fmt.Sprint(r.Number) {
+			t.Errorf("record %d says that it is %q", r.Number, id)
+		}
+		return nil
+	})
+	if err != nil || report.Records < 380 || report.Borrowed < 80 {
+		t.Errorf("%d records, %d of them with templates of other chunks, %v", report.Records, report.Borrowed, err)
 	}
 }

@@ -25,6 +25,7 @@ type Decoder struct {
 	opt    Options
 	report Report
 	names  names
+	spares *spares
 
 	chunk    Chunk
 	programs map[programKey]int // places in code.programs
@@ -37,10 +38,12 @@ type Decoder struct {
 	arena    []byte  // text of values that are not text
 	host     string  // of the last record
 	hostWide []byte  // the same in UTF-16
+	borrowed bool    // a template of another chunk was needed for rec
 }
 
 // NewDecoder returns a decoder of which every chunk of a log, or of many, can
-// be asked.
+// be asked. Unlike Read it never borrows the template of another chunk, so
+// that what it gives does not depend on what it read before.
 func NewDecoder(opt Options) *Decoder {
 	return &Decoder{opt: opt, names: newNames(), programs: map[programKey]int{}}
 }
@@ -237,6 +240,9 @@ func (w *walk) record(size int) error {
 		return nil
 	}
 	d.report.Records++
+	if d.borrowed {
+		d.report.Borrowed++
+	}
 	if w.carving {
 		d.report.Carved++
 	}
@@ -248,7 +254,7 @@ func (w *walk) record(size int) error {
 func (d *Decoder) decode(pos, size int) (reason string) {
 	head := d.chunk.Data[pos:]
 	d.rec.Reset()
-	d.arena, d.values, d.depth = d.arena[:0], d.values[:0], 0
+	d.arena, d.values, d.depth, d.borrowed = d.arena[:0], d.values[:0], 0, false
 	d.rec.Number = le.Uint64(head[8:])
 	d.rec.Offset = d.chunk.Offset + int64(pos)
 	d.rec.Time = fileTime(le.Uint64(head[16:]))

@@ -48,6 +48,7 @@ type Report struct {
 	Chunks   int   // chunks that hold records
 	Records  int   // records delivered
 	Carved   int   // of these, found by searching in a damaged chunk or past its end
+	Borrowed int   // of these, whose template was lost and taken from a chunk before
 	Lost     int   // records known to have been there and not read
 	Bytes    int64 // read from the stream
 	Dirty    bool  // the log was not closed, as when it is copied from a running machine
@@ -87,6 +88,7 @@ func Sniff(head []byte) bool {
 // is ErrFormat when r has neither a header nor a chunk nor a record.
 func Read(ctx context.Context, r io.Reader, opt Options, f func(*event.Record) error) (Report, error) {
 	d := NewDecoder(opt)
+	d.spares = &spares{programs: map[spareKey]program{}}
 	whole, err := Chunks(ctx, r, opt, func(c Chunk) error { return d.Decode(c, f) })
 	whole.Merge(d.Report(), opt)
 	if errors.Is(err, ErrFormat) && whole.Records > 0 {
@@ -100,6 +102,7 @@ func (r *Report) Merge(o Report, opt Options) {
 	r.Chunks += o.Chunks
 	r.Records += o.Records
 	r.Carved += o.Carved
+	r.Borrowed += o.Borrowed
 	r.Lost += o.Lost
 	r.Stale += o.Stale
 	r.Damaged += o.Damaged

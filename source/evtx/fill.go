@@ -92,6 +92,7 @@ func (d *Decoder) fill(i instance, in place) string {
 	if p.reason != "" {
 		return p.reason
 	}
+	d.borrowed = d.borrowed || p.borrowed
 	base := len(d.values)
 	at := i.values + 4*i.count
 	for n := range i.count {
@@ -106,18 +107,24 @@ func (d *Decoder) fill(i instance, in place) string {
 	return reason
 }
 
-// program returns the compiled template of i.
-func (d *Decoder) program(i instance, in place) *program {
+// program returns the compiled template of i, or another chunk's where its own
+// cannot be compiled.
+func (d *Decoder) program(i instance, in place) program {
 	key := programKey{offset: i.offset, kind: in.kind}
 	if len(in.prefix) > 0 {
 		key.prefix = &in.prefix[0]
 	}
-	if p, ok := d.programs[key]; ok {
-		return &d.code.programs[p]
+	at, ok := d.programs[key]
+	if !ok {
+		at = len(d.code.programs)
+		d.programs[key] = at
+		d.code.programs = append(d.code.programs, d.compile(i, in))
+		d.spares.keep(i, in, d.code.programs[at])
 	}
-	d.programs[key] = len(d.code.programs)
-	d.code.programs = append(d.code.programs, d.compile(i, in))
-	return &d.code.programs[len(d.code.programs)-1]
+	if d.code.programs[at].reason != "" {
+		return d.spares.instead(i, in, d.code.programs[at])
+	}
+	return d.code.programs[at]
 }
 
 // compile compiles the template of i.
