@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"fmt"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -83,19 +84,18 @@ func newWindowsMap() *windowsMap {
 	return w
 }
 
-var renamed = map[string]string{"SourceName": "Provider_Name", "Hostname": "Computer"}
+var providerName, computer = []byte("Provider_Name"), []byte("Computer")
 var renamed4688 = map[string]string{"NewProcessName": "Image", "ParentProcessName": "ParentImage"}
 
 // route sets the log source and adds the names that rules use.
 func (w *windowsMap) route(r *event.Record) {
 	var channel, id []byte
-	for i := range r.Pairs {
-		p := &r.Pairs[i]
-		if to, ok := renamed[string(p.Name)]; ok && len(p.Value) > 0 {
-			r.Pairs = append(r.Pairs, event.Pair{Name: bytesOf(to), Value: p.Value, Enc: p.Enc})
-			continue
-		}
+	for _, p := range r.Pairs {
 		switch string(p.Name) {
+		case "SourceName":
+			r.Add(providerName, p.Value, p.Enc)
+		case "Hostname":
+			r.Add(computer, p.Value, p.Enc)
 		case "Channel":
 			channel = p.Value
 		case "EventID":
@@ -147,13 +147,11 @@ func lanes(b *testing.B) []lane {
 		r.Reset()
 		flat(r, line)
 		w.route(r)
-		for _, c := range r.Categories {
-			switch c {
-			case "process_creation":
-				pcLines = append(pcLines, line)
-			case "ps_script", "ps_module":
-				psLines = append(psLines, line)
-			}
+		if slices.Contains(r.Categories, "process_creation") {
+			pcLines = append(pcLines, line)
+		}
+		if strings.HasPrefix(r.Service, "powershell") {
+			psLines = append(psLines, line)
 		}
 	}
 	return []lane{{"pc", pcLines, pc}, {"mixed", lines, core}, {"powershell", psLines, core}, {"unrouted", lines, loose}}

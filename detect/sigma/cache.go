@@ -13,7 +13,7 @@ const cacheBytes = 8 << 20
 // scanned as fast as looked up, the long ones seldom come twice.
 const (
 	cacheShortest = 12
-	cacheLongest  = 2048
+	cacheLongest  = 32 << 10
 )
 
 // cache remembers which items the values of a field turn on. It is keyed by
@@ -36,7 +36,7 @@ type cacheSlot struct {
 	field    *field // nil: free
 	hash     uint32
 	enc      event.Encoding
-	size     uint16
+	size     uint32
 	count    uint16
 	at, from uint32 // in bytes, in items
 }
@@ -78,7 +78,7 @@ func (t *half) get(h uint64, f *field, p *event.Pair) ([]int32, bool) {
 		if s.field == nil {
 			return nil, false
 		}
-		if s.hash == uint32(h>>32) && s.field == f && s.enc == p.Enc && bytes.Equal(t.bytes[s.at:s.at+uint32(s.size)], p.Value) {
+		if s.hash == uint32(h>>32) && s.field == f && s.enc == p.Enc && bytes.Equal(t.bytes[s.at:s.at+s.size], p.Value) {
 			return t.items[s.from : s.from+uint32(s.count)], true
 		}
 	}
@@ -132,7 +132,7 @@ func (t *half) put(h uint64, f *field, p *event.Pair, items []int32) {
 	for t.slots[at].field != nil {
 		at = (at + 1) & mask
 	}
-	t.slots[at] = cacheSlot{f, uint32(h >> 32), p.Enc, uint16(len(p.Value)), uint16(len(items)), uint32(len(t.bytes)), uint32(len(t.items))}
+	t.slots[at] = cacheSlot{f, uint32(h >> 32), p.Enc, uint32(len(p.Value)), uint16(len(items)), uint32(len(t.bytes)), uint32(len(t.items))}
 	t.used++
 	t.bytes = append(t.bytes, p.Value...)
 	t.items = append(t.items, items...)

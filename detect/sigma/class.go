@@ -140,20 +140,24 @@ func (b *compiler) item(it *item, slot, ref int) expr {
 func (b *compiler) any(tests []test, slot, ref int) expr {
 	e := expr{op: opOr}
 	var scanned []literal
-	short := &shortTest{}
+	short, exotic := &shortTest{}, &shortTest{}
 	for _, t := range tests {
 		l, ok := t.(*literalTest)
 		switch {
 		case !ok || l.cased || l.shape == glob:
 			e.kids = append(e.kids, b.lazy(t, slot, ref))
+		case l.shape == within && 0 < len(l.text) && len(l.text) < gramSize && slot >= 0 && !ascii(l.text):
+			exotic.lits = append(exotic.lits, l.text)
 		case l.shape == within && 0 < len(l.text) && len(l.text) < gramSize:
 			short.lits = append(short.lits, l.text)
 		default:
 			scanned = append(scanned, l.literal)
 		}
 	}
-	if len(short.lits) > 0 {
-		e.kids = append(e.kids, b.lazy(short, slot, ref))
+	for _, t := range []*shortTest{short, exotic} {
+		if len(t.lits) > 0 {
+			e.kids = append(e.kids, b.lazy(t, slot, ref))
+		}
 	}
 	if len(scanned) > 0 {
 		e.kids = append(e.kids, expr{op: opItem, id: b.literals(scanned, slot)})
@@ -210,6 +214,15 @@ func (b *compiler) presence(slot int) int32 {
 	return id
 }
 
+// beyond returns the item that is on when the field holds more than ASCII.
+func (b *compiler) beyond(slot int) int32 {
+	fb := b.builder(slot)
+	if len(fb.beyond) == 0 {
+		fb.beyond = append(fb.beyond, b.newItem(0.05))
+	}
+	return fb.beyond[0]
+}
+
 func (b *compiler) lazy(t test, slot, ref int) expr {
 	b.builder(slot)
 	key := same(t)
@@ -224,6 +237,9 @@ func (b *compiler) lazy(t test, slot, ref int) expr {
 	if re, ok := t.(regexTest); ok {
 		l.program, present = b.set.program(re), true
 		sets = l.program.needs()
+	}
+	if short, ok := t.(*shortTest); ok && slot >= 0 && !slices.ContainsFunc(short.lits, ascii) {
+		l.gates = append(l.gates, b.beyond(slot))
 	}
 	for _, lits := range sets {
 		l.gates = append(l.gates, b.literals(lits, slot))

@@ -1,6 +1,9 @@
 package sigma
 
-import "bytes"
+import (
+	"bytes"
+	"encoding/binary"
+)
 
 // literalOf is a literal of one field and the items that it turns on.
 type literalOf struct {
@@ -20,7 +23,9 @@ type field struct {
 	equals   bool  // there are whole literals
 	prefixes []int // lengths of the keys of prefix literals, 1 to 8
 	suffixes []int
-	within   *grams
+	within   *grams  // literals of ASCII only
+	exotic   *grams  // others; they are in no text of ASCII only
+	beyond   []int32 // items that are on when the text is not ASCII only
 }
 
 type keySlot struct {
@@ -31,6 +36,7 @@ type keySlot struct {
 // fieldBuilder collects literals, each text once for a shape.
 type fieldBuilder struct {
 	always []int32
+	beyond []int32
 	lits   []literalOf
 	known  map[string]int32
 }
@@ -54,21 +60,23 @@ func (b *fieldBuilder) add(l literal, item int32) {
 }
 
 func (b *fieldBuilder) build(common map[uint32]uint32) *field {
-	f := &field{always: b.always, lits: b.lits}
+	f := &field{always: b.always, beyond: b.beyond, lits: b.lits}
 	size := 4
 	for size < 3*len(f.lits) {
 		size *= 2
 	}
-	var inside []int32
+	var inside, exotic []int32
 	for i := range f.lits {
-		if f.lits[i].shape == within {
+		switch {
+		case f.lits[i].shape != within:
+		case ascii(f.lits[i].text):
 			inside = append(inside, int32(i))
+		default:
+			exotic = append(exotic, int32(i))
 		}
 	}
-	if len(inside) > 0 {
-		f.within = newGrams(f.lits, inside, common)
-	}
-	if len(inside) == len(f.lits) {
+	f.within, f.exotic = newGrams(f.lits, inside, common), newGrams(f.lits, exotic, common)
+	if len(inside)+len(exotic) == len(f.lits) {
 		return f
 	}
 	f.mask = uint64(size - 1)
@@ -121,6 +129,9 @@ func with(list []int, n int) []int {
 	return append(list, n)
 }
 
+// empty says that no text has to be looked at.
+func (f *field) empty() bool { return len(f.lits) == 0 && len(f.beyond) == 0 }
+
 // find appends the literals that the folded text matches.
 func (f *field) find(found []int32, text []byte) []int32 {
 	if f.keys != nil {
@@ -129,7 +140,21 @@ func (f *field) find(found []int32, text []byte) []int32 {
 	if f.within != nil && len(text) >= gramSize {
 		found = f.within.find(found, f.lits, text)
 	}
+	if f.exotic != nil && len(text) >= gramSize && !ascii(text) {
+		found = f.exotic.find(found, f.lits, text)
+	}
 	return found
+}
+
+// ascii says whether all bytes are below 0x80.
+func ascii(text []byte) bool {
+	for ; len(text) >= 8; text = text[8:] {
+		if binary.LittleEndian.Uint64(text)&high1 != 0 {
+			return false
+		}
+	}
+	first, _ := ends(text)
+	return first&high1 == 0
 }
 
 func (f *field) probeAll(found []int32, text []byte) []int32 {

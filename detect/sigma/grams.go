@@ -37,8 +37,11 @@ type gramRef struct {
 func gramHash(g uint32) uint32 { return g * 0x9E3779B1 }
 
 // newGrams prepares the literals lits[i] for i in which, each of gramSize
-// bytes or more. common tells how often a gram is likely to be met.
+// bytes or more; nil when there are none. common tells how often a gram is likely to be met.
 func newGrams(lits []literalOf, which []int32, common map[uint32]uint32) *grams {
+	if len(which) == 0 {
+		return nil
+	}
 	shortest := 1 << 30
 	for _, i := range which {
 		shortest = min(shortest, len(lits[i].text))
@@ -48,7 +51,7 @@ func newGrams(lits []literalOf, which []int32, common map[uint32]uint32) *grams 
 		g.step *= 2
 	}
 	n := len(which) * g.step
-	width := max(15, min(20, bits.Len(uint(n*24))))
+	width := max(15, min(20, bits.Len(uint(n*48))))
 	g.shift = uint8(32 - width)
 	g.bits = make([]uint64, 1<<width/64)
 	size := 1 << bits.Len(uint(n*2))

@@ -15,7 +15,8 @@ type Matcher struct {
 	view   view
 	class  *class
 	watch  *watch
-	routes [256]route
+	routes [routes]route
+	turn   uint64 // which of the tries is given up for a new route
 	cache  cache
 
 	on       []uint64 // items, a bit each
@@ -29,6 +30,12 @@ type Matcher struct {
 	machines []*machine   // by number of the program; nil: not used yet
 	record   event.Record // of matchEvent
 }
+
+// Routes are kept in a table in which one may stand in any of a few places.
+const (
+	routes     = 256
+	routeTries = 8
+)
 
 // route remembers the class of a source.
 type route struct {
@@ -95,16 +102,24 @@ func (m *Matcher) route(r *event.Record) *class {
 		h = h*mixC + nameHash(bytesOf(c))
 	}
 	h = h*mixC + nameHash(bytesOf(r.Service))
-	at := &m.routes[h*mixA>>56]
-	if !at.filled || at.source.Product != r.Product || at.source.Service != r.Service || !slices.Equal(at.source.Categories, r.Categories) {
-		at.filled = true
-		at.source = Source{Product: strings.Clone(r.Product), Service: strings.Clone(r.Service)}
-		for _, c := range r.Categories {
-			at.source.Categories = append(at.source.Categories, strings.Clone(c))
+	h = h * mixA >> 56
+	for k := range uint64(routeTries) {
+		if at := &m.routes[(h+k)%routes]; at.filled && at.source.same(r) {
+			return at.class
 		}
-		at.class = m.set.class(at.source)
 	}
+	m.turn++
+	at := &m.routes[(h+m.turn%routeTries)%routes]
+	*at = route{filled: true, source: Source{Product: strings.Clone(r.Product), Service: strings.Clone(r.Service)}}
+	for _, c := range r.Categories {
+		at.source.Categories = append(at.source.Categories, strings.Clone(c))
+	}
+	at.class = m.set.class(at.source)
 	return at.class
+}
+
+func (s *Source) same(r *event.Record) bool {
+	return s.Product == r.Product && s.Service == r.Service && slices.Equal(s.Categories, r.Categories)
 }
 
 func (m *Matcher) begin(r *event.Record) {
@@ -142,7 +157,7 @@ func (m *Matcher) pair(i int, p *event.Pair) {
 	for _, item := range f.always {
 		m.turnOn(item)
 	}
-	if len(f.lits) == 0 {
+	if f.empty() {
 		return
 	}
 	if !m.cache.wants(f, p) {
@@ -171,6 +186,12 @@ func (m *Matcher) scan(f *field, text []byte) {
 	for _, l := range m.found {
 		for _, item := range f.lits[l].items {
 			m.turned = append(m.turned, item)
+			m.turnOn(item)
+		}
+	}
+	if len(f.beyond) > 0 && !ascii(text) {
+		m.turned = append(m.turned, f.beyond...)
+		for _, item := range f.beyond {
 			m.turnOn(item)
 		}
 	}

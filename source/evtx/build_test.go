@@ -165,15 +165,21 @@ func chunkOf(first uint64, records ...func(*writer)) []byte {
 	}
 	free := len(x.chunk)
 	c := append(x.chunk, make([]byte, max(0, chunkSize-free))...)
-	for at, n := range map[int]uint64{8: first, 16: first + uint64(len(records)) - 1, 24: first, 32: first + uint64(len(records)) - 1} {
-		le.PutUint64(c[at:], n)
+	seal(c, first, len(records), last, free)
+	return c[:chunkSize]
+}
+
+// seal writes the header of a chunk of n records from first on, the last at
+// that position, the end at free.
+func seal(c []byte, first uint64, n, last, free int) {
+	for at, id := range map[int]uint64{8: first, 16: first + uint64(n) - 1, 24: first, 32: first + uint64(n) - 1} {
+		le.PutUint64(c[at:], id)
 	}
-	for at, n := range map[int]int{40: headerData, 44: last, 48: free} {
-		le.PutUint32(c[at:], uint32(n))
+	for at, pos := range map[int]int{40: headerData, 44: last, 48: free} {
+		le.PutUint32(c[at:], uint32(pos))
 	}
 	le.PutUint32(c[52:], crc32.ChecksumIEEE(c[chunkHeader:free]))
 	le.PutUint32(c[124:], crc32.Update(crc32.ChecksumIEEE(c[:120]), crc32.IEEETable, c[128:chunkHeader]))
-	return c[:chunkSize]
 }
 
 // logOf makes a log of chunks.
@@ -234,12 +240,13 @@ func small(first uint64) []byte {
 		x.shut()
 	}
 	values := []value{{kind: kindUint16, data: little(4624, 2)}, {}, {kind: kindFileTime, data: little(132_000_000_000_000_000, 8)}}
+	null := append(values[:3:3], value{}) // no XML
 	return chunkOf(first,
 		func(x *writer) {
 			at = len(x.chunk) + 14
-			x.filled(template, values...)
+			x.filled(template, null...)
 		},
-		func(x *writer) { x.again(at, values...) },
+		func(x *writer) { x.again(at, null...) },
 		data(text("no template")),
 		func(x *writer) { x.withXML(at, values, eventData) },
 	)

@@ -36,12 +36,14 @@ type Chunk struct {
 	Offset   int64  // in the stream
 	Data     []byte // at most 64 KiB, good until the function that received it returns
 	Unsummed bool   // carries no checksums
+	Dirty    bool   // of a log that was not closed
 	Headless bool   // its header is not to be trusted; records are searched for
 }
 
 // Chunks calls f for every chunk of r, also for what is left of damaged ones,
 // so that they can be decoded elsewhere, several at a time. Its report holds
-// nothing about records.
+// nothing about records: Merge those of the decoders. The error is ErrFormat
+// when neither a header nor a chunk was found.
 func Chunks(ctx context.Context, r io.Reader, opt Options, f func(Chunk) error) (Report, error) {
 	s := &splitter{r: r, opt: opt, f: f, room: make([]byte, 2*chunkSize)}
 	err := s.run(ctx)
@@ -183,7 +185,7 @@ func (s *splitter) chunk(w []byte) (int, error) {
 	if len(w) < chunkSize {
 		s.damage(s.at, fmt.Sprintf("the chunk ends after %d bytes", len(w)))
 	}
-	c := Chunk{Offset: s.at, Data: w, Unsummed: s.report.Unsummed}
+	c := Chunk{Offset: s.at, Data: w, Unsummed: s.report.Unsummed, Dirty: s.report.Dirty}
 	if len(w) < chunkHeader {
 		return len(w), nil
 	}

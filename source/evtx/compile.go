@@ -29,7 +29,7 @@ const (
 const (
 	maxElements = 64      // within one another
 	maxOps      = 1 << 15 // compiled, per chunk
-	maxSteps    = 1 << 20 // of work, per chunk
+	maxSteps    = 1 << 18 // of work, per chunk
 )
 
 // A place says what the elements at hand are to be called.
@@ -84,8 +84,9 @@ const (
 
 // program is a compiled template, or why there is none.
 type program struct {
-	ops    []op
-	reason string
+	ops      []op
+	reason   string
+	borrowed bool // from another chunk
 }
 
 // programKey: what a template gives depends on where it is filled in.
@@ -331,7 +332,9 @@ func (c *compiler) piece() bool {
 	switch c.token() {
 	case tokenValue:
 		c.u8()
-		c.u8() // always a string
+		if kind(c.u8()) != kindString {
+			c.fail("a value amid the XML that is no text")
+		}
 		p.text = c.counted()
 	case tokenCDATA:
 		c.u8()

@@ -3,7 +3,6 @@ package evtx
 import (
 	"bytes"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/sonae/sonae/event"
@@ -26,6 +25,7 @@ type Decoder struct {
 	opt    Options
 	report Report
 	names  names
+	spares *spares
 
 	chunk    Chunk
 	programs map[programKey]int // places in code.programs
@@ -38,10 +38,12 @@ type Decoder struct {
 	arena    []byte  // text of values that are not text
 	host     string  // of the last record
 	hostWide []byte  // the same in UTF-16
+	borrowed bool    // a template of another chunk was needed for rec
 }
 
 // NewDecoder returns a decoder of which every chunk of a log, or of many, can
-// be asked.
+// be asked. Unlike Read it never borrows the template of another chunk, so
+// that what it gives does not depend on what it read before.
 func NewDecoder(opt Options) *Decoder {
 	return &Decoder{opt: opt, names: newNames(), programs: map[programKey]int{}}
 }
@@ -97,7 +99,11 @@ func (w *walk) header() {
 	}
 	if !c.recordsSummed() {
 		w.damaged = true
-		d.damage(0, 0, "checksum of the chunk's records is wrong")
+		if c.Dirty { // the chunk that was being written
+			d.report.Stale++
+		} else {
+			d.damage(0, 0, "checksum of the chunk's records is wrong")
+		}
 	}
 	if free := le.Uint32(c.Data[48:]); free >= chunkHeader && int(free) <= len(c.Data) {
 		w.end = int(free)
@@ -139,7 +145,8 @@ func (w *walk) missing(n uint64) {
 
 // next finds the record at or after pos and returns its size.
 func (w *walk) next() (size int, ok bool) {
-	if w.pos >= w.end {
+	all := !w.damaged && w.known && w.last == w.final
+	if all || w.pos >= w.end { // logs saved by the event viewer put the end too late
 		return w.beyond()
 	}
 	if size := w.size(w.pos); size > 0 {
@@ -147,10 +154,7 @@ func (w *walk) next() (size int, ok bool) {
 		return size, true
 	}
 	if zero(w.d.chunk.Data[w.pos:w.end]) {
-		if w.damaged || w.d.chunk.Headless {
-			return w.beyond()
-		}
-		return 0, false // logs saved by the event viewer say that they are full
+		return w.beyond()
 	}
 	return w.carve()
 }
@@ -159,12 +163,16 @@ func (w *walk) next() (size int, ok bool) {
 // the log was copied while it was being written. What lies there in a sound
 // chunk are events that were cleared and overwritten in part.
 func (w *walk) beyond() (int, bool) {
-	if !w.damaged || !w.any {
+	if !w.any || !w.damaged && !w.d.chunk.Dirty {
 		return 0, false
 	}
 	size := w.size(w.pos)
 	if size == 0 || w.id() != w.last+1 {
 		return 0, false
+	}
+	if !w.damaged {
+		w.damaged = true
+		w.d.report.Stale++
 	}
 	w.carving = true
 	return size, true
@@ -172,6 +180,7 @@ func (w *walk) beyond() (int, bool) {
 
 // carve searches for the next record after a place that holds none.
 func (w *walk) carve() (int, bool) {
+	w.damaged = true
 	start, lost := w.pos, uint64(0)
 	if bytes.HasPrefix(w.d.chunk.Data[start:], recordMagic) && start+recordHeader <= w.end {
 		lost = le.Uint64(w.d.chunk.Data[start+8:])
@@ -231,6 +240,9 @@ func (w *walk) record(size int) error {
 		return nil
 	}
 	d.report.Records++
+	if d.borrowed {
+		d.report.Borrowed++
+	}
 	if w.carving {
 		d.report.Carved++
 	}
@@ -242,7 +254,7 @@ func (w *walk) record(size int) error {
 func (d *Decoder) decode(pos, size int) (reason string) {
 	head := d.chunk.Data[pos:]
 	d.rec.Reset()
-	d.arena, d.values, d.depth = d.arena[:0], d.values[:0], 0
+	d.arena, d.values, d.depth, d.borrowed = d.arena[:0], d.values[:0], 0, false
 	d.rec.Number = le.Uint64(head[8:])
 	d.rec.Offset = d.chunk.Offset + int64(pos)
 	d.rec.Time = fileTime(le.Uint64(head[16:]))
@@ -260,7 +272,7 @@ func (d *Decoder) decode(pos, size int) (reason string) {
 func (d *Decoder) setHost(wide []byte) {
 	if !bytes.Equal(wide, d.hostWide) {
 		p := event.Pair{Value: wide, Enc: event.UTF16}
-		d.host, d.hostWide = strings.Clone(p.Text()), append(d.hostWide[:0], wide...)
+		d.host, d.hostWide = p.Text(), append(d.hostWide[:0], wide...)
 	}
 	d.rec.Host = d.host
 }

@@ -48,9 +48,11 @@ type Report struct {
 	Chunks   int   // chunks that hold records
 	Records  int   // records delivered
 	Carved   int   // of these, found by searching in a damaged chunk or past its end
+	Borrowed int   // of these, whose template was lost and taken from a chunk before
 	Lost     int   // records known to have been there and not read
 	Bytes    int64 // read from the stream
-	Dirty    bool  // the log was not closed: its header may be out of date
+	Dirty    bool  // the log was not closed, as when it is copied from a running machine
+	Stale    int   // chunks of such a log whose checksum is out of date; no damage by itself
 	Unsummed bool  // the log says that it carries no checksums
 	Damaged  int   // damages met
 	Damage   []Damage
@@ -83,20 +85,26 @@ func Sniff(head []byte) bool {
 // Read calls f for every record of r. The record and what it points to are
 // good until f returns; f's error ends reading and is returned as it is. The
 // report is right up to where reading ended, also beside an error. The error
-// is ErrFormat when no chunk was found and the header is none.
+// is ErrFormat when r has neither a header nor a chunk nor a record.
 func Read(ctx context.Context, r io.Reader, opt Options, f func(*event.Record) error) (Report, error) {
 	d := NewDecoder(opt)
+	d.spares = &spares{programs: map[spareKey]program{}}
 	whole, err := Chunks(ctx, r, opt, func(c Chunk) error { return d.Decode(c, f) })
-	whole.merge(d.Report(), opt)
+	whole.Merge(d.Report(), opt)
+	if errors.Is(err, ErrFormat) && whole.Records > 0 {
+		err = nil
+	}
 	return whole, err
 }
 
-// merge adds what decoding found to what finding the chunks found.
-func (r *Report) merge(o Report, opt Options) {
+// Merge adds the report of a decoder to that of Chunks.
+func (r *Report) Merge(o Report, opt Options) {
 	r.Chunks += o.Chunks
 	r.Records += o.Records
 	r.Carved += o.Carved
+	r.Borrowed += o.Borrowed
 	r.Lost += o.Lost
+	r.Stale += o.Stale
 	r.Damaged += o.Damaged
 	r.Damage = append(r.Damage, o.Damage...)
 	slices.SortStableFunc(r.Damage, func(a, b Damage) int { return cmp.Compare(a.Offset, b.Offset) })

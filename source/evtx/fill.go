@@ -92,6 +92,7 @@ func (d *Decoder) fill(i instance, in place) string {
 	if p.reason != "" {
 		return p.reason
 	}
+	d.borrowed = d.borrowed || p.borrowed
 	base := len(d.values)
 	at := i.values + 4*i.count
 	for n := range i.count {
@@ -106,18 +107,24 @@ func (d *Decoder) fill(i instance, in place) string {
 	return reason
 }
 
-// program returns the compiled template of i.
-func (d *Decoder) program(i instance, in place) *program {
+// program returns the compiled template of i, or another chunk's where its own
+// cannot be compiled.
+func (d *Decoder) program(i instance, in place) program {
 	key := programKey{offset: i.offset, kind: in.kind}
 	if len(in.prefix) > 0 {
 		key.prefix = &in.prefix[0]
 	}
-	if p, ok := d.programs[key]; ok {
-		return &d.code.programs[p]
+	at, ok := d.programs[key]
+	if !ok {
+		at = len(d.code.programs)
+		d.programs[key] = at
+		d.code.programs = append(d.code.programs, d.compile(i, in))
+		d.spares.keep(i, in, d.code.programs[at])
 	}
-	d.programs[key] = len(d.code.programs)
-	d.code.programs = append(d.code.programs, d.compile(i, in))
-	return &d.code.programs[len(d.code.programs)-1]
+	if d.code.programs[at].reason != "" {
+		return d.spares.instead(i, in, d.code.programs[at])
+	}
+	return d.code.programs[at]
 }
 
 // compile compiles the template of i.
@@ -131,7 +138,7 @@ func (d *Decoder) compile(i instance, in place) program {
 	if size := c.u32(); size <= c.end-c.pos {
 		c.end = c.pos + size
 	}
-	from := len(d.code.ops)
+	from, parts := len(d.code.ops), len(d.code.parts)
 	for c.reason == "" && c.pos < c.end {
 		switch c.token() {
 		case tokenEnd:
@@ -145,6 +152,7 @@ func (d *Decoder) compile(i instance, in place) program {
 		}
 	}
 	if c.reason != "" {
+		d.code.ops, d.code.parts = d.code.ops[:from], d.code.parts[:parts]
 		return program{reason: "its template: " + c.reason}
 	}
 	return program{ops: d.code.ops[from:len(d.code.ops):len(d.code.ops)]}

@@ -3,6 +3,7 @@ package evtx
 import (
 	"bytes"
 	"io"
+	"reflect"
 	"runtime"
 	"slices"
 	"sync"
@@ -65,20 +66,20 @@ func TestNothingIsAllocatedPerRecord(t *testing.T) {
 	}
 }
 
-// TestChunksMayBeDecodedSideBySide: what SCAN does with several cores.
 func TestChunksMayBeDecodedSideBySide(t *testing.T) {
 	log := logOf(small(1), small(5), small(9), small(13))
-	want, _ := ids(t, log)
-	got := make([][]uint64, 4)
+	log[headerBlock+chunkSize+600]++
+	want, wantReport := ids(t, log)
+	got, decoders := make([][]uint64, 4), make([]*Decoder, 4)
 	var wait sync.WaitGroup
 	n := 0
-	if _, err := Chunks(t.Context(), bytes.NewReader(log), Options{}, func(c Chunk) error {
+	report, err := Chunks(t.Context(), bytes.NewReader(log), Options{}, func(c Chunk) error {
 		c.Data = bytes.Clone(c.Data)
 		at := n
 		n++
 		wait.Go(func() {
-			d := NewDecoder(Options{})
-			if err := d.Decode(c, func(r *event.Record) error {
+			decoders[at] = NewDecoder(Options{})
+			if err := decoders[at].Decode(c, func(r *event.Record) error {
 				got[at] = append(got[at], r.Number)
 				return nil
 			}); err != nil {
@@ -86,10 +87,17 @@ func TestChunksMayBeDecodedSideBySide(t *testing.T) {
 			}
 		})
 		return nil
-	}); err != nil {
+	})
+	wait.Wait()
+	if err != nil {
 		t.Fatal(err)
 	}
-	wait.Wait()
+	for _, d := range decoders {
+		report.Merge(d.Report(), Options{})
+	}
+	if !reflect.DeepEqual(report, wantReport) || report.Damaged == 0 {
+		t.Errorf("report %+v, want %+v", report, wantReport)
+	}
 	if all := slices.Concat(got...); !slices.Equal(all, want) {
 		t.Errorf("got %v, want %v", all, want)
 	}

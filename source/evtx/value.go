@@ -2,7 +2,6 @@ package evtx
 
 import (
 	"bytes"
-	"encoding/hex"
 	"math"
 	"strconv"
 	"time"
@@ -201,12 +200,9 @@ func appendANSI(dst, b []byte) []byte {
 }
 
 func appendBinary(dst, b []byte) []byte {
-	from := len(dst)
-	dst = hex.AppendEncode(dst, b)
-	for i := from; i < len(dst); i++ {
-		if dst[i] >= 'a' {
-			dst[i] -= 'a' - 'A'
-		}
+	const digits = "0123456789ABCDEF"
+	for _, c := range b {
+		dst = append(dst, digits[c>>4], digits[c&15])
 	}
 	return dst
 }
@@ -217,15 +213,12 @@ func appendGUID(dst, b []byte) []byte {
 	if len(b) != 16 {
 		return appendBinary(dst, b)
 	}
-	swapped := [16]byte{b[3], b[2], b[1], b[0], b[5], b[4], b[7], b[6]}
-	copy(swapped[8:], b[8:])
-	for i, group := range [...][]byte{swapped[:4], swapped[4:6], swapped[6:8], swapped[8:10], swapped[10:]} {
-		if i > 0 {
-			dst = append(dst, '-')
-		}
-		dst = appendBinary(dst, group)
-	}
-	return dst
+	swapped := [8]byte{b[3], b[2], b[1], b[0], b[5], b[4], b[7], b[6]}
+	dst = append(appendBinary(dst, swapped[:4]), '-')
+	dst = append(appendBinary(dst, swapped[4:6]), '-')
+	dst = append(appendBinary(dst, swapped[6:]), '-')
+	dst = append(appendBinary(dst, b[8:10]), '-')
+	return appendBinary(dst, b[10:])
 }
 
 // sidSize is how many bytes the SID at the beginning of b has.
@@ -263,6 +256,28 @@ func appendSysTime(dst, b []byte) []byte {
 	return appendTime(dst, time.Date(at(0), time.Month(at(1)), at(3), at(4), at(5), at(6), at(7)*1e6, time.UTC))
 }
 
+// appendTime appends 2006-01-02T15:04:05.000000Z. Every record has a time or
+// two, and time.AppendFormat is the dearest thing that would be done to it.
 func appendTime(dst []byte, t time.Time) []byte {
-	return t.AppendFormat(dst, "2006-01-02T15:04:05.000000Z")
+	year, month, day := t.Date()
+	hour, minute, second := t.Clock()
+	dst = append(appendDigits(dst, year, 4), '-')
+	dst = append(appendDigits(dst, int(month), 2), '-')
+	dst = append(appendDigits(dst, day, 2), 'T')
+	dst = append(appendDigits(dst, hour, 2), ':')
+	dst = append(appendDigits(dst, minute, 2), ':')
+	dst = append(appendDigits(dst, second, 2), '.')
+	return append(appendDigits(dst, t.Nanosecond()/1000, 6), 'Z')
+}
+
+// appendDigits appends n with leading zeroes, more digits where it has them.
+func appendDigits(dst []byte, n, digits int) []byte {
+	var room [20]byte
+	at := len(room)
+	for ; n > 0 || digits > 0; digits-- {
+		at--
+		room[at] = byte('0' + n%10)
+		n /= 10
+	}
+	return append(dst, room[at:]...)
 }

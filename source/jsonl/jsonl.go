@@ -169,7 +169,7 @@ func (rd *reading) skipLine() {
 // is none; then the window is behind it.
 func (rd *reading) object() bool {
 	for {
-		b := rd.w.Bytes()
+		b := rd.w.Record()
 		rd.rec.Reset()
 		if rd.p.parse(b) {
 			break
@@ -195,11 +195,11 @@ func (rd *reading) grow(b []byte) bool {
 	seen := len(b)
 	for rd.w.More() {
 		b := rd.w.Bytes()
-		if len(b) >= 2*seen || rd.p.lines == 0 && bytes.IndexByte(b[seen:], '\n') >= 0 {
+		if len(b) >= 2*seen || rd.w.Full() || rd.p.lines == 0 && bytes.IndexByte(b[seen:], '\n') >= 0 {
 			return true
 		}
 	}
-	return len(rd.w.Bytes()) > seen
+	return len(rd.w.Record()) > seen
 }
 
 // damaged reports the object at which the window begins, and moves on to where
@@ -207,8 +207,6 @@ func (rd *reading) grow(b []byte) bool {
 func (rd *reading) damaged() {
 	reason, at := rd.p.why, rd.p.at
 	switch {
-	case rd.p.cut && rd.w.Full() && rd.p.lines == 0:
-		reason = "the object is longer than 1 MiB"
 	case rd.p.cut && rd.w.Full():
 		reason = "the object does not end within 1 MiB"
 	case rd.p.cut:

@@ -89,7 +89,7 @@ func (rd *reading) toEvent() bool {
 func (rd *reading) event(host string, each func(*event.Record) error) error {
 	n, from := -1, 0
 	for {
-		b := rd.w.Bytes()
+		b := rd.w.Record()
 		if i := bytes.Index(b[from:], end); i >= 0 {
 			n = from + i + len(end)
 			break

@@ -32,6 +32,7 @@ type Program struct {
 	minimum int // runes that a match has at least
 	run     *run
 	needs   [][]string
+	must    int // a byte that must be there, -1: none
 }
 
 // kind is what empty-width assertions ask of a neighbouring rune.
@@ -61,7 +62,8 @@ func Compile(pattern string) (*Program, error) {
 	if err != nil {
 		return nil, fmt.Errorf("parse %q: %w", pattern, err)
 	}
-	p := &Program{slow: slow, minimum: minRunes(tree), run: runOf(tree), needs: needsOf(tree)}
+	p := &Program{slow: slow, minimum: minRunes(tree), run: runOf(tree)}
+	p.needs, p.must = needsOf(tree)
 	if p.prog, err = syntax.Compile(tree.Simplify()); err != nil {
 		return nil, fmt.Errorf("compile %q: %w", pattern, err)
 	}

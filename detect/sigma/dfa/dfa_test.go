@@ -69,7 +69,7 @@ func checkNeeds(t *testing.T, m *Machine, pattern, text string) {
 
 func TestNeedsOfRealPatterns(t *testing.T) {
 	for pattern, want := range map[string]string{
-		`net\s+user`: "user",
+		`net\s+user`: " user",
 		`(Get-Item|gci).{1,64}-Path.{1,64}\\(currentcontrolset\\services|Policies)\\`: "-path",
 		`[a-zA-Z]{5,6}\.wll`:                ".wll",
 		`(?i)/lib/python3\.([5-9]|1[0-9])/`: "/lib/python3.5",

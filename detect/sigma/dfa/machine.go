@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"regexp/syntax"
 	"slices"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -54,6 +55,9 @@ func (m *Machine) forget() {
 // Match says whether the pattern matches somewhere in text.
 func (m *Machine) Match(text string) bool {
 	if len(text) < m.p.minimum {
+		return false
+	}
+	if m.p.must >= 0 && strings.IndexByte(text, byte(m.p.must)) < 0 {
 		return false
 	}
 	if m.p.run != nil {

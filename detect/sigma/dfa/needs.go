@@ -19,19 +19,45 @@ const (
 // need is what is known of the folded texts that a part of a pattern matches.
 type need struct {
 	exact []string // all of them, or nil when they are too many
+	edges []string // of a repetition: it begins and ends with one of these
 	sets  [][]string
 }
 
-func needsOf(tree *syntax.Regexp) [][]string {
+// needsOf returns the best sets, and a byte that must stand in the text as it
+// is, -1 when none is known.
+func needsOf(tree *syntax.Regexp) (sets [][]string, must int) {
 	n := needOf(tree)
 	n.keepExact()
+	must = mustOf(n.sets)
+	n.sets = slices.DeleteFunc(n.sets, func(set []string) bool { return shortest(set) < minLiteral })
 	slices.SortStableFunc(n.sets, func(a, b []string) int {
 		if d := shortest(b) - shortest(a); d != 0 {
 			return d
 		}
 		return len(a) - len(b)
 	})
-	return n.sets[:min(len(n.sets), maxSets)]
+	return n.sets[:min(len(n.sets), maxSets)], must
+}
+
+// mustOf looks for a byte without upper and lower case, best an unusual one.
+func mustOf(sets [][]string) int {
+	const usual = `. \-/_:=0123456789`
+	must := -1
+	for _, set := range sets {
+		if len(set) != 1 {
+			continue
+		}
+		for _, c := range []byte(set[0]) {
+			switch {
+			case c >= utf8.RuneSelf || 'a' <= c && c <= 'z':
+			case !strings.ContainsRune(usual, rune(c)):
+				return int(c)
+			case must < 0:
+				must = int(c)
+			}
+		}
+	}
+	return must
 }
 
 func shortest(set []string) int {
@@ -44,7 +70,7 @@ func shortest(set []string) int {
 
 // keepExact turns the exact texts into a set, if they are long enough.
 func (n *need) keepExact() {
-	if len(n.exact) > 0 && shortest(n.exact) >= minLiteral {
+	if len(n.exact) > 0 && shortest(n.exact) > 0 {
 		n.sets = append(n.sets, n.exact)
 	}
 	n.exact = nil
@@ -84,6 +110,7 @@ func needOf(re *syntax.Regexp) need {
 
 func repeated(re *syntax.Regexp) need {
 	n := needOf(re)
+	n.edges = n.exact
 	n.keepExact()
 	return n
 }
@@ -145,8 +172,14 @@ func join(parts []need) need {
 	}
 	for _, p := range parts {
 		if p.exact == nil {
+			if len(run)*len(p.edges) <= maxExact && p.edges != nil {
+				run = product(run, p.edges)
+			}
 			flush()
 			out.sets = append(out.sets, p.sets...)
+			if p.edges != nil {
+				run = p.edges
+			}
 			continue
 		}
 		if len(run)*len(p.exact) > maxExact {
