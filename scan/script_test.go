@@ -3,6 +3,7 @@ package scan_test
 import (
 	"context"
 	"errors"
+	"flag"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -13,7 +14,10 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/sonae/sonae/scan"
+	"github.com/sonae/sonae/scan/rule"
 )
+
+var update = flag.Bool("update", false, "rewrite the golden files and what scripts compare with")
 
 func TestMain(m *testing.M) { testscript.Main(m, map[string]func(){"sonae": program}) }
 
@@ -22,17 +26,27 @@ func TestMain(m *testing.M) { testscript.Main(m, map[string]func(){"sonae": prog
 func program() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if len(os.Args) > 1 && os.Args[1] == "scan" {
+	if len(os.Args) < 2 {
+		os.Exit(2)
+	}
+	switch os.Args[1] {
+	case "scan":
 		os.Exit(scan.Command(ctx, os.Args[2:], os.Stdout, os.Stderr))
+	case "rule":
+		os.Exit(rule.Command(ctx, os.Args[2:], os.Stdout, os.Stderr))
 	}
 	os.Exit(2)
 }
 
 func TestScripts(t *testing.T) {
 	const dir = "../cmd/sonae/testdata/script"
-	files, err := filepath.Glob(filepath.Join(dir, "scan*.txt"))
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no scripts: %v", err)
+	var files []string
+	for _, pattern := range []string{"scan*.txt", "rule*.txt"} {
+		some, err := filepath.Glob(filepath.Join(dir, pattern))
+		if err != nil || len(some) == 0 {
+			t.Fatalf("no scripts %s: %v", pattern, err)
+		}
+		files = append(files, some...)
 	}
 	rules, err := filepath.Abs("../detect/rules")
 	if err != nil {
@@ -43,7 +57,8 @@ func TestScripts(t *testing.T) {
 		t.Fatal(err)
 	}
 	testscript.Run(t, testscript.Params{
-		Files: files,
+		Files:         files,
+		UpdateScripts: *update,
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("RULES", rules)
 			env.Setenv("CAPTURE", capture)

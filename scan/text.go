@@ -120,6 +120,9 @@ func (s *screen) summary(r *Result, sum *Summary) {
 		s.line(0, s.T("none")+" "+s.T("none.why"))
 	}
 	s.line(0, s.T("total", "findings", s.N(r.Stats.Findings), "events", s.U(r.Stats.Events), "files", s.N(r.Stats.Files), "bytes", s.Size(r.Stats.Bytes)))
+	if len(sum.Rules) > 0 {
+		s.line(0, s.T("zone", "zone", s.Zone(sum.Last)))
+	}
 	if r.Stats.Packets > 0 {
 		s.line(0, s.T("packets", "packets", s.U(r.Stats.Packets)))
 	}

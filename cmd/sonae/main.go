@@ -13,6 +13,7 @@ import (
 	"syscall"
 
 	"github.com/sonae/sonae/scan"
+	"github.com/sonae/sonae/scan/rule"
 )
 
 func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
@@ -35,7 +36,7 @@ func commands() []command {
 		{"witness", "watch the ledger of a hub from another machine and cosign it", witnessCommand},
 		{"drill", "play a practice incident on the running hub: sonae drill run NAME", drillCommand},
 		{"dead", "list messages that a stage of the running hub could not use, or offer one again", deadCommand},
-		{"rule", "test, list or count detection rules", ruleCommand},
+		{"rule", "list, count, test, check, update or pack detection rules", rule.Command},
 		{"version", "print the version", version},
 	}
 }
