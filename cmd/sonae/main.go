@@ -37,6 +37,7 @@ func commands() []command {
 		{"drill", "play a practice incident on the running hub: sonae drill run NAME", drillCommand},
 		{"dead", "list messages that a stage of the running hub could not use, or offer one again", deadCommand},
 		{"rule", "list, count, test, check, update or pack detection rules", rule.Command},
+		{"completion", "print a script with which bash, zsh or fish completes commands", completionCommand},
 		{"version", "print the version", version},
 	}
 }
@@ -60,7 +61,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	}
 	fmt.Fprintln(out, "sonae (備え): usage: sonae COMMAND [flags]")
 	for _, c := range commands() {
-		fmt.Fprintf(out, "  %-8s %s\n", c.name, c.say)
+		fmt.Fprintf(out, "  %-10s %s\n", c.name, c.say)
 	}
 	return code
 }
