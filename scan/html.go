@@ -120,7 +120,7 @@ func (p *page) authors() {
 // Methods of the page that return words.
 
 // Title is the title of a rule in the reader's language.
-func (p page) Title(r Rule) string { return r.title(p.lang) }
+func (p page) Title(r Rule) string { return printable(r.title(p.lang)) }
 
 // Lang is the language of the page.
 func (p page) Lang() string { return p.lang }
@@ -169,7 +169,7 @@ func (p page) Rows(f Finding) []Row {
 		if len(rows) == maxShownKeys {
 			break
 		}
-		rows = append(rows, Row{cut(name, 60), shorten(f.Fields[name])})
+		rows = append(rows, Row{cut(printable(name), 60), shorten(f.Fields[name])})
 	}
 	return rows
 }
@@ -202,7 +202,7 @@ func (p page) Reason(x Problem) string {
 }
 
 // Join writes names one after the other.
-func (p page) Join(names []string) string { return strings.Join(names, ", ") }
+func (p page) Join(names []string) string { return printable(strings.Join(names, ", ")) }
 
 // chart is the timeline as numbers for an SVG of 960 by 200.
 type chart struct {

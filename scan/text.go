@@ -81,8 +81,8 @@ func (s *screen) finding(f Finding) error {
 		}
 		s.line(columns(left), part)
 	}
-	s.line(4, printable(s.Host(f.Host))+"  "+printable(f.Rule.ID))
-	s.line(4, printable(s.At(f.Source)))
+	s.line(4, s.Host(f.Host)+"  "+printable(f.Rule.ID))
+	s.line(4, s.At(f.Source))
 	if f.Flow != nil {
 		s.line(4, printable(f.Flow.String()))
 	} else if name, value := telling(f.Fields); name != "" {
@@ -171,7 +171,7 @@ func (s *screen) hosts(sum *Summary) {
 		if i == maxListed {
 			break
 		}
-		s.line(0, pad(s.level(h.Worst), lw)+"  "+padLeft(s.N(h.Findings), number)+"  "+pad(cut(printable(s.Host(h.Host)), name), name)+"  "+pad(s.When(h.First), 19)+"  "+s.When(h.Last))
+		s.line(0, pad(s.level(h.Worst), lw)+"  "+padLeft(s.N(h.Findings), number)+"  "+pad(cut(s.Host(h.Host), name), name)+"  "+pad(s.When(h.First), 19)+"  "+s.When(h.Last))
 	}
 	if more := sum.MoreHosts + rest(sum.Hosts); more > 0 {
 		s.line(0, s.T("hosts.more", "n", s.N(more)))

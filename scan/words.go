@@ -63,12 +63,15 @@ func (w words) Host(h string) string {
 	if h == "" {
 		return w.T("host.none")
 	}
-	return h
+	return printable(h)
 }
+
+// Clean is foreign text without what could command a terminal or a reader.
+func (w words) Clean(s string) string { return printable(s) }
 
 // At says where a record stands.
 func (w words) At(s Source) string {
-	return w.T("at."+recordName(s.Kind), "path", s.Path, "n", strconv.FormatUint(s.Record, 10))
+	return w.T("at."+recordName(s.Kind), "path", printable(s.Path), "n", strconv.FormatUint(s.Record, 10))
 }
 
 // Size is a number of bytes.
