@@ -63,6 +63,7 @@ func TestDamagedEventsAreReported(t *testing.T) {
 		"a declaration":      {"<Event><!ENTITY x 'y'></Event>" + logon, "declarations are not obeyed", 1},
 		"an attribute":       {"<Event><a b=c></a></Event>" + logon, "an attribute is damaged", 1},
 		"too deep":           {"<Event>" + strings.Repeat("<a>", 40) + "</Event>" + logon, "the elements lie too deep", 1},
+		"many parts":         {"<Event><a>" + strings.Repeat("x<!---->", 100) + "</a></Event>" + logon, "a text is in too many parts", 1},
 		"huge":               {"<Event>" + strings.Repeat("x", source.MaxRecord) + "</Event>" + logon, "the event does not end within 1 MiB", 1},
 	} {
 		events, report := sourcetest.Read(t, Read, source.Options{}, c.in)
