@@ -114,8 +114,11 @@ func (p *parser) made() bool {
 	return found
 }
 
+// maxPath is the longest path that Linux knows, in bytes.
+const maxPath = 4096
+
 func (p *parser) absolute(path []byte) []byte {
-	if path[0] == '/' || len(p.key.cwd) == 0 {
+	if path[0] == '/' || len(p.key.cwd) == 0 || len(p.key.cwd) > maxPath {
 		return path
 	}
 	from := len(p.room)

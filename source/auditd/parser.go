@@ -67,7 +67,7 @@ func (p *parser) line(line []byte) {
 	if string(p.kind) == "EXECVE" {
 		p.key.executed = true
 	}
-	p.words(body)
+	p.words(body, 0)
 	p.endSplit()
 }
 
@@ -75,7 +75,7 @@ var nameType = []byte("type")
 
 // words adds name=value name="value" name='name=value …' until the end. 0x1D
 // stands before what was enriched.
-func (p *parser) words(b []byte) {
+func (p *parser) words(b []byte, depth int) {
 	for len(p.rec.Pairs) < maxPairs {
 		for len(b) > 0 && (b[0] == ' ' || b[0] == 0x1d || b[0] == ',') {
 			b = b[1:]
@@ -104,10 +104,8 @@ func (p *parser) words(b []byte) {
 		}
 		switch {
 		case len(name) == 0 || len(name) > 128:
-		case quote == '\'' && string(name) == "msg":
-			p.words(value)
-		case quote == '{': // SADDR={ saddr_fam=inet laddr=… }
-			p.words(value)
+		case depth == 0 && (quote == '{' || quote == '\'' && string(name) == "msg"): // SADDR={ saddr_fam=inet laddr=… }
+			p.words(value, depth+1)
 		default:
 			p.pair(name, value, quote != 0)
 		}

@@ -132,8 +132,11 @@ func (p *Parser) plain(v []byte) []byte {
 	return p.room[from:len(p.room):len(p.room)]
 }
 
-// maxPairs bounds the pairs of a message.
-const maxPairs = 2048
+// Bounds of a message: its pairs, and the bytes of a name.
+const (
+	maxPairs = 2048
+	maxName  = 128
+)
 
 // extension adds name=value name=value …, where values may hold blanks: a value
 // ends where the next name begins.
@@ -150,8 +153,9 @@ func (p *Parser) extension(r *event.Record, b []byte) {
 			if b[i] != '=' {
 				continue
 			}
-			if j := bytes.LastIndexByte(b[:i], ' '); j >= 0 && isName(b[j+1:i]) {
-				end, next = j, j+1
+			near := max(i-maxName-1, 0) // a name is no longer, and who looks further looks for ever
+			if j := bytes.LastIndexByte(b[near:i], ' '); j >= 0 && isName(b[near+j+1:i]) {
+				end, next = near+j, near+j+1
 				break
 			}
 		}
@@ -174,7 +178,7 @@ func isName(b []byte) bool {
 			return false
 		}
 	}
-	return len(b) > 0 && len(b) <= 128
+	return len(b) > 0 && len(b) <= maxName
 }
 
 // attributes adds those of LEEF, between tabs, or in version 2 between what

@@ -14,14 +14,16 @@ import (
 const (
 	maxDepth = 32
 	maxPairs = 16 << 10
+	maxParts = 32 // of a text between comments and CDATA: each is copied again
 )
 
 // element is one that is open.
 type element struct {
-	name []byte
-	data []byte // the Name of a Data
-	text []byte // all that stands in it, without entities
-	leaf bool   // no element lies in it
+	name  []byte
+	data  []byte // the Name of a Data
+	text  []byte // all that stands in it, without entities
+	leaf  bool   // no element lies in it
+	parts int    // of which text was put together
 }
 
 // parser takes one event apart.
@@ -60,9 +62,8 @@ func (p *parser) token() (why string) {
 		if n < 0 {
 			n = len(rest)
 		}
-		p.text(rest[:n], true)
 		p.at += n
-		return ""
+		return p.text(rest[:n], true)
 	}
 	switch {
 	case bytes.HasPrefix(rest, []byte("</")):
@@ -72,9 +73,8 @@ func (p *parser) token() (why string) {
 		if n < 0 {
 			return "CDATA is not closed"
 		}
-		p.text(rest[len("<![CDATA["):n], false)
 		p.at += n + len("]]>")
-		return ""
+		return p.text(rest[len("<![CDATA["):n], false)
 	case bytes.HasPrefix(rest, []byte("<!--")):
 		return p.past(rest, "-->")
 	case bytes.HasPrefix(rest, []byte("<?")):
@@ -95,9 +95,9 @@ func (p *parser) past(rest []byte, mark string) string {
 }
 
 // text adds to the text of the innermost element.
-func (p *parser) text(t []byte, entities bool) {
+func (p *parser) text(t []byte, entities bool) (why string) {
 	if len(p.open) == 0 || len(t) == 0 {
-		return
+		return ""
 	}
 	if entities {
 		t = p.plain(t)
@@ -105,11 +105,15 @@ func (p *parser) text(t []byte, entities bool) {
 	e := &p.open[len(p.open)-1]
 	if len(e.text) == 0 {
 		e.text = t
-		return
+		return ""
+	}
+	if e.parts++; e.parts > maxParts {
+		return "a text is in too many parts"
 	}
 	from := len(p.room)
 	p.room = append(append(p.room, e.text...), t...)
 	e.text = p.room[from:len(p.room):len(p.room)]
+	return ""
 }
 
 // tag opens an element.
@@ -144,7 +148,7 @@ func (p *parser) tag(rest []byte) string {
 			return ""
 		}
 		name, value, size := attribute(rest[n:])
-		if size == 0 {
+		if size == 0 || len(p.rec.Pairs) > maxPairs {
 			return "an attribute is damaged"
 		}
 		n += size
