@@ -332,6 +332,56 @@ func TestXMLWithinXMLHasALimit(t *testing.T) {
 	}
 }
 
+// TestRecordsThatWouldNeedTooMuch: such a record is left, the next one read.
+func TestRecordsThatWouldNeedTooMuch(t *testing.T) {
+	repeat := func(n int, f func(*writer)) func(*writer) {
+		return func(x *writer) {
+			for range n {
+				f(x)
+			}
+		}
+	}
+	binary := value{kind: kindBinary, data: make([]byte, 30000)}
+	for name, tt := range map[string]struct {
+		record func(*writer)
+		says   string
+	}{
+		"values": {
+			func(x *writer) {
+				x.filled(data(substitute(0, kindArray|kindUint8)), value{kind: kindArray | kindUint8, data: make([]byte, maxPairs+100)})
+			}, "too many values",
+		},
+		"text of one value again and again": {
+			func(x *writer) { x.filled(data(repeat(100, substitute(0, kindBinary))), binary) }, "too much text",
+		},
+		"text of one value in many fields": {
+			func(x *writer) {
+				x.filled(func(x *writer) { x.leaf("Event", repeat(40, data(substitute(0, kindBinary)))) }, binary)
+			}, "too much text",
+		},
+		"text of one template again and again": {
+			func(x *writer) {
+				long := text(strings.Repeat("x", 5000))
+				x.filledWith(func(x *writer) { x.leaf("Event", repeat(500, substitute(0, kindXML))) },
+					func(x *writer) { x.filled(data(several(long, long))) })
+			}, "too much text",
+		},
+		"elements within one another": {
+			func(x *writer) {
+				repeat(100, func(x *writer) { x.open("E") })(x)
+				repeat(100, (*writer).shut)(x)
+			}, "too many elements",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, report := ids(t, logOf(chunkOf(1, tt.record, data(text("after")))))
+			if !slices.Equal(got, []uint64{2}) || report.Lost != 1 || !says(report, tt.says) {
+				t.Errorf("records %v, %v, want %q", got, report.Damage, tt.says)
+			}
+		})
+	}
+}
+
 func TestReadingEndsWhereItIsTold(t *testing.T) {
 	log := logOf(small(1), small(5))
 	full := errors.New("full")
