@@ -99,7 +99,13 @@ func several(all ...func(*writer)) func(*writer) {
 
 // filled writes an instance of a template that stands right there.
 func (x *writer) filled(template func(*writer), values ...value) {
-	x.bytes(tokenFragment, 1, 1, 0, tokenTemplate, 1)
+	x.bytes(tokenFragment, 1, 1, 0)
+	x.instance(template, values...)
+}
+
+// instance is filled without the head of a fragment.
+func (x *writer) instance(template func(*writer), values ...value) {
+	x.bytes(tokenTemplate, 1)
 	x.u32(0x11223344)
 	x.u32(len(x.chunk) + 4)
 	x.u32(0)

@@ -119,6 +119,26 @@ func TestDamagedLogs(t *testing.T) {
 			}))),
 			[]uint64{1, 2, 3, 4}, "", 0, 0,
 		},
+		"a log being written over old records": {
+			dirty(logOf(change(small(5), func(c []byte) {
+				seal(c, 5, 2, recordAt(c, 1), recordAt(c, 2))
+				c[recordAt(c, 2)+8] = 3
+			}))),
+			[]uint64{5, 6}, "", 0, 0,
+		},
+		"an old record in a damaged place": {
+			logOf(change(small(5), func(c []byte) {
+				c[recordAt(c, 2)+8] = 3
+				c[recordAt(c, 1)+4]++
+			})),
+			[]uint64{5, 8}, "2 records are missing", 2, 1,
+		},
+		"the magic of a chunk as text in a damaged one": {
+			logOf(change(chunkOf(1, data(text("x")), func(x *writer) {
+				x.filled(data(substitute(0, kindBinary)), value{kind: kindBinary, data: chunkMagic})
+			}, data(text("y"))), func(c []byte) { c[52]++ })),
+			[]uint64{1, 2, 3}, "checksum", 0, 0,
+		},
 		"events behind the end of a closed log": {
 			logOf(change(small(1), func(c []byte) { seal(c, 1, 2, recordAt(c, 1), recordAt(c, 2)) })),
 			[]uint64{1, 2}, "", 0, 0,
@@ -289,6 +309,76 @@ func TestLogsThatAreMadeToTakeLong(t *testing.T) {
 	_, report := ids(t, log)
 	if report.Lost == 0 || !says(report, "too") {
 		t.Errorf("lost %d, %v", report.Lost, report.Damage)
+	}
+}
+
+func TestXMLWithinXMLHasALimit(t *testing.T) {
+	once := func(x *writer) { x.leaf("Event", substitute(0, kindXML)) }
+	var nest func(depth int) func(*writer)
+	nest = func(depth int) func(*writer) {
+		return func(x *writer) {
+			if depth == 0 {
+				x.filled(data(text("x")))
+				return
+			}
+			x.filledWith(once, nest(depth-1))
+		}
+	}
+	if got, report := ids(t, logOf(chunkOf(1, nest(maxNested)))); len(got) != 1 {
+		t.Errorf("%d within one another: %v", maxNested, report.Damage)
+	}
+	if got, report := ids(t, logOf(chunkOf(1, nest(maxNested+1)))); len(got) != 0 || !says(report, "too much XML") {
+		t.Errorf("%d within one another: %d records, %v", maxNested+1, len(got), report.Damage)
+	}
+}
+
+// TestRecordsThatWouldNeedTooMuch: such a record is left, the next one read.
+func TestRecordsThatWouldNeedTooMuch(t *testing.T) {
+	repeat := func(n int, f func(*writer)) func(*writer) {
+		return func(x *writer) {
+			for range n {
+				f(x)
+			}
+		}
+	}
+	binary := value{kind: kindBinary, data: make([]byte, 30000)}
+	for name, tt := range map[string]struct {
+		record func(*writer)
+		says   string
+	}{
+		"values": {
+			func(x *writer) {
+				x.filled(data(substitute(0, kindArray|kindUint8)), value{kind: kindArray | kindUint8, data: make([]byte, maxPairs+100)})
+			}, "too many values",
+		},
+		"text of one value again and again": {
+			func(x *writer) { x.filled(data(repeat(100, substitute(0, kindBinary))), binary) }, "too much text",
+		},
+		"text of one value in many fields": {
+			func(x *writer) {
+				x.filled(func(x *writer) { x.leaf("Event", repeat(40, data(substitute(0, kindBinary)))) }, binary)
+			}, "too much text",
+		},
+		"text of one template again and again": {
+			func(x *writer) {
+				long := text(strings.Repeat("x", 5000))
+				x.filledWith(func(x *writer) { x.leaf("Event", repeat(500, substitute(0, kindXML))) },
+					func(x *writer) { x.filled(data(several(long, long))) })
+			}, "too much text",
+		},
+		"elements within one another": {
+			func(x *writer) {
+				repeat(100, func(x *writer) { x.open("E") })(x)
+				repeat(100, (*writer).shut)(x)
+			}, "too many elements",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, report := ids(t, logOf(chunkOf(1, tt.record, data(text("after")))))
+			if !slices.Equal(got, []uint64{2}) || report.Lost != 1 || !says(report, tt.says) {
+				t.Errorf("records %v, %v, want %q", got, report.Damage, tt.says)
+			}
+		})
 	}
 }
 

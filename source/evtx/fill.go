@@ -135,7 +135,7 @@ func (d *Decoder) compile(i instance, in place) program {
 	if id := c.take(16); id == nil || int(le.Uint32(id)) != i.id {
 		return program{reason: "its template is not there"}
 	}
-	if size := c.u32(); size <= c.end-c.pos {
+	if size := c.u32(); size >= 0 && size <= c.end-c.pos {
 		c.end = c.pos + size
 	}
 	from, parts := len(d.code.ops), len(d.code.parts)
@@ -201,7 +201,7 @@ func (d *Decoder) single(o *op, name []byte, base, count int) string {
 		d.rec.Add(name, p.text, p.enc)
 		d.play(o.role, value{kind: kindString, data: p.text})
 	case p.kind == partTemplate:
-		return d.nested(p.n, len(d.chunk.Data), o.in)
+		return d.template(p.n, o.in)
 	case p.n < count:
 		v := d.values[base+p.n]
 		d.play(o.role, v)
@@ -229,7 +229,7 @@ func (d *Decoder) add(name []byte, v value, in place) string {
 		d.rec.Add(name, trim(v.data), event.UTF16)
 		return ""
 	case v.kind == kindXML:
-		return d.nested(v.at, v.at+len(v.data), in)
+		return d.nested(v, in)
 	case v.kind&kindArray != 0:
 		return d.array(name, v)
 	}
@@ -261,17 +261,31 @@ func (d *Decoder) array(name []byte, v value) string {
 	return ""
 }
 
-// nested fills rec from XML within XML.
-func (d *Decoder) nested(pos, end int, in place) string {
+// nested fills rec from a value that is XML.
+func (d *Decoder) nested(v value, in place) string {
 	if in.kind == noPlace {
 		return ""
 	}
 	if d.depth++; d.depth > maxNested {
 		return "too much XML within XML"
 	}
-	reason := d.fragment(pos, end, in)
+	reason := d.fragment(v.at, v.at+len(v.data), in)
 	d.depth--
 	return reason
+}
+
+// template fills rec from the template instance at pos, within another one.
+func (d *Decoder) template(pos int, in place) string {
+	if d.depth++; d.depth > maxNested {
+		return "too much XML within XML"
+	}
+	c := compiler{d: d, pos: pos, end: len(d.chunk.Data), bare: true}
+	i := c.instance()
+	if c.reason == "" {
+		c.reason = d.fill(i, in)
+	}
+	d.depth--
+	return c.reason
 }
 
 // joined makes one pair of an op of several parts, after the pairs of what is

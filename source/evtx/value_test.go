@@ -175,6 +175,15 @@ func TestNamesOfFields(t *testing.T) {
 			},
 			map[string][]string{"SubjectUserName": {"u"}, "Error_Code": {"15007"}},
 		},
+		"a template within an element": {
+			func(x *writer) {
+				x.open("EventData")
+				x.instance(func(x *writer) { x.leaf("Data", substitute(0, kindUint8), "Name", text("N")) }, value{kind: kindUint8, data: []byte{7}})
+				x.leaf("Data", text("a"), "Name", text("M"))
+				x.shut()
+			},
+			map[string][]string{"N": {"7"}, "M": {"a"}},
+		},
 		"other sections": {
 			func(x *writer) {
 				x.open("RenderingInfo", "Culture", text("ja-JP"))
