@@ -183,12 +183,13 @@ func (l lane) run(b *testing.B, set *Set, cached bool) {
 		bytesRead += len(line)
 	}
 	works := runtime.GOMAXPROCS(0)
-	var hands []func(n int)
+	var hands []func(n int) int
 	for range works {
 		hands = append(hands, l.hand(set, cached))
 	}
+	hits := 0
 	for _, h := range hands {
-		h(2 * len(l.lines)) // warm
+		hits = h(2*len(l.lines)) / 2 // warm
 	}
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
@@ -204,18 +205,20 @@ func (l lane) run(b *testing.B, set *Set, cached bool) {
 	runtime.ReadMemStats(&after)
 	b.ReportMetric(float64(b.N)/used.Seconds(), "ev/cpu-s")
 	b.ReportMetric(float64(after.Mallocs-before.Mallocs)/float64(b.N), "allocs/ev")
-	b.SetBytes(int64(bytesRead / len(l.lines)))
+	b.ReportMetric(float64(hits)/float64(len(l.lines)), "hits/ev")
+	b.ReportMetric(float64(bytesRead)/float64(len(l.lines)), "B/ev")
+	b.ReportMetric(float64(len(l.rules)), "rules")
 }
 
-// hand returns a worker that goes through n events.
-func (l lane) hand(set *Set, cached bool) func(n int) {
+// hand returns a worker that goes through n events and returns its hits so far.
+func (l lane) hand(set *Set, cached bool) func(n int) int {
 	m, w, r, hits := set.NewMatcher(), newWindowsMap(), &event.Record{}, 0
 	if !cached {
 		m.cache.limit = 0
 	}
 	hit := func(*Rule) { hits++ }
 	at := 0
-	return func(n int) {
+	return func(n int) int {
 		for range n {
 			r.Reset()
 			flat(r, l.lines[at])
@@ -225,5 +228,58 @@ func (l lane) hand(set *Set, cached bool) func(n int) {
 				at = 0
 			}
 		}
+		return hits
+	}
+}
+
+// BenchmarkNaive is the reference evaluator on events that are already read.
+func BenchmarkNaive(b *testing.B) {
+	for _, l := range lanes(b)[:2] {
+		b.Run(l.name, func(b *testing.B) {
+			n, w := NewNaive(l.rules), newWindowsMap()
+			r := &event.Record{}
+			used := time.Duration(0)
+			for i := range b.N {
+				r.Reset()
+				flat(r, l.lines[i*7919%len(l.lines)])
+				w.route(r)
+				start := cpuTime()
+				n.Match(r, func(*Rule) {})
+				used += cpuTime() - start
+			}
+			b.ReportMetric(float64(b.N)/used.Seconds(), "ev/cpu-s")
+		})
+	}
+}
+
+func heapMB() float64 {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	return float64(m.HeapAlloc) / 1e6
+}
+
+// BenchmarkHeap weighs all public rules with the classes of all lanes.
+func BenchmarkHeap(b *testing.B) {
+	for b.Loop() {
+		all := lanes(b)
+		lines := all[1].lines
+		all = nil
+		empty := heapMB()
+		rules, _ := corpus(b)
+		parsed := heapMB()
+		set := NewSet(rules)
+		l := lane{"all", lines, rules}
+		l.hand(set, false)(len(lines))
+		full := heapMB()
+		m := l.hand(set, true)
+		m(len(lines))
+		b.ReportMetric(full-empty, "heap-MB")
+		b.ReportMetric(parsed-empty, "parsed-MB")
+		b.ReportMetric(heapMB()-full, "matcher-MB")
+		b.ReportMetric(float64(len(rules)), "rules")
+		runtime.KeepAlive(m)
+		runtime.KeepAlive(lines)
 	}
 }

@@ -77,9 +77,7 @@ func (m *Matcher) Match(r *event.Record, hit func(*Rule)) {
 		m.pair(i, &r.Pairs[i])
 	}
 	if m.class.words != nil && len(r.Raw) > 0 {
-		from := len(m.view.buf)
-		m.view.buf = foldPlain(m.view.buf, r.Raw)
-		m.scan(m.class.words, m.view.buf[from:])
+		m.raw(r.Raw)
 	}
 	for _, i := range m.watch.always {
 		m.enqueue(i)
@@ -168,6 +166,16 @@ func (m *Matcher) pair(i int, p *event.Pair) {
 		m.scan(f, m.view.foldedPair(i))
 		m.cache.put(f, p, m.turned)
 	}
+}
+
+// raw looks for keywords in the original line.
+func (m *Matcher) raw(line []byte) {
+	for _, item := range m.class.words.always {
+		m.turnOn(item)
+	}
+	from := len(m.view.buf)
+	m.view.buf = foldPlain(m.view.buf, line)
+	m.scan(m.class.words, m.view.buf[from:])
 }
 
 // cached turns on what the cache knows of the value.
