@@ -166,6 +166,12 @@ func TestOldStatesAreRemoved(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	if err := os.WriteFile(filepath.Join(dir, "state-0"), []byte("of a killed hub"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if b = open(t, dir); b.engine.Counts()["login-failures"].Samples != 5 {
+		t.Error("the state in force is gone")
+	}
 	if files, _ := filepath.Glob(filepath.Join(dir, "state-*")); len(files) != 1 {
 		t.Errorf("%d states lie there, want one", len(files))
 	}
