@@ -379,3 +379,77 @@ func TestExamplesOfTheSpecification(t *testing.T) {
 		})
 	}
 }
+
+// Judged anywhere and counted in one place gives what Match gives.
+func TestJudgeAndCorrelateAreMatch(t *testing.T) {
+	docs := []string{base("a"), over("c", "type: event_count", "rules: [a]", "group-by: [U]", "timespan: 10s", "condition: {gte: 3}") + "generate: true\n",
+		"threshold: {count: 4, window: 10s}\n" + strings.ReplaceAll(base("a"), "id-a\nname: a", "id-t")}
+	at, apart := engine(t, docs...), engine(t, docs...)
+	var steps []event.Event
+	for i, s := range repeat(40, 0, "a", "U=x") {
+		steps = append(steps, s.event(i))
+	}
+	b := event.Batch{ID: "b", Events: steps}
+	found, counted := apart.Judge(b)
+	found = append(found, apart.Correlate(counted)...)
+	want := at.Match(b)
+	byID := func(a, b Finding) int { return strings.Compare(a.ID, b.ID) }
+	slices.SortFunc(found, byID)
+	slices.SortFunc(want, byID)
+	if diff := cmp.Diff(want, found); diff != "" || len(want) < 44 {
+		t.Errorf("%d findings (-match +apart):\n%s", len(want), diff)
+	}
+	if again := apart.Correlate(counted); len(again) > 0 {
+		t.Errorf("the same matches once more found %d", len(again))
+	}
+}
+
+func TestAnEngineThatWasReplacedCountsForItsHeir(t *testing.T) {
+	docs := []string{base("a"), over("c", "type: event_count", "rules: [a]", "timespan: 10s", "condition: {gte: 3}")}
+	old := engine(t, docs...)
+	run(old, repeat(1, 0, "a", ""))
+	e := engine(t, docs...)
+	e.Adopt(old)
+	_, counted := old.Judge(event.Batch{ID: "late", Events: []event.Event{step{1, "a", ""}.event(1)}})
+	old.Correlate(counted) // it had been taken out a moment before
+	var state bytes.Buffer
+	if err := old.Snapshot(&state); err != nil {
+		t.Fatal(err)
+	}
+	third := engine(t, docs...)
+	if begun, err := third.Restore(bytes.NewReader(state.Bytes())); err != nil || len(begun) > 0 {
+		t.Fatal(begun, err)
+	}
+	for name, e := range map[string]*Engine{"the heir": e, "one that was restored": third} {
+		if got := run(e, []step{{9, "x", ""}, {9, "x", ""}, {2, "a", ""}}); len(got) != 1 {
+			t.Errorf("%s found %v, want one", name, got)
+		}
+	}
+}
+
+func TestDamagedStateOfCorrelationsIsRefused(t *testing.T) {
+	docs := []string{base("a"), over("c", "type: event_count", "rules: [a]", "timespan: 10s", "condition: {gte: 3}")}
+	e := engine(t, docs...)
+	run(e, repeat(2, 0, "a", ""))
+	var state bytes.Buffer
+	if err := e.Snapshot(&state); err != nil {
+		t.Fatal(err)
+	}
+	for i := range state.Len() {
+		bad := bytes.Clone(state.Bytes())
+		bad[i] ^= 0x10
+		if _, err := e.Restore(bytes.NewReader(bad)); err == nil {
+			t.Errorf("byte %d was changed and nobody saw", i)
+		}
+		if _, err := e.Restore(bytes.NewReader(state.Bytes()[:i])); err == nil {
+			t.Errorf("%d bytes were taken for the whole", i)
+		}
+	}
+	if n := e.Counts()["c"].Samples; n != 0 {
+		t.Errorf("%d events left of a damaged state", n)
+	}
+	changed := engine(t, docs[0], strings.Replace(docs[1], "10s", "11s", 1))
+	if begun, err := changed.Restore(&state); err != nil || !slices.Equal(begun, []string{"c"}) {
+		t.Errorf("got %v, %v; want c to begin from zero", begun, err)
+	}
+}
