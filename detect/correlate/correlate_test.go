@@ -187,7 +187,7 @@ func TestCrowdsAreNearTheTruth(t *testing.T) {
 					t.Fatalf("fired: %+v", got)
 				}
 			}
-			g := &w.slab[w.groups["g"]]
+			g := &w.slab[0]
 			got := w.value(g, len(g.samples)-1)
 			if got > tt.want+tt.off || got < tt.want-tt.less {
 				t.Errorf("got %g, want %g", got, tt.want)

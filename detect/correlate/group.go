@@ -25,35 +25,40 @@ const (
 )
 
 // group is the state of one group: its samples, oldest first, and the window
-// of the newest of them.
+// of the newest of them. What every event needs stands first, in one line of
+// the processor's cache.
 type group struct {
-	key        string
-	samples    []sample
-	last       int64   // when it fired last, by the events; never: long ago
-	floor      int64   // samples before this have been dropped although they counted
-	sum        float64 // of the window's values
-	n          int64   // events in the window
-	more       *more   // for the kinds that need it
-	tail       int32   // the window is samples[tail:]
-	distinct   int32   // values in it
-	prev, next uint32  // in the order of touch
-	lateRun    uint16  // late events in a row
+	samples  []sample
+	n        int64  // events in the window
+	last     int64  // when it fired last, by the events; never: long ago
+	touched  uint64 // when an event came last, by Window.clock
+	check    uint64 // of its print
+	tail     uint16 // the window is samples[tail:]
+	distinct uint16 // values in it
+	lateRun  uint16 // late events in a row
+
+	key   string
+	place uint64  // of its print
+	floor int64   // samples up to this have been dropped although they counted
+	sum   float64 // of the window's values
+	more  *more   // for the kinds that need it
+	_     [16]byte
 }
 
 const never = math.MinInt64 / 2
 
 func (g *group) clear() {
-	*g = group{key: g.key, samples: g.samples[:0], more: g.more, prev: g.prev, next: g.next, last: never, floor: never}
+	*g = group{key: g.key, place: g.place, check: g.check, samples: g.samples[:0], more: g.more, touched: g.touched, last: never, floor: never}
 	if g.more != nil {
 		g.more.clear()
 	}
 }
 
-// place finds where a sample belongs, and whether it is there already. One
+// where finds where a sample belongs, and whether it is there already. One
 // event that fits several rules is one event, except where rules are told
 // apart: then a later rule stands before an earlier one, so that no event
 // follows itself.
-func (g *group) place(s sample, byRule bool) (at int, again bool) {
+func (g *group) where(s sample, byRule bool) (at int, again bool) {
 	at = len(g.samples)
 	for at > 0 && g.samples[at-1].at > s.at {
 		at--
@@ -97,7 +102,7 @@ func (w *Window[E]) drop(g *group, k int) {
 		w.leave(g, int(g.tail))
 		g.tail++
 	}
-	g.tail -= int32(k)
+	g.tail -= uint16(k)
 	g.samples = g.samples[:copy(g.samples, g.samples[k:])]
 }
 

@@ -1,10 +1,14 @@
 package correlate
 
-// open makes a group, in the place of the stalest when there are too many.
-// now is the time of the event that asks for it.
-func (w *Window[E]) open(key string, now int64) uint32 {
-	if len(w.groups) >= w.c.MaxGroups {
-		w.evict(w.slab[0].prev, now)
+import (
+	"cmp"
+	"slices"
+)
+
+// open makes a group. now is the time of the event that asks for it.
+func (w *Window[E]) open(p print, key string, now int64) uint32 {
+	if n := w.groups.n; n >= w.c.MaxGroups {
+		w.evict(now, never32, func() bool { return w.groups.n < n-n/spare })
 	}
 	var i uint32
 	if n := len(w.free); n > 0 {
@@ -15,41 +19,50 @@ func (w *Window[E]) open(key string, now int64) uint32 {
 	}
 	g := &w.slab[i]
 	g.clear()
-	g.key = key
-	g.prev, g.next = i, i
-	w.groups[key] = i
+	g.key, g.place, g.check = key, p.place, p.check
+	w.groups.add(p, i)
 	return i
 }
 
-// touch makes a group the most recent.
-func (w *Window[E]) touch(i uint32) {
-	if w.slab[0].next == i {
-		return
-	}
-	w.unlink(i)
-	first := w.slab[0].next
-	w.slab[i].prev, w.slab[i].next = 0, first
-	w.slab[first].prev, w.slab[0].next = i, i
+// spare is which part of the groups is forgotten at once, so that looking for
+// the stalest is seldom.
+const spare = 16
+
+const never32 = ^uint32(0)
+
+// stalest lists the groups, the one that was quiet for longest first. A list
+// linked through them would cost every event what this costs few.
+func (w *Window[E]) stalest() []uint32 {
+	out := make([]uint32, 0, w.groups.n)
+	w.groups.each(func(i uint32) { out = append(out, i) })
+	slices.SortFunc(out, func(a, b uint32) int { return cmp.Compare(w.slab[a].touched, w.slab[b].touched) })
+	return out
 }
 
-func (w *Window[E]) unlink(i uint32) {
-	g := &w.slab[i]
-	w.slab[g.prev].next, w.slab[g.next].prev = g.next, g.prev
-	g.prev, g.next = i, i
+// evict forgets the stalest groups, but never the one at hand, until it is
+// enough.
+func (w *Window[E]) evict(now int64, active uint32, enough func() bool) {
+	for _, i := range w.stalest() {
+		if enough() {
+			return
+		}
+		if i != active {
+			w.forgetGroup(i, now)
+		}
+	}
 }
 
 // roomy is up to how many samples of a forgotten group's memory are used again
 // for the next one.
 const roomy = 16
 
-// evict forgets a group. It is counted unless it was too old to matter.
-func (w *Window[E]) evict(i uint32, now int64) {
+// forgetGroup forgets a group. It is counted unless it was too old to matter.
+func (w *Window[E]) forgetGroup(i uint32, now int64) {
 	g := &w.slab[i]
 	if n := len(g.samples); n > 0 && g.samples[n-1].at > now-w.span-w.late {
 		w.stats.Evicted++
 	}
-	delete(w.groups, g.key)
-	w.unlink(i)
+	w.groups.remove(g.place, i)
 	if cap(g.samples) > roomy {
 		w.cells -= cap(g.samples)
 		g.samples = nil
@@ -59,14 +72,9 @@ func (w *Window[E]) evict(i uint32, now int64) {
 	w.free = append(w.free, i)
 }
 
-// bound forgets the stalest groups while all together are too large, but never
-// the one at hand.
+// bound forgets the stalest groups when all together are too large.
 func (w *Window[E]) bound(active uint32, now int64) {
-	for w.cells > w.c.MaxSamples {
-		i := w.slab[0].prev
-		if i == active {
-			return
-		}
-		w.evict(i, now)
+	if w.cells > w.c.MaxSamples {
+		w.evict(now, active, func() bool { return w.cells <= w.c.MaxSamples-w.c.MaxSamples/spare })
 	}
 }

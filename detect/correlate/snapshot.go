@@ -17,8 +17,8 @@ const (
 // events that may be shown, as JSON. Restore makes the same window of it. The
 // caller keeps it whole and together with the Config.
 func (w *Window[E]) Snapshot(dst []byte) ([]byte, error) {
-	dst = binary.AppendUvarint(dst, uint64(len(w.groups)))
-	for i := w.slab[0].prev; i != 0; i = w.slab[i].prev {
+	dst = binary.AppendUvarint(dst, uint64(w.groups.n))
+	for _, i := range w.stalest() {
 		dst = w.slab[i].encode(dst)
 	}
 	for _, n := range []uint64{w.stats.Late, w.stats.Evicted, w.stats.Crowded, w.stats.Unfit, w.stats.Resets} {
@@ -95,21 +95,23 @@ func (w *Window[E]) Restore(data []byte) error {
 }
 
 func (w *Window[E]) restoreGroup(r *reader) {
-	key := string(r.bytes(r.count(maxKey)))
+	key := r.bytes(r.count(maxKey))
 	last, floor, lateRun := r.varint(), r.varint(), uint16(r.uvarint())
 	n := r.count(max(w.most, 2*roomy))
 	if r.err == nil && n > len(r.data)/minSample {
 		r.err = errCut
 	}
-	if _, twice := w.groups[key]; twice && r.err == nil {
+	p := w.groups.print(key)
+	if _, twice := w.groups.find(p, w.slab); twice && r.err == nil {
 		r.err = errors.New("a group stands twice")
 	}
 	if r.err != nil {
 		return
 	}
-	i := w.open(key, 0)
-	w.touch(i)
+	i := w.open(p, string(key), 0)
 	g := &w.slab[i]
+	w.clock++
+	g.touched = w.clock
 	g.last, g.floor, g.lateRun = last, floor, lateRun
 	g.samples = make([]sample, 0, n)
 	before := int64(0)

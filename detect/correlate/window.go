@@ -13,14 +13,13 @@ type Window[E any] struct {
 	span   int64
 	most   int // samples of a group
 	calm   int // up to so many of them are all kept
-	groups map[string]uint32
+	groups index
 	slab   []group
 	free   []uint32
-	// The groups by when they were last touched, a ring through slab[0], which
-	// is no group: its next is the most recent, its prev the stalest.
-	cells int // samples that there is room for, over all groups
-	shown shown[E]
-	stats Stats
+	clock  uint64 // goes on with every event
+	cells  int    // samples that there is room for, over all groups
+	shown  shown[E]
+	stats  Stats
 }
 
 // New makes an empty window. The Config must be valid.
@@ -28,17 +27,15 @@ func New[E any](c Config) *Window[E] {
 	c = c.full()
 	return &Window[E]{
 		c: c, late: int64(c.Late), span: int64(c.Span), most: c.most(), calm: calm,
-		groups: map[string]uint32{}, slab: make([]group, 1), shown: shown[E]{max: c.MaxEvents},
+		groups: newIndex(), shown: shown[E]{max: c.MaxEvents},
 	}
 }
 
 // Stats tells what the window holds and left out.
 func (w *Window[E]) Stats() Stats {
 	s := w.stats
-	s.Groups = len(w.groups)
-	for _, i := range w.groups {
-		s.Samples += len(w.slab[i].samples)
-	}
+	s.Groups = w.groups.n
+	w.groups.each(func(i uint32) { s.Samples += len(w.slab[i].samples) })
 	return s
 }
 
@@ -50,18 +47,20 @@ func (w *Window[E]) Add(o Observation[E], out []Firing[E]) []Firing[E] {
 		w.stats.Unfit++
 		return out
 	}
-	i, known := w.groups[string(o.Group)]
+	p := w.groups.print(o.Group)
+	i, known := w.groups.find(p, w.slab)
 	if !known {
-		i = w.open(string(o.Group), s.at)
+		i = w.open(p, string(o.Group), s.at)
 	}
-	w.touch(i)
 	g := &w.slab[i]
+	w.clock++
+	g.touched = w.clock
 	room := cap(g.samples)
 	w.fit(g, s.at)
 	if !w.admit(g, s.at) {
 		return out
 	}
-	at, again := g.place(s, w.c.byRule())
+	at, again := g.where(s, w.c.byRule())
 	if !again {
 		s.ref = w.shown.put(o.Event)
 		out = w.take(g, at, s, out)
@@ -111,7 +110,11 @@ func (w *Window[E]) admit(g *group, at int64) bool {
 		return true
 	}
 	newest := g.samples[len(g.samples)-1].at
-	full := at <= g.floor && at < newest // its neighbours were dropped
+	if at >= newest {
+		g.lateRun = 0
+		return true
+	}
+	full := at <= g.floor // its neighbours were dropped
 	if at >= newest-w.late && !full {
 		g.lateRun = 0
 		return true

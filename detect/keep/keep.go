@@ -91,7 +91,26 @@ func (k *Keeper) Begin(ctx context.Context) error {
 		k.seen = seen{}
 		k.deps.Log.Error("what correlations had counted is lost, they begin from zero", "err", err)
 	}
+	k.sweep(ctx)
 	return nil
+}
+
+// sweep removes states that a killed hub stored and did not put in force, or
+// not remove.
+func (k *Keeper) sweep(ctx context.Context) {
+	var old []string
+	err := k.deps.Store.List(ctx, "state-", "", func(i blob.Info) error {
+		if i.Name != k.stored.name {
+			old = append(old, i.Name)
+		}
+		return nil
+	})
+	for _, name := range old {
+		err = errors.Join(err, k.deps.Store.Remove(ctx, name))
+	}
+	if err != nil {
+		k.deps.Log.Warn("an old state of correlations stays", "err", err)
+	}
 }
 
 var errDamaged = errors.New("the stored state is damaged")
