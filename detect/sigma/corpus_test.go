@@ -17,7 +17,7 @@ import (
 
 // shared opens a file of the developers' data set, which stands beside the
 // project and is not part of it.
-func shared(t *testing.T, name string) *os.File {
+func shared(t testing.TB, name string) *os.File {
 	t.Helper()
 	root := "../.."
 	for range 3 {
@@ -35,7 +35,7 @@ func shared(t *testing.T, name string) *os.File {
 	return nil
 }
 
-func unzip(t *testing.T, f *os.File) io.Reader {
+func unzip(t testing.TB, f *os.File) io.Reader {
 	t.Helper()
 	z, err := gzip.NewReader(f)
 	if err != nil {
