@@ -11,7 +11,7 @@ const maxTests = 1 << 17
 
 // Compile makes a Rule of the draft. The draft must not be changed any more.
 func (d *Draft) Compile(known Placeholders) (*Rule, error) {
-	c := compiler{rule: &Rule{Meta: d.Meta}, known: known}
+	c := compiler{rule: &Rule{Meta: d.Meta}, known: d.Placeholders.over(known)}
 	var all andNode
 	for i := range d.Blocks {
 		n, err := c.block(&d.Blocks[i])

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path"
 	"regexp"
 	"slices"
@@ -101,6 +102,32 @@ func (p Placeholders) document(doc *yaml.Node) error {
 		p[name] = append(p[name], values...)
 	}
 	return nil
+}
+
+// over returns p and, for names that p does not have, the values of base.
+func (p Placeholders) over(base Placeholders) Placeholders {
+	if len(p) == 0 {
+		return base
+	}
+	all := maps.Clone(p)
+	for name, values := range base {
+		if _, own := p[name]; !own {
+			all[name] = values
+		}
+	}
+	return all
+}
+
+// PlaceholderNames returns the names of the placeholders in a value that has
+// the modifier expand.
+func PlaceholderNames(value string) []string {
+	var names []string
+	for _, p := range pieces(value) {
+		if p.name != "" {
+			names = append(names, p.name)
+		}
+	}
+	return names
 }
 
 // piece is a part of a value: text, or the name of a placeholder.
