@@ -13,7 +13,7 @@ package sigma
 
 import "fmt"
 
-// Rule is one loaded Sigma rule. It is read-only once compiled.
+// Rule is one loaded Sigma rule. It is read-only once selected.
 type Rule struct {
 	Meta
 	// Variant names the transformation that made this form of the rule, "" for
@@ -27,15 +27,15 @@ type Rule struct {
 	blocks []block // what when was made of, for Explain
 }
 
-// block is a compiled Block.
+// block is a selected Block.
 type block struct {
 	name       string
-	selections []compiled
+	selections []selected
 	when       *clause
 }
 
-// compiled is a compiled Selection.
-type compiled struct {
+// selected is a selected Selection.
+type selected struct {
 	name string
 	node node
 }
