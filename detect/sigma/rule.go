@@ -13,7 +13,7 @@ package sigma
 
 import "fmt"
 
-// Rule is one loaded Sigma rule. It is read-only once selected.
+// Rule is one loaded Sigma rule. It is read-only once compiled.
 type Rule struct {
 	Meta
 	// Variant names the transformation that made this form of the rule, "" for
@@ -27,14 +27,14 @@ type Rule struct {
 	blocks []block // what when was made of, for Explain
 }
 
-// block is a selected Block.
+// block is a compiled Block.
 type block struct {
 	name       string
 	selections []selected
 	when       *clause
 }
 
-// selected is a selected Selection.
+// selected is a compiled Selection.
 type selected struct {
 	name string
 	node node
