@@ -39,7 +39,7 @@ func parseFilter(m map[string]*yaml.Node) (*Filter, error) {
 			return nil, at(m[key], fmt.Errorf("a filter has no %s", key))
 		}
 	}
-	if err := parseMeta(&f.Meta, m); err != nil {
+	if err := parseHead(&f.Meta, m); err != nil {
 		return nil, err
 	}
 	parts, err := mapping(m["filter"])

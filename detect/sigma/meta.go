@@ -11,7 +11,20 @@ import (
 	"github.com/sonae/sonae/event"
 )
 
-// parseMeta reads everything but the detection.
+// parseHead reads everything but the detection.
+func parseHead(r *Meta, m map[string]*yaml.Node) error {
+	for _, step := range []func(*Meta, map[string]*yaml.Node) error{parseMeta, parseLogsource, parseExtra, parseThreshold} {
+		if err := step(r, m); err != nil {
+			return err
+		}
+	}
+	if r.ID == "" {
+		r.ID = ownID(r)
+	}
+	return nil
+}
+
+// parseMeta reads what a rule says about itself.
 func parseMeta(r *Meta, m map[string]*yaml.Node) error {
 	if err := parseNames(r, m); err != nil {
 		return err
@@ -31,15 +44,7 @@ func parseMeta(r *Meta, m map[string]*yaml.Node) error {
 		}
 		r.Level = l
 	}
-	for _, step := range []func(*Meta, map[string]*yaml.Node) error{parseLogsource, parseRelated, parseExtra, parseThreshold} {
-		if err := step(r, m); err != nil {
-			return err
-		}
-	}
-	if r.ID == "" {
-		r.ID = ownID(r)
-	}
-	return nil
+	return parseRelated(r, m)
 }
 
 // parseNames reads the plain texts and lists of texts.
