@@ -33,7 +33,7 @@ func TestHostileFilesAreRefusedWithoutGreatCost(t *testing.T) {
 	} {
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
-		rules, bad := Parse("t.yml", []byte(text))
+		rules, bad := parsed(text)
 		runtime.ReadMemStats(&after)
 		if len(rules) > 0 || len(bad) == 0 {
 			t.Errorf("%s: %d rules, rejected %v", name, len(rules), bad)
