@@ -122,7 +122,7 @@ func (p Placeholders) over(base Placeholders) Placeholders {
 // the modifier expand.
 func PlaceholderNames(value string) []string {
 	var names []string
-	for _, p := range pieces(value) {
+	for _, p := range placeholderPieces(value) {
 		if p.name != "" {
 			names = append(names, p.name)
 		}
@@ -136,9 +136,9 @@ type piece struct {
 	name string
 }
 
-// pieces cuts a value at its placeholders. A backslash makes a percent sign
+// placeholderPieces cuts a value at its placeholders. A backslash makes a percent sign
 // plain.
-func pieces(value string) []piece {
+func placeholderPieces(value string) []piece {
 	var out []piece
 	var text strings.Builder
 	for i := 0; i < len(value); i++ {
@@ -197,7 +197,7 @@ func (p Placeholders) texts(value string, quote bool) ([]string, error) {
 
 func combine[T any](p Placeholders, value string, of, inside func(string) T, join func(a, b T) T) ([]T, error) {
 	out := []T{of("")}
-	for _, part := range pieces(value) {
+	for _, part := range placeholderPieces(value) {
 		add := []T{of(part.text)}
 		if part.name != "" {
 			if add = nil; len(p[part.name]) == 0 {
