@@ -32,6 +32,9 @@ func parseMeta(r *Meta, m map[string]*yaml.Node) error {
 	if r.Title == "" {
 		return errors.New("the rule has no title")
 	}
+	if r.ID == "" {
+		r.ID = r.Name // a rule that only correlations use may have no more
+	}
 	level := ""
 	if err := text(m, "level", &level); err != nil {
 		return err
@@ -77,9 +80,6 @@ func parseNames(r *Meta, m map[string]*yaml.Node) error {
 // ownID makes an id for a rule that has none, which Sigma allows: findings
 // need one, and it must not change when only the detection is tuned.
 func ownID(r *Meta) string {
-	if r.Name != "" {
-		return r.Name
-	}
 	sum := sha256.Sum256([]byte(r.Title + "\x00" + r.Logsource.Product + "\x00" + r.Logsource.Category + "\x00" + r.Logsource.Service))
 	return "title-" + hex.EncodeToString(sum[:8])
 }
