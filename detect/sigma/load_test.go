@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -51,8 +52,8 @@ func TestTheCacheGivesWhatTheFilesGive(t *testing.T) {
 			if hit != (want > 0) {
 				t.Fatalf("round %d: %s: from the cache: %v", round, f.Name, hit)
 			}
-			if diff := cmp.Diff(Read(f.Name, f.Data), got); diff != "" {
-				t.Fatal(diff)
+			if want := Read(f.Name, f.Data); !reflect.DeepEqual(want, got) {
+				t.Fatal(cmp.Diff(want, got))
 			}
 		}
 		if err := c.Save(); err != nil {
