@@ -47,8 +47,13 @@ type loading struct {
 // be understood, or whose id is taken, is left out and named in the Report, as
 // is a correlation that refers to such a rule; an error means that files could
 // not be read at all.
-func Load(roots ...fs.FS) (*Engine, Report, error) {
+func Load(roots ...fs.FS) (*Engine, Report, error) { return LoadWith(sigma.Options{}, roots...) }
+
+// LoadWith is Load with values for placeholders and with transformations that
+// fit rules to how events name things.
+func LoadWith(opt sigma.Options, roots ...fs.FS) (*Engine, Report, error) {
 	l := &loading{taken: map[string]string{}, sources: map[string][sha256.Size]byte{}}
+	var files []sigma.File
 	for _, root := range roots {
 		err := fs.WalkDir(root, ".", func(name string, d fs.DirEntry, err error) error {
 			if err != nil || d.IsDir() || !ruleFile(name) {
@@ -58,13 +63,14 @@ func Load(roots ...fs.FS) (*Engine, Report, error) {
 			if err != nil {
 				return err
 			}
-			l.read(name, data)
+			files = append(files, sigma.File{Name: name, Data: data})
 			return nil
 		})
 		if err != nil {
 			return nil, l.rep, fmt.Errorf("load rules: %w", err)
 		}
 	}
+	l.read(files, opt)
 	plan := l.plan()
 	return build(l.rules, plan), l.rep, nil
 }
@@ -74,20 +80,24 @@ func ruleFile(name string) bool {
 	return ext == ".yml" || ext == ".yaml"
 }
 
-func (l *loading) read(name string, data []byte) {
-	good, over, bad := sigma.Parse(name, data)
-	for _, e := range bad {
+func (l *loading) read(files []sigma.File, opt sigma.Options) {
+	digests := map[string][sha256.Size]byte{}
+	for _, f := range files {
+		before := digests[f.Name] // of a file of that name below another root
+		digests[f.Name] = sha256.Sum256(append(before[:], f.Data...))
+	}
+	got := sigma.Load(files, opt)
+	for _, e := range got.Rejected {
 		l.rep.Rejected = append(l.rep.Rejected, Rejected{e.ID, e.File, e.Line, e.Unbuilt, e.Reason})
 	}
-	digest := sha256.Sum256(data)
-	for _, r := range good {
-		if l.take(r, digest) {
+	for _, r := range got.Rules {
+		if l.take(r, digests[r.File]) {
 			l.rules = append(l.rules, r)
 			l.loaded(r)
 		}
 	}
-	for _, c := range over {
-		if l.take(&c.Rule, digest) {
+	for _, c := range got.Correlations {
+		if l.take(&c.Rule, digests[c.File]) {
 			l.correlations = append(l.correlations, c)
 		}
 	}

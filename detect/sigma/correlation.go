@@ -15,7 +15,6 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"github.com/sonae/sonae/detect/correlate"
-	"github.com/sonae/sonae/event"
 )
 
 // Correlation is a rule about several events that other rules matched. It is
@@ -56,7 +55,7 @@ func parseCorrelation(root *yaml.Node, m map[string]*yaml.Node) (*Correlation, e
 			return nil, at(n, fmt.Errorf("unknown key %q beside a correlation", key))
 		}
 	}
-	c := &Correlation{Rule: Rule{Line: root.Line, Level: event.Medium}}
+	c := &Correlation{Rule: Rule{Meta: Meta{Line: root.Line}}}
 	parts, err := mapping(m["correlation"])
 	if err != nil {
 		return nil, err
@@ -75,7 +74,7 @@ func parseCorrelation(root *yaml.Node, m map[string]*yaml.Node) (*Correlation, e
 		m = maps.Clone(m)
 		m["id"] = &yaml.Node{Kind: yaml.ScalarNode, Value: idOf(m), Line: root.Line}
 	}
-	if err := errors.Join(parseMeta(&c.Rule, m), parseExtra(&c.Rule, m)); err != nil {
+	if err := errors.Join(parseMeta(&c.Meta, m), parseExtra(&c.Meta, m)); err != nil {
 		return nil, err
 	}
 	return c, at(m["correlation"], c.Config.Validate())

@@ -294,7 +294,7 @@ func random(t *testing.T, d *dice, rules, events int) (read, hits int) {
 	for i := range rules {
 		texts = append(texts, d.rule(i))
 	}
-	good, _ := Parse("random.yml", []byte(strings.Join(texts, "---\n")))
+	good, _, _ := Parse("random.yml", []byte(strings.Join(texts, "---\n")))
 	a := newAgree(good)
 	a.indexed.cache.limit = 1 << 14 // so that it forgets
 	for i := range events {
