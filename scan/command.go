@@ -95,7 +95,11 @@ func (c *command) run() int {
 
 // load brings the rules.
 func (c *command) load() error {
-	engine, report, err := pack.Load(c.rules)
+	opt, err := pack.Options(c.expand, c.pipelines)
+	if err != nil {
+		return err
+	}
+	engine, report, err := pack.LoadWith(opt, c.rules)
 	if err != nil {
 		return err
 	}

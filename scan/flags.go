@@ -41,6 +41,8 @@ type Flag struct {
 func Flags() []Flag {
 	return []Flag{
 		{Name: "rules", Arg: "PATH", Path: true},
+		{Name: "expand", Arg: "DIR", Path: true},
+		{Name: "pipeline", Arg: "FILE", Path: true},
 		{Name: "min-level", Arg: "LEVEL", Values: levels()},
 		{Name: "since", Arg: "TIME"},
 		{Name: "until", Arg: "TIME"},
@@ -78,6 +80,8 @@ type args struct {
 	opt        Options
 	rules      list
 	adjust     list
+	expand     string
+	pipelines  list
 	format     string
 	html       string
 	timeline   string
@@ -96,6 +100,8 @@ func parse(words []string, env func(string) string, now time.Time) (*args, error
 	fs.Usage = func() {}
 	fs.Var(&a.rules, "rules", "")
 	fs.Var(&a.adjust, "adjust", "")
+	fs.StringVar(&a.expand, "expand", "", "")
+	fs.Var(&a.pipelines, "pipeline", "")
 	level := fs.String("min-level", event.Info.String(), "")
 	since, until := fs.String("since", "", ""), fs.String("until", "", "")
 	fs.StringVar(&a.opt.Kind, "kind", "", "")

@@ -9,14 +9,20 @@ import (
 
 	"github.com/sonae/sonae/detect"
 	"github.com/sonae/sonae/detect/rules"
+	"github.com/sonae/sonae/detect/sigma"
 )
 
 // Load loads the rules at paths, or Sonae's own without any. The files in the
 // report are paths that a person can find; those in an archive are called by
 // the archive, "!" and their name there.
 func Load(paths []string) (*detect.Engine, detect.Report, error) {
+	return LoadWith(sigma.Options{}, paths)
+}
+
+// LoadWith is Load with values for placeholders and with transformations.
+func LoadWith(opt sigma.Options, paths []string) (*detect.Engine, detect.Report, error) {
 	if len(paths) == 0 {
-		return detect.Load(rules.FS)
+		return detect.LoadWith(opt, rules.FS)
 	}
 	var all union
 	for _, p := range paths {
@@ -26,7 +32,7 @@ func Load(paths []string) (*detect.Engine, detect.Report, error) {
 		}
 		all = append(all, s)
 	}
-	engine, report, err := detect.Load(all)
+	engine, report, err := detect.LoadWith(opt, all)
 	for i := range report.Loaded {
 		report.Loaded[i].File = all.path(report.Loaded[i].File)
 	}
