@@ -33,6 +33,7 @@ var layers = [][]string{
 	{"report"},
 	{"ready"},
 	{"backup"},
+	{"scan"},
 	{"api", "ui"},
 	{"agent"},
 	{"hub"},
@@ -51,7 +52,7 @@ var only = map[string][]string{
 	"github.com/jackc/pgx":           {"state"},
 	"github.com/transparency-dev/":   {"ledger"},
 	"k8s.io/klog":                    {"ledger"},
-	"golang.org/x/mod/sumdb/note":    {"ledger", "secret"},
+	"golang.org/x/mod/sumdb/note":    {"ledger", "secret", "detect/pack"},
 	"github.com/danielgtaylor/huma":  {"api"},
 	"github.com/a-h/templ":           {"ui"},
 	"github.com/cedar-policy/":       {"auth"},
@@ -63,7 +64,7 @@ var only = map[string][]string{
 }
 
 // agentMay is all of Sonae that the agent is built from.
-var agentMay = []string{"agent", "event", "flow", "detect", "fault", "clock", "action/order", "source/agentlink/wire", "source/pcap", "ledger/leaf"}
+var agentMay = []string{"agent", "event", "flow", "detect", "fault", "clock", "action/order", "source/agentlink/wire", "source/linux", "source/pcap", "ledger/leaf"}
 
 type pkg struct {
 	ImportPath string

@@ -17,6 +17,7 @@ import (
 	"github.com/sonae/sonae/auth"
 	"github.com/sonae/sonae/bus"
 	"github.com/sonae/sonae/detect"
+	"github.com/sonae/sonae/detect/keep"
 	"github.com/sonae/sonae/event"
 	"github.com/sonae/sonae/fault"
 	"github.com/sonae/sonae/incident"
@@ -31,13 +32,14 @@ import (
 var partitioned = []string{"event.*.*"}
 
 // streams are the first tokens of all subjects.
-var streams = []string{"event", "finding", "alert", "incident", "action", "order", "evidence", "duty", "document", "rule", "drill", "record"}
+var streams = []string{"event", "match", "finding", "alert", "incident", "action", "order", "evidence", "duty", "document", "rule", "drill", "record"}
 
 // flow joins the stages. Nothing else in Sonae knows who listens to whom.
 func (h *Hub) flow() []bus.Join {
 	return []bus.Join{
 		h.archiving(), // remember everything
-		bus.OnBytes("event.>", "detect", h.find).Partitioned(),                       // event    → finding
+		bus.OnBytes("event.>", "detect", h.find).Partitioned(), // event    → finding, match
+		h.correlating(), // match    → finding
 		bus.On("finding.>", "alert", h.alerts.HandleAll),                             // finding  → alert
 		bus.On("incident.opened", "opened", h.opened),                                // incident → clocks, alerts, evidence
 		bus.On("incident.changed", "hold", h.hold),                                   // incident → its events stay
@@ -198,7 +200,8 @@ func (h *Hub) find(ctx context.Context, body []byte) error {
 		h.log.Error("stored batch cannot be read", "err", err)
 		return nil
 	}
-	groups, err := detect.Parcels(h.engine.Load().Match(b), maxFindings)
+	found, matches := h.engine.Load().Judge(b)
+	groups, err := detect.Parcels(found, maxFindings)
 	if err != nil {
 		return err
 	}
@@ -207,11 +210,39 @@ func (h *Hub) find(ctx context.Context, body []byte) error {
 			return err
 		}
 	}
+	parts, err := detect.MatchParcels(matches, maxFindings)
+	if err != nil {
+		return err
+	}
+	for i, part := range parts {
+		m := keep.Message{ID: fmt.Sprintf("matches of %s/%d", b.ID, i), Matches: part}
+		if err := h.publish(ctx, "match."+b.Host, m.ID, m); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
-// maxFindings bounds a message of findings, in bytes; the bus carries 5 MiB.
+// maxFindings bounds a message of findings or matches, in bytes; the bus
+// carries 5 MiB.
 const maxFindings = 1 << 20
+
+// correlating counts what belongs together as it comes, on one hub for all
+// machines. The messages are acknowledged once a state that contains them is
+// durable: every ten seconds, or after 4,096.
+func (h *Hub) correlating() bus.Join {
+	take := func(ctx context.Context, body []byte) (struct{}, int) { return struct{}{}, h.counts.Take(ctx, body) }
+	save := func(ctx context.Context, _ []bus.Arrived[struct{}]) error { return h.counts.Save(ctx) }
+	return bus.OnArrival("match.>", "correlate", 4096, 10*time.Second, windowBytes, take, save).Led()
+}
+
+// correlate counts until ctx ends, from where the hub that did so before ended.
+func (h *Hub) correlate(ctx context.Context) error {
+	if err := h.counts.Begin(ctx); err != nil {
+		return err
+	}
+	return h.bus.Handle(ctx, "correlate")
+}
 
 // opened starts everything that an incident needs from its first second: the
 // legal clocks, the chronology of its alerts, and the evidence of its hosts.

@@ -20,6 +20,7 @@ import (
 	"github.com/sonae/sonae/blob"
 	"github.com/sonae/sonae/bus"
 	"github.com/sonae/sonae/detect"
+	"github.com/sonae/sonae/detect/keep"
 	"github.com/sonae/sonae/duty"
 	"github.com/sonae/sonae/evidence"
 	"github.com/sonae/sonae/incident"
@@ -49,6 +50,7 @@ type Hub struct {
 	people    *auth.Keeper
 	assets    *asset.Registry
 	engine    atomic.Pointer[detect.Engine]
+	counts    *keep.Keeper
 	rulebook  *search.Rulebook
 	alerts    *alert.Desk
 	incidents *incident.Room
@@ -172,7 +174,7 @@ func (h *Hub) work(ctx context.Context, out io.Writer) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return h.state.Relay(ctx, h.bus.Publish) })
 	for what, work := range map[string]func(context.Context) error{ // one hub of all does these
-		"ledger": h.keepLedger, "archive": h.archive.Maintain, "watch": h.watch, "practice": h.practise,
+		"ledger": h.keepLedger, "correlate": h.correlate, "archive": h.archive.Maintain, "watch": h.watch, "practice": h.practise,
 	} {
 		g.Go(func() error { return h.lead(ctx, what, work) })
 	}

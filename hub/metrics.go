@@ -50,6 +50,8 @@ func gaugeNames() map[string]*prometheus.Desc {
 		"ledger":   desc("ledger_leaves", "Leaves in the ledger."),
 		"cosigned": desc("ledger_cosignature_age_seconds", "Age of the newest cosignature; +Inf: none yet.", "witness"),
 		"open":     desc("alerts", "Alerts by state.", "state"),
+		"groups":   desc("correlation_groups", "Groups that a correlation counts, on the hub that does.", "rule"),
+		"left":     desc("correlation_left_out_total", "Events, or groups, that a correlation had to leave out.", "rule", "reason"),
 	}
 }
 
@@ -105,6 +107,12 @@ func (g gauges) Collect(out chan<- prometheus.Metric) {
 			seconds = math.Inf(1)
 		}
 		put("cosigned", prometheus.GaugeValue, seconds, id)
+	}
+	for rule, c := range g.hub.engine.Load().Counts() {
+		put("groups", prometheus.GaugeValue, float64(c.Groups), rule)
+		for reason, n := range map[string]uint64{"late": c.Late, "evicted": c.Evicted, "crowded": c.Crowded, "unfit": c.Unfit, "reset": c.Resets} {
+			put("left", prometheus.CounterValue, float64(n), rule, reason)
+		}
 	}
 	for _, st := range []alert.State{alert.Open, alert.Acked, alert.Closed} {
 		if _, n, err := g.hub.alerts.List(ctx, alert.Filter{State: st, Limit: 1}); err == nil {

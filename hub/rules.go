@@ -3,7 +3,9 @@ package hub
 import (
 	"context"
 
+	"github.com/sonae/sonae/blob"
 	"github.com/sonae/sonae/detect"
+	"github.com/sonae/sonae/detect/keep"
 	"github.com/sonae/sonae/detect/rules"
 	"github.com/sonae/sonae/search"
 )
@@ -19,7 +21,29 @@ func (h *Hub) openRules(ctx context.Context) error {
 		ids[r.ID] = true
 	}
 	h.rulebook = search.NewRulebook(h.state, h.archive, func(id string) bool { return ids[id] }, h.cfg.Now, h.part("search"))
+	if err := h.openCounts(); err != nil {
+		return err
+	}
 	return h.loadRules(ctx)
+}
+
+// openCounts opens what correlations have counted: the state lies in the hub's
+// folder, or where hubs share it.
+func (h *Hub) openCounts() (err error) {
+	d := keep.Deps{Engine: h.engine.Load, Publish: h.publishFound, Log: h.part("detect")}
+	if h.store != nil {
+		d.Store = blob.Sub(h.store, "correlate")
+	} else if d.Store, err = blob.OpenFolder(h.cfg.path("correlate")); err != nil {
+		return err
+	}
+	h.counts = keep.New(d)
+	return nil
+}
+
+// publishFound publishes findings that events of several machines may have
+// made, under the machine of the first.
+func (h *Hub) publishFound(ctx context.Context, id string, found []detect.Finding) error {
+	return h.publish(ctx, "finding."+found[0].Host, id, found)
 }
 
 // loadRules lets an engine with the present rules take the place of the last

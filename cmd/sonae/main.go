@@ -11,6 +11,9 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"github.com/sonae/sonae/scan"
+	"github.com/sonae/sonae/scan/rule"
 )
 
 func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
@@ -25,7 +28,7 @@ type command struct {
 func commands() []command {
 	return []command{
 		{"serve", "run the hub; the first start prints a one-time set-up link", serve},
-		{"scan", "run the rules over captures and JSON lines, without a hub", scanCommand},
+		{"scan", "run detection rules over logs and captures, without a hub", scan.Command},
 		{"verify", "check a bag, a document, an archive, a ledger or a hub's folder", verify},
 		{"backup", "write the running hub into one encrypted file", backupCommand},
 		{"export", "write a hub that does not run into one encrypted file", exportCommand},
@@ -33,7 +36,8 @@ func commands() []command {
 		{"witness", "watch the ledger of a hub from another machine and cosign it", witnessCommand},
 		{"drill", "play a practice incident on the running hub: sonae drill run NAME", drillCommand},
 		{"dead", "list messages that a stage of the running hub could not use, or offer one again", deadCommand},
-		{"rule", "test, list or count detection rules", ruleCommand},
+		{"rule", "list, count, test, check, update or pack detection rules", rule.Command},
+		{"completion", "print a script with which bash, zsh or fish completes commands", completionCommand},
 		{"version", "print the version", version},
 	}
 }
@@ -57,7 +61,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	}
 	fmt.Fprintln(out, "sonae (備え): usage: sonae COMMAND [flags]")
 	for _, c := range commands() {
-		fmt.Fprintf(out, "  %-8s %s\n", c.name, c.say)
+		fmt.Fprintf(out, "  %-10s %s\n", c.name, c.say)
 	}
 	return code
 }

@@ -1,6 +1,7 @@
 package rules_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"flag"
 	"os"
@@ -11,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/sonae/sonae/detect"
+	"github.com/sonae/sonae/detect/pack/box"
 	"github.com/sonae/sonae/detect/rules"
 	"github.com/sonae/sonae/event"
 )
@@ -102,5 +104,46 @@ func TestEveryRuleAnswersTheThreeQuestions(t *testing.T) {
 		if r.Propose != "isolate" && r.Propose != "preserve" {
 			t.Errorf("rule %s proposes %q, which is no action", r.ID, r.Propose)
 		}
+	}
+}
+
+// The pack in the program must be what people review. -update makes it anew.
+func TestPackIsMadeOfTheFilesBesideIt(t *testing.T) {
+	names, err := filepath.Glob("*.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := map[string][]byte{}
+	for _, name := range names {
+		if files[name], err = os.ReadFile(name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if *update {
+		blob, err := box.Encode(files)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile("rules.pack", blob, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	blob, err := os.ReadFile("rules.pack")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tree, err := box.Open(blob)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := box.Files(tree)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(files, got); diff != "" {
+		t.Errorf("rules.pack is out of date, `go generate ./detect/rules` makes it anew (-files +pack):\n%s", diff)
+	}
+	if bytes.Contains(blob, []byte("systemctl")) {
+		t.Error("the pack can be read by antivirus")
 	}
 }

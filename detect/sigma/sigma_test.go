@@ -17,7 +17,7 @@ func indent(s string) string {
 
 func parseOne(t *testing.T, text string) *Rule {
 	t.Helper()
-	rules, bad := Parse("t.yml", []byte(text))
+	rules, _, bad := Parse("t.yml", []byte(text))
 	if len(bad) > 0 || len(rules) != 1 {
 		t.Fatalf("got %d rules, rejected %v; want 1 rule\n%s", len(rules), bad, text)
 	}
@@ -111,7 +111,7 @@ func TestRejectedWithLineAndReason(t *testing.T) {
 		unbuilt    bool
 	}{
 		"unknown modifier":        {rule("s:\n  F|contans: a\ncondition: s"), `t.yml:6: unknown modifier "contans"`, false},
-		"modifier not built":      {rule("s:\n  F|expand: '%a%'\ncondition: s"), "t.yml:6: not built: modifier expand", true},
+		"placeholder":             {rule("s:\n  F|expand: '%a%'\ncondition: s"), "t.yml:6: the placeholder %a% has no values", false},
 		"flag without re":         {rule("s: {F|i: a}\ncondition: s"), `modifier "i" belongs behind re`, false},
 		"two tests":               {rule("s: {F|contains|re: a}\ncondition: s"), "cannot be used together", false},
 		"unknown selection":       {rule("s: {F: a}\ncondition: s and t"), `t.yml:6: condition: there is no selection "t"`, false},
@@ -130,13 +130,14 @@ func TestRejectedWithLineAndReason(t *testing.T) {
 		"bad cidr":                {rule("s: {F|cidr: 10.0.0.0}\ncondition: s"), "cidr: ", false},
 		"gt of text":              {rule("s: {F|gt: x}\ncondition: s"), "gt needs a number", false},
 		"same key twice":          {rule("s: {F: a, F: b}\ncondition: s"), `the key "F" stands twice`, false},
-		"an anchor":               {rule("s: {F: &x a}\nt: {F: *x}\ncondition: s or t"), "a value must be", false},
+		"an anchor of its own":    {rule("s: {F: &x [*x]}\ncondition: s"), "nested deeper than 64", false},
+		"an unknown anchor":       {rule("s: {F: *x}\ncondition: s"), "unknown anchor", false},
 		"timeframe":               {rule("s: {F: a}\ntimeframe: 5m\ncondition: s"), "not built: timeframe", true},
 		"unknown level":           {"level: red\n" + rule("s: {F: a}\ncondition: s"), `t.yml:1: level: unknown severity "red"`, false},
-		"no id":                   {"title: t\n", "no id", false},
+		"no title":                {"id: t\n", "no title", false},
 		"no logsource":            {"title: t\nid: t\ndetection: {}\n", "no logsource", false},
 		"empty logsource":         {"title: t\nid: t\nlogsource: {definition: x}\n", "neither product", false},
-		"correlation":             {"title: t\ncorrelation: {type: event_count}\n", "not built: correlation", true},
+		"correlation":             {"title: t\ncorrelation: {type: event_count}\n", "names no rules", false},
 		"deep nesting":            {rule("s: {F: a}\ncondition: " + strings.Repeat("(", 100) + "s" + strings.Repeat(")", 100)), "nested deeper", false},
 		"half a translation":      {"sonae: {what: {ja: あ}}\n" + rule("s: {F: a}\ncondition: s"), "in both ja and en", false},
 		"unknown sonae key":       {"sonae: {colour: red}\n" + rule("s: {F: a}\ncondition: s"), `unknown key "colour"`, false},
@@ -144,7 +145,7 @@ func TestRejectedWithLineAndReason(t *testing.T) {
 		"not yaml":                {"a: [b\n", "t.yml:", false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			rules, bad := Parse("t.yml", []byte(tt.text))
+			rules, _, bad := Parse("t.yml", []byte(tt.text))
 			if len(rules) > 0 || len(bad) != 1 {
 				t.Fatalf("got %d rules and %v; want one rejection", len(rules), bad)
 			}
@@ -195,8 +196,8 @@ func TestMatchAllocatesNothingOnceWarm(t *testing.T) {
 	e := Event{Source: Source{Product: "p"}, Fields: map[string]string{"Image": `C:\X.EXE`, "C": "powershell -NOP fooXbaz", "A": "192.0.2.1"}, Raw: "Raw LINE"}
 	hits := 0
 	hit := func(*Rule) { hits++ }
-	v := set.views.Get().(*view) // not through the pool, which drops views at random when races are looked for
-	if n := testing.AllocsPerRun(200, func() { set.match(v, e, hit) }); n > 0 {
+	m := set.NewMatcher() // not from the pool, which drops some at random when races are looked for
+	if n := testing.AllocsPerRun(200, func() { m.matchEvent(e, hit) }); n > 0 {
 		t.Errorf("%v allocations per event, want none", n)
 	}
 	if hits != 0 {
@@ -208,8 +209,11 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte(rule("s: {F|contains|all: [a, 'b*c'], G|re|i: 'x.*'}\nk: [foo]\ncondition: 1 of s* and not k")))
 	f.Add([]byte(rule("s: {F|windash: ' -a -b', G|base64offset|contains: xyz, H|cidr: 10.0.0.0/8}\ncondition: s")))
 	f.Add([]byte("title: t\nid: t\nlogsource: {category: c}\nthreshold: {count: 3, window: 5m, by: [F]}\ndetection:\n  s: [{F: null}, {G|fieldref: F}]\n  condition: [s]\n---\na: &x [*x]\n"))
+	f.Add([]byte(rule("s: &s {F|expand: '%a%', G|hour|gte: 3, H|neq: [a, null], I|utf16|base64offset|contains: x}\nt:\n  <<: *s\n  J|fieldref|endswith: F\ncondition: not 1 of s* or all of them")))
+	f.Add([]byte("action: global\n" + rule("s: {F: a}\ncondition: s") + "---\nid: x\n---\naction: repeat\nlevel: low\n---\n" + filterText))
+	f.Add([]byte("a: &a [*a]\n<<: [{b: &b {<<: *b}}]\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		rules, bad := Parse("f.yml", data)
+		rules, _, bad := Parse("f.yml", data)
 		for _, e := range bad {
 			if e.Reason == "" {
 				t.Error("rejected without a reason")
@@ -264,7 +268,7 @@ func slowGlob(p pattern, v []rune) bool {
 }
 
 func ExampleError() {
-	_, bad := Parse("my-rule.yml", []byte("title: t\nid: t\nlogsource: {product: linux}\ndetection:\n  s:\n    Image|contians: x\n  condition: s\n"))
+	_, _, bad := Parse("my-rule.yml", []byte("title: t\nid: t\nlogsource: {product: linux}\ndetection:\n  s:\n    Image|contians: x\n  condition: s\n"))
 	fmt.Println(bad[0])
 	// Output: my-rule.yml:6: unknown modifier "contians"
 }

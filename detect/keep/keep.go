@@ -1,0 +1,265 @@
+// Package keep lets what correlations count outlive the hub, and counts each
+// message once.
+//
+// In: messages of matches, at least once and in about the order in which they
+// were published. Out: findings, published under ids that are the same
+// whenever the same messages are counted again. Always true: when Save has
+// returned, the findings of everything that was taken before it began are
+// published and a state that contains it is durable; whoever acknowledges only
+// then loses nothing to a kill, and counts nothing twice.
+package keep
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync"
+
+	"github.com/sonae/sonae/blob"
+	"github.com/sonae/sonae/detect"
+	"github.com/sonae/sonae/fault"
+)
+
+// Message is what correlations must be told of a batch, or of a part of it.
+type Message struct {
+	ID      string         `json:"id"` // the same for the same part of the same batch
+	Matches []detect.Match `json:"matches"`
+}
+
+// Deps is what a Keeper works with.
+type Deps struct {
+	Engine  func() *detect.Engine
+	Store   blob.Store
+	Publish func(ctx context.Context, id string, found []detect.Finding) error
+	Log     *slog.Logger
+}
+
+// Keeper counts on one hub of all, between two calls of Begin. It is safe for
+// concurrent use.
+type Keeper struct {
+	deps    Deps
+	mu      sync.Mutex
+	seen    seen
+	waiting []parcel // findings that could not be published yet
+	stored  stored
+}
+
+// parcel is findings that are published together.
+type parcel struct {
+	id    string
+	found []detect.Finding
+}
+
+// stored is which state lies in the store.
+type stored struct{ name, tag string }
+
+// head is the object that names the state in force.
+const head = "head"
+
+// maxParcel bounds a message of findings, in bytes.
+const maxParcel = 1 << 20
+
+// New makes a Keeper that has taken nothing.
+func New(d Deps) *Keeper { return &Keeper{deps: d} }
+
+// Begin makes the engine count on from the state that was saved last, wherever
+// that was. A state that cannot be used is said and left: watching on from zero
+// is better than not watching.
+func (k *Keeper) Begin(ctx context.Context) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.seen, k.waiting, k.stored = seen{}, nil, stored{}
+	k.deps.Engine().Forget()
+	body, err := k.load(ctx)
+	switch {
+	case errors.Is(err, errDamaged):
+		k.deps.Log.Error("what correlations had counted is lost, they begin from zero", "err", err)
+		return nil
+	case err != nil:
+		return fmt.Errorf("state of correlations: %w", err)
+	case body == nil:
+		return nil
+	}
+	if err := k.restore(body); err != nil {
+		k.seen = seen{}
+		k.deps.Log.Error("what correlations had counted is lost, they begin from zero", "err", err)
+	}
+	k.sweep(ctx)
+	return nil
+}
+
+// sweep removes states that a killed hub stored and did not put in force, or
+// not remove.
+func (k *Keeper) sweep(ctx context.Context) {
+	var old []string
+	err := k.deps.Store.List(ctx, "state-", "", func(i blob.Info) error {
+		if i.Name != k.stored.name {
+			old = append(old, i.Name)
+		}
+		return nil
+	})
+	for _, name := range old {
+		err = errors.Join(err, k.deps.Store.Remove(ctx, name))
+	}
+	if err != nil {
+		k.deps.Log.Warn("an old state of correlations stays", "err", err)
+	}
+}
+
+var errDamaged = errors.New("the stored state is damaged")
+
+// load reads the state in force; nil when there is none.
+func (k *Keeper) load(ctx context.Context) ([]byte, error) {
+	name, tag, err := k.read(ctx, head)
+	if fault.Of(err) == fault.Missing {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	k.stored = stored{string(name), tag}
+	body, _, err := k.read(ctx, string(name))
+	if fault.Of(err) == fault.Missing {
+		return nil, fmt.Errorf("%w: %s is missing", errDamaged, name)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if nameOf(body) != string(name) {
+		return nil, errDamaged
+	}
+	return body, nil
+}
+
+func (k *Keeper) read(ctx context.Context, name string) ([]byte, string, error) {
+	r, info, err := k.deps.Store.Get(ctx, name)
+	if err != nil {
+		return nil, "", err
+	}
+	defer r.Close()
+	body, err := io.ReadAll(r)
+	return body, info.Tag, err
+}
+
+// nameOf names a state by its content.
+func nameOf(body []byte) string {
+	sum := sha256.Sum256(body)
+	return "state-" + hex.EncodeToString(sum[:])
+}
+
+// restore reads the ids that were taken, one line, and the engine's state.
+func (k *Keeper) restore(body []byte) error {
+	r := bufio.NewReader(bytes.NewReader(body))
+	line, err := r.ReadBytes('\n')
+	if err != nil {
+		return errDamaged
+	}
+	var ids []string
+	if err := json.Unmarshal(line, &ids); err != nil {
+		return fmt.Errorf("%w: %w", errDamaged, err)
+	}
+	begun, err := k.deps.Engine().Restore(r)
+	if err != nil {
+		return err
+	}
+	for _, id := range ids {
+		k.seen.add(id)
+	}
+	for _, id := range begun {
+		k.deps.Log.Warn("a correlation begins from zero: it is new, or its rules were changed", "rule", id)
+	}
+	return nil
+}
+
+// Take counts a message, unless it was taken before, and publishes what it
+// completes. It returns about how many bytes are waiting for Save.
+func (k *Keeper) Take(ctx context.Context, body []byte) int {
+	var m Message
+	if err := json.Unmarshal(body, &m); err != nil {
+		k.deps.Log.Error("matches cannot be read", "err", err) // published by the hub itself
+		return len(body)
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if !k.seen.add(m.ID) {
+		return len(body)
+	}
+	groups, err := detect.Parcels(k.deps.Engine().Correlate(m.Matches), maxParcel)
+	if err != nil { // an event that came as JSON can be written as JSON
+		k.deps.Log.Error("findings cannot be written", "err", err)
+	}
+	for i, found := range groups {
+		k.waiting = append(k.waiting, parcel{fmt.Sprintf("correlated %s/%d", m.ID, i), found})
+	}
+	if err := k.publish(ctx); err != nil && ctx.Err() == nil {
+		k.deps.Log.Warn("findings wait to be published", "err", err) // Save tries again
+	}
+	return len(body)
+}
+
+// publish hands on what waits, in order.
+func (k *Keeper) publish(ctx context.Context) error {
+	for len(k.waiting) > 0 {
+		p := k.waiting[0]
+		if err := k.deps.Publish(ctx, p.id, p.found); err != nil {
+			return fmt.Errorf("publish findings: %w", err)
+		}
+		k.waiting = k.waiting[1:]
+	}
+	return nil
+}
+
+// Save makes what was taken last. After an error it can be called again.
+func (k *Keeper) Save(ctx context.Context) error {
+	body, err := k.snapshot(ctx)
+	if err != nil {
+		return err
+	}
+	k.mu.Lock()
+	old := k.stored
+	k.mu.Unlock()
+	name := nameOf(body)
+	if name == old.name {
+		return nil
+	}
+	if err := k.deps.Store.Put(ctx, name, bytes.NewReader(body), int64(len(body))); err != nil && !blob.IsExists(err) {
+		return fmt.Errorf("keep what correlations count: %w", err)
+	}
+	tag, err := k.deps.Store.Replace(ctx, head, []byte(name), old.tag)
+	if err != nil { // also when another hub counts by now: it must not be undone
+		return fmt.Errorf("keep what correlations count: %w", err)
+	}
+	k.mu.Lock()
+	k.stored = stored{name, tag}
+	k.mu.Unlock()
+	if old.name != "" {
+		if err := k.deps.Store.Remove(ctx, old.name); err != nil {
+			k.deps.Log.Warn("an old state of correlations stays", "err", err)
+		}
+	}
+	return nil
+}
+
+// snapshot is the state after everything that it contains was published.
+func (k *Keeper) snapshot(ctx context.Context) ([]byte, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if err := k.publish(ctx); err != nil {
+		return nil, err
+	}
+	var out bytes.Buffer
+	if err := json.NewEncoder(&out).Encode(k.seen.list()); err != nil { // ends the line
+		return nil, fmt.Errorf("ids of messages: %w", err)
+	}
+	if err := k.deps.Engine().Snapshot(&out); err != nil {
+		return nil, err
+	}
+	return out.Bytes(), nil
+}
