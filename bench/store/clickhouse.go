@@ -169,9 +169,13 @@ func (c *clickHouse) finish(ctx context.Context) (cost, error) {
 	})
 }
 
+// unremembered keeps ClickHouse from remembering which parts of the table a
+// condition had matched: a warm question is one whose files are in memory, not
+// one that was answered before.
+const unremembered = " SETTINGS use_query_condition_cache = 0"
+
 func (c *clickHouse) ask(_ context.Context, id string) ([][]string, time.Duration, error) {
-	sql := c.statement(id)
-	r, err := c.run(sql)
+	r, err := c.run(c.statement(id) + unremembered)
 	return r.Rows, r.Wall, err
 }
 
@@ -225,5 +229,5 @@ func (c *clickHouse) stop() error {
 func (c *clickHouse) folder() string { return c.dir }
 func (c *clickHouse) root() int      { return c.child.pid() }
 func (c *clickHouse) remark() string {
-	return "embedded (chdb " + chdbVersion + "), MergeTree by day sorted by hour, host and time, ZSTD, token index on the original line, Bloom filters; not synced (its default)"
+	return "embedded (chdb " + chdbVersion + "), MergeTree by day sorted by hour, host and time, ZSTD, token index on the original line, Bloom filters; no memory of conditions that were asked before; not synced (its default)"
 }
