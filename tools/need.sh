@@ -40,6 +40,7 @@ brings() {
 	libc6-dev) echo /usr/include/stdio.h ;;
 	ca-certificates) echo /etc/ssl/certs ;;
 	aria2) echo aria2c ;;
+	libevtx-utils) echo evtxexport ;;
 	iproute2) echo ip ;;
 	nftables) echo nft ;;
 	transmission-cli) echo transmission-create ;;
