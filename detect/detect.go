@@ -1,7 +1,7 @@
 // Package detect turns events into findings.
 //
-// In: event.Event, rules (Sigma YAML, threshold YAML). Out: Finding. Always
-// true: the same event and rule give the same Finding.ID, so a repeated batch
+// In: event.Event, rules (Sigma YAML, correlations among them). Out: Finding.
+// Always true: the same event and rule give the same Finding.ID, so a repeated batch
 // makes no second finding; a rule that cannot be understood is rejected with
 // file and line, never partly applied.
 package detect
@@ -32,11 +32,28 @@ type Rule struct {
 
 // Finding says that a rule matched one or more events.
 type Finding struct {
-	ID     string        `json:"id"` // SHA-256 of rule id and event ids, hex, shortened to 32
+	ID     string        `json:"id"` // SHA-256 of the rule's id and what it found, hex, shortened to 32
 	Rule   Rule          `json:"rule"`
-	Time   time.Time     `json:"time"` // of the newest event
+	Time   time.Time     `json:"time"` // of the event that completed it
 	Site   string        `json:"site"`
 	Host   string        `json:"host"`
 	Drill  bool          `json:"drill,omitempty"`
-	Events []event.Event `json:"events"`
+	Events []event.Event `json:"events"` // oldest first; of a correlation up to 40, the first and the last
+	// Correlated says what came together; nil for a rule about one event.
+	Correlated *Correlated `json:"correlated,omitempty"`
+}
+
+// Correlated describes the window in which a correlation was fulfilled.
+type Correlated struct {
+	Group []GroupValue `json:"group,omitempty"` // what the events share
+	Value float64      `json:"value"`           // what was compared
+	Count int          `json:"count"`           // events in the window
+	From  time.Time    `json:"from"`            // of the first of them
+	To    time.Time    `json:"to"`              // of the last
+}
+
+// GroupValue is a field that the events of a group share.
+type GroupValue struct {
+	Field string `json:"field"`
+	Value string `json:"value"`
 }

@@ -4,30 +4,36 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"io/fs"
-	"path"
+	"maps"
 	"slices"
 	"sort"
-	"strings"
 	"sync"
-	"time"
 
 	"github.com/sonae/sonae/detect/sigma"
-	"github.com/sonae/sonae/detect/threshold"
 	"github.com/sonae/sonae/event"
 )
 
-// Engine holds the rules and, for threshold rules, the counts. It is safe for
-// concurrent use.
+// Engine holds the rules and, for correlations, what they count. It is safe
+// for concurrent use.
+//
+// Match does all at once. Where many machines are judged side by side, Judge
+// does what needs no memory, anywhere and in any order, and Correlate the rest,
+// in one place.
 type Engine struct {
-	set      *sigma.Set
-	rules    map[*sigma.Rule]Rule
-	counters map[*sigma.Rule]*threshold.Counter
-	sources  map[*sigma.Rule][sha256.Size]byte // digest of the file a rule was read from
-	list     []Rule
+	set   *sigma.Set
+	rules map[*sigma.Rule]judged
+	list  []Rule
+	tally *tally
 
 	mu     sync.Mutex
 	recent map[string]recent // by host; only where something was found
+}
+
+// judged is what becomes of an event that a rule matches.
+type judged struct {
+	shown   Rule
+	silent  bool // no finding of its own
+	counted bool // correlations count it
 }
 
 // recent is the batch of a host that came last, and what was found in it.
@@ -36,135 +42,65 @@ type recent struct {
 	found []Finding
 }
 
-// Report says what became of each rule that was to be loaded.
-type Report struct {
-	Loaded   []Loaded   `json:"loaded"`
-	Rejected []Rejected `json:"rejected"`
+// Match is an event that a rule matched which correlations count.
+type Match struct {
+	Rule  string      `json:"rule"` // its id
+	Event event.Event `json:"event"`
 }
 
-// Loaded is a rule in force.
-type Loaded struct {
-	ID     string `json:"id"`
-	Title  string `json:"title"`
-	Author string `json:"author,omitempty"`
-	File   string `json:"file"`
-	Line   int    `json:"line"`
-}
-
-// Rejected is a rule that is not in force, and why.
-type Rejected struct {
-	ID      string `json:"id,omitempty"`
-	File    string `json:"file"`
-	Line    int    `json:"line"`
-	Unbuilt bool   `json:"unbuilt"` // valid, but this version has no such feature
-	Reason  string `json:"reason"`
-}
-
-// Load reads every *.yml and *.yaml file below the roots. A rule that cannot
-// be understood, or whose id is taken, is left out and named in the Report;
-// an error means that files could not be read at all.
-func Load(roots ...fs.FS) (*Engine, Report, error) {
-	var rep Report
-	var rules []*sigma.Rule
-	seen, sources := map[string]string{}, map[*sigma.Rule][sha256.Size]byte{}
-	for _, root := range roots {
-		err := fs.WalkDir(root, ".", func(name string, d fs.DirEntry, err error) error {
-			if err != nil || d.IsDir() || !ruleFile(name) {
-				return err
-			}
-			data, err := fs.ReadFile(root, name)
-			if err != nil {
-				return err
-			}
-			good, bad := sigma.Parse(name, data)
-			for _, e := range bad {
-				rep.Rejected = append(rep.Rejected, Rejected{e.ID, e.File, e.Line, e.Unbuilt, e.Reason})
-			}
-			for _, r := range good {
-				if first, taken := seen[r.ID]; taken {
-					rep.Rejected = append(rep.Rejected, Rejected{ID: r.ID, File: r.File, Line: r.Line, Reason: "the id is taken by " + first})
-					continue
-				}
-				seen[r.ID] = r.File
-				sources[r] = sha256.Sum256(data)
-				rules = append(rules, r)
-				rep.Loaded = append(rep.Loaded, Loaded{r.ID, r.Title, r.Author, r.File, r.Line})
-			}
-			return nil
-		})
-		if err != nil {
-			return nil, rep, fmt.Errorf("load rules: %w", err)
-		}
-	}
-	e := build(rules)
-	e.sources = sources
-	return e, rep, nil
-}
-
-// Adopt takes over the counts of an engine that e replaces, for threshold
-// rules that are the same in both, so that a new rule does not make the others
-// begin from zero. old must not be used any more afterwards.
-func (e *Engine) Adopt(old *Engine) {
-	type key struct {
-		id     string
-		source [sha256.Size]byte
-	}
-	counts := map[key]*threshold.Counter{}
-	for r, c := range old.counters {
-		counts[key{r.ID, old.sources[r]}] = c
-	}
-	for r := range e.counters {
-		if c, same := counts[key{r.ID, e.sources[r]}]; same {
-			e.counters[r] = c
-		}
-	}
-	old.mu.Lock()
-	defer old.mu.Unlock()
-	e.recent = old.recent
-}
-
-func ruleFile(name string) bool {
-	ext := strings.ToLower(path.Ext(name))
-	return ext == ".yml" || ext == ".yaml"
-}
-
-func build(rules []*sigma.Rule) *Engine {
-	e := &Engine{set: sigma.NewSet(rules), rules: map[*sigma.Rule]Rule{}, counters: map[*sigma.Rule]*threshold.Counter{}, recent: map[string]recent{}}
+// build makes an engine of rules and of correlations whose references were
+// resolved.
+func build(rules []*sigma.Rule, plan *plan) *Engine {
+	e := &Engine{set: sigma.NewSet(rules), rules: map[*sigma.Rule]judged{}, tally: newTally(plan), recent: map[string]recent{}}
 	for _, r := range rules {
-		shown := Rule{
-			ID: r.ID, Title: r.Extra.Title, Level: r.Level, Tags: r.Tags,
-			What: r.Extra.What, Affects: r.Extra.Affects, Next: r.Extra.Next, Propose: r.Extra.Propose,
-		}
-		if shown.Title == nil {
-			shown.Title = Text{"en": r.Title}
-		}
-		e.rules[r] = shown
+		shown := show(r)
 		e.list = append(e.list, shown)
-		if t := r.Threshold; t != nil {
-			e.counters[r] = threshold.New(threshold.Config{Count: t.Count, Window: t.Window, By: t.By, Distinct: t.Distinct})
+		j := judged{shown: shown, silent: plan.silent[r.ID]}
+		_, j.counted = plan.feeds[r.ID]
+		e.rules[r] = j
+	}
+	for _, n := range plan.nodes {
+		if !n.threshold { // it stands there as a rule
+			e.list = append(e.list, n.shown)
 		}
 	}
 	sort.Slice(e.list, func(i, j int) bool { return e.list[i].ID < e.list[j].ID })
 	return e
 }
 
+// show is what people see of a rule.
+func show(r *sigma.Rule) Rule {
+	shown := Rule{
+		ID: r.ID, Title: r.Extra.Title, Level: r.Level, Tags: r.Tags,
+		What: r.Extra.What, Affects: r.Extra.Affects, Next: r.Extra.Next, Propose: r.Extra.Propose,
+	}
+	if shown.Title == nil {
+		shown.Title = Text{"en": r.Title}
+	}
+	return shown
+}
+
+// Adopt takes over what an engine that e replaces has counted, for correlations
+// that are the same in both, so that a new rule does not make the others begin
+// from zero. What is given to old afterwards, e counts.
+func (e *Engine) Adopt(old *Engine) {
+	e.tally.adopt(old.tally)
+	old.mu.Lock()
+	kept := maps.Clone(old.recent)
+	old.mu.Unlock()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.recent = kept
+}
+
 // Rules returns the rules in force, by id.
 func (e *Engine) Rules() []Rule { return append([]Rule(nil), e.list...) }
 
-// Evicted tells how many groups of threshold rules had to be forgotten to keep
-// memory bounded; more than 0 means that a slow attack may have been missed.
-func (e *Engine) Evicted() (n uint64) {
-	for _, c := range e.counters {
-		n += c.Evicted()
-	}
-	return n
-}
-
 // Match returns the findings of a batch in the order of its events, those of
 // one event by rule id. A batch that comes again gives the same findings with
-// the same ids; those of threshold rules only when it comes again before
-// another of its host, as it does when its findings could not be handed on,
-// and else they stay silent. Batches of one host must come one after another.
+// the same ids; those of correlations only when it comes again before another
+// of its host, as it does when its findings could not be handed on, and else
+// they stay silent. Batches of one host must come one after another.
 func (e *Engine) Match(b event.Batch) []Finding {
 	e.mu.Lock()
 	last := e.recent[b.Host]
@@ -172,7 +108,14 @@ func (e *Engine) Match(b event.Batch) []Finding {
 	if b.ID != "" && b.ID == last.batch {
 		return slices.Clone(last.found)
 	}
-	out := e.matchAll(b)
+	var out []Finding
+	e.each(b, func(ev event.Event) {
+		from := len(out)
+		var matches []Match
+		out, matches = e.judge(ev, out, nil)
+		out = e.tally.count(matches, out)
+		order(out[from:])
+	})
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if len(out) == 0 {
@@ -183,8 +126,24 @@ func (e *Engine) Match(b event.Batch) []Finding {
 	return out
 }
 
-func (e *Engine) matchAll(b event.Batch) []Finding {
-	var out []Finding
+// Judge returns the findings of single events of a batch, and what Correlate
+// must be told. It remembers nothing: the same batch gives the same again.
+func (e *Engine) Judge(b event.Batch) (found []Finding, counted []Match) {
+	e.each(b, func(ev event.Event) {
+		from, first := len(found), len(counted)
+		found, counted = e.judge(ev, found, counted)
+		order(found[from:])
+		slices.SortFunc(counted[first:], byRule)
+	})
+	return found, counted
+}
+
+// Correlate counts what Judge returned and gives the findings that this
+// completes. Who calls it twice with the same is told only once.
+func (e *Engine) Correlate(matches []Match) []Finding { return e.tally.count(matches, nil) }
+
+// each calls f with the events of a batch, each knowing where it comes from.
+func (e *Engine) each(b event.Batch, f func(event.Event)) {
 	for i := range b.Events {
 		ev := b.Events[i]
 		if ev.Site == "" {
@@ -193,34 +152,37 @@ func (e *Engine) matchAll(b event.Batch) []Finding {
 		if ev.Host == "" {
 			ev.Host = b.Host
 		}
-		from := len(out)
-		out = e.match(ev, out)
-		if found := out[from:]; len(found) > 1 {
-			sort.Slice(found, func(i, j int) bool { return found[i].ID < found[j].ID })
-			sort.SliceStable(found, func(i, j int) bool { return found[i].Rule.ID < found[j].Rule.ID })
-		}
+		f(ev)
 	}
-	return out
 }
 
-func (e *Engine) match(ev event.Event, out []Finding) []Finding {
+func (e *Engine) judge(ev event.Event, found []Finding, counted []Match) ([]Finding, []Match) {
 	category := [1]string{ev.Category}
 	view := sigma.Event{Source: sigma.Source{Product: ev.Product, Categories: category[:], Service: ev.Service}, Fields: ev.Fields, Raw: ev.Raw}
 	e.set.Match(view, func(r *sigma.Rule) {
-		c := e.counters[r]
-		if c == nil {
-			out = append(out, finding(e.rules[r], findingID(r.ID, ev.ID), []event.Event{ev}))
-			return
+		j := e.rules[r]
+		if !j.silent {
+			found = append(found, finding(j.shown, findingID(r.ID, ev.ID), []event.Event{ev}))
 		}
-		for _, h := range c.Add(ev) {
-			out = append(out, finding(e.rules[r], findingID(r.ID, h.Group, h.Start.Format(time.RFC3339Nano)), h.Events))
+		if j.counted {
+			counted = append(counted, Match{r.ID, ev})
 		}
 	})
-	return out
+	return found, counted
+}
+
+// order sorts the findings of one event.
+func order(found []Finding) {
+	if len(found) > 1 {
+		sort.Slice(found, func(i, j int) bool {
+			a, b := found[i], found[j]
+			return a.Rule.ID < b.Rule.ID || a.Rule.ID == b.Rule.ID && a.ID < b.ID
+		})
+	}
 }
 
 // findingID names a finding by its rule and what it is about: an event, or the
-// group and slot of a threshold.
+// group and event of a correlation.
 func findingID(parts ...string) string {
 	h := sha256.New()
 	for _, p := range parts {
@@ -229,7 +191,7 @@ func findingID(parts ...string) string {
 	return hex.EncodeToString(h.Sum(nil))[:32]
 }
 
-// finding describes events of one site and host, oldest first.
+// finding describes events of one site, oldest first.
 func finding(r Rule, id string, events []event.Event) Finding {
 	last := events[len(events)-1]
 	return Finding{ID: id, Rule: r, Time: last.Time, Site: last.Site, Host: last.Host, Drill: last.Drill, Events: events}

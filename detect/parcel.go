@@ -16,16 +16,28 @@ import (
 // fields: the archive has the whole of it, and no machine can keep others'
 // findings from being carried on.
 func Parcels(findings []Finding, most int) ([][]Finding, error) {
-	var out [][]Finding
-	var group []Finding
+	return parcels(findings, most, lightened)
+}
+
+// MatchParcels does so with what correlations count.
+func MatchParcels(matches []Match, most int) ([][]Match, error) {
+	return parcels(matches, most, func(m Match, most int) Match {
+		m.Event = lightEvent(m.Event, most/2)
+		return m
+	})
+}
+
+func parcels[T any](list []T, most int, lighten func(T, int) T) ([][]T, error) {
+	var out [][]T
+	var group []T
 	size := 0
-	for _, f := range findings {
+	for _, f := range list {
 		n, err := sizeOf(f)
 		if err != nil {
 			return nil, err
 		}
 		if n > most {
-			f = lightened(f, most)
+			f = lighten(f, most)
 			if n, err = sizeOf(f); err != nil {
 				return nil, err
 			}
@@ -54,14 +66,19 @@ func lightened(f Finding, most int) Finding {
 	share := most / (len(f.Events) + 1)
 	f.Events = slices.Clone(f.Events)
 	for i := range f.Events {
-		for _, longest := range []int{1000, 100, 0} {
-			if n, err := sizeOf(f.Events[i]); err == nil && n <= share {
-				break
-			}
-			f.Events[i] = cutEvent(f.Events[i], longest)
-		}
+		f.Events[i] = lightEvent(f.Events[i], share)
 	}
 	return f
+}
+
+func lightEvent(e event.Event, share int) event.Event {
+	for _, longest := range []int{1000, 100, 0} {
+		if n, err := sizeOf(e); err == nil && n <= share {
+			break
+		}
+		e = cutEvent(e, longest)
+	}
+	return e
 }
 
 // maxLightFields is how many fields a lightened event keeps.

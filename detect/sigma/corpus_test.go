@@ -64,7 +64,7 @@ func corpus(t *testing.T) ([]*Rule, []*Error) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		good, wrong := Parse(h.Name, data)
+		good, _, wrong := Parse(h.Name, data)
 		rules, bad = append(rules, good...), append(bad, wrong...)
 	}
 }

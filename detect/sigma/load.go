@@ -34,10 +34,11 @@ type Options struct {
 
 // Loaded is what Load made of the files, in their order.
 type Loaded struct {
-	Rules    []*Rule
-	Rejected []*Error
-	Filters  []Applied
-	Cached   int // files that came from the cache
+	Rules        []*Rule
+	Correlations []*Correlation
+	Rejected     []*Error
+	Filters      []Applied
+	Cached       int // files that came from the cache
 }
 
 // Load reads rule files, applies the filters among them to the rules among
@@ -60,6 +61,7 @@ func Load(files []File, o Options) Loaded {
 	var filters []*Filter
 	for _, c := range contents {
 		drafts, filters = append(drafts, c.Drafts...), append(filters, c.Filters...)
+		out.Correlations = append(out.Correlations, c.Correlations...)
 		out.Rejected = append(out.Rejected, c.Rejected...)
 	}
 	narrowed := map[*Draft][]string{}

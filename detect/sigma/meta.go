@@ -13,6 +13,19 @@ import (
 
 // parseMeta reads everything but the detection.
 func parseMeta(r *Meta, m map[string]*yaml.Node) error {
+	for _, step := range []func(*Meta, map[string]*yaml.Node) error{parseAbout, parseLogsource, parseThreshold} {
+		if err := step(r, m); err != nil {
+			return err
+		}
+	}
+	if r.ID == "" {
+		r.ID = ownID(r)
+	}
+	return nil
+}
+
+// parseAbout reads what a rule says about itself.
+func parseAbout(r *Meta, m map[string]*yaml.Node) error {
 	if err := parseNames(r, m); err != nil {
 		return err
 	}
@@ -31,13 +44,10 @@ func parseMeta(r *Meta, m map[string]*yaml.Node) error {
 		}
 		r.Level = l
 	}
-	for _, step := range []func(*Meta, map[string]*yaml.Node) error{parseLogsource, parseRelated, parseExtra, parseThreshold} {
+	for _, step := range []func(*Meta, map[string]*yaml.Node) error{parseRelated, parseExtra} {
 		if err := step(r, m); err != nil {
 			return err
 		}
-	}
-	if r.ID == "" {
-		r.ID = ownID(r)
 	}
 	return nil
 }

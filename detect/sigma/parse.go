@@ -10,18 +10,19 @@ import (
 
 // Content is what one file holds.
 type Content struct {
-	Drafts   []*Draft
-	Filters  []*Filter
-	Rejected []*Error
+	Drafts       []*Draft
+	Filters      []*Filter
+	Correlations []*Correlation
+	Rejected     []*Error
 }
 
 // Parse reads all documents of one rule file and compiles them; the filters
 // among them are applied to the rules among them. Each document becomes a
-// Rule, a filter or an Error; file is used for messages only. It is safe on
-// any bytes. Load does the same for many files.
-func Parse(file string, data []byte) ([]*Rule, []*Error) {
+// Rule, a filter, a Correlation or an Error; file is used for messages only.
+// It is safe on any bytes. Load does the same for many files.
+func Parse(file string, data []byte) ([]*Rule, []*Correlation, []*Error) {
 	l := Load([]File{{file, data}}, Options{Workers: 1})
-	return l.Rules, l.Rejected
+	return l.Rules, l.Correlations, l.Rejected
 }
 
 // Read reads all documents of one rule file without compiling them.
@@ -70,7 +71,13 @@ func (c *reader) value(top *yaml.Node) error {
 	}
 	switch {
 	case m["correlation"] != nil:
-		return at(m["correlation"], unbuilt("correlation documents"))
+		over, err := parseCorrelation(top, m)
+		if err != nil {
+			return at(top, err)
+		}
+		over.File = c.file
+		c.Correlations = append(c.Correlations, over)
+		return nil
 	case m["filter"] != nil:
 		f, err := parseFilter(m)
 		if err != nil {

@@ -17,7 +17,7 @@ func indent(s string) string {
 
 func parseOne(t *testing.T, text string) *Rule {
 	t.Helper()
-	rules, bad := Parse("t.yml", []byte(text))
+	rules, _, bad := Parse("t.yml", []byte(text))
 	if len(bad) > 0 || len(rules) != 1 {
 		t.Fatalf("got %d rules, rejected %v; want 1 rule\n%s", len(rules), bad, text)
 	}
@@ -137,7 +137,7 @@ func TestRejectedWithLineAndReason(t *testing.T) {
 		"no title":                {"id: t\n", "no title", false},
 		"no logsource":            {"title: t\nid: t\ndetection: {}\n", "no logsource", false},
 		"empty logsource":         {"title: t\nid: t\nlogsource: {definition: x}\n", "neither product", false},
-		"correlation":             {"title: t\ncorrelation: {type: event_count}\n", "not built: correlation", true},
+		"correlation":             {"title: t\ncorrelation: {type: event_count}\n", "names no rules", false},
 		"deep nesting":            {rule("s: {F: a}\ncondition: " + strings.Repeat("(", 100) + "s" + strings.Repeat(")", 100)), "nested deeper", false},
 		"half a translation":      {"sonae: {what: {ja: あ}}\n" + rule("s: {F: a}\ncondition: s"), "in both ja and en", false},
 		"unknown sonae key":       {"sonae: {colour: red}\n" + rule("s: {F: a}\ncondition: s"), `unknown key "colour"`, false},
@@ -145,7 +145,7 @@ func TestRejectedWithLineAndReason(t *testing.T) {
 		"not yaml":                {"a: [b\n", "t.yml:", false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			rules, bad := Parse("t.yml", []byte(tt.text))
+			rules, _, bad := Parse("t.yml", []byte(tt.text))
 			if len(rules) > 0 || len(bad) != 1 {
 				t.Fatalf("got %d rules and %v; want one rejection", len(rules), bad)
 			}
@@ -210,7 +210,7 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte(rule("s: {F|windash: ' -a -b', G|base64offset|contains: xyz, H|cidr: 10.0.0.0/8}\ncondition: s")))
 	f.Add([]byte("title: t\nid: t\nlogsource: {category: c}\nthreshold: {count: 3, window: 5m, by: [F]}\ndetection:\n  s: [{F: null}, {G|fieldref: F}]\n  condition: [s]\n---\na: &x [*x]\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		rules, bad := Parse("f.yml", data)
+		rules, _, bad := Parse("f.yml", data)
 		for _, e := range bad {
 			if e.Reason == "" {
 				t.Error("rejected without a reason")
@@ -265,7 +265,7 @@ func slowGlob(p pattern, v []rune) bool {
 }
 
 func ExampleError() {
-	_, bad := Parse("my-rule.yml", []byte("title: t\nid: t\nlogsource: {product: linux}\ndetection:\n  s:\n    Image|contians: x\n  condition: s\n"))
+	_, _, bad := Parse("my-rule.yml", []byte("title: t\nid: t\nlogsource: {product: linux}\ndetection:\n  s:\n    Image|contians: x\n  condition: s\n"))
 	fmt.Println(bad[0])
 	// Output: my-rule.yml:6: unknown modifier "contians"
 }
