@@ -7,11 +7,13 @@ import (
 	"path/filepath"
 	"strconv"
 	"testing"
+	"time"
 
 	"github.com/sonae/sonae/detect"
 	"github.com/sonae/sonae/event"
 	"github.com/sonae/sonae/source"
 	"github.com/sonae/sonae/source/jsonl"
+	"github.com/sonae/sonae/source/sniff"
 )
 
 // shared opens a file of the developers' data set, which stands beside the
@@ -50,35 +52,65 @@ func TestPackOnTelemetry(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	names := map[string]string{}
-	for _, f := range pack(t) {
-		for _, r := range f.rules {
-			names[r.ID] = r.Name
-			if r.Name == "" {
-				names[r.ID] = r.ID
-			}
-		}
-	}
-	engine, got, told := load(t), map[string]*onTelemetry{}, map[string]bool{}
-	report, err := jsonl.Read(t.Context(), z, source.Options{}, func(r *event.Record) error {
-		e := r.Event("line " + strconv.FormatUint(r.Number, 10))
-		for _, category := range append([]string{""}, r.Categories...) {
-			if e.Category = category; category == "" && len(r.Categories) > 0 {
-				continue
-			}
-			for _, f := range engine.Match(event.Batch{Events: []event.Event{e}}) {
-				if !told[f.ID] { // a rule without a category sees an event in each of its own
-					told[f.ID] = true
-					note(got, names[f.Rule.ID], f)
-				}
-			}
-		}
-		return nil
-	})
+	got := map[string]*onTelemetry{}
+	report, err := jsonl.Read(t.Context(), z, source.Options{}, matching(t, func(name string, f detect.Finding) { note(got, name, f) }))
 	if err != nil || report.BadTotal > 0 || report.Records != 18197 {
 		t.Fatalf("read %d events, %d damaged: %v", report.Records, report.BadTotal, err)
 	}
 	golden(t, filepath.Join("testdata", "telemetry.golden.json"), got)
+}
+
+// matching matches what a reader gives with the whole pack, in each of its
+// categories as scan does, and tells each finding once, with the rule's name.
+func matching(t *testing.T, tell func(name string, f detect.Finding)) func(*event.Record) error {
+	t.Helper()
+	names := map[string]string{}
+	for _, f := range pack(t) {
+		for _, r := range f.rules {
+			names[r.ID] = r.called()
+		}
+	}
+	engine, told := load(t), map[string]bool{}
+	return func(r *event.Record) error {
+		e := r.Event("line " + strconv.FormatUint(r.Number, 10))
+		categories := r.Categories
+		if len(categories) == 0 {
+			categories = []string{""}
+		}
+		for _, e.Category = range categories {
+			for _, f := range engine.Match(event.Batch{Events: []event.Event{e}}) {
+				if !told[f.ID] { // a rule without a category sees an event in each of its own
+					told[f.ID] = true
+					tell(names[f.Rule.ID], f)
+				}
+			}
+		}
+		return nil
+	}
+}
+
+// TestPackOnLogs reads logs as machines write them, with the readers that scan
+// uses: the rules must fit the names that these give.
+func TestPackOnLogs(t *testing.T) {
+	logs, err := filepath.Glob("testdata/logs/*.*l*")
+	if err != nil || len(logs) == 0 {
+		t.Fatalf("no logs: %v", err)
+	}
+	got := map[string][]string{}
+	for _, path := range logs {
+		f, err := os.Open(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		opt := source.Options{Now: time.Date(2026, 4, 2, 0, 0, 0, 0, time.UTC), Host: "sv1"}
+		_, report, err := sniff.Read(t.Context(), f, "", opt, matching(t, func(name string, f detect.Finding) {
+			got[filepath.Base(path)] = append(got[filepath.Base(path)], f.Events[len(f.Events)-1].ID+": "+name)
+		}))
+		if err := errors.Join(err, f.Close()); err != nil || report.BadTotal > 0 {
+			t.Errorf("%s: %v, damaged %v", path, err, report.Bad)
+		}
+	}
+	golden(t, filepath.Join("testdata", "logs.golden.json"), got)
 }
 
 func note(got map[string]*onTelemetry, name string, f detect.Finding) {
