@@ -2,6 +2,7 @@ package rules_test
 
 import (
 	"compress/gzip"
+	"encoding/json"
 	"errors"
 	"os"
 	"path/filepath"
@@ -111,6 +112,22 @@ func TestPackOnLogs(t *testing.T) {
 		}
 	}
 	golden(t, filepath.Join("testdata", "logs.golden.json"), got)
+}
+
+// TestAnOrdinaryDayIsQuiet matches what machines of a hospital do every day.
+func TestAnOrdinaryDayIsQuiet(t *testing.T) {
+	text, err := os.ReadFile("testdata/ordinary-day/events.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := event.Batch{ID: "b1"}
+	if err := json.Unmarshal(text, &b.Events); err != nil || len(b.Events) < 200 {
+		t.Fatalf("%d events: %v", len(b.Events), err)
+	}
+	for _, f := range load(t).Match(b) {
+		e := f.Events[len(f.Events)-1]
+		t.Errorf("%s (%s) for %s: %v", f.Rule.Title["en"], f.Rule.Level, e.ID, e.Fields)
+	}
 }
 
 func note(got map[string]*onTelemetry, name string, f detect.Finding) {
