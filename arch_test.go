@@ -63,7 +63,7 @@ var only = map[string][]string{
 }
 
 // agentMay is all of Sonae that the agent is built from.
-var agentMay = []string{"agent", "event", "flow", "detect", "fault", "clock", "action/order", "source/agentlink/wire", "source/pcap", "ledger/leaf"}
+var agentMay = []string{"agent", "event", "flow", "detect", "fault", "clock", "action/order", "source/agentlink/wire", "source/linux", "source/pcap", "ledger/leaf"}
 
 type pkg struct {
 	ImportPath string

@@ -53,11 +53,12 @@ func (l *Lines) look() (line []byte, ok bool) {
 	from := 0
 	for {
 		b := l.w.Bytes()
-		if i := bytes.IndexByte(b[from:], '\n'); i >= 0 {
+		i := bytes.IndexByte(b[from:], '\n')
+		if i >= 0 && from+i <= MaxRecord {
 			return l.found(b[:from+i], from+i+1), true
 		}
 		from = len(b)
-		if l.w.More() {
+		if i < 0 && l.w.More() {
 			continue
 		}
 		if l.w.Full() {

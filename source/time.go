@@ -33,11 +33,15 @@ func calendar(b []byte, loc *time.Location) (time.Time, bool) {
 	if !ok {
 		return time.Time{}, false
 	}
+	leap := time.Duration(0)
+	if second == 60 {
+		second, leap = 59, time.Second
+	}
 	t := time.Date(year, time.Month(month), day, hour, minute, second, nanos, zone.loc)
 	if t.Day() != day { // 30 February
 		return time.Time{}, false
 	}
-	return t.Add(-zone.east).UTC(), true
+	return t.Add(leap - zone.east).UTC(), true
 }
 
 // clockOf reads 15:04:05; a leap second counts as the next minute.

@@ -12,7 +12,7 @@ const MaxRecord = 1 << 20
 const firstWindow = 128 << 10
 
 // Window is the part of a stream that its reader looks at. It grows as far as
-// its reader asks for, up to MaxRecord.
+// its reader asks for, a little beyond MaxRecord.
 type Window struct {
 	r          io.Reader
 	buf        []byte
@@ -51,8 +51,11 @@ func (w *Window) Seen() int64 { return w.offset + int64(w.end-w.start) }
 // Ended says whether nothing follows Bytes.
 func (w *Window) Ended() bool { return w.err != nil }
 
-// Full says whether Bytes is as long as it can be.
-func (w *Window) Full() bool { return w.end-w.start >= MaxRecord }
+// Record is Bytes as far as one record may reach.
+func (w *Window) Record() []byte { return w.buf[w.start:min(w.end, w.start+MaxRecord)] }
+
+// Full says whether Bytes holds more than one record may have.
+func (w *Window) Full() bool { return w.end-w.start > MaxRecord }
 
 // Err is what ended the stream before its end.
 func (w *Window) Err() error {
@@ -69,7 +72,7 @@ func (w *Window) Skip(n int) {
 }
 
 // More makes Bytes longer. It says no when the stream has ended, or when Bytes
-// is as long as it can be.
+// is longer than a record may be.
 func (w *Window) More() bool {
 	if w.err != nil || w.Full() {
 		return false

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/sonae/sonae/event"
+	"github.com/sonae/sonae/source/linux"
 )
 
 // maxLine bounds one line of a log in bytes; the rest of a longer one is cut.
@@ -42,15 +43,11 @@ func (e entry) events() []event.Event {
 
 // service names the log source as Sigma does.
 func (e entry) service() string {
-	switch p := strings.ToLower(e.program); {
-	case strings.HasPrefix(p, "sshd"):
-		return "sshd"
-	case p == "sudo", p == "cron", p == "auditd", p == "clamd":
-		return p
-	case e.facility == "4", e.facility == "10":
-		return "auth"
+	facility, err := strconv.Atoi(e.facility)
+	if err != nil {
+		facility = linux.NoFacility
 	}
-	return "syslog"
+	return linux.Service([]byte(e.program), facility)
 }
 
 // parseLine reads a line of a syslog file: an RFC 3339 or a traditional time,

@@ -58,10 +58,14 @@ func (c *Completer) Complete(r *event.Record, names *source.Names) {
 
 // facility reads a number of syslog.
 func facility(b []byte) int {
-	if n, err := strconv.Atoi(string(b)); err == nil {
-		return n
+	if len(b) == 0 {
+		return linux.NoFacility
 	}
-	return linux.NoFacility
+	n, err := strconv.Atoi(string(b))
+	if err != nil {
+		return linux.NoFacility
+	}
+	return n
 }
 
 func (c *Completer) plain(p *event.Pair) []byte {
@@ -81,9 +85,11 @@ func (c *Completer) joinBytes(r *event.Record) {
 		if string(r.Pairs[i].Name) != "MESSAGE" {
 			continue
 		}
-		if v, err := strconv.ParseUint(string(r.Pairs[i].Value), 10, 8); err != nil {
+		v, ok := small(r.Pairs[i].Value)
+		if !ok {
 			return
-		} else if c.text = append(c.text, byte(v)); first < 0 {
+		}
+		if c.text = append(c.text, v); first < 0 {
 			first = i
 		}
 		n++
@@ -101,4 +107,16 @@ func (c *Completer) joinBytes(r *event.Record) {
 		}
 	}
 	r.Pairs = kept
+}
+
+// small reads a number below 256.
+func small(b []byte) (byte, bool) {
+	n := 0
+	for _, c := range b {
+		if c < '0' || c > '9' || n > 255 {
+			return 0, false
+		}
+		n = n*10 + int(c-'0')
+	}
+	return byte(n), len(b) > 0 && n < 256
 }

@@ -72,14 +72,14 @@ func (rd *reading) entry(host string, each func(*event.Record) error) error {
 	n, why := 0, ""
 	for {
 		rd.rec.Reset()
-		seen := len(rd.w.Bytes())
-		if n, why = rd.parse(rd.w.Bytes()); n > 0 || why != "" {
+		seen := len(rd.w.Record())
+		if n, why = rd.parse(rd.w.Record()); n > 0 || why != "" {
 			break
 		}
 		for len(rd.w.Bytes()) < 2*seen && rd.w.More() {
 			continue
 		}
-		if len(rd.w.Bytes()) > seen {
+		if len(rd.w.Record()) > seen {
 			continue
 		}
 		if !rd.w.Full() && len(rd.rec.Pairs) > 0 {

@@ -49,6 +49,7 @@ type reading struct {
 	column  int    // of the beginning of the window, as far as blanks stand before it
 	lost    bool   // between a damaged object of several lines and the next one
 	stood   int    // the column of the damaged object
+	tries   int    // objects of several lines that were damaged, one after the other
 }
 
 func read(ctx context.Context, r io.Reader, each func(*event.Record) error, shape func(*event.Record, *parser)) (source.Report, error) {
@@ -169,7 +170,7 @@ func (rd *reading) skipLine() {
 // is none; then the window is behind it.
 func (rd *reading) object() bool {
 	for {
-		b := rd.w.Bytes()
+		b := rd.w.Record()
 		rd.rec.Reset()
 		if rd.p.parse(b) {
 			break
@@ -180,7 +181,7 @@ func (rd *reading) object() bool {
 		rd.damaged()
 		return false
 	}
-	rd.lost = false
+	rd.lost, rd.tries = false, 0
 	rd.rec.Offset = rd.w.Offset()
 	rd.rec.Number = rd.line
 	if rd.depth > 0 {
@@ -193,13 +194,14 @@ func (rd *reading) object() bool {
 // long objects are not parsed again for every few bytes that come.
 func (rd *reading) grow(b []byte) bool {
 	seen := len(b)
-	for rd.w.More() {
+	for looked := seen; rd.w.More(); {
 		b := rd.w.Bytes()
-		if len(b) >= 2*seen || rd.p.lines == 0 && bytes.IndexByte(b[seen:], '\n') >= 0 {
+		if len(b) >= 2*seen || rd.w.Full() || rd.p.lines == 0 && bytes.IndexByte(b[looked:], '\n') >= 0 {
 			return true
 		}
+		looked = len(b)
 	}
-	return len(rd.w.Bytes()) > seen
+	return len(rd.w.Record()) > seen
 }
 
 // damaged reports the object at which the window begins, and moves on to where
@@ -207,8 +209,6 @@ func (rd *reading) grow(b []byte) bool {
 func (rd *reading) damaged() {
 	reason, at := rd.p.why, rd.p.at
 	switch {
-	case rd.p.cut && rd.w.Full() && rd.p.lines == 0:
-		reason = "the object is longer than 1 MiB"
 	case rd.p.cut && rd.w.Full():
 		reason = "the object does not end within 1 MiB"
 	case rd.p.cut:
@@ -219,15 +219,26 @@ func (rd *reading) damaged() {
 		number = rd.place
 	}
 	rd.report.Damaged(number, rd.w.Offset()+int64(at), reason)
-	several := rd.p.lines > 0
-	rd.p.lines = 0
-	if rd.depth > 0 && !several {
+	several, cut := rd.p.lines > 0, rd.p.cut
+	if !several && rd.depth > 0 {
 		rd.nextInArray(at)
 		return
 	}
 	rd.lost, rd.stood = several, rd.column
+	if several {
+		rd.tries++
+	}
+	if several && cut || rd.tries > maxTries {
+		rd.tries = 0
+		rd.leave(at)
+	}
+	rd.p.lines = 0
 	rd.skipLine()
 }
+
+// maxTries bounds how often the same lines are parsed again because an object
+// might begin in each of them.
+const maxTries = 8
 
 // nextInArray looks on the same line for where another object may begin.
 func (rd *reading) nextInArray(at int) {

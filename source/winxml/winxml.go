@@ -89,7 +89,7 @@ func (rd *reading) toEvent() bool {
 func (rd *reading) event(host string, each func(*event.Record) error) error {
 	n, from := -1, 0
 	for {
-		b := rd.w.Bytes()
+		b := rd.w.Record()
 		if i := bytes.Index(b[from:], end); i >= 0 {
 			n = from + i + len(end)
 			break
@@ -109,7 +109,7 @@ func (rd *reading) event(host string, each func(*event.Record) error) error {
 		return nil
 	}
 	b := rd.w.Bytes()[:n]
-	if again := bytes.LastIndex(b, begin); again > 0 && next(b, again) { // the one before was cut off
+	if again := next(b); again > 0 { // this one was cut off
 		rd.report.Damaged(rd.line, rd.w.Offset(), "the event does not end")
 		rd.skip(again)
 		return nil
@@ -133,8 +133,17 @@ func (rd *reading) event(host string, each func(*event.Record) error) error {
 	return err
 }
 
-// next says whether another event begins at i.
-func next(b []byte, i int) bool {
-	c := b[i+len(begin)]
-	return c == ' ' || c == '>'
+// next returns where another event begins within the one at the beginning of
+// b, or 0.
+func next(b []byte) int {
+	for at := len(begin); ; {
+		i := bytes.Index(b[at:], begin)
+		if i < 0 {
+			return 0
+		}
+		at += i + len(begin)
+		if c := b[at]; c == ' ' || c == '>' {
+			return at - len(begin)
+		}
+	}
 }
