@@ -6,12 +6,12 @@ import (
 )
 
 // maxTests bounds what one rule compiles to; the largest public one has under
-// 3,000 tests.
+// 3,000 tests. Four instructions of a regular expression count as one.
 const maxTests = 1 << 17
 
 // Compile makes a Rule of the draft. The draft must not be changed any more.
 func (d *Draft) Compile(known Placeholders) (*Rule, error) {
-	c := compiler{rule: &Rule{Meta: d.Meta}, known: known}
+	c := builder{rule: &Rule{Meta: d.Meta}, known: d.Placeholders.over(known)}
 	var all andNode
 	for i := range d.Blocks {
 		n, err := c.block(&d.Blocks[i])
@@ -44,13 +44,13 @@ func (b *Block) blame(err error) error {
 	return fmt.Errorf("%s: %w", b.Name, err)
 }
 
-type compiler struct {
+type builder struct {
 	rule  *Rule
 	known Placeholders
 	tests int
 }
 
-func (c *compiler) block(b *Block) (node, error) {
+func (c *builder) block(b *Block) (node, error) {
 	out := block{name: b.Name}
 	selections := make(map[string]node, len(b.Selections))
 	names := make([]string, 0, len(b.Selections))
@@ -61,7 +61,7 @@ func (c *compiler) block(b *Block) (node, error) {
 		}
 		selections[s.Name] = n
 		names = append(names, s.Name)
-		out.selections = append(out.selections, compiled{s.Name, n})
+		out.selections = append(out.selections, selected{s.Name, n})
 	}
 	var any []*clause
 	for _, text := range b.Conditions {
@@ -83,7 +83,7 @@ func (c *compiler) block(b *Block) (node, error) {
 	return out.when.node(selections), nil
 }
 
-func (c *compiler) part(p *Part) (node, error) {
+func (c *builder) part(p *Part) (node, error) {
 	if p.Leaf != nil {
 		n, err := c.leaf(p.Leaf)
 		return n, atLine(p.Leaf.Line, err)
@@ -99,7 +99,7 @@ func (c *compiler) part(p *Part) (node, error) {
 	return orNode(nodes), err
 }
 
-func (c *compiler) parts(parts []*Part) ([]node, error) {
+func (c *builder) parts(parts []*Part) ([]node, error) {
 	out := make([]node, len(parts))
 	for i, p := range parts {
 		var err error
@@ -112,7 +112,7 @@ func (c *compiler) parts(parts []*Part) ([]node, error) {
 
 // leaf makes one item, or several when each value counts for itself: with
 // "all", and with fieldref, because an item compares with one other field.
-func (c *compiler) leaf(l *Leaf) (node, error) {
+func (c *builder) leaf(l *Leaf) (node, error) {
 	s, err := parseSpec(l.Modifiers)
 	if err != nil {
 		return nil, err
@@ -123,13 +123,17 @@ func (c *compiler) leaf(l *Leaf) (node, error) {
 	var each []node
 	it := item{field: l.Field, leaf: l}
 	for i := range l.Values {
+		if s.test == "re" {
+			c.tests += regexCost(l.Values[i].Text) / 4
+		}
+		if c.tests > maxTests {
+			return nil, fmt.Errorf("the rule makes more than %d tests", maxTests)
+		}
 		tests, err := s.tests(l.Field, l.Values[i], c.known)
 		if err != nil {
 			return nil, atLine(l.Values[i].Line, err)
 		}
-		if c.tests += len(tests); c.tests > maxTests {
-			return nil, fmt.Errorf("the rule makes more than %d tests", maxTests)
-		}
+		c.tests += len(tests)
 		if s.test == "fieldref" {
 			if l.Values[i].Text == "" {
 				return nil, atLine(l.Values[i].Line, errors.New("fieldref needs the name of a field"))
@@ -152,7 +156,7 @@ func (c *compiler) leaf(l *Leaf) (node, error) {
 	return n, nil
 }
 
-func (c *compiler) join(s spec, each []node, it item) node {
+func (c *builder) join(s spec, each []node, it item) node {
 	switch {
 	case len(each) == 1:
 		return each[0]
@@ -164,7 +168,7 @@ func (c *compiler) join(s spec, each []node, it item) node {
 	return c.item(it)
 }
 
-func (c *compiler) item(it item) node {
+func (c *builder) item(it item) node {
 	c.rule.items = append(c.rule.items, it)
 	return itemNode(len(c.rule.items) - 1)
 }

@@ -75,7 +75,7 @@ func parseCorrelation(root *yaml.Node, m map[string]*yaml.Node) (*Correlation, e
 		m = maps.Clone(m)
 		m["id"] = &yaml.Node{Kind: yaml.ScalarNode, Value: idOf(m), Line: root.Line}
 	}
-	if err := parseAbout(&c.Meta, m); err != nil {
+	if err := errors.Join(parseMeta(&c.Meta, m), parseExtra(&c.Meta, m)); err != nil {
 		return nil, err
 	}
 	return c, at(m["correlation"], c.Config.Validate())

@@ -4,4 +4,4 @@ package sigma
 
 import "testing"
 
-func cpuTime(*testing.B) float64 { return 0 }
+func processorTime(*testing.B) float64 { return 0 }

@@ -7,9 +7,9 @@ import (
 	"testing"
 )
 
-// cpuTime returns the processor time of this process in milliseconds, which on
+// processorTime returns the processor time of this process in milliseconds, which on
 // a shared machine says more than the clock.
-func cpuTime(b *testing.B) float64 {
+func processorTime(b *testing.B) float64 {
 	b.Helper()
 	var u syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {

@@ -14,6 +14,12 @@ import (
 	"github.com/sonae/sonae/event"
 )
 
+// parsed parses a file of which the rules and the rejections matter.
+func parsed(text string) ([]*Rule, []*Error) {
+	rules, _, bad := Parse("t.yml", []byte(text))
+	return rules, bad
+}
+
 func TestWhatARuleSaysOfItselfIsKept(t *testing.T) {
 	r := parseOne(t, `title: T
 id: i
@@ -126,7 +132,7 @@ func TestConditionsAreTheLogicTheySay(t *testing.T) {
 	} {
 		detection := "sel_a: {A: x}\nsel_b: {B: x}\nfil: {C: x}\n_never: {D: x}\ncondition: " + text
 		if want == nil {
-			if _, _, bad := Parse("t.yml", []byte(rule(detection))); len(bad) != 1 {
+			if _, bad := parsed(rule(detection)); len(bad) != 1 {
 				t.Errorf("%s: names of selections mind case, want a rejection", text)
 			}
 			continue
@@ -164,7 +170,7 @@ func TestAnAliasBombIsRefused(t *testing.T) {
 	for i := 1; i < 9; i++ {
 		fmt.Fprintf(&b, "x%d: &x%d [%s]\n", i, i, strings.TrimSuffix(strings.Repeat(fmt.Sprintf("*x%d,", i-1), 10), ","))
 	}
-	_, _, bad := Parse("t.yml", []byte(b.String()+rule("s: {F: a}\ncondition: s")))
+	_, bad := parsed(b.String() + rule("s: {F: a}\ncondition: s"))
 	if len(bad) != 1 || !strings.Contains(bad[0].Reason, "stands for more than 200000 values") {
 		t.Errorf("got %v", bad)
 	}
@@ -175,14 +181,14 @@ func TestConditionsCannotGrowWithoutEnd(t *testing.T) {
 	for i := range 100 {
 		fmt.Fprintf(&b, "s%d: {F: a}\n", i)
 	}
-	_, _, bad := Parse("t.yml", []byte(rule(b.String()+"condition: "+strings.Repeat("1 of s* or ", 60)+"s1")))
+	_, bad := parsed(rule(b.String() + "condition: " + strings.Repeat("1 of s* or ", 60) + "s1"))
 	if len(bad) != 1 || !strings.Contains(bad[0].Reason, "longer than 4096 parts") {
 		t.Errorf("got %v", bad)
 	}
 }
 
 func TestCollectionsOfOldShareACommonPart(t *testing.T) {
-	rules, _, bad := Parse("t.yml", []byte(`action: global
+	rules, bad := parsed(`action: global
 title: common
 id: g
 author: A
@@ -206,7 +212,7 @@ logsource: {product: macos}
 detection: {s: {F: a}, condition: s}
 ---
 action: fly
-`))
+`)
 	var got []string
 	for _, r := range rules {
 		got = append(got, fmt.Sprintf("%s %s %s %v %d", r.ID, r.Title, r.Author, r.Logsource, r.Line))

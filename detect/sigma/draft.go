@@ -73,6 +73,9 @@ type Threshold struct {
 type Draft struct {
 	Meta
 	Blocks []Block // the rule's own first, then what filters and pipelines add; each must hold
+	// Placeholders are values that a pipeline gives, before those of Options.
+	// The map itself may be shared: replace it to change it.
+	Placeholders Placeholders
 }
 
 // Block is a detection: named selections and how they are joined.
@@ -128,7 +131,8 @@ type Value struct {
 	Line int
 }
 
-// Clone returns a copy that shares no memory that a transformation changes.
+// Clone returns a copy that shares no memory that a transformation or Compile
+// changes.
 func (d *Draft) Clone() *Draft {
 	c := *d
 	c.Tags = slices.Clone(d.Tags)
@@ -181,3 +185,15 @@ func (p *Part) Leaves(f func(*Leaf)) {
 		}
 	}
 }
+
+// Each calls f with every leaf of the draft.
+func (d *Draft) Each(f func(*Leaf)) {
+	for i := range d.Blocks {
+		for _, s := range d.Blocks[i].Selections {
+			s.Part.Leaves(f)
+		}
+	}
+}
+
+// Has says whether the leaf has the modifier.
+func (l *Leaf) Has(modifier string) bool { return slices.Contains(l.Modifiers, modifier) }

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path"
 	"regexp"
 	"slices"
@@ -103,15 +104,41 @@ func (p Placeholders) document(doc *yaml.Node) error {
 	return nil
 }
 
+// over returns p and, for names that p does not have, the values of base.
+func (p Placeholders) over(base Placeholders) Placeholders {
+	if len(p) == 0 {
+		return base
+	}
+	all := maps.Clone(p)
+	for name, values := range base {
+		if _, own := p[name]; !own {
+			all[name] = values
+		}
+	}
+	return all
+}
+
+// PlaceholderNames returns the names of the placeholders in a value that has
+// the modifier expand.
+func PlaceholderNames(value string) []string {
+	var names []string
+	for _, p := range placeholderPieces(value) {
+		if p.name != "" {
+			names = append(names, p.name)
+		}
+	}
+	return names
+}
+
 // piece is a part of a value: text, or the name of a placeholder.
 type piece struct {
 	text string
 	name string
 }
 
-// pieces cuts a value at its placeholders. A backslash makes a percent sign
+// placeholderPieces cuts a value at its placeholders. A backslash makes a percent sign
 // plain.
-func pieces(value string) []piece {
+func placeholderPieces(value string) []piece {
 	var out []piece
 	var text strings.Builder
 	for i := 0; i < len(value); i++ {
@@ -170,7 +197,7 @@ func (p Placeholders) texts(value string, quote bool) ([]string, error) {
 
 func combine[T any](p Placeholders, value string, of, inside func(string) T, join func(a, b T) T) ([]T, error) {
 	out := []T{of("")}
-	for _, part := range pieces(value) {
+	for _, part := range placeholderPieces(value) {
 		add := []T{of(part.text)}
 		if part.name != "" {
 			if add = nil; len(p[part.name]) == 0 {

@@ -1,6 +1,7 @@
 package sigma
 
 import (
+	"fmt"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -101,23 +102,16 @@ func (o *Options) compile(d *Draft, filters []string) (out result) {
 		r.Variant, r.Filters = variant, filters
 		out.rules = append(out.rules, r)
 	}
-	var forms []*Draft
+	add(d, "")
 	for _, v := range o.Variants {
 		form := d.Clone()
 		changed, err := v.Transform(form)
-		switch {
-		case err != nil:
-			reject(err)
-			form = nil
-		case !changed:
-			form = nil
+		if err != nil {
+			reject(fmt.Errorf("variant %s: %w", v.Name, err))
+			continue
 		}
-		forms = append(forms, form)
-	}
-	add(d, "")
-	for i, form := range forms {
-		if form != nil {
-			add(form, o.Variants[i].Name)
+		if changed {
+			add(form, v.Name)
 		}
 	}
 	return out

@@ -11,9 +11,9 @@ import (
 	"github.com/sonae/sonae/event"
 )
 
-// parseMeta reads everything but the detection.
-func parseMeta(r *Meta, m map[string]*yaml.Node) error {
-	for _, step := range []func(*Meta, map[string]*yaml.Node) error{parseAbout, parseLogsource, parseThreshold} {
+// parseHead reads everything but the detection.
+func parseHead(r *Meta, m map[string]*yaml.Node) error {
+	for _, step := range []func(*Meta, map[string]*yaml.Node) error{parseMeta, parseLogsource, parseExtra, parseThreshold} {
 		if err := step(r, m); err != nil {
 			return err
 		}
@@ -24,13 +24,16 @@ func parseMeta(r *Meta, m map[string]*yaml.Node) error {
 	return nil
 }
 
-// parseAbout reads what a rule says about itself.
-func parseAbout(r *Meta, m map[string]*yaml.Node) error {
+// parseMeta reads what a rule says about itself.
+func parseMeta(r *Meta, m map[string]*yaml.Node) error {
 	if err := parseNames(r, m); err != nil {
 		return err
 	}
 	if r.Title == "" {
 		return errors.New("the rule has no title")
+	}
+	if r.ID == "" {
+		r.ID = r.Name // a rule that only correlations use may have no more
 	}
 	level := ""
 	if err := text(m, "level", &level); err != nil {
@@ -44,12 +47,7 @@ func parseAbout(r *Meta, m map[string]*yaml.Node) error {
 		}
 		r.Level = l
 	}
-	for _, step := range []func(*Meta, map[string]*yaml.Node) error{parseRelated, parseExtra} {
-		if err := step(r, m); err != nil {
-			return err
-		}
-	}
-	return nil
+	return parseRelated(r, m)
 }
 
 // parseNames reads the plain texts and lists of texts.
@@ -82,9 +80,6 @@ func parseNames(r *Meta, m map[string]*yaml.Node) error {
 // ownID makes an id for a rule that has none, which Sigma allows: findings
 // need one, and it must not change when only the detection is tuned.
 func ownID(r *Meta) string {
-	if r.Name != "" {
-		return r.Name
-	}
 	sum := sha256.Sum256([]byte(r.Title + "\x00" + r.Logsource.Product + "\x00" + r.Logsource.Category + "\x00" + r.Logsource.Service))
 	return "title-" + hex.EncodeToString(sum[:8])
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"regexp"
+	"regexp/syntax"
 	"strconv"
 	"strings"
 
@@ -198,6 +199,30 @@ func (s spec) regex(text string) (test, error) {
 		return nil, fmt.Errorf("re: %w", err)
 	}
 	return regexTest{re}, nil
+}
+
+// regexCost estimates how many instructions a pattern compiles to, before it
+// does: "(.{1000}){…}" is short.
+func regexCost(pattern string) int {
+	if len(pattern) > maxRegex {
+		return 0 // refused anyway
+	}
+	re, err := syntax.Parse(pattern, syntax.Perl)
+	if err != nil {
+		return 0 // likewise
+	}
+	return instructions(re)
+}
+
+func instructions(re *syntax.Regexp) int {
+	n := 1 + len(re.Rune)/2
+	for _, sub := range re.Sub {
+		n += instructions(sub)
+	}
+	if re.Op == syntax.OpRepeat {
+		n *= max(re.Min, re.Max, 1)
+	}
+	return n
 }
 
 // maxVariants bounds what expansion and changes may make of one value.

@@ -161,9 +161,9 @@ func TestModifiersThatDoNotGoTogether(t *testing.T) {
 		"fieldref|expand":              "expand cannot be used with fieldref",
 		"fieldref|contains|startswith": "fieldref and startswith cannot be used together",
 	} {
-		_, _, bad := Parse("t.yml", []byte(rule("s:\n  F|"+modifiers+": 1\ncondition: s")))
+		_, bad := parsed(rule("s:\n  F|" + modifiers + ": 1\ncondition: s"))
 		if modifiers == "" {
-			_, _, bad = Parse("t.yml", []byte(rule("s:\n  F|contains||all: 1\ncondition: s")))
+			_, bad = parsed(rule("s:\n  F|contains||all: 1\ncondition: s"))
 		}
 		if len(bad) != 1 || !strings.Contains(bad[0].Reason, want) || bad[0].Line != 6 {
 			t.Errorf("%s: got %v, want line 6 and %q", modifiers, bad, want)
@@ -187,7 +187,7 @@ func TestModifiersThatDoNotGoTogether(t *testing.T) {
 		"s: {F: [[a]]}":             "a value must be text",
 		"s: [[[]]]":                 "the selection is empty",
 	} {
-		_, _, bad := Parse("t.yml", []byte(rule(detection+"\ncondition: s")))
+		_, bad := parsed(rule(detection + "\ncondition: s"))
 		if len(bad) != 1 || !strings.Contains(bad[0].Reason, want) || bad[0].Line != 5 {
 			t.Errorf("%s: got %v, want line 5 and %q", detection, bad, want)
 		}

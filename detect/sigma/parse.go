@@ -198,7 +198,7 @@ func rejection(file string, line int, err error) *Error {
 func parseDraft(top *yaml.Node, m map[string]*yaml.Node) (*Draft, error) {
 	d := &Draft{}
 	d.Line = top.Line
-	if err := parseMeta(&d.Meta, m); err != nil {
+	if err := parseHead(&d.Meta, m); err != nil {
 		return nil, at(top, err)
 	}
 	n := m["detection"]

@@ -30,12 +30,12 @@ type Rule struct {
 // block is a compiled Block.
 type block struct {
 	name       string
-	selections []compiled
+	selections []selected
 	when       *clause
 }
 
-// compiled is a compiled Selection.
-type compiled struct {
+// selected is a compiled Selection.
+type selected struct {
 	name string
 	node node
 }

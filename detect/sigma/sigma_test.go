@@ -209,6 +209,9 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte(rule("s: {F|contains|all: [a, 'b*c'], G|re|i: 'x.*'}\nk: [foo]\ncondition: 1 of s* and not k")))
 	f.Add([]byte(rule("s: {F|windash: ' -a -b', G|base64offset|contains: xyz, H|cidr: 10.0.0.0/8}\ncondition: s")))
 	f.Add([]byte("title: t\nid: t\nlogsource: {category: c}\nthreshold: {count: 3, window: 5m, by: [F]}\ndetection:\n  s: [{F: null}, {G|fieldref: F}]\n  condition: [s]\n---\na: &x [*x]\n"))
+	f.Add([]byte(rule("s: &s {F|expand: '%a%', G|hour|gte: 3, H|neq: [a, null], I|utf16|base64offset|contains: x}\nt:\n  <<: *s\n  J|fieldref|endswith: F\ncondition: not 1 of s* or all of them")))
+	f.Add([]byte("action: global\n" + rule("s: {F: a}\ncondition: s") + "---\nid: x\n---\naction: repeat\nlevel: low\n---\n" + filterText))
+	f.Add([]byte("a: &a [*a]\n<<: [{b: &b {<<: *b}}]\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		rules, _, bad := Parse("f.yml", data)
 		for _, e := range bad {
