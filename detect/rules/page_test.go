@@ -7,9 +7,14 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"testing/fstest"
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/sonae/sonae/detect"
+	"github.com/sonae/sonae/detect/rules"
 	"github.com/sonae/sonae/detect/sigma"
 	"github.com/sonae/sonae/event"
 )
@@ -151,4 +156,34 @@ func seen(text, lang string) string {
 	text = strings.TrimSuffix(strings.TrimSpace(text), ".")
 	first, size := utf8.DecodeRuneInString(text)
 	return string(unicode.ToUpper(first)) + text[size:]
+}
+
+// TestTheFilterOfThePagesQuietsItsRule loads the example of each page beside
+// the pack: it must leave out what it permits and nothing else.
+func TestTheFilterOfThePagesQuietsItsRule(t *testing.T) {
+	for _, lang := range []string{"ja", "en"} {
+		page, err := os.ReadFile(filepath.Join("../../doc/user", lang, "rules.md"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, rest, _ := strings.Cut(string(page), "```yaml\n")
+		filter, _, found := strings.Cut(rest, "```")
+		if !found {
+			t.Fatalf("%s: the example is gone", lang)
+		}
+		site := fstest.MapFS{"site.yml": {Data: []byte(strings.ReplaceAll("\n"+filter, "\n   ", "\n"))}}
+		e, rep, err := detect.Load(rules.FS, site)
+		if err != nil || len(rep.Rejected) > 0 || len(rep.Filters) != 1 || len(rep.Filters[0].Missing) > 0 {
+			t.Fatalf("%s: %v, rejected %v, filters %+v", lang, err, rep.Rejected, rep.Filters)
+		}
+		start := func(id, image, user string) event.Event {
+			return event.Event{ID: id, Product: "windows", Category: "process_creation", Fields: map[string]string{"Image": image, "User": user}}
+		}
+		const permitted = `C:\Program Files (x86)\AnyDesk\AnyDesk.exe`
+		_, hits := findings(e, event.Batch{ID: "b1", Events: []event.Event{
+			start("permitted", permitted, `HOSPITAL\hoshu01`), start("somebody", permitted, `HOSPITAL\tanaka`), start("elsewhere", `C:\Users\hoshu01\AnyDesk.exe`, `HOSPITAL\hoshu01`)}})
+		if diff := cmp.Diff(map[string][]string{rep.Filters[0].Rules[0]: {"somebody", "elsewhere"}}, hits); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", lang, diff)
+		}
+	}
 }
