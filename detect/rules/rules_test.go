@@ -22,7 +22,7 @@ import (
 
 var update = flag.Bool("update", false, "rewrite the golden files")
 
-func load(t *testing.T) *detect.Engine {
+func load(t testing.TB) *detect.Engine {
 	t.Helper()
 	e, rep, err := detect.Load(rules.FS)
 	if err != nil || len(rep.Rejected) > 0 {

@@ -19,7 +19,7 @@ import (
 
 // shared opens a file of the developers' data set, which stands beside the
 // project and is not part of it.
-func shared(t *testing.T, name string) *os.File {
+func shared(t testing.TB, name string) *os.File {
 	t.Helper()
 	for _, root := range []string{"../..", "../../..", "../../../.."} {
 		f, err := os.Open(filepath.Join(root, "../shared/data/detect", name))
@@ -149,4 +149,25 @@ func note(got map[string]*onTelemetry, name string, f detect.Finding) {
 		}
 	}
 	g.Events = append(g.Events, about)
+}
+
+// BenchmarkPackOnTelemetry is what the pack costs for one event of Windows.
+func BenchmarkPackOnTelemetry(b *testing.B) {
+	z, err := gzip.NewReader(shared(b, "otrf-windows.ndjson.gz"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	var events []event.Event
+	if _, err := jsonl.Read(b.Context(), z, source.Options{}, func(r *event.Record) error {
+		events = append(events, r.Event(strconv.FormatUint(r.Number, 10)))
+		return nil
+	}); err != nil {
+		b.Fatal(err)
+	}
+	engine := load(b)
+	b.ResetTimer()
+	for i := range b.N {
+		engine.Match(event.Batch{Events: events[i%len(events) : i%len(events)+1]})
+	}
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "events/s")
 }
