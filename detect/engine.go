@@ -56,14 +56,15 @@ type Match struct {
 func build(rules []*sigma.Rule, plan *plan) *Engine {
 	e := &Engine{set: sigma.NewSet(rules), rules: map[*sigma.Rule]*judged{}, tally: newTally(plan), recent: map[string]recent{}}
 	for _, r := range rules {
-		shown := show(r)
-		e.list = append(e.list, shown)
-		j := &judged{shown: shown, silent: plan.silent[r.ID]}
+		j := &judged{shown: show(r), silent: plan.silent[r.ID]}
+		if !j.silent || r.Threshold != nil { // what only correlations use, nobody sees
+			e.list = append(e.list, j.shown)
+		}
 		_, j.counted = plan.feeds[r.ID]
 		e.rules[r] = j
 	}
 	for _, n := range plan.nodes {
-		if !n.threshold { // it stands there as a rule
+		if !n.threshold && !n.silent { // a threshold stands there as a rule
 			e.list = append(e.list, n.shown)
 		}
 	}

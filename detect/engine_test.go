@@ -49,6 +49,20 @@ func TestLoadReportsEveryRule(t *testing.T) {
 	}
 }
 
+// A site quiets a rule of the pack with a file of its own.
+func TestAFilterReachesTheRulesOfOtherRoots(t *testing.T) {
+	const filter = "title: ours\nlogsource: {product: p}\nfilter:\n  rules: [a]\n  known: {G: y}\n  condition: not known\n"
+	e, rep, err := Load(rules(map[string]string{"a.yml": good}), rules(map[string]string{"site.yml": filter}))
+	if err != nil || len(rep.Rejected) > 0 || len(rep.Filters) != 1 || len(rep.Filters[0].Rules) != 1 {
+		t.Fatal(err, rep)
+	}
+	b := batch("x", 2)
+	b.Events[0].Fields["G"] = "y"
+	if got := e.Match(b); len(got) != 1 || got[0].Events[0].ID != "x-1" {
+		t.Errorf("got %v, want a finding of the second event only", got)
+	}
+}
+
 func batch(id string, n int) event.Batch {
 	b := event.Batch{ID: id, Site: "s", Host: "h"}
 	for i := range n {

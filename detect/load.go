@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/sonae/sonae/detect/sigma"
@@ -14,6 +15,8 @@ import (
 type Report struct {
 	Loaded   []Loaded   `json:"loaded"`
 	Rejected []Rejected `json:"rejected"`
+	// Filters are those that were read, with the rules that each narrows.
+	Filters []sigma.Applied `json:"filters,omitempty"`
 }
 
 // Loaded is a rule in force.
@@ -46,7 +49,8 @@ type loading struct {
 // Load reads every *.yml and *.yaml file below the roots. A rule that cannot
 // be understood, or whose id is taken, is left out and named in the Report, as
 // is a correlation that refers to such a rule; an error means that files could
-// not be read at all.
+// not be read at all. A filter narrows the rules of all roots, so that a site
+// quiets a rule of the pack without changing it.
 func Load(roots ...fs.FS) (*Engine, Report, error) { return LoadWith(sigma.Options{}, roots...) }
 
 // LoadWith is Load with values for placeholders and with transformations that
@@ -81,26 +85,44 @@ func ruleFile(name string) bool {
 }
 
 func (l *loading) read(files []sigma.File, opt sigma.Options) {
-	digests := map[string][sha256.Size]byte{}
-	for _, f := range files {
-		before := digests[f.Name] // of a file of that name below another root
+	// Files of the same name in two roots share a digest: either's change
+	// counts as a change of both.
+	digests, place := map[string][sha256.Size]byte{}, map[string]int{}
+	for i, f := range files {
+		before := digests[f.Name]
 		digests[f.Name] = sha256.Sum256(append(before[:], f.Data...))
+		if _, known := place[f.Name]; !known {
+			place[f.Name] = i
+		}
 	}
-	got := sigma.Load(files, opt)
-	for _, e := range got.Rejected {
+	made := sigma.Load(files, opt)
+	if len(made.Filters) > 0 {
+		l.rep.Filters = made.Filters
+	}
+	slices.SortStableFunc(made.Rejected, func(a, b *sigma.Error) int { return place[a.File] - place[b.File] })
+	for _, e := range made.Rejected {
 		l.rep.Rejected = append(l.rep.Rejected, Rejected{e.ID, e.File, e.Line, e.Unbuilt, e.Reason})
 	}
-	for _, r := range got.Rules {
-		if l.take(r, digests[r.File]) {
+	for _, r := range made.Rules {
+		if l.take(r, narrowed(digests[r.File], r.Filters)) {
 			l.rules = append(l.rules, r)
 			l.loaded(r)
 		}
 	}
-	for _, c := range got.Correlations {
+	for _, c := range made.Correlations {
 		if l.take(&c.Rule, digests[c.File]) {
 			l.correlations = append(l.correlations, c)
 		}
 	}
+}
+
+// narrowed is the digest of a rule with the filters that narrow it: what was
+// counted without a filter does not count with it.
+func narrowed(rule [sha256.Size]byte, filters []string) [sha256.Size]byte {
+	if len(filters) == 0 {
+		return rule
+	}
+	return sha256.Sum256(append(rule[:], strings.Join(filters, "\x00")...))
 }
 
 // take refuses an id that is taken.

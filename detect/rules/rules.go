@@ -1,10 +1,11 @@
 // Package rules is Sonae's own rule pack.
 //
 // In: nothing. Out: FS, the rules as files for detect.Load. Always true: every
-// rule says in Japanese and English what happened, what it affects and what to
-// do next, and has a golden test; what lies in the program is rules.pack,
-// because antivirus takes rules as they are written for what they describe,
-// and a test compares it with the files beside it.
+// rule that people see says in Japanese and English what happened, what it
+// affects, what to do next and how to quiet it, and is tested with events that
+// show it and with near misses; some rules only serve correlations; what lies in
+// the program is rules.pack, because antivirus takes rules as they are written
+// for what they describe, and a test compares it with the files beside it.
 package rules
 
 import (

@@ -82,7 +82,7 @@ func (c *coder) meta(m *Meta) {
 	for _, l := range []*[]string{&m.References, &m.Tags, &m.Fields, &m.FalsePositives, &m.Scope} {
 		c.texts(l)
 	}
-	for _, t := range []*map[string]string{&m.LogsourceNotes, &m.Extra.Title, &m.Extra.What, &m.Extra.Affects, &m.Extra.Next} {
+	for _, t := range []*map[string]string{&m.LogsourceNotes, &m.Extra.Title, &m.Extra.What, &m.Extra.Affects, &m.Extra.Next, &m.Extra.Quiet} {
 		c.table(t)
 	}
 	list(c, &m.Related, func(c *coder, r *Related) { c.text(&r.ID); c.text(&r.Type) })

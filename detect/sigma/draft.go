@@ -55,6 +55,7 @@ type Extra struct {
 	What    map[string]string
 	Affects map[string]string
 	Next    map[string]string
+	Quiet   map[string]string // what is normal, and how to leave it out
 	Propose string
 }
 

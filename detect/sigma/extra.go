@@ -18,7 +18,7 @@ func parseExtra(r *Meta, m map[string]*yaml.Node) error {
 	if err != nil {
 		return err
 	}
-	texts := map[string]*map[string]string{"title": &r.Extra.Title, "what": &r.Extra.What, "affects": &r.Extra.Affects, "next": &r.Extra.Next}
+	texts := map[string]*map[string]string{"title": &r.Extra.Title, "what": &r.Extra.What, "affects": &r.Extra.Affects, "next": &r.Extra.Next, "quiet": &r.Extra.Quiet}
 	for key, value := range parts {
 		into := texts[key]
 		switch {

@@ -90,7 +90,7 @@ func TestADamagedCacheIsNotUsed(t *testing.T) {
 		"a changed byte":  func(b []byte) []byte { b[len(b)/2] ^= 1; return b },
 		"cut off":         func(b []byte) []byte { return b[:len(b)-5] },
 		"empty":           func([]byte) []byte { return nil },
-		"another version": func(b []byte) []byte { return bytes.Replace(b, []byte("rules 1"), []byte("rules 0"), 1) },
+		"another version": func(b []byte) []byte { return bytes.Replace(b, []byte("rules 2"), []byte("rules 0"), 1) },
 	} {
 		if err := os.WriteFile(path, damage(bytes.Clone(good)), 0o600); err != nil {
 			t.Fatal(err)
@@ -115,12 +115,29 @@ func TestADamagedCacheIsNotUsed(t *testing.T) {
 // TestTheCacheKnowsItsVersion fails when Read or the encoding changed: raise
 // the number in cacheMagic, then change the digest here.
 func TestTheCacheKnowsItsVersion(t *testing.T) {
-	const want = "sonae rules 1\nb092fc9f"
+	const want = "sonae rules 2\nb9f3672b"
 	c := Read("t.yml", []byte("name: n\nrelated: [{id: o, type: similar}]\nthreshold: {count: 3, window: 5m, by: [F]}\nsonae: {what: {ja: あ, en: a}}\n"+
 		rule("s: [{F|contains: [a, 1, 1.50, 0x10, true, null]}, foo, [b]]\nt: {G|re|i: x, H: ''}\ncondition: [s and 1 of t*, t]")+"---\n"+filterText+"---\ntitle: 1\n"))
 	sum := sha256.Sum256([]byte(encodeContent(c)))
 	if got := cacheMagic + hex.EncodeToString(sum[:4]); got != want {
 		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestACorrelationIsReadAlthoughItsFileIsNotCached(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "cache")
+	f := File{"c.yml", []byte("name: n\n" + rule("s: {F: a}\ncondition: s") + "---\ntitle: c\nid: c\ncorrelation: {type: event_count, rules: n, timespan: 5m, condition: {gte: 3}}\n")}
+	for range 2 {
+		c, err := OpenCache(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if l := Load([]File{f}, Options{Cache: c}); len(l.Rules) != 1 || len(l.Correlations) != 1 || len(l.Rejected) > 0 {
+			t.Errorf("got %d rules and %d correlations, rejected %v", len(l.Rules), len(l.Correlations), l.Rejected)
+		}
+		if err := c.Save(); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 

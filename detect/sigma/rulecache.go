@@ -14,7 +14,7 @@ import (
 // cacheMagic begins a cache file. Its number grows whenever Read makes
 // something else of the same bytes, or the encoding changes: a test compares
 // both with what they were.
-const cacheMagic = "sonae rules 1\n"
+const cacheMagic = "sonae rules 2\n"
 
 // Cache keeps what Read made of files, by the SHA-256 of their bytes, so that
 // YAML is read once. It holds no more than a quick way to the same result:
