@@ -65,6 +65,7 @@ const (
 	logtype
 	nodeID
 	riskEventType
+	auditType
 
 	marked
 
@@ -123,5 +124,5 @@ var marks = newMarkers([]named{
 	{"RecordType", recordType}, {"logName", logName}, {"protoPayload.methodName", methodName}, {"actor.alternateId", actorID},
 	{"operationName", operationName}, {"resourceId", resourceID}, {"tenantId", tenantID}, {"apiVersion", apiVersion},
 	{"verb", verb}, {"action", action}, {"actor", actor}, {"_document_id", documentID}, {"logtype", logtype}, {"node_id", nodeID},
-	{"riskEventType", riskEventType},
+	{"riskEventType", riskEventType}, {"auditType.action", auditType},
 })
