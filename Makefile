@@ -10,7 +10,7 @@ TEST_PACKAGES  = $(BUILD_PACKAGES) iproute2 nftables transmission-daemon transmi
 	chromium fonts-noto-cjk poppler-utils openssh-server openssh-client curl openssl jq apt-utils dpkg-dev procps conntrack postgresql
 
 # Packages in which goroutines meet, tested with the race detector too.
-RACE = ./hub ./bus ./state ./ledger/... ./auth ./alert ./incident ./action ./agent/... ./source/agentlink/... ./ui ./blob/... ./search
+RACE = ./hub ./bus ./state ./ledger/... ./auth ./alert ./incident ./action ./agent/... ./source/agentlink/... ./ui ./blob/... ./search ./detect/...
 
 # The revision goes into the programs where git can tell it; a copy without
 # history, or one that belongs to another user, is built all the same.
@@ -18,7 +18,7 @@ VCS := $(shell git status --porcelain >/dev/null 2>&1 || echo -buildvcs=false)
 BUILD = go build $(VCS)
 
 .NOTPARALLEL:
-.PHONY: run build web test unit race e2e torture bench bench-store lint clean help need-build need-test s3
+.PHONY: run build web test unit race e2e torture fuzz bench bench-store bench-detect lint clean help need-build need-test s3
 
 # Where the tests find the S3 server that they start.
 export SONAE_VERSITYGW = $(CURDIR)/bin/versitygw
@@ -62,10 +62,29 @@ torture: need-test web s3
 	SONAE_TORTURE=full go test -tags e2e -p 1 -timeout 120m -count 1 -v -run 'TestTorture|TestCluster' ./e2e
 	SONAE_TORTURE=full go test -timeout 60m -count 1 -v -run 'TestTamper|TestBackups' ./cmd/sonae ./archive
 
+# Every parser of foreign bytes, and the compiled engine beside the naive one.
+# What a run finds stays in testdata/fuzz and is tested from then on.
+FUZZTIME      ?= 10m
+FUZZTIME_EACH ?= 1m
+
+fuzz:
+	@for p in $$(go list ./detect/... ./source/...); do \
+		for f in $$(go test -list '^Fuzz' $$p | grep '^Fuzz'); do \
+			case $$f in FuzzDifferential) t=$(FUZZTIME);; *) t=$(FUZZTIME_EACH);; esac; \
+			echo "== fuzz: $$p $$f for $$t"; \
+			go test -run '^$$' -fuzz "^$$f\$$" -fuzztime $$t -fuzzminimizetime 20x $$p || exit 1; \
+		done; \
+	done
+
 # The store beside PostgreSQL, ClickHouse and Loki on the same 10 million
 # events; writes doc/bench-store.md. Needs about an hour and 25 GB of disk.
 bench-store: need-test
 	cd bench/store && go run . -n $(or $(N),10000000) -out ../../doc/bench-store.md
+
+# The detection engine, from JSON lines to findings; writes doc/bench-detect.md.
+# It needs the developers' data set beside the project. COUNT=1 is a quick look.
+bench-detect:
+	cd bench/detect && go run . -count $(or $(COUNT),3) -out ../../doc/bench-detect.md
 
 bench: web
 	go test -run '^$$' -bench . -benchmem ./bus ./ledger ./archive ./flow ./detect/...
@@ -85,7 +104,7 @@ help:
 	@echo "make run     build, start the hub in DIR=$(DIR) on LISTEN=$(LISTEN), print the set-up link"
 	@echo "make test    build and run everything below"
 	@echo "make build | lint | unit | race | e2e | clean"
-	@echo "make torture | bench | bench-store   take long and are no part of make test"
+	@echo "make torture | fuzz | bench | bench-store | bench-detect   take long and are no part of make test"
 
 need-build:
 	@sh tools/need.sh $(BUILD_PACKAGES)
