@@ -1,13 +1,18 @@
 package sigma
 
 import (
+	"archive/tar"
 	"context"
+	"encoding/json"
+	"errors"
+	"io"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/sonae/sonae/event"
 	"github.com/sonae/sonae/source"
+	"github.com/sonae/sonae/source/jsonl"
 	"github.com/sonae/sonae/source/sniff"
 )
 
@@ -86,5 +91,90 @@ func TestPublicRulesFireOnForeignLogs(t *testing.T) {
 				t.Errorf("%s: %q does not fire; fired: %q", name, title, fired)
 			}
 		}
+	}
+}
+
+// TestTelemetryReadByTheReaderMatchesAsExpected is the way of a real file: the
+// reader decides on log source and names, not this test.
+func TestTelemetryReadByTheReaderMatchesAsExpected(t *testing.T) {
+	rules, _ := corpus(t)
+	var use []*Rule
+	loaded := map[string]bool{}
+	for _, r := range rules {
+		if top, _, _ := strings.Cut(r.File, "/"); top == "rules" || top == "rules-emerging-threats" || top == "rules-threat-hunting" {
+			use = append(use, r)
+			loaded[r.ID] = true
+		}
+	}
+	want := expected(t)
+	for p := range want {
+		if !loaded[p.rule] || p.line%every != 0 {
+			delete(want, p)
+		}
+	}
+	m, all, extra := NewSet(use).NewMatcher(), len(want), map[string]int{}
+	report, err := jsonl.Read(context.Background(), unzip(t, shared(t, "otrf-windows.ndjson.gz")), source.Options{}, func(r *event.Record) error {
+		line := int(r.Number) - 1
+		if line%every != 0 {
+			return nil
+		}
+		m.Match(r, func(rule *Rule) {
+			if p := (pair{line, rule.ID}); want[p] {
+				delete(want, p)
+			} else {
+				extra[rule.ID]++
+			}
+		})
+		return nil
+	})
+	if err != nil || report.BadTotal > 0 || report.Records != 18197 {
+		t.Errorf("%+v, %v", report, err)
+	}
+	for p := range want {
+		t.Errorf("line %d: rule %s does not fire", p.line, p.rule)
+	}
+	if t.Logf("%d pairs expected", all); all < 700/every/2 || len(extra) > 0 {
+		t.Errorf("%d pairs expected; more than those: %v", all, extra)
+	}
+}
+
+// TestTwinsReadByTheReaderFireTheirRules does the same with the events that
+// evtx_dump wrote.
+func TestTwinsReadByTheReaderFireTheirRules(t *testing.T) {
+	rules, _ := corpus(t)
+	m := NewSet(rules).NewMatcher()
+	var cases []regression
+	if err := json.NewDecoder(shared(t, "sigmahq-regression-expected.json")).Decode(&cases); err != nil {
+		t.Fatal(err)
+	}
+	texts := map[string][]byte{}
+	for r := tar.NewReader(unzip(t, shared(t, "sigmahq-regression.tar.gz"))); ; {
+		h, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if texts[h.Name], err = io.ReadAll(r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, c := range cases {
+		n := 0
+		_, report, err := sniff.Read(context.Background(), strings.NewReader(string(texts[c.JSON])), "", source.Options{}, func(r *event.Record) error {
+			m.Match(r, func(rule *Rule) {
+				if rule.ID == c.Rule {
+					n++
+				}
+			})
+			return nil
+		})
+		if err != nil || report.BadTotal > 0 || n < c.Min {
+			t.Errorf("%s: rule %s fires %d times, want %d; %+v, %v", c.JSON, c.Rule, n, c.Min, report, err)
+		}
+	}
+	if len(cases) != 107 {
+		t.Errorf("%d cases", len(cases))
 	}
 }
