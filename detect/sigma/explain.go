@@ -163,7 +163,7 @@ func (x *explainer) join(w *Why, part Why) {
 
 // item compares one line with the event.
 func (x *explainer) item(it *item) (*Line, bool) {
-	l := &Line{Field: it.field, Words: it.leaf.Modifiers, Of: len(it.leaf.Values), Hit: -1}
+	l := &Line{Field: it.field, Words: it.leaf.Modifiers, Hit: -1}
 	var first *named
 	for i := range x.values {
 		if v := &x.values[i]; v.name == it.field {
@@ -334,10 +334,7 @@ func (l *Line) want(it *item, test int) {
 	if test >= 0 {
 		hit = int(it.from[test])
 	}
-	indexes := it.from
-	if l.Of > maxWant || len(indexes) != l.Of { // of one value many tests may have been made
-		indexes = slices.Compact(slices.Clone(it.from))
-	}
+	indexes := slices.Compact(slices.Clone(it.from)) // of one value several tests may have been made
 	l.Of = len(indexes)
 	for n, i := range indexes {
 		if n >= maxWant && int(i) != hit {
