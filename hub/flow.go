@@ -233,7 +233,7 @@ const maxFindings = 1 << 20
 func (h *Hub) correlating() bus.Join {
 	take := func(ctx context.Context, body []byte) (struct{}, int) { return struct{}{}, h.counts.Take(ctx, body) }
 	save := func(ctx context.Context, _ []bus.Arrived[struct{}]) error { return h.counts.Save(ctx) }
-	return bus.OnArrival("match.>", "correlate", 4096, 10*time.Second, windowBytes, take, save).Led()
+	return bus.OnArrival("match.>", "correlate", 4096, h.cfg.window(), windowBytes, take, save).Led()
 }
 
 // correlate counts until ctx ends, from where the hub that did so before ended.
