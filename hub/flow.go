@@ -229,7 +229,7 @@ const maxFindings = 1 << 20
 
 // correlating counts what belongs together as it comes, on one hub for all
 // machines. The messages are acknowledged once a state that contains them is
-// durable: every ten seconds, or after 4,096.
+// durable: after a window as long as that of the archive, or 4,096 messages.
 func (h *Hub) correlating() bus.Join {
 	take := func(ctx context.Context, body []byte) (struct{}, int) { return struct{}{}, h.counts.Take(ctx, body) }
 	save := func(ctx context.Context, _ []bus.Arrived[struct{}]) error { return h.counts.Save(ctx) }
