@@ -72,7 +72,7 @@ fuzz:
 		for f in $$(go test -list '^Fuzz' $$p | grep '^Fuzz'); do \
 			case $$f in FuzzDifferential) t=$(FUZZTIME);; *) t=$(FUZZTIME_EACH);; esac; \
 			echo "== fuzz: $$p $$f for $$t"; \
-			go test -run '^$$' -fuzz "^$$f\$$" -fuzztime $$t $$p || exit 1; \
+			go test -run '^$$' -fuzz "^$$f\$$" -fuzztime $$t -fuzzminimizetime 20x $$p || exit 1; \
 		done; \
 	done
 

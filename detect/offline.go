@@ -95,7 +95,7 @@ func (e *Engine) Scopes() []Scope {
 func (s Scope) Missing(has func(field string) bool) []string { return s.rule.Missing(has) }
 
 // Fields returns the names of the fields the rule looks at, sorted.
-func (s Scope) Fields() []string { return s.rule.Fields() }
+func (s Scope) Fields() []string { return s.rule.Looks() }
 
 // Fits says whether the rule looks at events of a log source.
 func (s Scope) Fits(product string, categories []string, service string) bool {

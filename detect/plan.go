@@ -117,24 +117,11 @@ func (p *planning) resolve(c *sigma.Correlation) error {
 	}
 	p.under = append(p.under, c.ID)
 	defer func() { p.under = p.under[:len(p.under)-1] }()
-	ids := make([]string, len(c.Refs))
-	digest := sha256.New()
-	own := p.sources[c.ID]
-	digest.Write(own[:])
-	for i, ref := range c.Refs {
-		id, err := p.find(ref)
-		if err != nil {
-			return err
-		}
-		ids[i] = id
-		source := p.sources[id]
-		if n := p.nodes[id]; n != nil {
-			source = n.digest
-		}
-		digest.Write(source[:])
+	ids, digest, err := p.below(c)
+	if err != nil {
+		return err
 	}
-	n := &node{Correlation: c}
-	digest.Sum(n.digest[:0])
+	n := &node{Correlation: c, digest: digest}
 	p.add(n)
 	for i, id := range ids {
 		if below := p.nodes[id]; below != nil {
@@ -145,6 +132,28 @@ func (p *planning) resolve(c *sigma.Correlation) error {
 		p.speak[id] = p.speak[id] || c.Generate
 	}
 	return nil
+}
+
+// below returns the ids of what a correlation refers to, and the digest of it
+// all: of its own file and theirs, down to the rules.
+func (p *planning) below(c *sigma.Correlation) (ids []string, digest [sha256.Size]byte, err error) {
+	h := sha256.New()
+	own := p.sources[c.ID]
+	h.Write(own[:])
+	for _, ref := range c.Refs {
+		id, err := p.find(ref)
+		if err != nil {
+			return nil, digest, err
+		}
+		source := p.sources[id]
+		if n := p.nodes[id]; n != nil {
+			source = n.digest
+		}
+		h.Write(source[:])
+		ids = append(ids, id)
+	}
+	h.Sum(digest[:0])
+	return ids, digest, nil
 }
 
 // find returns the id of the rule or correlation that a reference means; a

@@ -105,21 +105,27 @@ func (n *node) observation(key *[]byte, ref int, ev evidence) (correlate.Observa
 	o.Group, *key = k, k
 	for i, name := range n.Fields {
 		v, ok := value(e, n.FieldOf(name, ref))
-		if !ok {
+		switch {
+		case !ok:
 			return o, false
-		}
-		if n.Config.Numeric() {
-			var err error
-			if o.Num, err = strconv.ParseFloat(strings.TrimSpace(v), 64); err != nil {
-				o.Num = math.NaN() // counted as unfit
-			}
-		} else if i == 0 {
+		case n.Config.Numeric():
+			o.Num = parse(v)
+		case i == 0:
 			o.Text = v
-		} else {
+		default:
 			o.Text += "\x00" + v
 		}
 	}
 	return o, true
+}
+
+// parse reads a number; what is none counts as unfit.
+func parse(s string) float64 {
+	v, err := strconv.ParseFloat(strings.TrimSpace(s), 64)
+	if err != nil {
+		return math.NaN()
+	}
+	return v
 }
 
 func part(dst []byte, s string) []byte {

@@ -229,11 +229,11 @@ const maxFindings = 1 << 20
 
 // correlating counts what belongs together as it comes, on one hub for all
 // machines. The messages are acknowledged once a state that contains them is
-// durable: every ten seconds, or after 4,096.
+// durable: after a window as long as that of the archive, or 4,096 messages.
 func (h *Hub) correlating() bus.Join {
 	take := func(ctx context.Context, body []byte) (struct{}, int) { return struct{}{}, h.counts.Take(ctx, body) }
 	save := func(ctx context.Context, _ []bus.Arrived[struct{}]) error { return h.counts.Save(ctx) }
-	return bus.OnArrival("match.>", "correlate", 4096, 10*time.Second, windowBytes, take, save).Led()
+	return bus.OnArrival("match.>", "correlate", 4096, h.cfg.window(), windowBytes, take, save).Led()
 }
 
 // correlate counts until ctx ends, from where the hub that did so before ended.

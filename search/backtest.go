@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing/fstest"
 	"time"
@@ -23,6 +24,7 @@ const (
 	testFor      = 20 * time.Second // a person waits for it
 	testBatch    = 500
 	testExamples = 10
+	testKept     = 20_000 // events that match, of one day; more are counted in portions
 )
 
 // BackTest runs a rule over the events of the past that a person may see
@@ -53,6 +55,7 @@ func (b *Rulebook) BackTest(ctx context.Context, text string, from, to time.Time
 			return BackTest{}, fmt.Errorf("back-test: %w", err)
 		}
 		t.match()
+		t.alert()
 		day, t.out.Until = next, end
 	}
 	return t.end(), nil
@@ -64,6 +67,7 @@ type trial struct {
 	out     BackTest
 	batch   event.Batch
 	n       int
+	matched []event.Event   // newest first, as the archive tells them
 	alerted map[string]bool // by host and day
 }
 
@@ -75,21 +79,39 @@ func (t *trial) take(e event.Event) error {
 	return nil
 }
 
-// match runs the rule over what was gathered.
+// match looks which of what was gathered the rule is about.
 func (t *trial) match() {
 	if len(t.batch.Events) == 0 {
 		return
 	}
-	t.n++
-	t.batch.ID = fmt.Sprint("trial ", t.n) // the engine takes one id for one batch
+	t.named()
 	day := &t.out.Days[len(t.out.Days)-1]
 	t.out.Scanned += int64(len(t.batch.Events))
 	for _, f := range t.rule.each.Match(t.batch) {
 		t.out.Matches++
 		day.Matches++
 		t.example(f.Events[0])
+		t.matched = append(t.matched, f.Events[0])
 	}
-	for _, f := range t.rule.engine.Match(t.batch) {
+	t.batch.Events = nil
+	if len(t.matched) >= testKept {
+		t.alert()
+	}
+}
+
+// named gives the batch a new id: the engine takes one id for one batch.
+func (t *trial) named() {
+	t.n++
+	t.batch.ID = fmt.Sprint("trial ", t.n)
+}
+
+// alert runs the whole rule over what matched, the oldest first: what comes
+// much later than its like is not counted.
+func (t *trial) alert() {
+	t.named()
+	slices.Reverse(t.matched)
+	day := &t.out.Days[len(t.out.Days)-1]
+	for _, f := range t.rule.engine.Match(event.Batch{ID: t.batch.ID, Events: t.matched}) {
 		key := f.Host + " " + f.Time.In(clock.Tokyo()).Format(time.DateOnly)
 		if !t.alerted[key] {
 			t.alerted[key] = true
@@ -97,7 +119,7 @@ func (t *trial) match() {
 			day.Alerts++
 		}
 	}
-	t.batch.Events = nil
+	t.matched = nil
 }
 
 func (t *trial) example(e event.Event) {
@@ -107,6 +129,9 @@ func (t *trial) example(e event.Event) {
 }
 
 func (t *trial) end() BackTest {
+	if len(t.matched) > 0 { // the time was up
+		t.alert()
+	}
 	if days := t.out.Until.Sub(t.out.From).Hours() / 24; days > 0 {
 		t.out.AlertsPerDay = float64(t.out.Alerts) / days
 	}

@@ -70,7 +70,7 @@ func BenchmarkAdd(b *testing.B) {
 			before := heap()
 			w := New[*int](c)
 			var out []Firing[*int]
-			for range 20 * benchGroups {
+			for range 10 * benchGroups {
 				out = w.Add(l.event(c, time.Microsecond), out[:0])
 			}
 			bytes := float64(heap()-before) / float64(w.groups.n)

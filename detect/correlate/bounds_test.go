@@ -106,6 +106,41 @@ func TestEventsAreShownAsLongAsTheyAreKept(t *testing.T) {
 	}
 }
 
+func TestAThousandEventsAreOneFiring(t *testing.T) {
+	w := New[string](Config{Kind: EventCount, Rules: 1, Span: time.Minute, Tests: []Test{{GTE, 5}}})
+	fired := 0
+	for i := range 1000 {
+		fired += len(w.Add(observation(i, time.Duration(i)*50*time.Millisecond, "g"), nil))
+	}
+	if fired != 1 {
+		t.Errorf("%d firings, want 1", fired)
+	}
+}
+
+// What is late is left out, counted, and completes nothing; what is in time
+// does.
+func TestLateness(t *testing.T) {
+	c := Config{Kind: EventCount, Rules: 1, Span: 10 * time.Minute, Late: time.Minute, Tests: []Test{{GTE, 3}}}
+	for name, tt := range map[string]struct {
+		back  time.Duration
+		fires int
+	}{"in time": {time.Minute, 1}, "late": {time.Minute + time.Nanosecond, 0}} {
+		t.Run(name, func(t *testing.T) {
+			w := New[string](c)
+			w.Add(observation(0, 5*time.Minute, "g"), nil)
+			w.Add(observation(1, 5*time.Minute, "g"), nil)
+			got := w.Add(observation(2, 5*time.Minute-tt.back, "g"), nil)
+			if len(got) != tt.fires || w.Stats().Late != uint64(1-tt.fires) {
+				t.Errorf("%d firings, %+v", len(got), w.Stats())
+			}
+			w.Add(observation(3, time.Hour, "another"), nil)
+			if got := w.Add(observation(4, 0, "a third"), nil); got != nil || w.Stats().Late != uint64(1-tt.fires) {
+				t.Error("lateness is that of the group")
+			}
+		})
+	}
+}
+
 // A window that was restored goes on as if nothing had happened.
 func TestRestoredGoesOn(t *testing.T) {
 	for name, c := range cases() {

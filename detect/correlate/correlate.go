@@ -44,9 +44,11 @@
 // value_sum and value_avg, events within 1/256 of the time span count as if all
 // had happened when the first of them did, so a window may be short by that
 // much and is never too long; value_percentile and value_median thin out to
-// every second event, and again; value_count keeps at most two events of each value
-// per time span, which loses nothing, and drops the oldest when there are more
-// values than fit, which Stats.Crowded counts.
+// every second event, and again; value_count and the temporal kinds keep at most
+// two events of each value or rule per time span, which loses nothing of events
+// in order, and drop the oldest when there are more values than fit, which
+// Stats.Crowded counts. What comes late for a stretch of a full group that was
+// dropped counts as late.
 package correlate
 
 import (

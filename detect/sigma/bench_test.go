@@ -214,7 +214,7 @@ func (l lane) run(b *testing.B, set *Set, cached bool) {
 func (l lane) hand(set *Set, cached bool) func(n int) int {
 	m, w, r, hits := set.NewMatcher(), newWindowsMap(), &event.Record{}, 0
 	if !cached {
-		m.cache.limit = 0
+		m.CacheLimit(0)
 	}
 	hit := func(*Rule) { hits++ }
 	at := 0

@@ -296,7 +296,7 @@ func random(t *testing.T, d *dice, rules, events int) (read, hits int) {
 	}
 	good, _, _ := Parse("random.yml", []byte(strings.Join(texts, "---\n")))
 	a := newAgree(good)
-	a.indexed.cache.limit = 1 << 14 // so that it forgets
+	a.indexed.CacheLimit(1 << 14) // so that it forgets
 	for i := range events {
 		a.check(t, fmt.Sprint("event ", i), d.event())
 	}

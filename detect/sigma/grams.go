@@ -11,16 +11,22 @@ import (
 const gramSize = 4
 
 // grams finds which of many literals a text contains. Of each literal one
-// gram, or as many neighbours as the step is wide, stands in a bitmap; the
-// text is gone through in steps, and where the bitmap says so the literals
-// themselves are compared. It is read-only once built.
+// gram in so many places as the step is wide stands in a filter; the text is
+// gone through in steps, and where the filter says so the literals themselves
+// are compared. It is read-only once built.
+//
+// The filter is a bitmap of grams. Where there are literals of one gram only, a
+// step of two bytes may pass over them by one; the filter then is a byte for
+// each three bytes of text, with a bit for the lowest bits of the fourth, and
+// of such a literal also its last three bytes with whatever follows.
 type grams struct {
-	step  int
-	shift uint8
-	bits  []uint64
-	mask  uint32
-	table []gramSlot
-	refs  []gramRef
+	step   int // 2 or 4
+	shift  uint8
+	bits   []uint64
+	thirds []uint8 // instead of bits
+	mask   uint32
+	table  []gramSlot
+	refs   []gramRef
 }
 
 type gramSlot struct {
@@ -46,27 +52,43 @@ func newGrams(lits []literalOf, which []int32, common map[uint32]uint32) *grams 
 	for _, i := range which {
 		shortest = min(shortest, len(lits[i].text))
 	}
-	g := &grams{step: 1}
-	for g.step < 4 && shortest >= gramSize-1+2*g.step {
-		g.step *= 2
+	g := &grams{step: 2}
+	if shortest >= gramSize+3 {
+		g.step = 4
 	}
-	n := len(which) * g.step
-	width := max(15, min(20, bits.Len(uint(n*48))))
-	g.shift = uint8(32 - width)
-	g.bits = make([]uint64, 1<<width/64)
+	g.room(len(which)*g.step, shortest)
+	for _, i := range which {
+		text := lits[i].text
+		if len(text) == gramSize {
+			g.add(i, text, 0)
+			g.tail(text)
+			continue
+		}
+		at := rarest(text, g.step, common)
+		for k := range g.step {
+			g.add(i, text, at+k)
+		}
+	}
+	return g
+}
+
+// room makes the tables for n grams.
+func (g *grams) room(n, shortest int) {
+	if shortest == gramSize {
+		width := max(12, min(17, bits.Len(uint(n*4))))
+		g.shift = uint8(32 - width)
+		g.thirds = make([]uint8, 1<<width)
+	} else {
+		width := max(15, min(20, bits.Len(uint(n*48))))
+		g.shift = uint8(32 - width)
+		g.bits = make([]uint64, 1<<width/64)
+	}
 	size := 1 << bits.Len(uint(n*2))
 	g.mask = uint32(size - 1)
 	g.table = make([]gramSlot, size)
 	for i := range g.table {
 		g.table[i].head = -1
 	}
-	for _, i := range which {
-		at := rarest(lits[i].text, g.step, common)
-		for k := range g.step {
-			g.add(i, lits[i].text, at+k)
-		}
-	}
-	return g
 }
 
 // rarest returns where the rarest run of step grams begins.
@@ -87,8 +109,12 @@ func rarest(text []byte, step int, common map[uint32]uint32) int {
 func (g *grams) add(lit int32, text []byte, off int) {
 	gram := binary.LittleEndian.Uint32(text[off:])
 	h := gramHash(gram)
-	bit := h >> g.shift
-	g.bits[bit>>6] |= 1 << (bit & 63)
+	if g.thirds != nil {
+		g.thirds[third(gram)>>g.shift] |= 1 << (gram >> 24 & 7)
+	} else {
+		bit := h >> g.shift
+		g.bits[bit>>6] |= 1 << (bit & 63)
+	}
 	at := h >> 7 & g.mask
 	for g.table[at].head >= 0 && g.table[at].gram != gram {
 		at = (at + 1) & g.mask
@@ -97,38 +123,55 @@ func (g *grams) add(lit int32, text []byte, off int) {
 	g.table[at] = gramSlot{gram, int32(len(g.refs) - 1)}
 }
 
+// third is the hash of the first three bytes of a gram.
+func third(gram uint32) uint32 { return gramHash(gram << 8) }
+
+// tail lets the filter pass where a literal of one gram began a byte before.
+func (g *grams) tail(text []byte) {
+	gram := uint32(text[1]) | uint32(text[2])<<8 | uint32(text[3])<<16
+	g.thirds[third(gram)>>g.shift] = 0xFF
+}
+
 // find appends the literals that text contains; one may come several times.
 func (g *grams) find(found []int32, lits []literalOf, text []byte) []int32 {
-	switch g.step {
-	case 1:
-		return g.each1(found, lits, text)
-	case 2:
+	switch {
+	case g.thirds != nil:
+		return g.eachThird(found, lits, text)
+	case g.step == 2:
 		return g.each2(found, lits, text)
 	default:
 		return g.each4(found, lits, text)
 	}
 }
 
-// each1 tests every gram, four of one load.
-func (g *grams) each1(found []int32, lits []literalOf, text []byte) []int32 {
-	set, shift := g.bits, g.shift&31
-	last := uint32(len(set)*64 - 1)
+// eachThird tests three places of one load.
+func (g *grams) eachThird(found []int32, lits []literalOf, text []byte) []int32 {
+	set, shift := g.thirds, g.shift&31
 	i := 0
-	for ; i+8 <= len(text); i += 4 {
+	for ; i+8 <= len(text); i += 6 {
 		x := binary.LittleEndian.Uint64(text[i:])
-		a := gramHash(uint32(x)) >> shift & last
-		b := gramHash(uint32(x>>8)) >> shift & last
-		c := gramHash(uint32(x>>16)) >> shift & last
-		d := gramHash(uint32(x>>24)) >> shift & last
-		hit := set[a>>6]>>(a&63) | set[b>>6]>>(b&63) | set[c>>6]>>(c&63) | set[d>>6]>>(d&63)
+		hit := set[third(uint32(x))>>shift]>>(x>>24&7) | set[third(uint32(x>>16))>>shift]>>(x>>40&7) | set[third(uint32(x>>32))>>shift]>>(x>>56&7)
 		if hit&1 != 0 {
-			for k := range 4 {
-				found = g.verify(found, lits, text, i+k)
-			}
+			found = g.thirdAt(found, lits, text, i, x)
 		}
 	}
-	for ; i+gramSize <= len(text); i++ {
-		found = g.verify(found, lits, text, i)
+	for k := max(i-1, 0); k+gramSize <= len(text); k++ {
+		found = g.verify(found, lits, text, k)
+	}
+	return found
+}
+
+// thirdAt finds out which of the three places passed the filter.
+func (g *grams) thirdAt(found []int32, lits []literalOf, text []byte, i int, x uint64) []int32 {
+	for k := range 3 {
+		gram, at := uint32(x>>(16*k)), i+2*k
+		if g.thirds[third(gram)>>g.shift]>>(gram>>24&7)&1 == 0 {
+			continue
+		}
+		found = g.verify(found, lits, text, at)
+		if at > 0 {
+			found = g.verify(found, lits, text, at-1)
+		}
 	}
 	return found
 }
@@ -169,10 +212,6 @@ func (g *grams) each4(found []int32, lits []literalOf, text []byte) []int32 {
 func (g *grams) verify(found []int32, lits []literalOf, text []byte, at int) []int32 {
 	gram := binary.LittleEndian.Uint32(text[at:])
 	h := gramHash(gram)
-	bit := h >> g.shift
-	if g.bits[bit>>6]>>(bit&63)&1 == 0 {
-		return found
-	}
 	for i := h >> 7 & g.mask; g.table[i].head >= 0; i = (i + 1) & g.mask {
 		if g.table[i].gram != gram {
 			continue

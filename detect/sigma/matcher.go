@@ -44,13 +44,18 @@ type route struct {
 	class  *class
 }
 
-// NewMatcher returns a matcher with a value cache.
+// NewMatcher returns a matcher with a value cache of 8 MiB.
 func (s *Set) NewMatcher() *Matcher {
 	m := &Matcher{set: s}
 	m.view.cells = make([]cell, len(s.slots.names))
 	m.cache.limit = cacheBytes
 	return m
 }
+
+// CacheLimit bounds the value cache in bytes and empties it; 0 turns it off.
+// The cache takes its memory when the first value comes. It is worth having
+// where thousands of events a second repeat the same values.
+func (m *Matcher) CacheLimit(bytes int) { m.cache = cache{limit: bytes} }
 
 // matchEvent matches an event made of a map, without copying its texts.
 func (m *Matcher) matchEvent(e Event, hit func(*Rule)) {
@@ -66,7 +71,8 @@ func (m *Matcher) matchEvent(e Event, hit func(*Rule)) {
 }
 
 // Match calls hit for every rule that r matches, in no particular order. It
-// keeps nothing of r. The answer does not depend on earlier events.
+// keeps nothing of r. The answer does not depend on earlier events. hit must
+// not use the Matcher.
 func (m *Matcher) Match(r *event.Record, hit func(*Rule)) {
 	m.class = m.route(r)
 	if m.class == nil {
@@ -90,7 +96,7 @@ func (m *Matcher) Match(r *event.Record, hit func(*Rule)) {
 	if m.number%sampleEvery == 0 {
 		m.class.learn.sample(m.class, m.on)
 	}
-	m.view.record = nil
+	m.view.end()
 }
 
 // route finds the class of a record, without asking the Set where it can.

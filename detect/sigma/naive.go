@@ -52,4 +52,5 @@ func (n *Naive) Match(r *event.Record, hit func(*Rule)) {
 			hit(x.rule)
 		}
 	}
+	n.view.end()
 }

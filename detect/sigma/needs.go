@@ -6,8 +6,8 @@ import (
 	"github.com/sonae/sonae/event"
 )
 
-// Fields returns the names of the fields the rule looks at, sorted.
-func (r *Rule) Fields() []string {
+// Looks returns the names of the fields the rule looks at, sorted.
+func (r *Rule) Looks() []string {
 	var names []string
 	for i := range r.items {
 		names = append(names, r.items[i].field, r.items[i].ref)
@@ -35,7 +35,7 @@ func (r *Rule) Missing(has func(field string) bool) []string {
 	if may, _ := p.node(r.when); may {
 		return nil
 	}
-	return slices.DeleteFunc(r.Fields(), has)
+	return slices.DeleteFunc(r.Looks(), has)
 }
 
 // possible works out what a condition can become when some fields are absent

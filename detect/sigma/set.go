@@ -39,6 +39,10 @@ type Set struct {
 	programs map[string]*program
 }
 
+// pooledCache bounds the value cache of the matchers that Match uses. They are
+// as many as goroutines ask at once, and run in the agent too.
+const pooledCache = 1 << 20
+
 // bucket holds the rules of one log source.
 type bucket struct {
 	source Logsource // lower case
@@ -67,7 +71,11 @@ func NewSet(rules []*Rule) *Set {
 	}
 	s.slots.index()
 	s.common = commonGrams(texts)
-	s.matchers.New = func() any { return s.NewMatcher() }
+	s.matchers.New = func() any {
+		m := s.NewMatcher()
+		m.CacheLimit(pooledCache)
+		return m
+	}
 	return s
 }
 

@@ -37,6 +37,7 @@ type view struct {
 	plain  []byte   // decoded values
 	spans  [][2]int // folded values of all fields and the original line, for keywords
 	every  bool     // spans is filled
+	shown  []int    // slots of cells whose text is filled
 }
 
 // tester evaluates items of the rule under evaluation.
@@ -67,6 +68,14 @@ func (v *view) begin(r *event.Record) {
 	}
 }
 
+// end lets go of the event's memory.
+func (v *view) end() {
+	for _, slot := range v.shown {
+		v.cells[slot].text = ""
+	}
+	v.shown, v.record = v.shown[:0], nil
+}
+
 // link says that a pair belongs to a slot.
 func (v *view) link(slot int, pair int32) {
 	c := &v.cells[slot]
@@ -89,6 +98,7 @@ func (v *view) cell(slot int) *cell {
 	if !c.known {
 		c.known = true
 		c.text = v.textOf(&v.record.Pairs[c.pair])
+		v.shown = append(v.shown, slot)
 	}
 	return c
 }

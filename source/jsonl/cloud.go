@@ -16,7 +16,7 @@ func (s *shaper) cloud(r *event.Record) bool {
 	case s.has(operation) && s.has(workload) && s.has(recordType):
 		s.audit(r, "m365", "audit")
 	case s.has(logName) && strings.Contains(s.text(r, logName), "cloudaudit.googleapis.com"):
-		s.audit(r, "gcp", "gcp.audit")
+		s.audit(r, "gcp", googleService(r))
 		s.google(r)
 	case s.has(actorID) && s.has(published):
 		s.audit(r, "okta", "okta")
@@ -25,6 +25,8 @@ func (s *shaper) cloud(r *event.Record) bool {
 		r.Categories = s.categoriesOf("application")
 	case s.has(action) && s.has(actor) && s.has(documentID):
 		s.audit(r, "github", "audit")
+	case s.has(auditType):
+		s.audit(r, "bitbucket", "audit")
 	case s.has(logtype) && s.has(nodeID):
 		s.audit(r, "opencanary", "")
 		r.Categories = s.categoriesOf("application")
@@ -56,6 +58,19 @@ var (
 	protoPayload   = []byte("protoPayload.")
 	pubsub         = []byte("data.")
 )
+
+// googleService tells the audit logs of Workspace, which come by the same way.
+func googleService(r *event.Record) string {
+	if p := find(r, "protoPayload.serviceName"); p != nil {
+		switch string(p.Value) {
+		case "admin.googleapis.com":
+			return "google_workspace.admin"
+		case "login.googleapis.com":
+			return "google_workspace.login"
+		}
+	}
+	return "gcp.audit"
+}
 
 func (s *shaper) google(r *event.Record) {
 	if s.has(methodName) {

@@ -93,6 +93,9 @@ func (rd *reading) toObject() bool {
 			if rd.w.More() {
 				continue
 			}
+			if rd.depth > 0 && rd.w.Err() == nil {
+				rd.report.Damaged(rd.line, rd.w.Offset(), "the array does not end")
+			}
 			return false
 		}
 		switch c := b[0]; {

@@ -203,6 +203,7 @@ func TestObjectsAreFlattened(t *testing.T) {
 		"cut several lines":  {in: "{\n  \"a\": 1\n  \"b\": {\n  }\n}\n{\n  \"a\": 2\n}\n", want: []map[string]string{{"a": "2"}}, bad: []source.Bad{{Number: 1, Offset: 13, Reason: "a comma or a brace is missing"}}},
 		"damaged in array":   {in: `[{"a":1},{"a":x},{"a":3}]`, want: []map[string]string{{"a": "1"}, {"a": "3"}}, bad: []source.Bad{{Number: 2, Offset: 14, Reason: "this is no value"}}},
 		"bad number":         {in: "{\"a\":01}\n{\"a\":1.}\n{\"a\":-}\n{\"a\":1e}\n", bad: []source.Bad{{Number: 1, Offset: 7, Reason: "this is no number"}, {Number: 2, Offset: 16, Reason: "this is no number"}, {Number: 3, Offset: 24, Reason: "this is no number"}, {Number: 4, Offset: 33, Reason: "this is no number"}}},
+		"cut array":          {in: "[{\"a\":1},\n", want: []map[string]string{{"a": "1"}}, bad: []source.Bad{{Number: 2, Offset: 10, Reason: "the array does not end"}}},
 		"bad escape":         {in: `{"a":"\x"}`, bad: []source.Bad{{Number: 1, Offset: 7, Reason: "there is no such escape"}}},
 		"bad unicode escape": {in: `{"a":"\u12g4"}`, bad: []source.Bad{{Number: 1, Offset: 10, Reason: `\u wants four hexadecimal digits`}}},
 	} {

@@ -65,6 +65,7 @@ const (
 	logtype
 	nodeID
 	riskEventType
+	auditType
 
 	marked
 
@@ -72,135 +73,56 @@ const (
 	firstHost, lastHost = host, nodeName
 )
 
-// markOf tells what a name is good for.
-func markOf(name []byte) int {
-	if len(name) < 2 || len(name) > 24 {
-		return none
-	}
-	switch string(name) {
-	case "time":
-		return timeName
-	case "@timestamp":
-		return atTimestamp
-	case "timestamp":
-		return timestamp
-	case "UtcTime":
-		return utcTime
-	case "TimeCreated":
-		return timeCreated
-	case "EventTime":
-		return eventTime
-	case "ts":
-		return ts
-	case "eventTime":
-		return cloudTime
-	case "CreationTime":
-		return creationTime
-	case "published":
-		return published
-	case "requestReceivedTimestamp":
-		return received
-	case "host":
-		return host
-	case "hostname":
-		return hostname
-	case "Hostname":
-		return bigHostname
-	case "Computer":
-		return bigComputer
-	case "computer":
-		return computer
-	case "host.name":
-		return hostName
-	case "winlog.computer_name":
-		return winlogComputer
-	case "_HOSTNAME":
-		return nodeName
-	case "kind":
-		return kind
-	case "product":
-		return product
-	case "category":
-		return category
-	case "service":
-		return service
-	case "Channel":
-		return channel
-	case "EventID":
-		return eventID
-	case "SourceName", "Provider_Name":
-		return sourceName
-	case "winlog.channel":
-		return winlogChannel
-	case "winlog.event_id":
-		return winlogID
-	case "winlog.provider_name":
-		return winlogProvider
-	}
-	return markOfOthers(name)
+// named is a name that tells something.
+type named struct {
+	name string
+	mark int
 }
 
-// markOfOthers is apart, for most objects are events of Windows.
-func markOfOthers(name []byte) int {
-	switch string(name) {
-	case "event_type":
-		return eventType
-	case "flow_id":
-		return flowID
-	case "in_iface":
-		return inIface
-	case "src_ip":
-		return srcIP
-	case "_path":
-		return path
-	case "uid":
-		return uid
-	case "id.orig_h":
-		return origHost
-	case "__REALTIME_TIMESTAMP":
-		return realtime
-	case "eventVersion":
-		return eventVersion
-	case "eventSource":
-		return eventSource
-	case "eventName":
-		return eventName
-	case "awsRegion":
-		return awsRegion
-	case "Operation":
-		return operation
-	case "Workload":
-		return workload
-	case "RecordType":
-		return recordType
-	case "logName":
-		return logName
-	case "protoPayload.methodName":
-		return methodName
-	case "actor.alternateId":
-		return actorID
-	case "operationName":
-		return operationName
-	case "resourceId":
-		return resourceID
-	case "tenantId":
-		return tenantID
-	case "apiVersion":
-		return apiVersion
-	case "verb":
-		return verb
-	case "action":
-		return action
-	case "actor":
-		return actor
-	case "_document_id":
-		return documentID
-	case "logtype":
-		return logtype
-	case "node_id":
-		return nodeID
-	case "riskEventType":
-		return riskEventType
+// markers finds such names among many others: by the first byte and the
+// length, which most names already fail.
+type markers struct {
+	lengths [256]uint32
+	first   [256][]named
+}
+
+func newMarkers(list []named) *markers {
+	m := &markers{}
+	for _, n := range list {
+		c := n.name[0]
+		m.lengths[c] |= 1 << len(n.name)
+		m.first[c] = append(m.first[c], n)
+	}
+	return m
+}
+
+// of tells what a name is good for.
+func (m *markers) of(name []byte) int {
+	if len(name) == 0 || len(name) > 31 || m.lengths[name[0]]&(1<<len(name)) == 0 {
+		return none
+	}
+	for _, n := range m.first[name[0]] {
+		if string(name) == n.name {
+			return n.mark
+		}
 	}
 	return none
 }
+
+// marks are all names that tell something.
+var marks = newMarkers([]named{
+	{"time", timeName}, {"@timestamp", atTimestamp}, {"timestamp", timestamp}, {"UtcTime", utcTime}, {"TimeCreated", timeCreated},
+	{"EventTime", eventTime}, {"ts", ts}, {"eventTime", cloudTime}, {"CreationTime", creationTime}, {"published", published},
+	{"requestReceivedTimestamp", received}, {"host", host}, {"hostname", hostname}, {"Hostname", bigHostname},
+	{"Computer", bigComputer}, {"computer", computer}, {"host.name", hostName}, {"winlog.computer_name", winlogComputer},
+	{"_HOSTNAME", nodeName}, {"kind", kind}, {"product", product}, {"category", category}, {"service", service},
+	{"Channel", channel}, {"EventID", eventID}, {"SourceName", sourceName}, {"Provider_Name", sourceName},
+	{"winlog.channel", winlogChannel}, {"winlog.event_id", winlogID}, {"winlog.provider_name", winlogProvider},
+	{"event_type", eventType}, {"flow_id", flowID}, {"in_iface", inIface}, {"src_ip", srcIP}, {"_path", path}, {"uid", uid},
+	{"id.orig_h", origHost}, {"__REALTIME_TIMESTAMP", realtime}, {"eventVersion", eventVersion}, {"eventSource", eventSource},
+	{"eventName", eventName}, {"awsRegion", awsRegion}, {"Operation", operation}, {"Workload", workload},
+	{"RecordType", recordType}, {"logName", logName}, {"protoPayload.methodName", methodName}, {"actor.alternateId", actorID},
+	{"operationName", operationName}, {"resourceId", resourceID}, {"tenantId", tenantID}, {"apiVersion", apiVersion},
+	{"verb", verb}, {"action", action}, {"actor", actor}, {"_document_id", documentID}, {"logtype", logtype}, {"node_id", nodeID},
+	{"riskEventType", riskEventType}, {"auditType.action", auditType},
+})

@@ -320,15 +320,15 @@ func hits(x uint64) uint64 {
 func (p *parser) text(i int) (end int, escaped bool) {
 	b := p.b
 	for {
-		for i+8 <= len(b) {
+		if i+8 <= len(b) {
 			m := hits(binary.LittleEndian.Uint64(b[i : i+8]))
-			if m != 0 {
-				i += bits.TrailingZeros64(m) >> 3
-				break
+			if m == 0 {
+				i += 8
+				continue
 			}
-			i += 8
+			i += bits.TrailingZeros64(m) >> 3
 		}
-		for i < len(b) && b[i] != '"' && b[i] != '\\' && b[i] >= 0x20 {
+		for i < len(b) && b[i] != '"' && b[i] != '\\' && b[i] >= 0x20 { // the last few bytes
 			i++
 		}
 		if i >= len(b) {

@@ -83,7 +83,7 @@ func (s *shaper) plain(p *event.Pair) []byte {
 func (s *shaper) mark(r *event.Record) {
 	s.marks = [marked]int32{}
 	for i := range r.Pairs {
-		if m := markOf(r.Pairs[i].Name); m > none && s.marks[m] == 0 {
+		if m := marks.of(r.Pairs[i].Name); m > none && s.marks[m] == 0 {
 			s.marks[m] = int32(i + 1)
 		}
 	}

@@ -4,7 +4,7 @@
 // or without a year, with RFC 3339 times, with or without <PRI>, Cisco's), one
 // a line or counted by octets (RFC 6587). Out: event.Record with the log source
 // that Sigma has for the program (package linux), and of what appliances write
-// through syslog: CEF and LEEF, FortiGate, Cisco. Always true: Raw is the
+// through syslog: CEF and LEEF, FortiGate, Cisco; and Sysmon for Linux. Always true: Raw is the
 // whole line; a line that looks like none of these becomes a Message without a
 // time, for nobody may hide by writing badly.
 package syslog
@@ -19,6 +19,7 @@ import (
 	"github.com/sonae/sonae/source"
 	"github.com/sonae/sonae/source/cef"
 	"github.com/sonae/sonae/source/linux"
+	"github.com/sonae/sonae/source/winxml"
 )
 
 // reading goes through a file.
@@ -27,6 +28,7 @@ type reading struct {
 	zone   *time.Location
 	names  source.Names
 	cef    cef.Parser
+	xml    winxml.Parser
 	room   []byte // for values that had escapes
 	rec    event.Record
 	report source.Report
@@ -91,7 +93,7 @@ func (rd *reading) line(line []byte) {
 	if len(m.host) > 0 {
 		rd.rec.Host = rd.names.Of(m.host)
 	}
-	if rd.appliance(&m) {
+	if rd.sysmon(&m) || rd.appliance(&m) {
 		return
 	}
 	linux.Complete(&rd.rec, m.program, m.pid, m.text, m.facility)

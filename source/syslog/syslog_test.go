@@ -44,9 +44,12 @@ func TestLines(t *testing.T) {
 			fields{"Program": "sudo", "Message": "  ward3 : TTY=pts/0 ; PWD=/home/ward3 ; USER=#-1 ; COMMAND=/bin/sh -c id ; id", "User": "ward3", "TTY": "pts/0", "PWD": "/home/ward3", "USER": "#-1", "COMMAND": "/bin/sh -c id ; id"}},
 		"sudo refused": {`Jan  2 03:04:05 pc7 sudo: ward3 : user NOT in sudoers ; TTY=pts/0 ; PWD=/ ; USER=root ; COMMAND=/bin/id`, "2026-01-01T18:04:05Z", "pc7", "linux/sudo/",
 			fields{"Program": "sudo", "Message": "ward3 : user NOT in sudoers ; TTY=pts/0 ; PWD=/ ; USER=root ; COMMAND=/bin/id", "User": "ward3", "TTY": "pts/0", "PWD": "/", "USER": "root", "COMMAND": "/bin/id"}},
-		"no program": {`Jan  2 03:04:05 pc7 -- MARK --`, "2026-01-01T18:04:05Z", "pc7", "linux/syslog/", fields{"Message": "-- MARK --"}},
-		"no time":    {`何かが起きた`, "", "", "linux/syslog/", fields{"Message": "何かが起きた"}},
-		"no day":     {`Feb 30 00:00:01 pc7 x: y`, "", "", "linux/syslog/", fields{"Message": "Feb 30 00:00:01 pc7 x: y"}},
+		"Sysmon": {`Jan  2 03:04:05 pc7 sysmon: <Event><System><Provider Name="Linux-Sysmon" Guid="{ff}"/><EventID>1</EventID><TimeCreated SystemTime="2026-01-01T18:04:06.5Z"/><Channel>Linux-Sysmon/Operational</Channel><Computer>x</Computer></System><EventData><Data Name="Image">/bin/sh</Data><Data Name="CommandLine">sh -c &quot;id&quot;</Data></EventData></Event>`, "2026-01-01T18:04:06.5Z", "pc7", "linux/sysmon/process_creation",
+			fields{"Provider_Name": "Linux-Sysmon", "Provider_Guid": "{ff}", "EventID": "1", "TimeCreated_SystemTime": "2026-01-01T18:04:06.5Z", "Channel": "Linux-Sysmon/Operational", "Computer": "x", "Image": "/bin/sh", "CommandLine": `sh -c "id"`}},
+		"damaged Sysmon": {`Jan  2 03:04:05 pc7 sysmon: <Event><System>`, "2026-01-01T18:04:05Z", "pc7", "linux/syslog/", fields{"Program": "sysmon", "Message": "<Event><System>"}},
+		"no program":     {`Jan  2 03:04:05 pc7 -- MARK --`, "2026-01-01T18:04:05Z", "pc7", "linux/syslog/", fields{"Message": "-- MARK --"}},
+		"no time":        {`何かが起きた`, "", "", "linux/syslog/", fields{"Message": "何かが起きた"}},
+		"no day":         {`Feb 30 00:00:01 pc7 x: y`, "", "", "linux/syslog/", fields{"Message": "Feb 30 00:00:01 pc7 x: y"}},
 		"CEF": {`<134>Jan  2 03:04:05 fw1 CEF:0|Fortinet|Fortigate|v7|0100032002|event:system login failed|7|deviceExternalId=FG1 src=192.0.2.9 msg=Login failed a\=b suser=admin`, "2026-01-01T18:04:05Z", "fw1", "fortigate//",
 			fields{"Facility": "local0", "Severity": "info | 7", "DeviceVendor": "Fortinet", "DeviceProduct": "Fortigate", "DeviceVersion": "v7", "SignatureID": "0100032002", "Name": "event:system login failed",
 				"deviceExternalId": "FG1", "src": "192.0.2.9", "src_ip": "192.0.2.9", "msg": "Login failed a=b", "suser": "admin", "User": "admin"}},
@@ -91,6 +94,7 @@ func FuzzRead(f *testing.F) {
 	for _, s := range []string{
 		"<34>Oct 11 22:14:15 mymachine su[7]: 'su root' failed\n", `<165>1 2003-10-11T22:14:15.003Z h p - ID47 [a@1 b="\"c"] x`, "12 <34>1 - - - -", "Jan  2 03:04:05 h %A-5-B: x",
 		`date=2026-01-02 time=03:04:05 devname="F logid="1" type=`, "<1>CEF:0|a|b|c|d|e|f|g=h i=j", "x LEEF:2.0|a|b|c|d|^|g=h^i=j", "Jan  2 03:04:05 h sudo: a : b ; TTY=c ; COMMAND=d",
+		`Jan  2 03:04:05 h sysmon: <Event><System><EventID>1</EventID><Computer>x</Computer></System><EventData><Data Name="Image">/bin/sh</Data></EventData></Event>`,
 		"Jan  2 03:04:05 h su: pam_unix(su:auth): authentication failure; tty= ruser= rhost=  user=x",
 	} {
 		f.Add([]byte(s))

@@ -26,25 +26,35 @@ type element struct {
 	parts int    // of which text was put together
 }
 
-// parser takes one event apart.
-type parser struct {
+// Parser takes one event after the other apart. What it puts into a record
+// points into the event and into the parser, until the next Parse.
+type Parser struct {
 	b        []byte
 	at       int
-	rec      event.Record
+	r        *event.Record
 	room     []byte
 	open     []element
 	computer []byte
 }
 
-// parse fills p.rec, or says what is wrong at p.at.
-func (p *parser) parse(b []byte) (why string) {
+// Parse adds the values of the event b, which begins with <Event, and its time
+// and host to r. When it is damaged, why says so, and r holds what came before.
+func (p *Parser) Parse(r *event.Record, b []byte, names *source.Names) (why string) {
+	p.r = r
+	if why = p.parse(b); len(p.computer) > 0 {
+		r.Host = names.Of(p.computer)
+	}
+	return why
+}
+
+// parse says what is wrong at p.at.
+func (p *Parser) parse(b []byte) (why string) {
 	p.b, p.at, p.room, p.open, p.computer = b, 0, p.room[:0], p.open[:0], nil
-	p.rec.Reset()
 	for p.at < len(b) {
 		if why = p.token(); why != "" {
 			return why
 		}
-		if len(p.rec.Pairs) > maxPairs {
+		if len(p.r.Pairs) > maxPairs {
 			return "the event has too many values"
 		}
 	}
@@ -55,7 +65,7 @@ func (p *parser) parse(b []byte) (why string) {
 }
 
 // token reads a text, a tag, a comment or CDATA.
-func (p *parser) token() (why string) {
+func (p *Parser) token() (why string) {
 	rest := p.b[p.at:]
 	if rest[0] != '<' {
 		n := bytes.IndexByte(rest, '<')
@@ -85,7 +95,7 @@ func (p *parser) token() (why string) {
 	return p.tag(rest)
 }
 
-func (p *parser) past(rest []byte, mark string) string {
+func (p *Parser) past(rest []byte, mark string) string {
 	n := bytes.Index(rest, []byte(mark))
 	if n < 0 {
 		return "a comment is not closed"
@@ -95,7 +105,7 @@ func (p *parser) past(rest []byte, mark string) string {
 }
 
 // text adds to the text of the innermost element.
-func (p *parser) text(t []byte, entities bool) (why string) {
+func (p *Parser) text(t []byte, entities bool) (why string) {
 	if len(p.open) == 0 || len(t) == 0 {
 		return ""
 	}
@@ -117,7 +127,7 @@ func (p *parser) text(t []byte, entities bool) (why string) {
 }
 
 // tag opens an element.
-func (p *parser) tag(rest []byte) string {
+func (p *Parser) tag(rest []byte) string {
 	if len(p.open) == maxDepth {
 		return "the elements lie too deep"
 	}
@@ -148,7 +158,7 @@ func (p *parser) tag(rest []byte) string {
 			return ""
 		}
 		name, value, size := attribute(rest[n:])
-		if size == 0 || len(p.rec.Pairs) > maxPairs {
+		if size == 0 || len(p.r.Pairs) > maxPairs {
 			return "an attribute is damaged"
 		}
 		n += size
@@ -176,7 +186,7 @@ func attribute(b []byte) (name, value []byte, size int) {
 	return name, b[i+1 : i+1+n], i + n + 2
 }
 
-func (p *parser) close(rest []byte) string {
+func (p *Parser) close(rest []byte) string {
 	n := bytes.IndexByte(rest, '>')
 	if n < 0 {
 		return "a tag is not closed"
@@ -190,7 +200,7 @@ func (p *parser) close(rest []byte) string {
 }
 
 // attribute adds an attribute of the innermost element.
-func (p *parser) attribute(name, value []byte) {
+func (p *Parser) attribute(name, value []byte) {
 	e := &p.open[len(p.open)-1]
 	if bytes.HasPrefix(name, []byte("xmlns")) || len(p.open) < 3 {
 		return
@@ -202,14 +212,14 @@ func (p *parser) attribute(name, value []byte) {
 	from := len(p.room)
 	p.room = append(append(append(p.room, e.name...), '_'), name...)
 	full := p.room[from:len(p.room):len(p.room)]
-	p.rec.Add(full, value, event.Plain)
+	p.r.Add(full, value, event.Plain)
 	if string(full) == "TimeCreated_SystemTime" {
-		p.rec.Time, _ = source.Time(value, time.UTC)
+		p.r.Time, _ = source.Time(value, time.UTC)
 	}
 }
 
 // done adds the innermost element, which ends, when it is a leaf.
-func (p *parser) done() {
+func (p *Parser) done() {
 	e := p.open[len(p.open)-1]
 	p.open = p.open[:len(p.open)-1]
 	if !e.leaf || len(p.open) < 2 || len(e.text) == 0 && e.data == nil {
@@ -231,11 +241,11 @@ func (p *parser) done() {
 		p.room = append(append(append(p.room, p.open[1].name...), '.'), name...)
 		name = p.room[from:len(p.room):len(p.room)]
 	}
-	p.rec.Add(name, e.text, event.Plain)
+	p.r.Add(name, e.text, event.Plain)
 }
 
 // unblank takes the blanks out of a name, for rules write it without.
-func (p *parser) unblank(name []byte) []byte {
+func (p *Parser) unblank(name []byte) []byte {
 	if bytes.IndexByte(name, ' ') < 0 {
 		return name
 	}
@@ -249,7 +259,7 @@ func (p *parser) unblank(name []byte) []byte {
 }
 
 // plain replaces the entities of XML. What is none stays as it is.
-func (p *parser) plain(t []byte) []byte {
+func (p *Parser) plain(t []byte) []byte {
 	if bytes.IndexByte(t, '&') < 0 {
 		return t
 	}

@@ -26,7 +26,8 @@ var (
 // reading goes through a file.
 type reading struct {
 	w      *source.Window
-	p      parser
+	p      Parser
+	rec    event.Record
 	report source.Report
 	names  source.Names
 	line   uint64 // of the beginning of the window, from 1
@@ -114,18 +115,16 @@ func (rd *reading) event(host string, each func(*event.Record) error) error {
 		rd.skip(again)
 		return nil
 	}
-	why := rd.p.parse(b)
+	r := &rd.rec
+	r.Reset()
+	r.Host = host
+	why := rd.p.Parse(r, b, &rd.names)
 	if why != "" {
 		rd.report.Damaged(rd.line, rd.w.Offset()+int64(rd.p.at), why)
 		rd.skip(n)
 		return nil
 	}
-	r := &rd.p.rec
-	r.Number, r.Offset, r.Raw = rd.line, rd.w.Offset(), nil
-	r.Host = host
-	if len(rd.p.computer) > 0 {
-		r.Host = rd.names.Of(rd.p.computer)
-	}
+	r.Number, r.Offset = rd.line, rd.w.Offset()
 	windows.Complete(r)
 	rd.report.Records++
 	err := each(r)
