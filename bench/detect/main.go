@@ -32,22 +32,24 @@ func run(args []string) int {
 	out := set.String("out", "", "Markdown page that gets the table between its markers (default: print it)")
 	count := set.Int("count", 3, "runs of each benchmark")
 	length := set.String("time", "1s", "length of a run on the wall")
+	from := set.String("from", "", "file with the output of go test -bench, instead of running it")
 	if err := set.Parse(args); err != nil {
 		return 2
 	}
-	if err := measure(*root, *out, *count, *length); err != nil {
+	if err := measure(*root, *from, *out, *count, *length); err != nil {
 		fmt.Fprintln(os.Stderr, "detect:", err)
 		return 1
 	}
 	return 0
 }
 
-func measure(root, out string, count int, length string) error {
-	cmd := exec.Command("go", "test", "-run", "^$", "-bench", "Lines|Naive|Heap", "-cpu", "1,2", "-count", strconv.Itoa(count), "-benchtime", length, "-timeout", "60m", "./detect/sigma")
-	cmd.Dir, cmd.Stderr = root, os.Stderr
-	text, err := cmd.Output()
+func measure(root, from, out string, count int, length string) error {
+	text, err := os.ReadFile(from)
+	if from == "" {
+		text, err = bench(root, count, length)
+	}
 	if err != nil {
-		return fmt.Errorf("run the benchmarks: %w\n%s", err, text)
+		return err
 	}
 	page := table(read(string(text)))
 	if out == "" {
@@ -55,6 +57,17 @@ func measure(root, out string, count int, length string) error {
 		return nil
 	}
 	return between(out, page)
+}
+
+// bench runs the benchmarks and returns what they print.
+func bench(root string, count int, length string) ([]byte, error) {
+	cmd := exec.Command("go", "test", "-run", "^$", "-bench", "Lines|Naive|Heap", "-cpu", "1,2", "-count", strconv.Itoa(count), "-benchtime", length, "-timeout", "60m", "./detect/sigma")
+	cmd.Dir, cmd.Stderr = root, os.Stderr
+	text, err := cmd.Output()
+	if err != nil {
+		return nil, fmt.Errorf("run the benchmarks: %w\n%s", err, text)
+	}
+	return text, nil
 }
 
 // result holds what one benchmark reported, a value for each run.

@@ -23,10 +23,9 @@ type Matcher struct {
 	number   uint64   // of the event, as in view
 	queued   []uint64 // by rule of the class: number of the event that made it a candidate
 	queue    []int32
-	memo     []uint64 // by lazy: twice the number of the event, plus the answer
-	found    []int32  // literals of one value
-	turned   []int32  // items of one value
-	category [1]string
+	memo     []uint64     // by lazy: twice the number of the event, plus the answer
+	found    []int32      // literals of one value
+	turned   []int32      // items of one value
 	machines []*machine   // by number of the program; nil: not used yet
 	record   event.Record // of matchEvent
 }
