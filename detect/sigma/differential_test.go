@@ -152,7 +152,7 @@ var (
 		"10.0.0.1", "192.0.2.7", "fe80::1", "42", "4", "1e3", "", "x", "xyzzy", "xyzzyx", "aaaa", "aaaaa", "Ä", "İ", "c:\\windows\\system32\\",
 	}
 	patterns = []string{`a+b`, `^power`, `shell\.exe$`, `(?i)XYZZY`, `[0-9]{2,}`, `\bcmd\b`, `あ.`, `(abc|xyz)`, `a{3,4}$`, `.{9,}`, `power\s*shell`, `(?i)sys`, `x|`, `^$`, `[^a]b`}
-	tests    = []string{"", "|contains", "|startswith", "|endswith", "|contains|all", "|cased", "|contains|cased", "|re", "|re|i", "|cidr", "|gt", "|lte", "|exists", "|fieldref", "|fieldref|contains", "|windash|contains", "|base64offset|contains", "|wide|base64offset|contains", "|endswith|cased"}
+	tests    = []string{"", "|contains", "|startswith", "|endswith", "|contains|all", "|cased", "|contains|cased", "|re", "|re|i", "|cidr", "|gt", "|lte", "|exists", "|fieldref", "|fieldref|contains", "|windash|contains", "|base64offset|contains", "|wide|base64offset|contains", "|endswith|cased", "|neq", "|contains|neq", "|fieldref|neq"}
 )
 
 // text makes a value of pieces that rules look for too.
