@@ -158,7 +158,7 @@ func isAddress(b []byte) bool {
 			return false
 		}
 	}
-	return bytes.IndexAny(b, ".:") >= 0
+	return bytes.ContainsAny(b, ".:")
 }
 
 // add leaves out what the server does not know.

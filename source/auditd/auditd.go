@@ -69,7 +69,7 @@ var (
 
 // idOf returns time and number of a line's event; nil when it has none.
 func idOf(line []byte) []byte {
-	if bytes.Index(line[:min(len(line), 300)], typeIs) < 0 {
+	if !bytes.Contains(line[:min(len(line), 300)], typeIs) {
 		return nil
 	}
 	_, rest, ok := bytes.Cut(line, msgIs)

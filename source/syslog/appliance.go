@@ -114,7 +114,7 @@ func (rd *reading) fortigate(b []byte) {
 func word(b []byte) (name, value, rest []byte, ok bool) {
 	b = bytes.TrimLeft(b, " ")
 	name, b, ok = bytes.Cut(b, []byte("="))
-	if !ok || len(name) == 0 || len(name) > 128 || bytes.IndexAny(name, ` "`) >= 0 {
+	if !ok || len(name) == 0 || len(name) > 128 || bytes.ContainsAny(name, ` "`) {
 		return nil, nil, nil, false
 	}
 	if len(b) == 0 || b[0] != '"' {

@@ -71,7 +71,7 @@ func (rd *reading) structured(b []byte) []byte {
 // param cuts name="value" from b.
 func param(b []byte) (name, value, rest []byte, ok bool) {
 	name, b, ok = bytes.Cut(b, []byte(`="`))
-	if !ok || len(name) == 0 || bytes.IndexAny(name, ` ]"`) >= 0 {
+	if !ok || len(name) == 0 || bytes.ContainsAny(name, ` ]"`) {
 		return nil, nil, nil, false
 	}
 	for i := 0; i < len(b); i++ {

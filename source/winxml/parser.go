@@ -176,7 +176,7 @@ func attribute(b []byte) (name, value []byte, size int) {
 	for i++; i < len(b) && (b[i] == ' ' || b[i] == '\t' || b[i] == '\r' || b[i] == '\n'); i++ {
 		continue
 	}
-	if i >= len(b) || b[i] != '"' && b[i] != '\'' || bytes.IndexAny(name, "<>/\"' ") >= 0 {
+	if i >= len(b) || b[i] != '"' && b[i] != '\'' || bytes.ContainsAny(name, "<>/\"' ") {
 		return nil, nil, 0
 	}
 	n := bytes.IndexByte(b[i+1:], b[i])
