@@ -25,17 +25,32 @@ func (a *Archive) Batches(ctx context.Context, each func(id string, events, dist
 	if len(files) == 0 {
 		return nil
 	}
+	parts := 1 + a.Stats().Events/batchesPart
+	for part := range parts {
+		if err := a.batchesOf(ctx, files, part, parts, each); err != nil {
+			return fmt.Errorf("count batches: %w", err)
+		}
+	}
+	return nil
+}
+
+// batchesPart is about how many events are counted at once: telling rows apart
+// takes memory for each.
+const batchesPart = 2_000_000
+
+// batchesOf counts one part of all batches.
+func (a *Archive) batchesOf(ctx context.Context, files []file, part, parts int64, each func(id string, events, distinct int64) error) (err error) {
 	rows, err := a.db.QueryContext(ctx, "SELECT batch, count(*), count(DISTINCT batch_row) FROM read_parquet("+list(files)+
-		", union_by_name = true, hive_partitioning = false) GROUP BY batch")
+		", union_by_name = true, hive_partitioning = false) WHERE hash(batch) % ? = ? GROUP BY batch", parts, part)
 	if err != nil {
-		return fmt.Errorf("count batches: %w", err)
+		return err
 	}
 	defer func() { err = errors.Join(err, rows.Close()) }()
 	for rows.Next() {
 		var id string
 		var events, distinct int64
 		if err := rows.Scan(&id, &events, &distinct); err != nil {
-			return fmt.Errorf("count batches: %w", err)
+			return err
 		}
 		if err := each(id, events, distinct); err != nil {
 			return err

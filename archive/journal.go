@@ -42,8 +42,11 @@ func (a *Archive) commit(ctx context.Context, r *record) error {
 		return err
 	}
 	if err := a.journal.put(ctx, r.Seq, text); err != nil {
-		if isTaken(err) {
-			return errors.Join(err, a.catchUp(ctx))
+		if !isTaken(err) {
+			return err
+		}
+		if behind := a.catchUp(ctx); behind != nil { // no line was written, and the number would be taken again and again
+			return behind
 		}
 		return err
 	}
