@@ -3,7 +3,7 @@ package sigma
 import (
 	"errors"
 	"fmt"
-	"sort"
+	"slices"
 	"strings"
 )
 
@@ -38,27 +38,59 @@ func (n orNode) eval(v *view) bool {
 func (n notNode) eval(v *view) bool  { return !n.of.eval(v) }
 func (n itemNode) eval(v *view) bool { return v.test(int(n)) }
 
-// maxDepth bounds parentheses and nots, so that a hostile rule cannot exhaust
-// the stack.
-const maxDepth = 64
+// Bounds of a condition, so that a hostile rule can exhaust neither the stack
+// nor memory.
+const (
+	maxDepth   = 64   // parentheses and nots
+	maxClauses = 4096 // after "1 of pattern" is written out
+)
 
-// condition parses the text of a condition over the named selections.
+// clause is a parsed condition over the names of selections.
+type clause struct {
+	op    string // "and", "or", "not", or "" for the selection name
+	name  string
+	quote string // "1 of selection_*" where op comes from that
+	parts []*clause
+}
+
+// node makes what is evaluated of a clause.
+func (c *clause) node(selections map[string]node) node {
+	switch c.op {
+	case "":
+		return selections[c.name]
+	case "not":
+		return notNode{c.parts[0].node(selections)}
+	}
+	parts := make([]node, len(c.parts))
+	for i, p := range c.parts {
+		parts[i] = p.node(selections)
+	}
+	if c.op == "and" {
+		return andNode(parts)
+	}
+	return orNode(parts)
+}
+
+// conditionParser parses the text of a condition over the names of selections.
 //
 //	or   = and { "or" and }
 //	and  = not { "and" not }
 //	not  = "not" not | "(" or ")" | quantity "of" ( "them" | pattern ) | name
 type conditionParser struct {
-	words      []string
-	at         int
-	depth      int
-	selections map[string]node
+	words []string
+	at    int
+	depth int
+	made  int
+	names []string
 }
 
-func parseCondition(text string, selections map[string]node) (node, error) {
+// parseCondition reads a condition over the named selections. Names are in
+// the order of the file.
+func parseCondition(text string, names []string) (*clause, error) {
 	if strings.Contains(text, "|") {
-		return nil, unbuilt("aggregation with | in a condition")
+		return nil, unbuilt("aggregation with | in a condition; use a correlation or a threshold")
 	}
-	p := &conditionParser{words: conditionWords(text), selections: selections}
+	p := &conditionParser{words: conditionWords(text), names: names}
 	if len(p.words) == 0 {
 		return nil, errors.New("the condition is empty")
 	}
@@ -85,20 +117,20 @@ func (p *conditionParser) peek(ahead int) string {
 	return ""
 }
 
-func (p *conditionParser) or() (node, error) {
-	return p.list("or", p.and, func(n []node) node { return orNode(n) })
+func (p *conditionParser) or() (*clause, error) {
+	return p.list("or", p.and)
 }
 
-func (p *conditionParser) and() (node, error) {
-	return p.list("and", p.not, func(n []node) node { return andNode(n) })
+func (p *conditionParser) and() (*clause, error) {
+	return p.list("and", p.not)
 }
 
-func (p *conditionParser) list(word string, part func() (node, error), join func([]node) node) (node, error) {
+func (p *conditionParser) list(word string, part func() (*clause, error)) (*clause, error) {
 	first, err := part()
 	if err != nil {
 		return nil, err
 	}
-	all := []node{first}
+	all := []*clause{first}
 	for p.peek(0) == word {
 		p.at++
 		n, err := part()
@@ -110,10 +142,10 @@ func (p *conditionParser) list(word string, part func() (node, error), join func
 	if len(all) == 1 {
 		return first, nil
 	}
-	return join(all), nil
+	return p.make(&clause{op: word, parts: all})
 }
 
-func (p *conditionParser) not() (node, error) {
+func (p *conditionParser) not() (*clause, error) {
 	if p.depth++; p.depth > maxDepth {
 		return nil, fmt.Errorf("condition: nested deeper than %d", maxDepth)
 	}
@@ -125,7 +157,10 @@ func (p *conditionParser) not() (node, error) {
 	case word == "not":
 		p.at++
 		n, err := p.not()
-		return notNode{n}, err
+		if err != nil {
+			return nil, err
+		}
+		return p.make(&clause{op: "not", parts: []*clause{n}})
 	case word == "(":
 		return p.group()
 	case p.peek(1) == "of":
@@ -134,15 +169,14 @@ func (p *conditionParser) not() (node, error) {
 		return nil, fmt.Errorf("condition: %q is not expected here", p.words[p.at])
 	}
 	name := p.words[p.at]
-	n, ok := p.selections[name]
-	if !ok {
+	if !slices.Contains(p.names, name) {
 		return nil, fmt.Errorf("condition: there is no selection %q", name)
 	}
 	p.at++
-	return n, nil
+	return p.make(&clause{name: name})
 }
 
-func (p *conditionParser) group() (node, error) {
+func (p *conditionParser) group() (*clause, error) {
 	p.at++
 	n, err := p.or()
 	if err != nil {
@@ -155,34 +189,47 @@ func (p *conditionParser) group() (node, error) {
 	return n, nil
 }
 
-func (p *conditionParser) quantity() (node, error) {
+func (p *conditionParser) quantity() (*clause, error) {
 	how, what := p.peek(0), ""
 	if p.at+2 < len(p.words) {
 		what = p.words[p.at+2]
 	}
-	names := p.matching(what)
-	if len(names) == 0 {
+	c := &clause{quote: how + " of " + what}
+	switch how {
+	case "1", "any":
+		c.op = "or"
+	case "all":
+		c.op = "and"
+	default:
+		return nil, fmt.Errorf("condition: %q of a pattern; only 1, any and all are known", p.words[p.at])
+	}
+	for _, name := range p.matching(what) {
+		one, err := p.make(&clause{name: name})
+		if err != nil {
+			return nil, err
+		}
+		c.parts = append(c.parts, one)
+	}
+	if len(c.parts) == 0 {
 		return nil, fmt.Errorf("condition: no selection is called %q", what)
 	}
 	p.at += 3
-	parts := make([]node, len(names))
-	for i, name := range names {
-		parts[i] = p.selections[name]
+	return p.make(c)
+}
+
+// make counts clauses.
+func (p *conditionParser) make(c *clause) (*clause, error) {
+	if p.made++; p.made > maxClauses {
+		return nil, fmt.Errorf("condition: longer than %d parts", maxClauses)
 	}
-	switch how {
-	case "1", "any":
-		return orNode(parts), nil
-	case "all":
-		return andNode(parts), nil
-	}
-	return nil, unbuilt(fmt.Sprintf("%q of a pattern; only 1, any and all", how))
+	return c, nil
 }
 
 // matching returns the selections that a pattern of "x of pattern" names, in
-// order. Names that begin with _ are left out of "them".
+// the order of the file. Names that begin with _ are left out of "them".
 func (p *conditionParser) matching(pattern string) []string {
 	var names []string
-	for name := range p.selections {
+	for _, name := range p.names {
 		if strings.EqualFold(pattern, "them") {
 			if !strings.HasPrefix(name, "_") {
 				names = append(names, name)
@@ -191,7 +238,6 @@ func (p *conditionParser) matching(pattern string) []string {
 			names = append(names, name)
 		}
 	}
-	sort.Strings(names)
 	return names
 }
 

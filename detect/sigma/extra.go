@@ -9,7 +9,7 @@ import (
 )
 
 // parseExtra reads the key "sonae".
-func parseExtra(r *Rule, m map[string]*yaml.Node) error {
+func parseExtra(r *Meta, m map[string]*yaml.Node) error {
 	n := m["sonae"]
 	if n == nil {
 		return nil
@@ -64,7 +64,7 @@ const (
 )
 
 // parseThreshold reads the key "threshold".
-func parseThreshold(r *Rule, m map[string]*yaml.Node) error {
+func parseThreshold(r *Meta, m map[string]*yaml.Node) error {
 	n := m["threshold"]
 	if n == nil {
 		return nil

@@ -1,7 +1,6 @@
 package sigma
 
 import (
-	"bytes"
 	"net/netip"
 	"regexp"
 	"strconv"
@@ -15,6 +14,8 @@ type item struct {
 	ref   string // the other field, for fieldref
 	all   bool
 	tests []test
+	leaf  *Leaf   // the line it was made of
+	from  []int32 // for each test, which value of the line it was made of
 }
 
 // test is one value of an item.
@@ -106,7 +107,7 @@ func (t cidrTest) keyword(v *view) bool { return anyValue(v, t.inside) }
 
 // compareTest compares numbers; a value that is no number never matches.
 type compareTest struct {
-	op    string // gt gte lt lte
+	op    string // gt gte lt lte; eq for parts of dates
 	value float64
 }
 
@@ -115,6 +116,10 @@ func (t compareTest) holds(s string) bool {
 	if err != nil {
 		return false
 	}
+	return t.compare(n)
+}
+
+func (t compareTest) compare(n float64) bool {
 	switch t.op {
 	case "gt":
 		return n > t.value
@@ -122,8 +127,10 @@ func (t compareTest) holds(s string) bool {
 		return n >= t.value
 	case "lt":
 		return n < t.value
-	default:
+	case "lte":
 		return n <= t.value
+	default:
+		return n == t.value
 	}
 }
 
@@ -164,21 +171,3 @@ func (t refTest) compare(a, b []byte) bool {
 }
 
 func (t refTest) keyword(*view) bool { return false } // refused when loading
-
-// base64At encodes text and leaves out the characters that depend on what
-// stands before (offset bytes) and after it.
-func base64At(text []byte, offset int) string {
-	encoded := encode64(append(bytes.Repeat([]byte{' '}, offset), text...))
-	from := [3]int{0, 2, 3}[offset]
-	to := len(encoded)
-	switch (len(text) + offset) % 3 {
-	case 1:
-		to -= 3
-	case 2:
-		to -= 2
-	}
-	if to < from {
-		return ""
-	}
-	return encoded[from:to]
-}

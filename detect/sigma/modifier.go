@@ -1,15 +1,12 @@
 package sigma
 
 import (
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"net/netip"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
-	"unicode/utf16"
 
 	"gopkg.in/yaml.v3"
 )
@@ -21,51 +18,63 @@ func (e errUnbuilt) Error() string { return "not built: " + string(e) }
 
 func unbuilt(what string) error { return errUnbuilt(what) }
 
-// later are modifiers of the specification that are not built.
-var later = []string{"expand", "neq", "utf16", "minute", "hour", "day", "week", "month", "year"}
-
 // spec is what the modifiers of one field ask for.
 type spec struct {
 	test   string   // "", contains, startswith, endswith, re, cidr, exists, fieldref, gt, gte, lt, lte
-	flags  string   // of re
+	flags  string   // of re; the text test of fieldref
+	part   string   // minute, hour, day, week, month, year: compare that part of a date
 	all    bool     // every value instead of one
+	not    bool     // neq
 	cased  bool     //
-	change []string // windash, wide, utf16le, utf16be, base64, base64offset, in order
+	expand bool     // %name% stands for values
+	change []string // windash, wide, utf16le, utf16be, utf16, base64, base64offset, in order
 }
 
+// parseSpec reads modifiers and refuses those that do not go together.
 func parseSpec(modifiers []string) (spec, error) {
 	var s spec
-	for _, m := range modifiers {
-		switch m {
-		case "contains", "startswith", "endswith", "re", "cidr", "exists", "fieldref", "gt", "gte", "lt", "lte":
-			if err := s.setTest(m); err != nil {
-				return s, err
-			}
-		case "i", "m", "s":
-			if s.test != "re" {
-				return s, fmt.Errorf("modifier %q belongs behind re", m)
-			}
-			s.flags += m
-		case "all":
-			s.all = true
-		case "cased":
-			s.cased = true
-		case "windash", "wide", "utf16le", "utf16be", "base64", "base64offset":
-			s.change = append(s.change, m)
-		default:
-			if slices.Contains(later, m) {
-				return s, unbuilt("modifier " + m)
-			}
-			return s, fmt.Errorf("unknown modifier %q", m)
+	for i, m := range modifiers {
+		if err := s.add(m, modifiers[:i]); err != nil {
+			return s, err
 		}
 	}
-	switch s.test {
-	case "re", "cidr", "exists", "fieldref", "gt", "gte", "lt", "lte":
+	return s, s.check()
+}
+
+func (s *spec) add(m string, before []string) error {
+	switch m {
+	case "contains", "startswith", "endswith", "re", "cidr", "exists", "fieldref", "gt", "gte", "lt", "lte":
+		return s.setTest(m)
+	case "i", "m", "s":
+		if s.test != "re" {
+			return fmt.Errorf("modifier %q belongs behind re", m)
+		}
+		s.flags += m
+	case "minute", "hour", "day", "week", "month", "year":
+		if s.part != "" {
+			return fmt.Errorf("modifiers %s and %s cannot be used together", s.part, m)
+		}
+		s.part = m
+	case "all":
+		s.all = true
+	case "neq":
+		if s.not {
+			return errors.New("modifier neq stands twice")
+		}
+		s.not = true
+	case "cased":
+		s.cased = true
+	case "expand":
 		if len(s.change) > 0 {
-			return s, fmt.Errorf("modifier %s cannot be used with %s", s.change[0], s.test)
+			return fmt.Errorf("modifier expand must stand before %s", before[len(before)-1])
 		}
+		s.expand = true
+	case "windash", "wide", "utf16le", "utf16be", "utf16", "base64", "base64offset":
+		s.change = append(s.change, m)
+	default:
+		return fmt.Errorf("unknown modifier %q", m)
 	}
-	return s, nil
+	return nil
 }
 
 // setTest keeps the one test; fieldref may be combined with a text test.
@@ -74,8 +83,8 @@ func (s *spec) setTest(m string) error {
 	switch {
 	case s.test == "":
 		s.test = m
-	case s.test == "fieldref" && text(m):
-		s.test, s.flags = "fieldref", m
+	case s.test == "fieldref" && text(m) && s.flags == "":
+		s.flags = m
 	case m == "fieldref" && text(s.test):
 		s.test, s.flags = "fieldref", s.test
 	default:
@@ -84,49 +93,100 @@ func (s *spec) setTest(m string) error {
 	return nil
 }
 
-// tests makes the tests of one scalar value.
-func (s spec) tests(field string, value *yaml.Node) ([]test, error) {
-	if value.Tag == "!!null" {
-		if s.test != "" || len(s.change) > 0 || field == "" {
+func (s *spec) check() error {
+	textual := s.test == "" || s.test == "contains" || s.test == "startswith" || s.test == "endswith"
+	if len(s.change) > 0 && !textual {
+		return fmt.Errorf("modifier %s cannot be used with %s", s.change[0], s.test)
+	}
+	if s.expand && (s.test == "exists" || s.test == "fieldref") {
+		return fmt.Errorf("modifier expand cannot be used with %s", s.test)
+	}
+	if s.cased {
+		switch {
+		case strings.Contains(s.flags, "i") && s.test == "re":
+			return errors.New("modifiers cased and i cannot be used together")
+		case !textual && s.test != "re" && s.test != "fieldref":
+			return fmt.Errorf("modifier cased cannot be used with %s", s.test)
+		}
+	}
+	if s.part != "" {
+		switch s.test {
+		case "", "gt", "gte", "lt", "lte":
+		default:
+			return fmt.Errorf("modifiers %s and %s cannot be used together", s.part, s.test)
+		}
+		if s.cased || len(s.change) > 0 {
+			return fmt.Errorf("modifier %s compares numbers, not text", s.part)
+		}
+	}
+	return nil
+}
+
+// tests makes the tests of one value: several when it has variants, of which
+// one must match.
+func (s spec) tests(field string, v Value, known Placeholders) ([]test, error) {
+	if v.Kind == Null {
+		if s.test != "" || s.part != "" || s.expand || len(s.change) > 0 || field == "" {
 			return nil, errors.New("null takes neither modifiers nor the place of a keyword")
 		}
 		return []test{presenceTest{want: false}}, nil
 	}
-	text, err := scalarText(value)
-	if err != nil {
-		return nil, err
+	if s.test == "exists" {
+		if v.Kind != Bool || field == "" {
+			return nil, errors.New("exists needs a field and true or false")
+		}
+		return []test{presenceTest{want: v.Text == "true"}}, nil
 	}
-	switch s.test {
-	case "re":
+	if s.test == "fieldref" {
+		shapes := map[string]shape{"": whole, "contains": within, "startswith": prefix, "endswith": suffix}
+		return []test{refTest{shapes[s.flags], s.cased}}, nil
+	}
+	if s.test == "" && s.part == "" || s.test == "contains" || s.test == "startswith" || s.test == "endswith" {
+		return s.literals(field, v, known)
+	}
+	values := []string{v.Text}
+	if s.expand {
+		var err error
+		if values, err = known.texts(v.Text, s.test == "re"); err != nil {
+			return nil, err
+		}
+	}
+	var out []test
+	for _, text := range values {
+		t, err := s.typed(text)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, t)
+	}
+	return out, nil
+}
+
+// typed makes the test of a value that is not compared as text.
+func (s spec) typed(text string) (test, error) {
+	switch {
+	case s.part != "":
+		return s.datePart(text)
+	case s.test == "re":
 		return s.regex(text)
-	case "cidr":
+	case s.test == "cidr":
 		p, err := netip.ParsePrefix(text)
 		if err != nil {
 			return nil, fmt.Errorf("cidr: %w", err)
 		}
-		return []test{cidrTest{p.Masked()}}, nil
-	case "exists":
-		if value.Tag != "!!bool" || field == "" {
-			return nil, errors.New("exists needs a field and true or false")
-		}
-		return []test{presenceTest{want: text == "true"}}, nil
-	case "gt", "gte", "lt", "lte":
-		n, err := strconv.ParseFloat(text, 64)
-		if err != nil {
-			return nil, fmt.Errorf("%s needs a number: %w", s.test, err)
-		}
-		return []test{compareTest{s.test, n}}, nil
-	case "fieldref":
-		shapes := map[string]shape{"": whole, "contains": within, "startswith": prefix, "endswith": suffix}
-		return []test{refTest{shapes[s.flags], s.cased}}, nil
+		return cidrTest{p.Masked()}, nil
 	}
-	return s.literals(field, text, value.Tag == "!!str")
+	n, err := strconv.ParseFloat(text, 64)
+	if err != nil {
+		return nil, fmt.Errorf("%s needs a number: %w", s.test, err)
+	}
+	return compareTest{s.test, n}, nil
 }
 
 // maxRegex bounds a pattern; the largest public one has under 2,000 bytes.
 const maxRegex = 16 << 10
 
-func (s spec) regex(text string) ([]test, error) {
+func (s spec) regex(text string) (test, error) {
 	if len(text) > maxRegex {
 		return nil, fmt.Errorf("re: longer than %d bytes", maxRegex)
 	}
@@ -137,26 +197,34 @@ func (s spec) regex(text string) ([]test, error) {
 	if err != nil {
 		return nil, fmt.Errorf("re: %w", err)
 	}
-	return []test{regexTest{re}}, nil
+	return regexTest{re}, nil
 }
 
-// maxVariants bounds what several changes may make of one value.
+// maxVariants bounds what expansion and changes may make of one value.
 const maxVariants = 4096
 
-func (s spec) literals(field, text string, wildcards bool) ([]test, error) {
-	first := plain(text)
-	if wildcards {
-		first = parsePattern(text)
+func (s spec) literals(field string, v Value, known Placeholders) ([]test, error) {
+	first := plain(v.Text)
+	if v.Kind == Text {
+		first = parsePattern(v.Text)
 	}
 	variants := []pattern{first}
+	var err error
+	if s.expand {
+		if variants, err = known.patterns(v.Text); err != nil {
+			return nil, err
+		}
+	}
 	for _, change := range s.change {
-		var err error
 		if variants, err = changed(change, variants); err != nil {
 			return nil, err
 		}
 	}
-	var out []test
+	out := make([]test, 0, len(variants))
 	for _, p := range variants {
+		if p, err = p.spell(); err != nil {
+			return nil, err
+		}
 		switch {
 		case s.test == "contains" || s.test == "" && field == "":
 			p = p.wrap(true, true)
@@ -170,120 +238,50 @@ func (s spec) literals(field, text string, wildcards bool) ([]test, error) {
 	return out, nil
 }
 
-func changed(how string, variants []pattern) ([]pattern, error) {
-	var out []pattern
-	for _, p := range variants {
-		switch {
-		case how == "windash":
-			all, err := dashes(p)
-			if err != nil {
-				return nil, err
-			}
-			out = append(out, all...)
-		case p.wild():
-			return nil, fmt.Errorf("%s of a value with a wildcard", how)
-		case how == "base64":
-			out = append(out, plain(encode64(raw(p))))
-		case how == "base64offset":
-			for offset := range 3 {
-				out = append(out, plain(base64At(raw(p), offset)))
-			}
-		default: // wide, utf16le, utf16be
-			out = append(out, twoBytes(p, how == "utf16be"))
-		}
-		if len(out) > maxVariants {
-			return nil, fmt.Errorf("%s makes more than %d variants", how, maxVariants)
-		}
-	}
-	return out, nil
-}
-
-// dashRunes are the characters that Windows programs accept before an option.
-var dashRunes = [...]rune{'-', '/', '–', '—', '―'}
-
-// maxDashes keeps the variants of one value below 5^5.
-const maxDashes = 5
-
-// dashes returns p with each option dash replaced by each kind of dash. An
-// option dash stands before a word and not behind one.
-func dashes(p pattern) ([]pattern, error) {
-	out, n := []pattern{p}, 0
-	for i := range p {
-		if (p[i] != '-' && p[i] != '/') || (i > 0 && wordRune(p[i-1])) || i+1 == len(p) || !wordRune(p[i+1]) {
-			continue
-		}
-		if n++; n > maxDashes {
-			return nil, fmt.Errorf("windash of a value with more than %d dashes", maxDashes)
-		}
-		var next []pattern
-		for _, q := range out {
-			for _, d := range dashRunes {
-				r := slices.Clone(q)
-				r[i] = d
-				next = append(next, r)
-			}
-		}
-		out = next
-	}
-	return out, nil
-}
-
-func wordRune(r rune) bool {
-	return r == '_' || '0' <= r && r <= '9' || 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z'
-}
-
-// wideBase keeps raw bytes of a UTF-16 text as runes of their own, until
-// base64 turns them into text again.
-const wideBase = 0xF0000
-
-func twoBytes(p pattern, big bool) pattern {
-	var out pattern
-	for _, u := range utf16.Encode([]rune(p)) {
-		low, high := rune(u&0xFF), rune(u>>8)
-		if big {
-			low, high = high, low
-		}
-		out = append(out, wideBase+low, wideBase+high)
-	}
-	return out
-}
-
-func raw(p pattern) []byte {
-	var out []byte
-	for _, r := range p {
-		if r >= wideBase && r <= wideBase+0xFF {
-			out = append(out, byte(r-wideBase))
-			continue
-		}
-		out = append(out, string(r)...)
-	}
-	return out
-}
-
-func encode64(b []byte) string { return base64.StdEncoding.EncodeToString(b) }
-
-// scalarText returns a YAML scalar as the text an event would carry: numbers
-// in decimal, booleans as true or false.
-func scalarText(n *yaml.Node) (string, error) {
+// scalar returns a YAML scalar as the text an event would carry: numbers in
+// decimal, booleans as true or false.
+func scalar(n *yaml.Node) (Value, error) {
+	v := Value{Text: n.Value, Kind: Number, Line: n.Line}
 	switch n.Tag {
 	case "!!str":
-		return n.Value, nil
+		v.Kind = Text
+	case "!!null":
+		v.Kind, v.Text = Null, ""
+	case "!!bool":
+		v.Kind, v.Text = Bool, strings.ToLower(n.Value)
+	case "!!timestamp":
 	case "!!int":
+		if plainDecimal(n.Value) {
+			return v, nil
+		}
 		var i int64
 		if err := n.Decode(&i); err != nil {
-			return "", fmt.Errorf("number %q: %w", n.Value, err)
+			return v, fmt.Errorf("number %q: %w", n.Value, err)
 		}
-		return strconv.FormatInt(i, 10), nil
+		v.Text = strconv.FormatInt(i, 10)
 	case "!!float":
 		var f float64
 		if err := n.Decode(&f); err != nil {
-			return "", fmt.Errorf("number %q: %w", n.Value, err)
+			return v, fmt.Errorf("number %q: %w", n.Value, err)
 		}
-		return strconv.FormatFloat(f, 'f', -1, 64), nil
-	case "!!bool":
-		return strings.ToLower(n.Value), nil
-	case "!!timestamp":
-		return n.Value, nil
+		v.Text = strconv.FormatFloat(f, 'f', -1, 64)
+	default:
+		return v, fmt.Errorf("a value of type %s is not understood", strings.TrimPrefix(n.Tag, "!!"))
 	}
-	return "", fmt.Errorf("a value of type %s is not understood", strings.TrimPrefix(n.Tag, "!!"))
+	return v, nil
+}
+
+// plainDecimal says whether s is a number as it would be printed, so that
+// nothing has to be decoded.
+func plainDecimal(s string) bool {
+	digits := strings.TrimPrefix(s, "-")
+	if digits == "" || digits[0] == '0' && s != "0" {
+		return false
+	}
+	for i := range len(digits) {
+		if digits[i] < '0' || digits[i] > '9' {
+			return false
+		}
+	}
+	return true
 }

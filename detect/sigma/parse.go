@@ -1,354 +1,352 @@
 package sigma
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"strings"
 
 	"gopkg.in/yaml.v3"
-
-	"github.com/sonae/sonae/event"
 )
 
-// Parse reads all documents of one rule file. Each becomes a Rule or an Error;
-// file is used for messages only. It is safe on any bytes.
+// Content is what one file holds.
+type Content struct {
+	Drafts   []*Draft
+	Filters  []*Filter
+	Rejected []*Error
+}
+
+// Parse reads all documents of one rule file and compiles them; the filters
+// among them are applied to the rules among them. Each document becomes a
+// Rule, a filter or an Error; file is used for messages only. It is safe on
+// any bytes. Load does the same for many files.
 func Parse(file string, data []byte) ([]*Rule, []*Error) {
+	l := Load([]File{{file, data}}, Options{Workers: 1})
+	return l.Rules, l.Rejected
+}
+
+// Read reads all documents of one rule file without compiling them.
+func Read(file string, data []byte) Content {
+	c := reader{file: file}
 	if len(data) > maxFile {
-		return nil, []*Error{{File: file, Line: 1, Reason: fmt.Sprintf("the file is larger than %d bytes", maxFile)}}
+		c.reject(nil, 1, fmt.Errorf("the file is larger than %d bytes", maxFile))
+		return c.Content
 	}
-	var rules []*Rule
-	var bad []*Error
-	for d := yaml.NewDecoder(bytes.NewReader(data)); ; {
-		var doc yaml.Node
-		err := d.Decode(&doc)
-		if errors.Is(err, io.EOF) {
-			return rules, bad
-		}
-		if err != nil { // the decoder cannot go on behind a syntax error
-			return rules, append(bad, &Error{File: file, Line: yamlLine(err), Reason: err.Error()})
-		}
-		r, err := parseDocument(&doc)
-		if err == nil {
-			r.File = file
-			rules = append(rules, r)
-			continue
-		}
-		e := &Error{File: file, Line: doc.Line, Reason: err.Error()}
-		var at *lineError
-		if errors.As(err, &at) {
-			e.Line, e.Reason = at.line, at.err.Error()
-		}
-		var u errUnbuilt
-		e.Unbuilt = errors.As(err, &u)
-		e.ID = documentID(&doc)
-		bad = append(bad, e)
+	if err := documents(data, c.document); err != nil {
+		c.reject(nil, 1, err)
+	}
+	return c.Content
+}
+
+// reader collects the documents of one file.
+type reader struct {
+	Content
+	file string
+	// What "action: global" and "action: repeat" stand for.
+	common, last *yaml.Node
+	inherited    map[string]int // rules that have their id from the common part
+}
+
+func (c *reader) document(doc *yaml.Node) {
+	top, err := root(doc)
+	if err == nil {
+		err = c.value(top)
+	}
+	if err != nil {
+		c.reject(top, doc.Line, err)
 	}
 }
 
-// yamlLine finds the line in the text of a yaml error ("yaml: line 3: …").
-func yamlLine(err error) int {
-	line := 1
-	if _, after, ok := strings.Cut(err.Error(), "line "); ok {
-		_, _ = fmt.Sscanf(after, "%d", &line) // without a number it stays 1
-	}
-	return line
-}
-
-// lineError remembers where in the file an error is.
-type lineError struct {
-	line int
-	err  error
-}
-
-func (e *lineError) Error() string { return e.err.Error() }
-func (e *lineError) Unwrap() error { return e.err }
-
-func at(n *yaml.Node, err error) error {
-	var known *lineError
-	if err == nil || errors.As(err, &known) {
+func (c *reader) value(top *yaml.Node) error {
+	m, err := mapping(top)
+	if err != nil {
 		return err
 	}
-	return &lineError{n.Line, err}
-}
-
-func documentID(doc *yaml.Node) string {
-	if len(doc.Content) == 1 {
-		if m, err := mapping(doc.Content[0]); err == nil && m["id"] != nil {
-			return m["id"].Value
+	own := m["id"] != nil
+	if top, err = c.action(top, m); err != nil || top == nil {
+		return err
+	}
+	if m, err = mapping(top); err != nil {
+		return err
+	}
+	switch {
+	case m["correlation"] != nil:
+		return at(m["correlation"], unbuilt("correlation documents"))
+	case m["filter"] != nil:
+		f, err := parseFilter(m)
+		if err != nil {
+			return at(top, err)
 		}
-	}
-	return ""
-}
-
-// mapping returns the values of a map by key. Anything but text keys, and the
-// same key twice, is refused: the second would hide the first.
-func mapping(n *yaml.Node) (map[string]*yaml.Node, error) {
-	if n.Kind != yaml.MappingNode {
-		return nil, at(n, errors.New("a map is expected here"))
-	}
-	m := make(map[string]*yaml.Node, len(n.Content)/2)
-	for i := 0; i+1 < len(n.Content); i += 2 {
-		key := n.Content[i]
-		if key.Kind != yaml.ScalarNode || key.Tag == "!!merge" {
-			return nil, at(key, errors.New("a key must be plain text"))
-		}
-		if m[key.Value] != nil {
-			return nil, at(key, fmt.Errorf("the key %q stands twice", key.Value))
-		}
-		m[key.Value] = n.Content[i+1]
-	}
-	return m, nil
-}
-
-func parseDocument(doc *yaml.Node) (*Rule, error) {
-	if len(doc.Content) != 1 {
-		return nil, errors.New("the document is empty")
-	}
-	root := doc.Content[0]
-	m, err := mapping(root)
-	if err != nil {
-		return nil, err
-	}
-	for _, key := range []string{"correlation", "filter", "action"} {
-		if m[key] != nil {
-			return nil, at(m[key], unbuilt(key+" documents"))
-		}
-	}
-	r := &Rule{Line: root.Line, Level: event.Medium}
-	for _, step := range []func(*Rule, map[string]*yaml.Node) error{parseMeta, parseLogsource, parseExtra, parseThreshold, parseDetection} {
-		if err := step(r, m); err != nil {
-			return nil, at(root, err)
-		}
-	}
-	return r, nil
-}
-
-// text reads an optional scalar.
-func text(m map[string]*yaml.Node, key string, into *string) error {
-	n := m[key]
-	if n == nil || n.Tag == "!!null" {
+		f.File, f.Line = c.file, top.Line
+		c.Filters = append(c.Filters, f)
 		return nil
 	}
-	if n.Kind != yaml.ScalarNode {
-		return at(n, fmt.Errorf("%s must be text", key))
-	}
-	*into = n.Value
-	return nil
-}
-
-func parseMeta(r *Rule, m map[string]*yaml.Node) error {
-	level := ""
-	for _, f := range []struct {
-		key  string
-		into *string
-	}{{"id", &r.ID}, {"title", &r.Title}, {"status", &r.Status}, {"author", &r.Author}, {"license", &r.License}, {"level", &level}} {
-		if err := text(m, f.key, f.into); err != nil {
-			return err
-		}
-	}
-	if r.Title == "" {
-		return errors.New("the rule has no title")
-	}
-	if r.ID == "" {
-		return errors.New("the rule has no id: findings could not be told apart")
-	}
-	if level != "" {
-		l, err := event.ParseSeverity(level)
-		if err != nil {
-			return at(m["level"], fmt.Errorf("level: %w", err))
-		}
-		r.Level = l
-	}
-	if n := m["tags"]; n != nil {
-		return at(n, n.Decode(&r.Tags))
-	}
-	return nil
-}
-
-func parseLogsource(r *Rule, m map[string]*yaml.Node) error {
-	n := m["logsource"]
-	if n == nil {
-		return errors.New("the rule has no logsource")
-	}
-	parts, err := mapping(n)
+	d, err := parseDraft(top, m)
 	if err != nil {
 		return err
 	}
-	for key := range parts {
-		switch key {
-		case "product", "category", "service", "definition":
-		default: // leaving it out would widen the rule
-			return at(parts[key], unbuilt("logsource key "+key))
+	if !own && m["id"] != nil { // of a common part: several rules would have it
+		if c.inherited == nil {
+			c.inherited = map[string]int{}
+		}
+		if c.inherited[d.ID]++; c.inherited[d.ID] > 1 {
+			d.ID = fmt.Sprintf("%s-%d", d.ID, c.inherited[d.ID])
 		}
 	}
-	l := &r.Logsource
-	for key, into := range map[string]*string{"product": &l.Product, "category": &l.Category, "service": &l.Service} {
-		if err := text(parts, key, into); err != nil {
-			return err
-		}
-	}
-	if *l == (Logsource{}) {
-		return at(n, errors.New("the logsource names neither product, category nor service"))
-	}
+	d.File = c.file
+	c.Drafts = append(c.Drafts, d)
 	return nil
 }
 
-func parseDetection(r *Rule, m map[string]*yaml.Node) error {
+// action does what the key "action" of old collections asks for. It returns
+// the document to go on with, nil when there is nothing left to do.
+func (c *reader) action(top *yaml.Node, m map[string]*yaml.Node) (*yaml.Node, error) {
+	what := ""
+	if err := text(m, "action", &what); err != nil {
+		return nil, err
+	}
+	switch what {
+	case "":
+		if c.common != nil && m["filter"] == nil && m["correlation"] == nil {
+			top = overlay(c.common, top)
+		}
+		c.last = top
+		return top, nil
+	case "global":
+		c.common = without(top, "action")
+		return nil, nil
+	case "reset":
+		c.common = nil
+		return nil, nil
+	case "repeat":
+		if c.last == nil {
+			return nil, at(m["action"], errors.New("action repeat: there is no rule before this one"))
+		}
+		c.last = overlay(c.last, without(top, "action"))
+		return c.last, nil
+	}
+	return nil, at(m["action"], fmt.Errorf("unknown action %q; global, reset and repeat are known", what))
+}
+
+func without(n *yaml.Node, key string) *yaml.Node {
+	out := *n
+	out.Content = nil
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		if n.Content[i].Value != key {
+			out.Content = append(out.Content, n.Content[i], n.Content[i+1])
+		}
+	}
+	return &out
+}
+
+// overlay returns base with the keys of top laid over it; maps are laid over
+// maps, everything else is replaced. Neither is changed.
+func overlay(base, top *yaml.Node) *yaml.Node {
+	if base.Kind != yaml.MappingNode || top.Kind != yaml.MappingNode {
+		return top
+	}
+	out := *top
+	out.Content = nil
+	place := map[string]int{}
+	for i := 0; i+1 < len(base.Content); i += 2 {
+		place[base.Content[i].Value] = i + 1
+		out.Content = append(out.Content, base.Content[i], base.Content[i+1])
+	}
+	for i := 0; i+1 < len(top.Content); i += 2 {
+		key, value := top.Content[i], top.Content[i+1]
+		if at, known := place[key.Value]; known {
+			out.Content[at] = overlay(out.Content[at], value)
+			continue
+		}
+		out.Content = append(out.Content, key, value)
+	}
+	return &out
+}
+
+// reject notes why a document is not a rule; top may be nil.
+func (c *reader) reject(top *yaml.Node, line int, err error) {
+	e := rejection(c.file, line, err)
+	if top != nil {
+		if m, err := mapping(top); err == nil && m["id"] != nil {
+			e.ID = m["id"].Value
+		}
+	}
+	c.Rejected = append(c.Rejected, e)
+}
+
+func rejection(file string, line int, err error) *Error {
+	e := &Error{File: file, Line: line, Reason: err.Error()}
+	var at *lineError
+	if errors.As(err, &at) {
+		e.Line, e.Reason = at.line, at.err.Error()
+	}
+	var u errUnbuilt
+	e.Unbuilt = errors.As(err, &u)
+	var p errPlaceholder
+	if errors.As(err, &p) {
+		e.Placeholder = string(p)
+	}
+	return e
+}
+
+func parseDraft(top *yaml.Node, m map[string]*yaml.Node) (*Draft, error) {
+	d := &Draft{}
+	d.Line = top.Line
+	if err := parseMeta(&d.Meta, m); err != nil {
+		return nil, at(top, err)
+	}
 	n := m["detection"]
 	if n == nil {
-		return errors.New("the rule has no detection")
+		return nil, at(top, errors.New("the rule has no detection"))
 	}
+	b, err := parseBlock(n)
+	if err != nil {
+		return nil, at(n, err)
+	}
+	d.Blocks = []Block{b}
+	return d, nil
+}
+
+// parseBlock reads a detection, or what of a filter is like one; the keys of
+// besides are not selections.
+func parseBlock(n *yaml.Node, besides ...string) (Block, error) {
+	var b Block
 	parts, err := mapping(n)
 	if err != nil {
-		return err
+		return b, err
 	}
 	condition := parts["condition"]
 	if condition == nil {
-		return at(n, errors.New("the detection has no condition"))
+		return b, at(n, errors.New("the detection has no condition"))
 	}
 	if parts["timeframe"] != nil {
-		return at(parts["timeframe"], unbuilt("timeframe; use a threshold"))
+		return b, at(parts["timeframe"], unbuilt("timeframe; use a correlation or a threshold"))
 	}
-	selections := map[string]node{}
+	if b.Conditions, err = parseConditions(condition); err != nil {
+		return b, at(condition, err)
+	}
+next:
 	for i := 0; i+1 < len(n.Content); i += 2 { // in the order of the file
-		if name := n.Content[i].Value; name != "condition" {
-			if selections[name], err = r.selection(n.Content[i+1]); err != nil {
-				return fmt.Errorf("selection %s: %w", name, err)
+		name := n.Content[i].Value
+		for _, other := range append(besides, "condition") {
+			if name == other {
+				continue next
 			}
 		}
+		p, err := parseSelection(n.Content[i+1])
+		if err != nil {
+			return b, at(n.Content[i], fmt.Errorf("selection %s: %w", name, err))
+		}
+		b.Selections = append(b.Selections, Selection{name, p})
 	}
-	r.when, err = conditions(condition, selections)
-	return at(condition, err)
+	return b, nil
 }
 
-// conditions reads one condition or a list of which one must hold.
-func conditions(n *yaml.Node, selections map[string]node) (node, error) {
+// parseConditions reads one condition or a list of which one must hold.
+func parseConditions(n *yaml.Node) ([]Condition, error) {
+	list := n.Content
 	if n.Kind == yaml.ScalarNode {
-		return parseCondition(n.Value, selections)
+		list = []*yaml.Node{n}
 	}
-	if n.Kind != yaml.SequenceNode || len(n.Content) == 0 {
+	if len(list) == 0 || n.Kind == yaml.MappingNode {
 		return nil, errors.New("the condition must be text or a list of texts")
 	}
-	var any orNode
-	for _, c := range n.Content {
+	var out []Condition
+	for _, c := range list {
 		if c.Kind != yaml.ScalarNode {
 			return nil, at(c, errors.New("the condition must be text"))
 		}
-		one, err := parseCondition(c.Value, selections)
-		if err != nil {
-			return nil, at(c, err)
-		}
-		any = append(any, one)
+		out = append(out, Condition{c.Value, c.Line})
 	}
-	return any, nil
+	return out, nil
 }
 
-// selection reads a map (all lines must match), a list of maps and keywords
-// (one must match) or a single keyword.
-func (r *Rule) selection(n *yaml.Node) (node, error) {
+// parseSelection reads a map (all lines must match), a list of maps, lists
+// and keywords (one must match) or a single keyword.
+func parseSelection(n *yaml.Node) (*Part, error) {
 	switch n.Kind {
 	case yaml.MappingNode:
-		return r.lines(n)
+		return parseLines(n)
 	case yaml.ScalarNode:
-		return r.add("", spec{}, []*yaml.Node{n})
+		return parseLeaf("", n, []*yaml.Node{n})
 	case yaml.SequenceNode:
 	default:
-		return nil, at(n, errors.New("a selection must be a map or a list; anchors are not supported"))
+		return nil, at(n, errors.New("a selection must be a map or a list"))
 	}
-	var any orNode
+	p := &Part{}
 	var words []*yaml.Node
 	for _, c := range n.Content {
-		switch c.Kind {
-		case yaml.ScalarNode:
+		if c.Kind == yaml.ScalarNode {
 			words = append(words, c)
-		case yaml.MappingNode:
-			one, err := r.lines(c)
-			if err != nil {
-				return nil, err
-			}
-			any = append(any, one)
-		default:
-			return nil, at(c, errors.New("a list in a selection holds maps or texts"))
+			continue
 		}
-	}
-	if len(words) > 0 {
-		one, err := r.add("", spec{}, words)
+		one, err := parseSelection(c)
 		if err != nil {
 			return nil, err
 		}
-		any = append(any, one)
+		p.Any = append(p.Any, one)
 	}
-	if len(any) == 0 {
-		return nil, at(n, errors.New("the selection is empty"))
+	if len(words) > 0 {
+		one, err := parseLeaf("", n, words)
+		if err != nil {
+			return nil, err
+		}
+		p.Any = append(p.Any, one)
 	}
-	return any, nil
+	return single(n, p, p.Any)
 }
 
-func (r *Rule) lines(n *yaml.Node) (node, error) {
+func parseLines(n *yaml.Node) (*Part, error) {
 	if _, err := mapping(n); err != nil { // refuses the same key twice
 		return nil, err
 	}
-	var all andNode
+	p := &Part{}
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		key, value := n.Content[i], n.Content[i+1]
-		field, rest, _ := strings.Cut(key.Value, "|")
-		var modifiers []string
-		if rest != "" {
-			modifiers = strings.Split(rest, "|")
-		}
-		s, err := parseSpec(modifiers)
-		if err != nil {
-			return nil, at(key, err)
-		}
 		values := []*yaml.Node{value}
 		if value.Kind == yaml.SequenceNode {
 			values = value.Content
 		}
-		one, err := r.add(field, s, values)
+		one, err := parseLeaf(key.Value, key, values)
 		if err != nil {
-			return nil, at(key, err)
+			return nil, err
 		}
-		all = append(all, one)
+		p.All = append(p.All, one)
 	}
-	if len(all) == 0 {
-		return nil, at(n, errors.New("the selection is empty"))
-	}
-	return all, nil
+	return single(n, p, p.All)
 }
 
-// add makes an item, or several when each value of "all" has variants.
-func (r *Rule) add(field string, s spec, values []*yaml.Node) (node, error) {
-	if len(values) == 0 {
-		return nil, errors.New("the list of values is empty")
+// single leaves out the list around a single part.
+func single(n *yaml.Node, p *Part, parts []*Part) (*Part, error) {
+	switch len(parts) {
+	case 0:
+		return nil, at(n, errors.New("the selection is empty"))
+	case 1:
+		return parts[0], nil
 	}
-	it := item{field: field}
-	var every andNode
-	for _, v := range values {
+	return p, nil
+}
+
+// parseLeaf reads a line of a selection; key is field|modifier|modifier.
+func parseLeaf(key string, n *yaml.Node, values []*yaml.Node) (*Part, error) {
+	if len(values) == 0 {
+		return nil, at(n, errors.New("the list of values is empty"))
+	}
+	field, rest, _ := strings.Cut(key, "|")
+	l := &Leaf{Field: field, Line: n.Line, Values: make([]Value, len(values))}
+	if rest != "" {
+		l.Modifiers = strings.Split(rest, "|")
+	}
+	if _, err := parseSpec(l.Modifiers); err != nil {
+		return nil, at(n, err)
+	}
+	for i, v := range values {
 		if v.Kind != yaml.ScalarNode {
 			return nil, at(v, errors.New("a value must be text, a number, true, false or null"))
 		}
-		tests, err := s.tests(field, v)
-		if err != nil {
+		var err error
+		if l.Values[i], err = scalar(v); err != nil {
 			return nil, at(v, err)
 		}
-		if s.test == "fieldref" {
-			if field == "" || len(values) > 1 || v.Value == "" {
-				return nil, at(v, errors.New("fieldref compares one field with one other"))
-			}
-			it.ref = v.Value
-		}
-		if s.all { // each value, in any of its variants
-			r.items = append(r.items, item{field: field, ref: it.ref, tests: tests})
-			every = append(every, itemNode(len(r.items)-1))
-			continue
-		}
-		it.tests = append(it.tests, tests...)
 	}
-	if s.all {
-		return every, nil
-	}
-	r.items = append(r.items, it)
-	return itemNode(len(r.items) - 1), nil
+	return &Part{Leaf: l}, nil
 }

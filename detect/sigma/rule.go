@@ -6,59 +6,38 @@
 // with the line and the reason, because a rule that is partly applied is
 // worse than none; an absent field is not an empty one; text compares without
 // regard to case unless the rule says otherwise.
+//
+// A rule goes through Read (YAML → Draft), filters and transformations (Draft
+// → Draft) and Compile (Draft → Rule). Load does all of it for many files.
 package sigma
 
-import (
-	"fmt"
-	"time"
+import "fmt"
 
-	"github.com/sonae/sonae/event"
-)
-
-// Rule is one loaded Sigma rule. It is read-only after Parse.
+// Rule is one loaded Sigma rule. It is read-only once compiled.
 type Rule struct {
-	ID        string
-	Title     string
-	Status    string
-	Author    string // licences of public rules ask that authors stay named
-	License   string
-	Level     event.Severity // Medium when the rule names none
-	Tags      []string
-	Logsource Logsource
-	Extra     Extra
-	Threshold *Threshold // nil for a rule that fires on every match
-	File      string     // where it was read from
-	Line      int        // of the document's first line
+	Meta
+	// Variant names the transformation that made this form of the rule, "" for
+	// the rule as it was written.
+	Variant string
+	// Filters are the titles of the global filters that narrow the rule.
+	Filters []string
 
-	when  node   // the condition
-	items []item // all tests, referred to by index from the condition
+	when   node    // the condition
+	items  []item  // all tests, referred to by index from the condition
+	blocks []block // what when was made of, for Explain
 }
 
-// Logsource names the events that a rule is about. Empty parts fit anything.
-type Logsource struct {
-	Product  string `yaml:"product"`
-	Category string `yaml:"category"`
-	Service  string `yaml:"service"`
+// block is a compiled Block.
+type block struct {
+	name       string
+	selections []compiled
+	when       *clause
 }
 
-// Extra is what Sonae's own rules add under the key "sonae": the title in both
-// languages, the three answers of an alert, and the action to propose.
-// Texts are keyed "ja" and "en".
-type Extra struct {
-	Title   map[string]string
-	What    map[string]string
-	Affects map[string]string
-	Next    map[string]string
-	Propose string
-}
-
-// Threshold turns a rule into one that fires when enough events of a group
-// matched within a window; see package threshold.
-type Threshold struct {
-	Count    int           // so many, at least 2
-	Window   time.Duration // within this time, by the clocks of the hosts
-	By       []string      // fields that make a group; site and host always do
-	Distinct string        // count different values of this field instead of events
+// compiled is a compiled Selection.
+type compiled struct {
+	name string
+	node node
 }
 
 // Error says why a rule was rejected.
@@ -69,7 +48,10 @@ type Error struct {
 	// Unbuilt is true when the rule is valid Sigma that asks for a feature
 	// which this engine does not have, and false when the rule is wrong.
 	Unbuilt bool
-	Reason  string
+	// Placeholder names the placeholder without values for whose sake the rule
+	// was rejected, "" otherwise.
+	Placeholder string
+	Reason      string
 }
 
 // Error returns file, line and reason.

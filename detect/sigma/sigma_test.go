@@ -111,7 +111,7 @@ func TestRejectedWithLineAndReason(t *testing.T) {
 		unbuilt    bool
 	}{
 		"unknown modifier":        {rule("s:\n  F|contans: a\ncondition: s"), `t.yml:6: unknown modifier "contans"`, false},
-		"modifier not built":      {rule("s:\n  F|expand: '%a%'\ncondition: s"), "t.yml:6: not built: modifier expand", true},
+		"placeholder":             {rule("s:\n  F|expand: '%a%'\ncondition: s"), "t.yml:6: the placeholder %a% has no values", false},
 		"flag without re":         {rule("s: {F|i: a}\ncondition: s"), `modifier "i" belongs behind re`, false},
 		"two tests":               {rule("s: {F|contains|re: a}\ncondition: s"), "cannot be used together", false},
 		"unknown selection":       {rule("s: {F: a}\ncondition: s and t"), `t.yml:6: condition: there is no selection "t"`, false},
@@ -130,10 +130,11 @@ func TestRejectedWithLineAndReason(t *testing.T) {
 		"bad cidr":                {rule("s: {F|cidr: 10.0.0.0}\ncondition: s"), "cidr: ", false},
 		"gt of text":              {rule("s: {F|gt: x}\ncondition: s"), "gt needs a number", false},
 		"same key twice":          {rule("s: {F: a, F: b}\ncondition: s"), `the key "F" stands twice`, false},
-		"an anchor":               {rule("s: {F: &x a}\nt: {F: *x}\ncondition: s or t"), "a value must be", false},
+		"an anchor of its own":    {rule("s: {F: &x [*x]}\ncondition: s"), "nested deeper than 64", false},
+		"an unknown anchor":       {rule("s: {F: *x}\ncondition: s"), "unknown anchor", false},
 		"timeframe":               {rule("s: {F: a}\ntimeframe: 5m\ncondition: s"), "not built: timeframe", true},
 		"unknown level":           {"level: red\n" + rule("s: {F: a}\ncondition: s"), `t.yml:1: level: unknown severity "red"`, false},
-		"no id":                   {"title: t\n", "no id", false},
+		"no title":                {"id: t\n", "no title", false},
 		"no logsource":            {"title: t\nid: t\ndetection: {}\n", "no logsource", false},
 		"empty logsource":         {"title: t\nid: t\nlogsource: {definition: x}\n", "neither product", false},
 		"correlation":             {"title: t\ncorrelation: {type: event_count}\n", "not built: correlation", true},
