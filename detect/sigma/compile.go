@@ -11,7 +11,7 @@ const maxTests = 1 << 17
 
 // Compile makes a Rule of the draft. The draft must not be changed any more.
 func (d *Draft) Compile(known Placeholders) (*Rule, error) {
-	c := compiler{rule: &Rule{Meta: d.Meta}, known: known}
+	c := builder{rule: &Rule{Meta: d.Meta}, known: known}
 	var all andNode
 	for i := range d.Blocks {
 		n, err := c.block(&d.Blocks[i])
@@ -44,13 +44,13 @@ func (b *Block) blame(err error) error {
 	return fmt.Errorf("%s: %w", b.Name, err)
 }
 
-type compiler struct {
+type builder struct {
 	rule  *Rule
 	known Placeholders
 	tests int
 }
 
-func (c *compiler) block(b *Block) (node, error) {
+func (c *builder) block(b *Block) (node, error) {
 	out := block{name: b.Name}
 	selections := make(map[string]node, len(b.Selections))
 	names := make([]string, 0, len(b.Selections))
@@ -61,7 +61,7 @@ func (c *compiler) block(b *Block) (node, error) {
 		}
 		selections[s.Name] = n
 		names = append(names, s.Name)
-		out.selections = append(out.selections, compiled{s.Name, n})
+		out.selections = append(out.selections, named{s.Name, n})
 	}
 	var any []*clause
 	for _, text := range b.Conditions {
@@ -83,7 +83,7 @@ func (c *compiler) block(b *Block) (node, error) {
 	return out.when.node(selections), nil
 }
 
-func (c *compiler) part(p *Part) (node, error) {
+func (c *builder) part(p *Part) (node, error) {
 	if p.Leaf != nil {
 		n, err := c.leaf(p.Leaf)
 		return n, atLine(p.Leaf.Line, err)
@@ -99,7 +99,7 @@ func (c *compiler) part(p *Part) (node, error) {
 	return orNode(nodes), err
 }
 
-func (c *compiler) parts(parts []*Part) ([]node, error) {
+func (c *builder) parts(parts []*Part) ([]node, error) {
 	out := make([]node, len(parts))
 	for i, p := range parts {
 		var err error
@@ -112,7 +112,7 @@ func (c *compiler) parts(parts []*Part) ([]node, error) {
 
 // leaf makes one item, or several when each value counts for itself: with
 // "all", and with fieldref, because an item compares with one other field.
-func (c *compiler) leaf(l *Leaf) (node, error) {
+func (c *builder) leaf(l *Leaf) (node, error) {
 	s, err := parseSpec(l.Modifiers)
 	if err != nil {
 		return nil, err
@@ -152,7 +152,7 @@ func (c *compiler) leaf(l *Leaf) (node, error) {
 	return n, nil
 }
 
-func (c *compiler) join(s spec, each []node, it item) node {
+func (c *builder) join(s spec, each []node, it item) node {
 	switch {
 	case len(each) == 1:
 		return each[0]
@@ -164,7 +164,7 @@ func (c *compiler) join(s spec, each []node, it item) node {
 	return c.item(it)
 }
 
-func (c *compiler) item(it item) node {
+func (c *builder) item(it item) node {
 	c.rule.items = append(c.rule.items, it)
 	return itemNode(len(c.rule.items) - 1)
 }

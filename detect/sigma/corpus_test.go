@@ -45,7 +45,7 @@ func unzip(t testing.TB, f *os.File) io.Reader {
 }
 
 // corpus parses all public rules.
-func corpus(t *testing.T) ([]*Rule, []*Error) {
+func corpus(t testing.TB) ([]*Rule, []*Error) {
 	t.Helper()
 	var rules []*Rule
 	var bad []*Error

@@ -53,7 +53,7 @@ func parseFilter(m map[string]*yaml.Node) (*Filter, error) {
 		return nil, at(m["filter"], err)
 	}
 	f.Block.Name = "filter " + f.Title
-	c := compiler{rule: &Rule{}, known: nil}
+	c := builder{rule: &Rule{}, known: nil}
 	var missing errPlaceholder
 	if _, err = c.block(&f.Block); err != nil && !errors.As(err, &missing) { // its rules are rejected then
 		return nil, at(m["filter"], err)

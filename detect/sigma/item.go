@@ -32,7 +32,7 @@ func (it *item) eval(v *view, slot, ref int) bool {
 		if slot < 0 {
 			ok = t.keyword(v)
 		} else {
-			ok = t.match(v, slot, ref)
+			ok = v.field(t, slot, ref)
 		}
 		if ok != it.all {
 			return ok
@@ -69,15 +69,6 @@ func (t *literalTest) keyword(v *view) bool {
 		}
 	}
 	return false
-}
-
-func anyValue(v *view, f func(string) bool) bool {
-	for _, s := range v.event.Fields {
-		if f(s) {
-			return true
-		}
-	}
-	return v.event.Raw != "" && f(v.event.Raw)
 }
 
 // regexTest searches with RE2; case counts unless the rule says |re|i.

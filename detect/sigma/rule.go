@@ -30,12 +30,12 @@ type Rule struct {
 // block is a compiled Block.
 type block struct {
 	name       string
-	selections []compiled
+	selections []named
 	when       *clause
 }
 
-// compiled is a compiled Selection.
-type compiled struct {
+// named is a compiled Selection.
+type named struct {
 	name string
 	node node
 }

@@ -1,6 +1,8 @@
 package sigma
 
 import (
+	"fmt"
+	"slices"
 	"strings"
 	"sync"
 )
@@ -21,48 +23,51 @@ type Event struct {
 	Raw    string // the original line, where there was one; keywords search it too
 }
 
-// bound is a rule prepared for a Set: slots[i] is where the field of item i
-// stands in the view.
-type bound struct {
-	rule  *Rule
-	slots []int
-	refs  []int // likewise for the other field of a fieldref
-}
-
-// Set is many rules, sorted by log source so that an event meets only those
-// that can apply. It is read-only after NewSet and safe for concurrent use.
+// Set is many rules, compiled by class: the rules that one combination of log
+// sources is about. A class is compiled when its first event comes. A Set is
+// safe for concurrent use; the goroutines share all but their Matchers.
 type Set struct {
-	byLogsource map[Logsource][]bound
-	fields      []string // slot → name
-	views       sync.Pool
+	rules    []*Rule
+	counts   []counter // by rule
+	slots    slots
+	common   map[uint32]uint32
+	buckets  []bucket
+	matchers sync.Pool
+
+	mu       sync.Mutex
+	classes  map[string]*class // by the numbers of their buckets
+	programs map[string]*program
 }
 
-// NewSet prepares rules for matching.
+// bucket holds the rules of one log source.
+type bucket struct {
+	source Logsource // lower case
+	rules  []int
+}
+
+// NewSet prepares rules for matching. It keeps the rules, which must not change.
 func NewSet(rules []*Rule) *Set {
-	s := &Set{byLogsource: map[Logsource][]bound{}}
-	slot := map[string]int{}
-	of := func(name string) int {
-		if name == "" {
-			return -1
-		}
-		n, ok := slot[name]
-		if !ok {
-			n = len(s.fields)
-			slot[name] = n
-			s.fields = append(s.fields, name)
-		}
-		return n
-	}
-	for _, r := range rules {
-		b := bound{rule: r}
+	s := &Set{rules: rules, counts: make([]counter, len(rules)), classes: map[string]*class{}, programs: map[string]*program{}}
+	at := map[Logsource]int{}
+	var texts []string
+	for no, r := range rules {
 		for i := range r.items {
-			b.slots = append(b.slots, of(r.items[i].field))
-			b.refs = append(b.refs, of(r.items[i].ref))
+			s.slots.of(r.items[i].field)
+			s.slots.of(r.items[i].ref)
+			texts = append(texts, r.items[i].texts()...)
 		}
 		key := r.Logsource.lower()
-		s.byLogsource[key] = append(s.byLogsource[key], b)
+		i, ok := at[key]
+		if !ok {
+			i = len(s.buckets)
+			at[key] = i
+			s.buckets = append(s.buckets, bucket{source: key})
+		}
+		s.buckets[i].rules = append(s.buckets[i].rules, no)
 	}
-	s.views.New = func() any { return &view{cells: make([]cell, len(s.fields)), names: s.fields} }
+	s.slots.index()
+	s.common = commonGrams(texts)
+	s.matchers.New = func() any { return s.NewMatcher() }
 	return s
 }
 
@@ -70,121 +75,68 @@ func (l Logsource) lower() Logsource {
 	return Logsource{strings.ToLower(l.Product), strings.ToLower(l.Category), strings.ToLower(l.Service)}
 }
 
+// texts returns the literals of an item.
+func (it *item) texts() []string {
+	var out []string
+	for _, t := range it.tests {
+		if l, ok := t.(*literalTest); ok {
+			out = append(out, string(l.text))
+		}
+	}
+	return out
+}
+
 // Match calls hit for every rule that e matches, in no particular order.
 func (s *Set) Match(e Event, hit func(*Rule)) {
-	v := s.views.Get().(*view)
-	defer func() {
-		v.reset(Event{}) // the pool must not keep an event alive
-		s.views.Put(v)
-	}()
-	s.match(v, e, hit)
+	m := s.matchers.Get().(*Matcher)
+	defer s.matchers.Put(m)
+	m.matchEvent(e, hit)
 }
 
-func (s *Set) match(v *view, e Event, hit func(*Rule)) {
-	v.reset(e)
-	key := Logsource{Product: strings.ToLower(e.Product), Service: strings.ToLower(e.Service)}
-	s.eachCategory(key, v, hit)
-	for _, c := range e.Categories {
-		if c != "" {
-			key.Category = strings.ToLower(c)
-			s.eachCategory(key, v, hit)
+// fits says whether rules of the log source apply to events of s.
+func (s Source) fits(l Logsource) bool {
+	return (l.Product == "" || l.Product == s.Product) && (l.Service == "" || l.Service == s.Service) &&
+		(l.Category == "" || slices.Contains(s.Categories, l.Category))
+}
+
+func (s Source) lower() Source {
+	out := Source{Product: strings.ToLower(s.Product), Service: strings.ToLower(s.Service)}
+	for _, c := range s.Categories {
+		out.Categories = append(out.Categories, strings.ToLower(c))
+	}
+	return out
+}
+
+// maxClasses bounds the memory of compiled classes. Real rules make a few
+// hundred; when more come, all are forgotten and made again as they are met.
+const maxClasses = 2048
+
+// class returns what is compiled for a source, nil when no rule applies.
+func (s *Set) class(from Source) *class {
+	from = from.lower()
+	var which []int
+	for i := range s.buckets {
+		if from.fits(s.buckets[i].source) {
+			which = append(which, i)
 		}
 	}
-}
-
-// eachCategory runs the rules for one category, "" meaning those that name
-// none: with and without the event's product and service.
-func (s *Set) eachCategory(key Logsource, v *view, hit func(*Rule)) {
-	s.run(key, v, hit)
-	if key.Service != "" {
-		s.run(Logsource{key.Product, key.Category, ""}, v, hit)
+	if len(which) == 0 {
+		return nil
 	}
-	if key.Product == "" {
-		return
+	key := fmt.Sprint(which)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c := s.classes[key]; c != nil {
+		return c
 	}
-	s.run(Logsource{"", key.Category, key.Service}, v, hit)
-	if key.Service != "" {
-		s.run(Logsource{"", key.Category, ""}, v, hit)
+	if len(s.classes) >= maxClasses {
+		clear(s.classes)
 	}
-}
-
-func (s *Set) run(key Logsource, v *view, hit func(*Rule)) {
-	for i := range s.byLogsource[key] {
-		b := &s.byLogsource[key][i]
-		v.at = b
-		if b.rule.when.eval(v) {
-			hit(b.rule)
-		}
+	var rules []int
+	for _, i := range which {
+		rules = append(rules, s.buckets[i].rules...)
 	}
-}
-
-// cell is one field of the event under evaluation.
-type cell struct {
-	known, present, folded bool
-	text                   string
-	from, to               int // folded text in view.buf
-}
-
-// view is an event while rules look at it: fields are looked up and folded at
-// most once, into memory that is used again for the next event.
-type view struct {
-	event Event
-	at    *bound
-	names []string
-	cells []cell
-	buf   []byte
-	spans [][2]int // folded values of all fields, for keywords
-	every bool     // spans is filled
-}
-
-func (v *view) reset(e Event) {
-	clear(v.cells)
-	v.event, v.buf, v.spans, v.every = e, v.buf[:0], v.spans[:0], false
-	if cap(v.buf) > 1<<20 {
-		v.buf = nil
-	}
-}
-
-// test evaluates one item of the rule at hand.
-func (v *view) test(i int) bool {
-	return v.at.rule.items[i].eval(v, v.at.slots[i], v.at.refs[i])
-}
-
-func (v *view) cell(slot int) *cell {
-	c := &v.cells[slot]
-	if !c.known {
-		c.known = true
-		c.text, c.present = v.event.Fields[v.names[slot]]
-	}
+	c := compile(s, rules)
+	s.classes[key] = c
 	return c
-}
-
-// folded returns the value of a present field in lower case.
-func (v *view) folded(c *cell) []byte {
-	if !c.folded {
-		c.folded = true
-		c.from = len(v.buf)
-		v.buf = fold(v.buf, c.text)
-		c.to = len(v.buf)
-	}
-	return v.buf[c.from:c.to]
-}
-
-// fill folds every value of the event and its original line.
-func (v *view) fill() {
-	if v.every {
-		return
-	}
-	v.every = true
-	add := func(text string) {
-		from := len(v.buf)
-		v.buf = fold(v.buf, text)
-		v.spans = append(v.spans, [2]int{from, len(v.buf)})
-	}
-	for _, text := range v.event.Fields {
-		add(text)
-	}
-	if v.event.Raw != "" {
-		add(v.event.Raw)
-	}
 }
