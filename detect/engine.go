@@ -25,6 +25,8 @@ type Engine struct {
 	counters map[*sigma.Rule]*threshold.Counter
 	sources  map[*sigma.Rule][sha256.Size]byte // digest of the file a rule was read from
 	list     []Rule
+	book     book
+	watch    *watch // what a Switch shares between its engines; nil: nobody counts
 
 	mu     sync.Mutex
 	recent map[string]recent // by host; only where something was found
@@ -67,7 +69,8 @@ func Load(roots ...fs.FS) (*Engine, Report, error) {
 	var rep Report
 	var rules []*sigma.Rule
 	seen, sources := map[string]string{}, map[*sigma.Rule][sha256.Size]byte{}
-	for _, root := range roots {
+	roof := map[*sigma.Rule]int{}
+	for at, root := range roots {
 		err := fs.WalkDir(root, ".", func(name string, d fs.DirEntry, err error) error {
 			if err != nil || d.IsDir() || !ruleFile(name) {
 				return err
@@ -87,6 +90,7 @@ func Load(roots ...fs.FS) (*Engine, Report, error) {
 				}
 				seen[r.ID] = r.File
 				sources[r] = sha256.Sum256(data)
+				roof[r] = at
 				rules = append(rules, r)
 				rep.Loaded = append(rep.Loaded, Loaded{r.ID, r.Title, r.Author, r.File, r.Line})
 			}
@@ -98,6 +102,7 @@ func Load(roots ...fs.FS) (*Engine, Report, error) {
 	}
 	e := build(rules)
 	e.sources = sources
+	e.book = newBook(rules, roots, roof, rep)
 	return e, rep, nil
 }
 
@@ -207,13 +212,17 @@ func (e *Engine) match(ev event.Event, out []Finding) []Finding {
 	category := [1]string{ev.Category}
 	view := sigma.Event{Source: sigma.Source{Product: ev.Product, Categories: category[:], Service: ev.Service}, Fields: ev.Fields, Raw: ev.Raw}
 	e.set.Match(view, func(r *sigma.Rule) {
+		shown, speaks := e.judge(r, &ev)
+		if !speaks {
+			return
+		}
 		c := e.counters[r]
 		if c == nil {
-			out = append(out, finding(e.rules[r], findingID(r.ID, ev.ID), []event.Event{ev}))
+			out = append(out, finding(shown, findingID(r.ID, ev.ID), []event.Event{ev}))
 			return
 		}
 		for _, h := range c.Add(ev) {
-			out = append(out, finding(e.rules[r], findingID(r.ID, h.Group, h.Start.Format(time.RFC3339Nano)), h.Events))
+			out = append(out, finding(shown, findingID(r.ID, h.Group, h.Start.Format(time.RFC3339Nano)), h.Events))
 		}
 	})
 	return out

@@ -1,0 +1,200 @@
+// Package tuning is what people change about rules without rewriting them:
+// events that a rule shall say nothing about, another level for what it finds,
+// and rules that are switched off.
+//
+// In: Changes, each with who answers for it, why and until when. Out: for a
+// rule and an event, whether the rule may speak and how loud. Always true: a
+// change whose time is over does nothing; a suppression or another level ends
+// by itself; a change that says nothing about events concerns all events of
+// its rule.
+package tuning
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"time"
+	"unicode/utf8"
+
+	"github.com/sonae/sonae/event"
+)
+
+// Kind is what a Change does.
+type Kind string
+
+// Kinds of changes.
+const (
+	Suppress Kind = "suppress" // matching events are no finding and are not counted
+	Relevel  Kind = "level"    // findings get another level
+	Disable  Kind = "disable"  // the rule says nothing
+)
+
+// Change is one thing that somebody changed about a rule.
+type Change struct {
+	ID     string         `json:"id"`
+	Rule   string         `json:"rule"`
+	Kind   Kind           `json:"kind"`
+	When   []Match        `json:"when,omitempty"` // all must hold; empty: every event
+	Level  event.Severity `json:"level"`          // for Relevel
+	Owner  string         `json:"owner"`          // who answers for it: a name, a ward, a contractor
+	Reason string         `json:"reason"`
+	Until  time.Time      `json:"until"` // zero only for Disable: until somebody ends it
+}
+
+// Match is a condition on one field. Upper and lower case are alike, as in
+// rules. An absent field holds nothing.
+type Match struct {
+	Field string `json:"field"` // as in event.Event.Fields, or host or site
+	Op    string `json:"op"`    // is, contains, startswith or endswith
+	Value string `json:"value"`
+}
+
+// Ops are the words for Match.Op.
+func Ops() []string { return []string{"is", "contains", "startswith", "endswith"} }
+
+// Bounds of a Change. A year is how long anything may stay unseen.
+const (
+	MaxWhen   = 20
+	MaxText   = 2000
+	MaxPeriod = 366 * 24 * time.Hour
+)
+
+// Check says what a Change lacks; now is when it begins.
+func (c Change) Check(now time.Time) error {
+	switch {
+	case c.Rule == "":
+		return errors.New("no rule is named")
+	case c.Kind != Suppress && c.Kind != Relevel && c.Kind != Disable:
+		return fmt.Errorf("unknown kind %q", c.Kind)
+	case c.Kind == Suppress && len(c.When) == 0:
+		return errors.New("a suppression needs a condition: to silence a whole rule, disable it")
+	case c.Kind == Disable && len(c.When) > 0:
+		return errors.New("a rule is disabled for all events or not at all")
+	case len(c.When) > MaxWhen:
+		return fmt.Errorf("more than %d conditions", MaxWhen)
+	case !sentence(c.Owner) || !sentence(c.Reason):
+		return errors.New("owner and reason are needed")
+	case c.Until.IsZero() && c.Kind != Disable:
+		return errors.New("no end is given")
+	case !c.Until.IsZero() && !c.Until.After(now):
+		return errors.New("it would be over before it began")
+	case !c.Until.IsZero() && c.Until.Sub(now) > MaxPeriod:
+		return errors.New("it lasts longer than a year")
+	}
+	for _, m := range c.When {
+		if err := m.check(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func sentence(s string) bool { return strings.TrimSpace(s) != "" && len(s) <= MaxText && utf8.ValidString(s) }
+
+func (m Match) check() error {
+	if m.Field == "" || m.Value == "" || len(m.Field) > 200 || len(m.Value) > MaxText {
+		return errors.New("a condition needs a field and a value")
+	}
+	for _, op := range Ops() {
+		if m.Op == op {
+			return nil
+		}
+	}
+	return fmt.Errorf("unknown comparison %q", m.Op)
+}
+
+// In says whether the change does something at a moment.
+func (c Change) In(now time.Time) bool { return c.Until.IsZero() || now.Before(c.Until) }
+
+// Holds says whether all conditions hold for an event.
+func (c Change) Holds(e *event.Event) bool {
+	for _, m := range c.When {
+		if !m.holds(e) {
+			return false
+		}
+	}
+	return true
+}
+
+func (m Match) holds(e *event.Event) bool {
+	text, ok := Value(e, m.Field)
+	if !ok {
+		return false
+	}
+	text, want := strings.ToLower(text), strings.ToLower(m.Value)
+	switch m.Op {
+	case "contains":
+		return strings.Contains(text, want)
+	case "startswith":
+		return strings.HasPrefix(text, want)
+	case "endswith":
+		return strings.HasSuffix(text, want)
+	}
+	return text == want
+}
+
+// Value is what an event holds in a field that a Match can name.
+func Value(e *event.Event, field string) (string, bool) {
+	switch field {
+	case "host":
+		return e.Host, true
+	case "site":
+		return e.Site, true
+	}
+	text, ok := e.Fields[field]
+	return text, ok
+}
+
+// Set is the changes in force, ready to be asked. It is read-only but for its
+// counts, and safe for concurrent use. A nil Set changes nothing.
+type Set struct{ rules map[string][]counted }
+
+type counted struct {
+	Change
+	held *atomic.Uint64
+}
+
+// New prepares changes. The order counts: the first that applies is taken.
+func New(changes []Change) *Set {
+	s := &Set{rules: map[string][]counted{}}
+	for _, c := range changes {
+		s.rules[c.Rule] = append(s.rules[c.Rule], counted{c, &atomic.Uint64{}})
+	}
+	return s
+}
+
+// Judge says whether a rule may speak of an event at a moment, and with which
+// level it does.
+func (s *Set) Judge(rule string, level event.Severity, e *event.Event, now time.Time) (event.Severity, bool) {
+	if s == nil {
+		return level, true
+	}
+	releveled := false
+	for _, c := range s.rules[rule] {
+		if !c.In(now) || (c.Kind == Relevel && releveled) || !c.Holds(e) {
+			continue
+		}
+		c.held.Add(1)
+		if c.Kind != Relevel {
+			return level, false
+		}
+		level, releveled = c.Level, true
+	}
+	return level, true
+}
+
+// Held tells for each change, by id, how many events it has changed the answer
+// for since New.
+func (s *Set) Held() map[string]uint64 {
+	out := map[string]uint64{}
+	if s == nil {
+		return out
+	}
+	for _, list := range s.rules {
+		for _, c := range list {
+			out[c.ID] = c.held.Load()
+		}
+	}
+	return out
+}
