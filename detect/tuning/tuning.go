@@ -10,14 +10,14 @@
 package tuning
 
 import (
-	"errors"
-	"fmt"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
 	"unicode/utf8"
 
 	"github.com/sonae/sonae/event"
+	"github.com/sonae/sonae/fault"
 )
 
 // Kind is what a Change does.
@@ -60,31 +60,30 @@ const (
 	MaxPeriod = 366 * 24 * time.Hour
 )
 
-// Check says what a Change lacks; now is when it begins.
+// Check says what a Change lacks, as Invalid; now is when it begins.
 func (c Change) Check(now time.Time) error {
+	invalid := func(key string, args ...any) error { return fault.New(fault.Invalid, "tuning."+key, args...) }
 	switch {
-	case c.Rule == "":
-		return errors.New("no rule is named")
+	case c.Rule == "" || len(c.Rule) > 200:
+		return invalid("rule")
 	case c.Kind != Suppress && c.Kind != Relevel && c.Kind != Disable:
-		return fmt.Errorf("unknown kind %q", c.Kind)
-	case c.Kind == Suppress && len(c.When) == 0:
-		return errors.New("a suppression needs a condition: to silence a whole rule, disable it")
+		return invalid("kind")
+	case c.Level < event.Info || c.Level > event.Critical:
+		return invalid("kind")
+	case c.Kind == Suppress && len(c.When) == 0: // who wants to silence a whole rule disables it, which is seen
+		return invalid("when-none")
 	case c.Kind == Disable && len(c.When) > 0:
-		return errors.New("a rule is disabled for all events or not at all")
+		return invalid("when-disable")
 	case len(c.When) > MaxWhen:
-		return fmt.Errorf("more than %d conditions", MaxWhen)
+		return invalid("when-many", MaxWhen)
 	case !sentence(c.Owner) || !sentence(c.Reason):
-		return errors.New("owner and reason are needed")
-	case c.Until.IsZero() && c.Kind != Disable:
-		return errors.New("no end is given")
-	case !c.Until.IsZero() && !c.Until.After(now):
-		return errors.New("it would be over before it began")
-	case !c.Until.IsZero() && c.Until.Sub(now) > MaxPeriod:
-		return errors.New("it lasts longer than a year")
+		return invalid("owner")
+	case c.Until.IsZero() && c.Kind != Disable, !c.Until.IsZero() && (!c.Until.After(now) || c.Until.Sub(now) > MaxPeriod):
+		return invalid("until")
 	}
 	for _, m := range c.When {
-		if err := m.check(); err != nil {
-			return err
+		if !m.valid() {
+			return invalid("when")
 		}
 	}
 	return nil
@@ -92,16 +91,8 @@ func (c Change) Check(now time.Time) error {
 
 func sentence(s string) bool { return strings.TrimSpace(s) != "" && len(s) <= MaxText && utf8.ValidString(s) }
 
-func (m Match) check() error {
-	if m.Field == "" || m.Value == "" || len(m.Field) > 200 || len(m.Value) > MaxText {
-		return errors.New("a condition needs a field and a value")
-	}
-	for _, op := range Ops() {
-		if m.Op == op {
-			return nil
-		}
-	}
-	return fmt.Errorf("unknown comparison %q", m.Op)
+func (m Match) valid() bool {
+	return m.Field != "" && m.Value != "" && len(m.Field) <= 200 && len(m.Value) <= MaxText && slices.Contains(Ops(), m.Op)
 }
 
 // In says whether the change does something at a moment.
