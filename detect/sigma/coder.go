@@ -30,7 +30,9 @@ func encodeContent(c Content) string {
 func decodeContent(entry, file string) (Content, bool) {
 	r := coder{in: entry, reading: true}
 	var c Content
-	r.content(&c)
+	if r.content(&c); r.bad || r.in != "" {
+		return Content{}, false
+	}
 	for _, d := range c.Drafts {
 		d.File = file
 	}
@@ -40,7 +42,7 @@ func decodeContent(entry, file string) (Content, bool) {
 	for _, e := range c.Rejected {
 		e.File = file
 	}
-	return c, !r.bad && r.in == ""
+	return c, true
 }
 
 func (c *coder) content(v *Content) {

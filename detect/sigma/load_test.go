@@ -148,11 +148,13 @@ func BenchmarkLoadCorpus(b *testing.B) {
 		bytes += len(f.Data)
 	}
 	b.SetBytes(int64(bytes))
+	before := cpuTime(b)
 	for b.Loop() {
 		if l := Load(files, Options{Workers: 1}); len(l.Rules) < 3700 {
 			b.Fatal(len(l.Rules))
 		}
 	}
+	b.ReportMetric((cpuTime(b)-before)/float64(b.N), "cpu-ms/op")
 }
 
 // BenchmarkLoadCorpusCached opens the cache and compiles all public rules on
@@ -168,6 +170,7 @@ func BenchmarkLoadCorpusCached(b *testing.B) {
 	if err := c.Save(); err != nil {
 		b.Fatal(err)
 	}
+	before := cpuTime(b)
 	for b.Loop() {
 		c, err := OpenCache(path)
 		if err != nil {
@@ -177,4 +180,5 @@ func BenchmarkLoadCorpusCached(b *testing.B) {
 			b.Fatal(l.Cached)
 		}
 	}
+	b.ReportMetric((cpuTime(b)-before)/float64(b.N), "cpu-ms/op")
 }

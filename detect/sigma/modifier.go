@@ -204,6 +204,9 @@ func (s spec) regex(text string) (test, error) {
 const maxVariants = 4096
 
 func (s spec) literals(field string, v Value, known Placeholders) ([]test, error) {
+	if l, ok := s.simple(field, v); ok {
+		return []test{l}, nil
+	}
 	first := plain(v.Text)
 	if v.Kind == Text {
 		first = parsePattern(v.Text)
@@ -236,6 +239,27 @@ func (s spec) literals(field string, v Value, known Placeholders) ([]test, error
 		out = append(out, &literalTest{p.compile(s.cased), s.cased})
 	}
 	return out, nil
+}
+
+// simple makes the test of a value without escapes and wildcards, as nearly
+// all are, without a detour over patterns.
+func (s spec) simple(field string, v Value) (*literalTest, bool) {
+	if s.expand || len(s.change) > 0 || v.Text == "" || v.Kind == Text && (strings.ContainsAny(v.Text, "*?") || strings.Contains(v.Text, `\\`)) {
+		return nil, false
+	}
+	l := literal{text: []byte(v.Text)}
+	if !s.cased {
+		l.text = fold(make([]byte, 0, len(v.Text)), v.Text)
+	}
+	switch {
+	case s.test == "contains" || s.test == "" && field == "":
+		l.shape = within
+	case s.test == "startswith":
+		l.shape = prefix
+	case s.test == "endswith":
+		l.shape = suffix
+	}
+	return &literalTest{l, s.cased}, true
 }
 
 // scalar returns a YAML scalar as the text an event would carry: numbers in

@@ -298,3 +298,34 @@ func TestPlaceholderFilesAreCheckedAndBounded(t *testing.T) {
 		t.Errorf("got %v", l.Rejected)
 	}
 }
+
+// TestTheShortWayIsTheLongWay compares the tests of all public values.
+func TestTheShortWayIsTheLongWay(t *testing.T) {
+	n := 0
+	for _, f := range corpusFiles(t) {
+		for _, d := range Read(f.Name, f.Data).Drafts {
+			for _, sel := range d.Blocks[0].Selections {
+				sel.Part.Leaves(func(l *Leaf) {
+					s, err := parseSpec(l.Modifiers)
+					if err != nil {
+						t.Fatal(err)
+					}
+					for _, v := range l.Values {
+						got, ok := s.simple(l.Field, v)
+						if !ok || v.Kind == Null || s.test != "" && s.test != "contains" && s.test != "startswith" && s.test != "endswith" {
+							continue
+						}
+						n++
+						p := parsePattern(v.Text).wrap(s.test == "contains" || s.test == "endswith" || l.Field == "", s.test == "contains" || s.test == "startswith" || l.Field == "" && s.test == "")
+						if want := p.compile(s.cased); l.Field != "" && (want.shape != got.shape || string(want.text) != string(got.text)) {
+							t.Errorf("%s|%v %q: got %v, want %v", l.Field, l.Modifiers, v.Text, got.literal, want)
+						}
+					}
+				})
+			}
+		}
+	}
+	if n > 0 && n < 30000 {
+		t.Errorf("only %d values compared", n)
+	}
+}

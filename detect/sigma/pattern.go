@@ -18,7 +18,7 @@ type pattern []rune
 // parsePattern reads the escapes of a Sigma value: * and ? are wildcards, a
 // backslash takes the meaning from *, ? and itself and is plain elsewhere.
 func parsePattern(value string) pattern {
-	var p pattern
+	p := make(pattern, 0, len(value))
 	escaped := false
 	for _, r := range value {
 		switch {
@@ -70,7 +70,7 @@ func (p pattern) text() string {
 
 // wrap adds wildcards at the ends, as contains, startswith and endswith do.
 func (p pattern) wrap(before, after bool) pattern {
-	var out pattern
+	out := make(pattern, 0, len(p)+2)
 	if before {
 		out = append(out, anyText)
 	}
