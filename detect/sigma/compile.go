@@ -61,7 +61,7 @@ func (c *builder) block(b *Block) (node, error) {
 		}
 		selections[s.Name] = n
 		names = append(names, s.Name)
-		out.selections = append(out.selections, named{s.Name, n})
+		out.selections = append(out.selections, chosen{s.Name, n})
 	}
 	var any []*clause
 	for _, text := range b.Conditions {

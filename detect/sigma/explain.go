@@ -112,7 +112,7 @@ func (x *explainer) keep(w *Why, part Why) {
 
 func (x *explainer) clause(b *block, c *clause) Why {
 	if c.op == "" {
-		i := slices.IndexFunc(b.selections, func(s compiled) bool { return s.name == c.name })
+		i := slices.IndexFunc(b.selections, func(s chosen) bool { return s.name == c.name })
 		of := x.node(b.selections[i].node)
 		w := Why{Kind: WhySelection, Name: c.name, Matched: of.Matched}
 		x.keep(&w, of)

@@ -17,8 +17,8 @@ import (
 
 var update = flag.Bool("update", false, "write golden files anew")
 
-// recordOf makes a record of names and values, one after the other.
-func recordOf(raw string, pairs ...string) *event.Record {
+// explained makes a record of names and values, one after the other.
+func explained(raw string, pairs ...string) *event.Record {
 	r := &event.Record{Raw: []byte(raw)}
 	for i := 0; i+1 < len(pairs); i += 2 {
 		r.Add([]byte(pairs[i]), []byte(pairs[i+1]), event.Plain)
@@ -47,8 +47,8 @@ detection:
 	}
 	var got strings.Builder
 	for _, rec := range []*event.Record{
-		recordOf("MIMIKATZ", "Image", `C:\Windows\PowerShell.exe`, "CommandLine", `x –ÖÄ ärzte -ENC zz`, "User", "tanaka"),
-		recordOf("", "Image", `C:\a.exe`, "CommandLine", `foo`, "CommandLine", "-enc", "ParentImage", `c:\OK.exe`),
+		explained("MIMIKATZ", "Image", `C:\Windows\PowerShell.exe`, "CommandLine", `x –ÖÄ ärzte -ENC zz`, "User", "tanaka"),
+		explained("", "Image", `C:\a.exe`, "CommandLine", `foo`, "CommandLine", "-enc", "ParentImage", `c:\OK.exe`),
 	} {
 		b, err := json.MarshalIndent(Explain(l.Rules[0], rec), "", " ")
 		if err != nil {
@@ -78,28 +78,28 @@ func TestExplainMarksWhatMatched(t *testing.T) {
 		rec  *event.Record
 		want string // the marked part; "-" where nothing matched
 	}{
-		"whole":                {"F: abc", recordOf("", "F", "ABC"), "ABC"},
-		"contains":             {"F|contains: b", recordOf("", "F", "aBc"), "B"},
-		"startswith":           {"F|startswith: ab", recordOf("", "F", "ABc"), "AB"},
-		"endswith":             {"F|endswith: bc", recordOf("", "F", "aBC"), "BC"},
-		"beyond ascii":         {"F|contains: ärzte", recordOf("", "F", "xÄÖÄRZTEy"), "ÄRZTE"},
-		"a rune that grows":    {"F|contains: z", recordOf("", "F", "ȺȺZ"), "Z"}, // Ⱥ has 2 bytes, ⱥ 3
-		"broken text":          {"F|contains: z", recordOf("", "F", "\xff\xc3Z\xff"), "Z"},
-		"re":                   {"F|re: 'b+'", recordOf("", "F", "abbc"), "bb"},
-		"cidr":                 {"F|cidr: 10.0.0.0/8", recordOf("", "F", "10.1.2.3"), "10.1.2.3"},
-		"gt":                   {"F|gt: 5", recordOf("", "F", "7"), "7"},
-		"hour":                 {"F|hour: 3", recordOf("", "F", "2026-01-02T03:00:00Z"), "2026-01-02T03:00:00Z"},
-		"fieldref":             {"F|fieldref|endswith: G", recordOf("", "F", "abC", "G", "BC"), "bC"},
-		"a keyword":            {"'|contains': fo", recordOf("", "X", "a FO b"), "FO"},
-		"a keyword in raw":     {"'|contains': fo", recordOf("a FO b", "X", "y"), "FO"},
-		"any of two values":    {"F: b", recordOf("", "F", "a", "F", "B"), "B"},
-		"cased":                {"F|contains|cased: b", recordOf("", "F", "Bb"), "b"},
-		"in a long value":      {"F|contains: needle", recordOf("", "F", long), "Needle"},
-		"no match":             {"F: b", recordOf("", "F", "a"), "-"},
-		"absent":               {"F: b", recordOf(""), "-"},
-		"null":                 {"F: null", recordOf(""), ""},
-		"wildcards inside":     {"F: 'a*c'", recordOf("", "F", "abc"), "abc"},
-		"everything matches *": {"F: '*'", recordOf("", "F", "abc"), ""},
+		"whole":                {"F: abc", explained("", "F", "ABC"), "ABC"},
+		"contains":             {"F|contains: b", explained("", "F", "aBc"), "B"},
+		"startswith":           {"F|startswith: ab", explained("", "F", "ABc"), "AB"},
+		"endswith":             {"F|endswith: bc", explained("", "F", "aBC"), "BC"},
+		"beyond ascii":         {"F|contains: ärzte", explained("", "F", "xÄÖÄRZTEy"), "ÄRZTE"},
+		"a rune that grows":    {"F|contains: z", explained("", "F", "ȺȺZ"), "Z"}, // Ⱥ has 2 bytes, ⱥ 3
+		"broken text":          {"F|contains: z", explained("", "F", "\xff\xc3Z\xff"), "Z"},
+		"re":                   {"F|re: 'b+'", explained("", "F", "abbc"), "bb"},
+		"cidr":                 {"F|cidr: 10.0.0.0/8", explained("", "F", "10.1.2.3"), "10.1.2.3"},
+		"gt":                   {"F|gt: 5", explained("", "F", "7"), "7"},
+		"hour":                 {"F|hour: 3", explained("", "F", "2026-01-02T03:00:00Z"), "2026-01-02T03:00:00Z"},
+		"fieldref":             {"F|fieldref|endswith: G", explained("", "F", "abC", "G", "BC"), "bC"},
+		"a keyword":            {"'|contains': fo", explained("", "X", "a FO b"), "FO"},
+		"a keyword in raw":     {"'|contains': fo", explained("a FO b", "X", "y"), "FO"},
+		"any of two values":    {"F: b", explained("", "F", "a", "F", "B"), "B"},
+		"cased":                {"F|contains|cased: b", explained("", "F", "Bb"), "b"},
+		"in a long value":      {"F|contains: needle", explained("", "F", long), "Needle"},
+		"no match":             {"F: b", explained("", "F", "a"), "-"},
+		"absent":               {"F: b", explained(""), "-"},
+		"null":                 {"F: null", explained(""), ""},
+		"wildcards inside":     {"F: 'a*c'", explained("", "F", "abc"), "abc"},
+		"everything matches *": {"F: '*'", explained("", "F", "abc"), ""},
 	} {
 		r := parseOne(t, rule("s:\n  "+tt.line+"\ncondition: s"))
 		x := Explain(r, tt.rec)
@@ -125,7 +125,7 @@ func TestExplanationsAreBounded(t *testing.T) {
 		fmt.Fprintf(&b, "  - F: 'v%d'\n", i)
 	}
 	r := parseOne(t, rule("s:\n"+b.String()+"condition: s"))
-	x := Explain(r, recordOf("", "F", "v999"))
+	x := Explain(r, explained("", "F", "v999"))
 	text, err := json.Marshal(x)
 	if err != nil {
 		t.Fatal(err)
@@ -134,7 +134,7 @@ func TestExplanationsAreBounded(t *testing.T) {
 		t.Errorf("matched %v, cut %v, %d bytes", x.Matched, x.Cut, len(text))
 	}
 	r = parseOne(t, rule("s: {F: ["+strings.TrimSuffix(strings.Repeat("a,", 500), ",")+", hit]}\ncondition: s"))
-	l := Explain(r, recordOf("", "F", "hit")).Why.Parts[0].Line
+	l := Explain(r, explained("", "F", "hit")).Why.Parts[0].Line
 	if l.Of != 501 || len(l.Want) != maxWant+1 || l.Want[l.Hit] != "hit" {
 		t.Errorf("%+v", l)
 	}
@@ -163,7 +163,7 @@ func TestExplainAgreesWithMatching(t *testing.T) {
 			for k, v := range e.Fields {
 				pairs = append(pairs, k, v)
 			}
-			if got := Explain(r, recordOf(e.Raw, pairs...)).Matched; got != hit {
+			if got := Explain(r, explained(e.Raw, pairs...)).Matched; got != hit {
 				t.Errorf("rule %s on event %d: explained as %v, matched %v", r.ID, j, got, hit)
 			}
 			if asked++; hit {

@@ -30,12 +30,12 @@ type Rule struct {
 // block is a compiled Block.
 type block struct {
 	name       string
-	selections []named
+	selections []chosen
 	when       *clause
 }
 
-// named is a compiled Selection.
-type named struct {
+// chosen is a compiled Selection.
+type chosen struct {
 	name string
 	node node
 }
