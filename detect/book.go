@@ -2,14 +2,17 @@ package detect
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"fmt"
 	"io/fs"
+	"maps"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/sonae/sonae/detect/sigma"
+	"github.com/sonae/sonae/event"
 )
 
 // book is what an engine knows of its rules besides how to match them.
@@ -75,12 +78,56 @@ func (e *Engine) costs() map[*sigma.Rule]time.Duration {
 	return out
 }
 
+// Usage is what a rule did since it was loaded.
+type Usage struct {
+	Rule string // id; "(other)" for the rest of them
+	Hits uint64
+	Cost time.Duration
+}
+
+// Usage returns the rules that matched, those with most hits first; what is
+// beyond most of them is added up as "(other)".
+func (e *Engine) Usage(most int) []Usage {
+	var all []Usage
+	for _, s := range e.set.Stats() {
+		if s.Hits > 0 || s.Nanos > 0 {
+			all = append(all, Usage{s.Rule.ID, s.Hits, time.Duration(s.Nanos)})
+		}
+	}
+	slices.SortFunc(all, func(x, y Usage) int { return cmp.Or(cmp.Compare(y.Hits, x.Hits), strings.Compare(x.Rule, y.Rule)) })
+	if len(all) <= most {
+		return all
+	}
+	rest := Usage{Rule: "(other)"}
+	for _, u := range all[most:] {
+		rest.Hits, rest.Cost = rest.Hits+u.Hits, rest.Cost+u.Cost
+	}
+	return append(all[:most:most], rest)
+}
+
 func (e *Engine) info(r *sigma.Rule, costs map[*sigma.Rule]time.Duration) Info {
 	return Info{
 		Rule: e.rules[r], Description: r.Description, Status: r.Status, Author: r.Author, License: r.License, Date: r.Date, Modified: r.Modified,
 		References: r.References, FalsePositives: r.FalsePositives, Logsource: r.Logsource, LogsourceNotes: r.LogsourceNotes,
 		Threshold: r.Threshold, Filters: r.Filters, Root: e.book.root[r], File: r.File, Line: r.Line, Cost: costs[r],
 	}
+}
+
+// Explain says why a rule in force matches an event, or why not. Without an
+// event it is the condition alone.
+func (e *Engine) Explain(id string, ev *event.Event) (sigma.Explanation, bool) {
+	r := e.book.rules[id]
+	if r == nil {
+		return sigma.Explanation{}, false
+	}
+	rec := event.Record{}
+	if ev != nil {
+		for _, name := range slices.Sorted(maps.Keys(ev.Fields)) {
+			rec.Add([]byte(name), []byte(ev.Fields[name]), event.Plain)
+		}
+		rec.Raw = []byte(ev.Raw)
+	}
+	return sigma.Explain(r, &rec), true
 }
 
 // Report says what became of each rule when the engine was loaded.

@@ -189,6 +189,7 @@ func (e *Engine) Match(b event.Batch) []Finding {
 }
 
 func (e *Engine) matchAll(b event.Batch) []Finding {
+	e.watch.see(b)
 	var out []Finding
 	for i := range b.Events {
 		ev := b.Events[i]

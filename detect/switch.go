@@ -32,7 +32,6 @@ func NewSwitch(now clock.Now) *Switch {
 func (s *Switch) Match(b event.Batch) []Finding {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	s.watch.see(b)
 	return s.engine.Match(b)
 }
 
@@ -46,9 +45,9 @@ func (s *Switch) Replace(e *Engine) {
 	s.engine = e
 }
 
-// Engine is the engine in force, to ask it about its rules. Events go through
-// Match.
-func (s *Switch) Engine() *Engine {
+// Load returns the engine in force, to ask it about its rules. Events go
+// through Match.
+func (s *Switch) Load() *Engine {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	return s.engine
@@ -110,8 +109,12 @@ func (w *watch) tuned() *tuning.Set {
 	return w.tuning
 }
 
-// see counts the log sources of a batch: most have one or two.
+// see counts the log sources of a batch: most have one or two. A nil watch sees
+// nothing.
 func (w *watch) see(b event.Batch) {
+	if w == nil {
+		return
+	}
 	counts := map[SourceKey]int64{}
 	for i := range b.Events {
 		e := &b.Events[i]

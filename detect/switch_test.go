@@ -160,3 +160,15 @@ func TestSourceOfARuleIsItsDocument(t *testing.T) {
 		t.Error("a rule that is not there has a text")
 	}
 }
+
+func TestUsageIsBounded(t *testing.T) {
+	e := loaded(t, ruleText("a", "F", ""), ruleText("b", "F", ""), ruleText("c", "F", ""), ruleText("silent", "G", ""))
+	e.Match(event.Batch{ID: "b", Host: "h", Events: []event.Event{{ID: "1", Product: "p", Fields: map[string]string{"F": "x"}}}})
+	got := e.Usage(2)
+	if len(got) != 3 || got[0].Rule != "a" || got[0].Hits != 1 || got[2].Rule != "(other)" || got[2].Hits != 1 {
+		t.Errorf("got %+v", got)
+	}
+	if got := e.Usage(5); len(got) != 3 {
+		t.Errorf("got %+v", got)
+	}
+}

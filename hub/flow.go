@@ -198,7 +198,7 @@ func (h *Hub) find(ctx context.Context, body []byte) error {
 		h.log.Error("stored batch cannot be read", "err", err)
 		return nil
 	}
-	groups, err := detect.Parcels(h.engine.Load().Match(b), maxFindings)
+	groups, err := detect.Parcels(h.engine.Match(b), maxFindings)
 	if err != nil {
 		return err
 	}

@@ -30,21 +30,27 @@ const (
 // stops and says how far it came. Alerts are counted as people would see them
 // if they closed those of a machine once a day.
 func (b *Rulebook) BackTest(ctx context.Context, text string, from, to time.Time, sites []string) (BackTest, error) {
+	ctx, stop := context.WithTimeout(ctx, testFor)
+	defer stop()
+	return b.backTest(ctx, text, from, to, sites, func(BackTest) {})
+}
+
+// backTest tells what it has after each day. When the time of ctx is over it
+// returns that.
+func (b *Rulebook) backTest(ctx context.Context, text string, from, to time.Time, sites []string, each func(BackTest)) (BackTest, error) {
 	rule, err := readRule(text)
 	if err != nil {
 		return BackTest{}, err
 	}
-	t := &trial{rule: rule, out: BackTest{From: from, To: to, Until: from}, alerted: map[string]bool{}}
-	ctx, stop := context.WithTimeout(ctx, testFor)
-	defer stop()
+	t := &trial{rule: rule, out: BackTest{From: from, To: to, Until: from}, alerted: map[string]bool{}, hosts: map[string]bool{}}
 	for day := from; day.Before(to); {
-		y, m, d := day.In(clock.Tokyo()).Date()
-		next := time.Date(y, m, d+1, 0, 0, 0, 0, clock.Tokyo())
+		begin := midnight(day)
+		next := begin.AddDate(0, 0, 1)
 		end := next
 		if end.After(to) {
 			end = to
 		}
-		t.out.Days = append(t.out.Days, TestDay{Day: time.Date(y, m, d, 0, 0, 0, 0, clock.Tokyo())})
+		t.out.Days = append(t.out.Days, TestDay{Day: begin})
 		err := b.events.Events(ctx, archive.Search{Query: rule.query, From: day, To: end, Sites: sites}, t.take)
 		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 			break
@@ -54,6 +60,7 @@ func (b *Rulebook) BackTest(ctx context.Context, text string, from, to time.Time
 		}
 		t.match()
 		day, t.out.Until = next, end
+		each(t.end())
 	}
 	return t.end(), nil
 }
@@ -65,6 +72,7 @@ type trial struct {
 	batch   event.Batch
 	n       int
 	alerted map[string]bool // by host and day
+	hosts   map[string]bool // where something matched
 }
 
 func (t *trial) take(e event.Event) error {
@@ -87,6 +95,7 @@ func (t *trial) match() {
 	for _, f := range t.rule.each.Match(t.batch) {
 		t.out.Matches++
 		day.Matches++
+		t.hosts[f.Host] = true
 		t.example(f.Events[0])
 	}
 	for _, f := range t.rule.engine.Match(t.batch) {
@@ -107,6 +116,7 @@ func (t *trial) example(e event.Event) {
 }
 
 func (t *trial) end() BackTest {
+	t.out.Hosts = len(t.hosts)
 	if days := t.out.Until.Sub(t.out.From).Hours() / 24; days > 0 {
 		t.out.AlertsPerDay = float64(t.out.Alerts) / days
 	}

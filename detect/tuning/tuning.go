@@ -89,7 +89,9 @@ func (c Change) Check(now time.Time) error {
 	return nil
 }
 
-func sentence(s string) bool { return strings.TrimSpace(s) != "" && len(s) <= MaxText && utf8.ValidString(s) }
+func sentence(s string) bool {
+	return strings.TrimSpace(s) != "" && len(s) <= MaxText && utf8.ValidString(s)
+}
 
 func (m Match) valid() bool {
 	return m.Field != "" && m.Value != "" && len(m.Field) <= 200 && len(m.Value) <= MaxText && slices.Contains(Ops(), m.Op)
