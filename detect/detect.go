@@ -15,6 +15,17 @@ import (
 // Text holds a sentence in the languages of the product, keyed "ja" and "en".
 type Text map[string]string
 
+// In returns the sentence in a language; where it was written in another one
+// only, as public rules are, in that.
+func (t Text) In(lang string) string {
+	for _, l := range []string{lang, "en", "ja"} {
+		if t[l] != "" {
+			return t[l]
+		}
+	}
+	return ""
+}
+
 // Rule is what people see of a rule.
 type Rule struct {
 	ID    string         `json:"id"`

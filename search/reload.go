@@ -112,7 +112,7 @@ func (b *Rulebook) Run(ctx context.Context) error {
 }
 
 func (b *Rulebook) noteOrSay(ctx context.Context) {
-	if err := b.note(ctx); err != nil {
+	if err := b.Note(ctx); err != nil {
 		b.log.Error("hits of rules are not written down", "err", err)
 	}
 }

@@ -97,7 +97,7 @@ func (b *Rulebook) List(ctx context.Context, f RuleFilter) (RuleList, error) {
 		}
 	}
 	slices.SortStableFunc(chosen, func(x, y Listed) int {
-		return cmp.Or(cmp.Compare(y.Hits, x.Hits), strings.Compare(x.Title["en"], y.Title["en"]), strings.Compare(x.ID, y.ID))
+		return cmp.Or(cmp.Compare(y.Hits, x.Hits), strings.Compare(x.Title.In("en"), y.Title.In("en")), strings.Compare(x.ID, y.ID))
 	})
 	if f.Limit <= 0 {
 		f.Limit = 50
@@ -230,7 +230,7 @@ type Opened struct {
 	Listed
 	YAML    string
 	Stale   bool               // the file is not any more what was loaded
-	Why     *sigma.Explanation // its condition, without an event; nil while it is disabled
+	Why     *Reason            // its condition, without an event; nil while it is not in force
 	Sources []SeenSource       // of this installation that it is about
 	Made    *Rule              // for those that people made
 	Tuned   []Tuned            // the newest 50 changes
@@ -288,20 +288,28 @@ func (b *Rulebook) openText(o *Opened) {
 	o.explain(engine)
 }
 
-func (o *Opened) explain(e *detect.Engine) {
-	if why, ok := e.Explain(o.ID, nil); ok {
-		o.Why = &why
+func (o *Opened) explain(e *detect.Engine) { o.Why = reason(e, o.ID, nil) }
+
+// Reason is why a rule speaks of an event: its condition, and how many events
+// it needs.
+type Reason struct {
+	sigma.Explanation
+	Threshold *sigma.Threshold // nil: every match is a finding
+}
+
+func reason(e *detect.Engine, rule string, of *event.Event) *Reason {
+	why, ok := e.Explain(rule, of)
+	if !ok {
+		return nil
 	}
+	i, _ := e.Info(rule)
+	return &Reason{why, i.Threshold}
 }
 
 // Explain says why a rule in force speaks of an event; nil for a rule that is
 // not in force.
-func (b *Rulebook) Explain(rule string, e event.Event) *sigma.Explanation {
-	why, ok := b.engine.Load().Explain(rule, &e)
-	if !ok {
-		return nil
-	}
-	return &why
+func (b *Rulebook) Explain(rule string, e event.Event) *Reason {
+	return reason(b.engine.Load(), rule, &e)
 }
 
 // textOf is the text of a rule in force.

@@ -94,11 +94,11 @@ func TestRulesAreListedWithWhatTheyDid(t *testing.T) {
 	b, _ := shelf(t, past{})
 	feed(b, "e1", "linux", "axb")
 	feed(b, "e2", "linux", "no")
-	if err := b.note(t.Context()); err != nil {
+	if err := b.Note(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	feed(b, "e3", "linux", "x")
-	if err := b.note(t.Context()); err != nil {
+	if err := b.Note(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	l, err := b.List(t.Context(), RuleFilter{})

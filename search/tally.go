@@ -31,9 +31,9 @@ type SeenSource struct {
 	Last   time.Time
 }
 
-// note writes down what the engines counted since the last time. When that
+// Note writes down what the engines counted since the last time. When that
 // fails the numbers are lost: they are no evidence, and nothing waits for them.
-func (b *Rulebook) note(ctx context.Context) error {
+func (b *Rulebook) Note(ctx context.Context) error {
 	n := b.engine.Take()
 	if len(n.Hits)+len(n.Sources) == 0 {
 		return nil
