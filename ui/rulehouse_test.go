@@ -43,7 +43,7 @@ detection:
     BytesSent|gt: 1000
   inside:
     - RemoteIp|cidr: [10.0.0.0/8, 192.168.0.0/16]
-    - User: null
+    - User|startswith: <b>admin
   condition: (program or traffic) and not inside
 falsepositives: [Distribution of Linux images, "Research <with> leave"]
 level: high
