@@ -32,7 +32,7 @@ func (c *call) rules() (screen, error) {
 		return screen{}, fmt.Errorf("list rules: %w", err)
 	}
 	d.Paging.Total = d.List.Total
-	p := c.page("search", c.t("rules.title"))
+	p := c.page("rules", c.t("rules.title"))
 	return screen{page: p, body: view.Rules(p, d)}, nil
 }
 
@@ -57,8 +57,7 @@ func (c *call) rule() (screen, error) {
 	if d.Prefill, d.From, err = c.prefill(); err != nil {
 		return screen{}, err
 	}
-	p := c.page("search", c.t("rules.title"))
-	p.Path = "/rules/" + url.PathEscape(r.ID)
+	p := c.page("rules", r.Title.In(c.lang))
 	return screen{page: p, body: view.RulePage(p, d)}, nil
 }
 
