@@ -2,7 +2,6 @@ package detect
 
 import (
 	"bytes"
-	"cmp"
 	"crypto/sha256"
 	"fmt"
 	"io/fs"
@@ -76,33 +75,6 @@ func (e *Engine) costs() map[*sigma.Rule]time.Duration {
 		out[s.Rule] = time.Duration(s.Nanos)
 	}
 	return out
-}
-
-// Usage is what a rule did since it was loaded.
-type Usage struct {
-	Rule string // id; "(other)" for the rest of them
-	Hits uint64
-	Cost time.Duration
-}
-
-// Usage returns the rules that matched, those with most hits first; what is
-// beyond most of them is added up as "(other)".
-func (e *Engine) Usage(most int) []Usage {
-	var all []Usage
-	for _, s := range e.set.Stats() {
-		if s.Hits > 0 || s.Nanos > 0 {
-			all = append(all, Usage{s.Rule.ID, s.Hits, time.Duration(s.Nanos)})
-		}
-	}
-	slices.SortFunc(all, func(x, y Usage) int { return cmp.Or(cmp.Compare(y.Hits, x.Hits), strings.Compare(x.Rule, y.Rule)) })
-	if len(all) <= most {
-		return all
-	}
-	rest := Usage{Rule: "(other)"}
-	for _, u := range all[most:] {
-		rest.Hits, rest.Cost = rest.Hits+u.Hits, rest.Cost+u.Cost
-	}
-	return append(all[:most:most], rest)
 }
 
 func (e *Engine) info(r *sigma.Rule, costs map[*sigma.Rule]time.Duration) Info {

@@ -1,6 +1,7 @@
 package detect
 
 import (
+	"maps"
 	"sync"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 type Switch struct {
 	mu     sync.RWMutex // read while a batch is judged
 	engine *Engine
+	used   map[string]Usage // by rule id: of the engines before
 	watch  *watch
 }
 
@@ -42,6 +44,8 @@ func (s *Switch) Replace(e *Engine) {
 	defer s.mu.Unlock()
 	e.Adopt(s.engine)
 	e.watch = s.watch
+	s.used = s.engine.usage(s.used)
+	maps.DeleteFunc(s.used, func(id string, _ Usage) bool { return e.book.rules[id] == nil })
 	s.engine = e
 }
 

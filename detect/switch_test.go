@@ -161,14 +161,19 @@ func TestSourceOfARuleIsItsDocument(t *testing.T) {
 	}
 }
 
-func TestUsageIsBounded(t *testing.T) {
-	e := loaded(t, ruleText("a", "F", ""), ruleText("b", "F", ""), ruleText("c", "F", ""), ruleText("silent", "G", ""))
-	e.Match(event.Batch{ID: "b", Host: "h", Events: []event.Event{{ID: "1", Product: "p", Fields: map[string]string{"F": "x"}}}})
-	got := e.Usage(2)
-	if len(got) != 3 || got[0].Rule != "a" || got[0].Hits != 1 || got[2].Rule != "(other)" || got[2].Hits != 1 {
+func TestUsageIsBoundedAndGoesOn(t *testing.T) {
+	s := NewSwitch(time.Now)
+	texts := []string{ruleText("a", "F", ""), ruleText("b", "F", ""), ruleText("c", "F", ""), ruleText("silent", "G", "")}
+	for n := range 2 {
+		s.Replace(loaded(t, texts...))
+		s.Match(event.Batch{ID: fmt.Sprint("b", n), Host: "h", Events: []event.Event{{ID: fmt.Sprint(n), Product: "p", Fields: map[string]string{"F": "x"}}}})
+	}
+	got := s.Usage(2)
+	if len(got) != 3 || got[0].Rule != "a" || got[0].Hits != 2 || got[2].Rule != "(other)" || got[2].Hits != 2 {
 		t.Errorf("got %+v", got)
 	}
-	if got := e.Usage(5); len(got) != 3 {
-		t.Errorf("got %+v", got)
+	s.Replace(loaded(t, texts[1:]...))
+	if got := s.Usage(5); len(got) != 2 || got[0].Rule != "b" || got[0].Hits != 2 {
+		t.Errorf("without the first: %+v", got)
 	}
 }

@@ -49,8 +49,8 @@ func gaugeNames() map[string]*prometheus.Desc {
 		"wounded":  desc("ledger_damaged", "1 when the ledger does not match its checkpoint or cannot be followed."),
 		"ledger":   desc("ledger_leaves", "Leaves in the ledger."),
 		"cosigned": desc("ledger_cosignature_age_seconds", "Age of the newest cosignature; +Inf: none yet.", "witness"),
-		"hits":     desc("rule_hits_total", "Events that a rule matched on this hub since its rules were loaded; the rules beyond the 500 that matched most are one, named (other).", "rule"),
-		"cost":     desc("rule_seconds_total", "About how long the condition of a rule took on this hub since its rules were loaded; the rules beyond the 500 that matched most are one, named (other).", "rule"),
+		"hits":     desc("rule_hits_total", "Events that a rule matched on this hub since it started; the rules beyond the 500 that matched most are one, named (other).", "rule"),
+		"cost":     desc("rule_seconds_total", "About how long the condition of a rule took on this hub since it started; the rules beyond the 500 that matched most are one, named (other).", "rule"),
 		"rules":    desc("rules", "Rules that are in force, and documents that were rejected.", "state"),
 		"open":     desc("alerts", "Alerts by state.", "state"),
 	}
@@ -122,7 +122,7 @@ const maxRuleLabels = 500
 
 func (g gauges) rules(put func(name string, kind prometheus.ValueType, v float64, labels ...string)) {
 	engine := g.hub.engine.Load()
-	for _, u := range engine.Usage(maxRuleLabels) {
+	for _, u := range g.hub.engine.Usage(maxRuleLabels) {
 		put("hits", prometheus.CounterValue, float64(u.Hits), u.Rule)
 		put("cost", prometheus.CounterValue, u.Cost.Seconds(), u.Rule)
 	}

@@ -77,15 +77,17 @@ func (h *house) withRules(t *testing.T, db *state.DB, a *archive.Archive, now cl
 	}
 	reload()
 	by := auth.Person{ID: "pe-responder", Name: "佐藤"}
-	for _, c := range []tuning.Change{
+	for n, c := range []tuning.Change{
 		{Rule: "5f0f7a52-2b6a-4d57-9a0e-6d5d6b0b7a11", Kind: tuning.Suppress, When: []tuning.Match{{Field: "host", Op: "is", Value: "ho-9"}, {Field: "CommandLine", Op: "contains", Value: "<script>alert(1)</script>"}},
 			Owner: "検査科 <b>田中</b>", Reason: "OSの配布に使っている", Until: start.Add(72 * time.Hour)},
 		{Rule: "5f0f7a52-2b6a-4d57-9a0e-6d5d6b0b7a11", Kind: tuning.Relevel, Level: event.Critical, Owner: "情報システム室", Reason: "予約者名簿のある席", Until: start.Add(24 * time.Hour)},
 	} {
+		h.now = start.Add(time.Duration(n-2) * time.Minute) // the later one stands above
 		if _, err := h.rulebook.Tune(t.Context(), c, by); err != nil {
 			t.Fatal(err)
 		}
 	}
+	h.now = start
 	if err := h.rulebook.SwitchOff(t.Context(), "hush-2", "どの機器でも出る", by); err != nil {
 		t.Fatal(err)
 	}
