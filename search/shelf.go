@@ -229,12 +229,12 @@ func (r Rule) info() (detect.Info, error) {
 type Opened struct {
 	Listed
 	YAML    string
-	Stale   bool               // the file is not any more what was loaded
-	Why     *Reason            // its condition, without an event; nil while it is not in force
-	Sources []SeenSource       // of this installation that it is about
-	Made    *Rule              // for those that people made
-	Tuned   []Tuned            // the newest 50 changes
-	Held    map[string]uint64  // events that each change applied to since the hub started
+	Stale   bool              // the file is not any more what was loaded
+	Why     *Reason           // its condition, without an event; nil while it is not in force
+	Sources []SeenSource      // of this installation that it is about
+	Made    *Rule             // for those that people made
+	Tuned   []Tuned           // the newest 50 changes
+	Held    map[string]uint64 // events that each change applied to since the hub started
 }
 
 // Open returns one rule. Missing when nobody knows it.
