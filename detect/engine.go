@@ -25,8 +25,12 @@ type Engine struct {
 	rules map[*sigma.Rule]*judged
 	list  []Rule
 	tally *tally
+	book  book
 
+	// One of these says what people changed about rules: adjust where rules
+	// run over files, watch, which a Switch shares between its engines, in a hub.
 	adjust atomic.Pointer[Adjustments]
+	watch  *watch
 
 	mu     sync.Mutex
 	recent map[string]recent // by host; only where something was found
@@ -131,12 +135,13 @@ func (e *Engine) Match(b event.Batch) []Finding {
 	if b.ID != "" && b.ID == last.batch {
 		return slices.Clone(last.found)
 	}
+	e.watch.see(b)
 	var out []Finding
 	e.each(b, func(ev event.Event) {
 		from := len(out)
 		var matches []Match
 		out, matches = e.judge(ev, out, nil)
-		out = append(out, e.adjusted(e.tally.count(matches, nil))...)
+		out = append(out, e.Correlate(matches)...)
 		order(out[from:])
 	})
 	e.mu.Lock()
@@ -152,6 +157,7 @@ func (e *Engine) Match(b event.Batch) []Finding {
 // Judge returns the findings of single events of a batch, and what Correlate
 // must be told. It remembers nothing: the same batch gives the same again.
 func (e *Engine) Judge(b event.Batch) (found []Finding, counted []Match) {
+	e.watch.see(b)
 	e.each(b, func(ev event.Event) {
 		from, first := len(found), len(counted)
 		found, counted = e.judge(ev, found, counted)
@@ -164,7 +170,16 @@ func (e *Engine) Judge(b event.Batch) (found []Finding, counted []Match) {
 // Correlate counts what Judge returned and gives the findings that this
 // completes. Who calls it twice with the same is told only once.
 func (e *Engine) Correlate(matches []Match) []Finding {
-	return e.adjusted(e.tally.count(matches, nil))
+	found := e.tally.count(matches, nil)
+	kept := found[:0]
+	for _, f := range found {
+		var speaks bool
+		counts := e.book.rules[f.Rule.ID].counts != nil // the events of a threshold were counted as hits of its rule
+		if f.Rule, speaks = e.spoken(f.Rule, f.Events[len(f.Events)-1], counts); speaks {
+			kept = append(kept, f)
+		}
+	}
+	return kept
 }
 
 // each calls f with the events of a batch, each knowing where it comes from.
@@ -186,12 +201,12 @@ func (e *Engine) judge(ev event.Event, found []Finding, counted []Match) ([]Find
 	view := sigma.Event{Source: sigma.Source{Product: ev.Product, Categories: category[:], Service: ev.Service}, Fields: ev.Fields, Raw: ev.Raw}
 	e.set.Match(view, func(r *sigma.Rule) {
 		j := e.rules[r]
-		adj := e.adjust.Load().findEvent(r.ID, ev)
-		if adj.suppresses() {
+		shown, speaks := e.spoken(j.shown, ev, true)
+		if !speaks {
 			return
 		}
 		if !j.silent {
-			found = append(found, finding(adj.graded(j.shown), findingID(r.ID, ev.ID), []event.Event{ev}))
+			found = append(found, finding(shown, findingID(r.ID, ev.ID), []event.Event{ev}))
 		}
 		if j.counted {
 			counted = append(counted, Match{r.ID, ev})
