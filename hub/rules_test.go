@@ -11,6 +11,7 @@ import (
 
 	"github.com/sonae/sonae/api"
 	"github.com/sonae/sonae/auth"
+	"github.com/sonae/sonae/detect/pack/box"
 	"github.com/sonae/sonae/detect/tuning"
 	"github.com/sonae/sonae/hub/hubtest"
 	"github.com/sonae/sonae/search"
@@ -34,22 +35,27 @@ func TestPackIsTakenWhileTheHubRuns(t *testing.T) {
 	h.Site("clinic", "hospital")
 	agent, admin := h.Enrol("clinic", "pc-1"), h.FirstAdmin()
 	c := h.Person("sato", "", auth.Responder)
-	put := func(name, text string) {
+	put := func(name string, data []byte) {
 		t.Helper()
 		path := filepath.Join(h.Dir, "rules", "vendor", name)
 		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 			t.Fatal(err)
 		}
-		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		if err := os.WriteFile(path, data, 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	put("failed.yml", failedLogOn)
-	put("wrong.yml", strings.Replace(failedLogOn, "startswith", "beginswith", 1))
+	put("failed.yml", []byte(failedLogOn))
+	boxed, err := box.Encode(map[string][]byte{"more.yml": []byte(strings.Replace(failedLogOn, "pack-failed", "pack-boxed", 1))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	put("more.pack", boxed)
+	put("wrong.yml", []byte(strings.Replace(failedLogOn, "startswith", "beginswith", 1)))
 	var list api.RulePage
 	h.Await("the pack", func() bool {
 		c.Must(http.MethodGet, "/rules?origin=pack", nil, &list)
-		return list.Total == 1
+		return list.Total == 2
 	})
 	if len(list.Rejected) != 1 || list.Rejected[0].File != "vendor/wrong.yml" || list.Rejected[0].Line != 7 {
 		t.Errorf("rejected %+v", list.Rejected)
@@ -61,7 +67,10 @@ func TestPackIsTakenWhileTheHubRuns(t *testing.T) {
 	var hush search.Tuned
 	c.Must(http.MethodPost, "/rule-changes", api.RuleChangeFields{Rule: "pack-failed", Kind: "suppress", When: []tuning.Match{{Field: "User", Op: "is", Value: "svc_backup"}},
 		Owner: "情報システム室", Reason: "夜間の控え", Until: time.Now().Add(time.Hour)}, &hush)
-	h.Idle() // the engine has heard of it
+	h.Await("the suppression to be in force", func() bool {
+		c.Must(http.MethodGet, "/rules?origin=pack", nil, &list)
+		return !list.LoadedAt.Before(hush.MadeAt)
+	})
 	before, _ := alertOf(admin, "pack-failed")
 	agent.Report(logOn("svc_backup", "second"), logOn("svc_other", "second"))
 	h.Await("the other account", func() bool { now, _ := alertOf(admin, "pack-failed"); return now.Count > before.Count })

@@ -17,6 +17,8 @@ import (
 	"github.com/sonae/sonae/archive"
 	"github.com/sonae/sonae/auth"
 	"github.com/sonae/sonae/detect"
+	"github.com/sonae/sonae/detect/pack"
+	"github.com/sonae/sonae/detect/pack/box"
 	"github.com/sonae/sonae/detect/tuning"
 	"github.com/sonae/sonae/event"
 	"github.com/sonae/sonae/fault"
@@ -144,7 +146,7 @@ func TestPacksAreTakenWhenTheyChange(t *testing.T) {
 	if err != nil || l.Total != 3 {
 		t.Fatalf("got %v, %v", idsOf(l), err)
 	}
-	if len(l.Rejected) != 2 || l.Rejected[0].File != "vendor/thief.yml" || l.Rejected[1].File != "vendor/wrong.yml" || l.Rejected[1].Line != 5 {
+	if len(l.Rejected) != 2 || l.Rejected[0].File != "vendor/wrong.yml" || l.Rejected[0].Line != 5 || l.Rejected[1].File != "vendor/thief.yml" {
 		t.Errorf("rejected: %+v", l.Rejected)
 	}
 	if found := feed(b, "e1", "linux", "x"); len(found) != 3 { // made-1, pack-1, pack-3: the others work on
@@ -157,6 +159,57 @@ func TestPacksAreTakenWhenTheyChange(t *testing.T) {
 	delete(packs, "vendor/a.yml")
 	if b.look(t.Context()); b.engine.Load() == before {
 		t.Error("a file that went was not noticed")
+	}
+}
+
+// TestPackFilesAreTaken puts what "sonae rule update" writes into the folder.
+func TestPackFilesAreTaken(t *testing.T) {
+	b, packs := shelf(t, past{})
+	blob, err := box.Encode(map[string][]byte{"lin/d.yml": []byte(simple("pack-4", "linux", ""))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	packs[pack.Name] = &fstest.MapFile{Data: blob}
+	packs["torn.zip"] = &fstest.MapFile{Data: []byte("PK")}
+	b.look(t.Context())
+	l, err := b.List(t.Context(), RuleFilter{Origin: Pack})
+	if err != nil || l.Total != 3 || len(l.Rejected) != 1 || l.Rejected[0].File != "torn.zip" {
+		t.Fatalf("got %v, rejected %+v, %v", idsOf(l), l.Rejected, err)
+	}
+	o, err := b.Open(t.Context(), "pack-4")
+	if err != nil || o.Origin != Pack || o.File != "rules.pack!lin/d.yml" || o.YAML != simple("pack-4", "linux", "") || o.Stale {
+		t.Errorf("got %+v, %v", o, err)
+	}
+}
+
+func TestCorrelationIsOneRule(t *testing.T) {
+	b, packs := shelf(t, past{})
+	part := func(id, product string) string { return simple(id, product, "name: "+id+"\n") }
+	packs["chain.yml"] = &fstest.MapFile{Data: []byte(part("one", "linux") + "---\n" + part("two", "sunos") + `---
+title: Both
+id: both
+level: high
+correlation: {type: temporal, rules: [one, two], group-by: [User], timespan: 1h}
+`)}
+	b.look(t.Context())
+	feed(b, "e1", "linux", "x")
+	if err := b.Note(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	l, err := b.List(t.Context(), RuleFilter{Origin: Pack, Source: "sunos"})
+	if err != nil || !cmp.Equal(idsOf(l), []string{"both"}) || l.Rules[0].Heard {
+		t.Fatalf("got %+v, %v", l.Rules, err)
+	}
+	feed(b, "e2", "sunos", "x")
+	if err := b.Note(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	o, err := b.Open(t.Context(), "both")
+	if err != nil || !o.Heard || o.Hits != 1 || len(o.Sources) != 2 || o.Why == nil || o.Why.Counts == nil || len(o.Why.Counts.Rules) != 2 {
+		t.Errorf("got %+v, %v", o, err)
+	}
+	if err := b.Try(t.Context(), "both", noon.Add(-time.Hour), noon, responder); fault.Of(err) != fault.Invalid {
+		t.Errorf("a correlation is tried: %v", err)
 	}
 }
 

@@ -52,6 +52,7 @@ var pages = []struct{ name, who, path string }{
 	{"rules", "responder", "/rules"},
 	{"rules-unheard", "executive", "/rules?show=unheard&from=pack"},
 	{"rule-own", "responder", "/rules/bittorrent-certain"},
+	{"rule-correlation", "responder", "/rules/b0ae2f3b-fa3f-4f48-b461-8a13095bcd7f"},
 	{"rule-pack", "responder", "/rules/5f0f7a52-2b6a-4d57-9a0e-6d5d6b0b7a11?alert=al-1"},
 	{"rule-off", "responder", "/rules/hush-2"},
 	{"rule-unheard", "executive", "/rules/aix-1"},
