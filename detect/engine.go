@@ -104,25 +104,6 @@ func (e *Engine) Adopt(old *Engine) {
 // Rules returns the rules in force, by id.
 func (e *Engine) Rules() []Rule { return append([]Rule(nil), e.list...) }
 
-// Cost tells what a rule found and what it cost since the engine was made.
-type Cost struct {
-	ID    string `json:"id"`
-	Hits  uint64 `json:"hits"`  // events that matched; findings of a threshold rule are fewer
-	Runs  uint64 `json:"runs"`  // events for which its condition was looked at, about
-	Nanos uint64 `json:"nanos"` // time that took, about
-}
-
-// Costs returns the counts of the rules in force, by id. They may be read
-// while events are matched.
-func (e *Engine) Costs() []Cost {
-	var out []Cost
-	for _, s := range e.set.Stats() {
-		out = append(out, Cost{s.Rule.ID, s.Hits, s.Runs, s.Nanos})
-	}
-	sort.Slice(out, func(i, j int) bool { return out[i].ID < out[j].ID })
-	return out
-}
-
 // Match returns the findings of a batch in the order of its events, those of
 // one event by rule id. A batch that comes again gives the same findings with
 // the same ids; those of correlations only when it comes again before another
