@@ -80,6 +80,7 @@ type Filter struct {
 	Site     string
 	Host     string
 	Incident string
+	Rule     string // id
 	Text     string // part of the title, the rule, the host, a peer's address or a program
 	none     bool   // selects nothing, see Within
 	Limit    int    // 50 when 0, at most 200

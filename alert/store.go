@@ -243,6 +243,7 @@ func (f Filter) where() (string, []any) {
 	is("site", f.Site)
 	is("host", f.Host)
 	is("incident", f.Incident)
+	is("rule", f.Rule)
 	if text := strings.TrimSpace(f.Text); text != "" {
 		escaped := strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`).Replace(strings.ToLower(text))
 		args = append(args, "%"+escaped+"%")

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	"github.com/pquerna/otp/totp"
@@ -21,6 +22,7 @@ import (
 	"github.com/sonae/sonae/archive"
 	"github.com/sonae/sonae/auth"
 	"github.com/sonae/sonae/detect"
+	ownrules "github.com/sonae/sonae/detect/rules"
 	"github.com/sonae/sonae/duty"
 	"github.com/sonae/sonae/event"
 	"github.com/sonae/sonae/evidence"
@@ -41,20 +43,22 @@ const password = "橋の上 犬が三匹 雨あがり"
 // bench is the API with the real people, register, alerts, incidents and
 // ledger on a database of its own, and a clock that the test turns.
 type bench struct {
-	t       *testing.T
-	h       http.Handler
-	keeper  *auth.Keeper
-	assets  *asset.Registry
-	alerts  *alert.Desk
-	room    *incident.Room
-	actions *action.Desk
-	vault   *evidence.Vault
-	duties  *duty.Desk
-	archive *archive.Archive
-	db      *state.DB
-	ledger  *ledger.Ledger
-	key     string // that checks it
-	admin   auth.Person
+	t        *testing.T
+	h        http.Handler
+	keeper   *auth.Keeper
+	assets   *asset.Registry
+	alerts   *alert.Desk
+	room     *incident.Room
+	actions  *action.Desk
+	vault    *evidence.Vault
+	duties   *duty.Desk
+	archive  *archive.Archive
+	engine   *detect.Switch
+	rulebook *search.Rulebook
+	db       *state.DB
+	ledger   *ledger.Ledger
+	key      string // that checks it
+	admin    auth.Person
 
 	mu  sync.Mutex
 	now time.Time
@@ -98,13 +102,25 @@ func newBench(t *testing.T) *bench {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = b.archive.Close() })
+	b.engine = detect.NewSwitch(b.clock)
+	b.rulebook = search.NewRulebook(db, b.archive, b.engine, search.Shelves{Own: ownrules.FS, Packs: fstest.MapFS{"wrong.yml": {Data: []byte("title: [")}}}, b.clock, log)
+	b.reload()
 	b.h = New(Deps{
 		People: b.keeper, Assets: b.assets, Alerts: b.alerts, Incidents: b.room, Ledger: ldg, Evidence: b.vault, Log: log,
 		Actions: b.actions, Duties: b.duties, Archive: b.archive, Searches: search.New(db, b.archive, b.clock, log),
+		Rules: b.rulebook, Now: b.clock,
 		Reports: report.New(db, b.reporting(ldg, rules), b.clock, log),
 	})
 	b.story()
 	return b
+}
+
+// reload puts into force what was changed: no bus tells of it.
+func (b *bench) reload() {
+	b.t.Helper()
+	if err := b.rulebook.Reload(b.t.Context()); err != nil {
+		b.t.Fatal(err)
+	}
 }
 
 // reporting is what documents are made from.

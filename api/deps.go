@@ -10,6 +10,8 @@ import (
 	"github.com/sonae/sonae/alert"
 	"github.com/sonae/sonae/archive"
 	"github.com/sonae/sonae/auth"
+	"github.com/sonae/sonae/clock"
+	"github.com/sonae/sonae/detect/tuning"
 	"github.com/sonae/sonae/duty"
 	"github.com/sonae/sonae/event"
 	"github.com/sonae/sonae/evidence"
@@ -34,6 +36,8 @@ type Deps struct {
 	Ledger    Ledger
 	Archive   Archive
 	Searches  Searches
+	Rules     Rules
+	Now       clock.Now
 	Log       *slog.Logger
 }
 
@@ -127,6 +131,18 @@ type Searches interface {
 	Share(ctx context.Context, id string, shared bool, by auth.Person) error
 	Delete(ctx context.Context, id string, by auth.Person) error
 	Entity(ctx context.Context, k search.Kind, value string, from, to time.Time, by auth.Person) (search.Entity, error)
+}
+
+// Rules is what the operations need of the rulebook.
+type Rules interface {
+	List(ctx context.Context, f search.RuleFilter) (search.RuleList, error)
+	Open(ctx context.Context, id string) (search.Opened, error)
+	BackTest(ctx context.Context, yaml string, from, to time.Time, sites []string) (search.BackTest, error)
+	SwitchOff(ctx context.Context, id, reason string, by auth.Person) error
+	SwitchOn(ctx context.Context, id, reason string, by auth.Person) error
+	Changes(ctx context.Context, rule string, limit, offset int) ([]search.Tuned, int, error)
+	Tune(ctx context.Context, c tuning.Change, by auth.Person) (search.Tuned, error)
+	EndTuned(ctx context.Context, id, reason string, by auth.Person) error
 }
 
 // Duties is what the operations need from duty.

@@ -17,7 +17,9 @@ import (
 
 // Adjustment is what somebody decided about a rule: to leave out matches that
 // are known and harmless, or to take them for more or less grave. It says who
-// decided, why, and until when; after that it no longer holds.
+// decided, why, and until when; after that it no longer holds. It stands in a
+// file and is for rules that run over files; a hub records what people change
+// with package tuning, and its engines ask only that.
 type Adjustment struct {
 	Rule     string          // id
 	Suppress bool            // leave out, else Level counts
@@ -228,25 +230,19 @@ func (a *Adjustments) findEvent(rule string, e event.Event) *Adjustment {
 }
 
 // Adjust lets a apply to what the engine finds from now on; nil is none. What
-// is suppressed is neither a finding nor counted.
+// is suppressed is neither a finding nor counted. The engine of a Switch does
+// not ask a.
 func (e *Engine) Adjust(a *Adjustments) { e.adjust.Store(a) }
 
-// adjusted applies adjustments to findings of correlations.
-func (e *Engine) adjusted(found []Finding) []Finding {
-	a := e.adjust.Load()
-	if a == nil {
-		return found
+// spoken says whether a rule may speak of an event, and what is shown of it
+// then, after what people changed about it. hit says that it is to be counted
+// as one of the rule's.
+func (e *Engine) spoken(r Rule, ev event.Event, hit bool) (Rule, bool) {
+	if e.watch != nil {
+		return e.watch.judge(r, &ev, hit)
 	}
-	kept := found[:0]
-	for _, f := range found {
-		adj := a.findEvent(f.Rule.ID, f.Events[len(f.Events)-1])
-		if adj.suppresses() {
-			continue
-		}
-		f.Rule = adj.graded(f.Rule)
-		kept = append(kept, f)
-	}
-	return kept
+	adj := e.adjust.Load().findEvent(r.ID, ev)
+	return adj.graded(r), !adj.suppresses()
 }
 
 func (a *Adjustment) suppresses() bool { return a != nil && a.Suppress }

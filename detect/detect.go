@@ -3,7 +3,9 @@
 // In: event.Event, rules (Sigma YAML, correlations among them). Out: Finding.
 // Always true: the same event and rule give the same Finding.ID, so a repeated batch
 // makes no second finding; a rule that cannot be understood is rejected with
-// file and line, never partly applied.
+// file and line, never partly applied. What people change about rules is
+// Adjustments where rules run over files and package tuning in a hub, where a
+// Switch holds the engine; an engine goes by one of them.
 package detect
 
 import (
@@ -14,6 +16,17 @@ import (
 
 // Text holds a sentence in the languages of the product, keyed "ja" and "en".
 type Text map[string]string
+
+// In returns the sentence in a language; where it was written in another one
+// only, as public rules are, in that.
+func (t Text) In(lang string) string {
+	for _, l := range []string{lang, "en", "ja"} {
+		if t[l] != "" {
+			return t[l]
+		}
+	}
+	return ""
+}
 
 // Rule is what people see of a rule.
 type Rule struct {

@@ -25,8 +25,12 @@ type Engine struct {
 	rules map[*sigma.Rule]*judged
 	list  []Rule
 	tally *tally
+	book  book
 
+	// One of these says what people changed about rules: adjust where rules
+	// run over files, watch, which a Switch shares between its engines, in a hub.
 	adjust atomic.Pointer[Adjustments]
+	watch  *watch
 
 	mu     sync.Mutex
 	recent map[string]recent // by host; only where something was found
@@ -100,25 +104,6 @@ func (e *Engine) Adopt(old *Engine) {
 // Rules returns the rules in force, by id.
 func (e *Engine) Rules() []Rule { return append([]Rule(nil), e.list...) }
 
-// Cost tells what a rule found and what it cost since the engine was made.
-type Cost struct {
-	ID    string `json:"id"`
-	Hits  uint64 `json:"hits"`  // events that matched; findings of a threshold rule are fewer
-	Runs  uint64 `json:"runs"`  // events for which its condition was looked at, about
-	Nanos uint64 `json:"nanos"` // time that took, about
-}
-
-// Costs returns the counts of the rules in force, by id. They may be read
-// while events are matched.
-func (e *Engine) Costs() []Cost {
-	var out []Cost
-	for _, s := range e.set.Stats() {
-		out = append(out, Cost{s.Rule.ID, s.Hits, s.Runs, s.Nanos})
-	}
-	sort.Slice(out, func(i, j int) bool { return out[i].ID < out[j].ID })
-	return out
-}
-
 // Match returns the findings of a batch in the order of its events, those of
 // one event by rule id. A batch that comes again gives the same findings with
 // the same ids; those of correlations only when it comes again before another
@@ -131,12 +116,13 @@ func (e *Engine) Match(b event.Batch) []Finding {
 	if b.ID != "" && b.ID == last.batch {
 		return slices.Clone(last.found)
 	}
+	e.watch.see(b)
 	var out []Finding
 	e.each(b, func(ev event.Event) {
 		from := len(out)
 		var matches []Match
 		out, matches = e.judge(ev, out, nil)
-		out = append(out, e.adjusted(e.tally.count(matches, nil))...)
+		out = append(out, e.Correlate(matches)...)
 		order(out[from:])
 	})
 	e.mu.Lock()
@@ -152,6 +138,7 @@ func (e *Engine) Match(b event.Batch) []Finding {
 // Judge returns the findings of single events of a batch, and what Correlate
 // must be told. It remembers nothing: the same batch gives the same again.
 func (e *Engine) Judge(b event.Batch) (found []Finding, counted []Match) {
+	e.watch.see(b)
 	e.each(b, func(ev event.Event) {
 		from, first := len(found), len(counted)
 		found, counted = e.judge(ev, found, counted)
@@ -164,7 +151,16 @@ func (e *Engine) Judge(b event.Batch) (found []Finding, counted []Match) {
 // Correlate counts what Judge returned and gives the findings that this
 // completes. Who calls it twice with the same is told only once.
 func (e *Engine) Correlate(matches []Match) []Finding {
-	return e.adjusted(e.tally.count(matches, nil))
+	found := e.tally.count(matches, nil)
+	kept := found[:0]
+	for _, f := range found {
+		var speaks bool
+		counts := e.book.rules[f.Rule.ID].counts != nil // the events of a threshold were counted as hits of its rule
+		if f.Rule, speaks = e.spoken(f.Rule, f.Events[len(f.Events)-1], counts); speaks {
+			kept = append(kept, f)
+		}
+	}
+	return kept
 }
 
 // each calls f with the events of a batch, each knowing where it comes from.
@@ -186,12 +182,12 @@ func (e *Engine) judge(ev event.Event, found []Finding, counted []Match) ([]Find
 	view := sigma.Event{Source: sigma.Source{Product: ev.Product, Categories: category[:], Service: ev.Service}, Fields: ev.Fields, Raw: ev.Raw}
 	e.set.Match(view, func(r *sigma.Rule) {
 		j := e.rules[r]
-		adj := e.adjust.Load().findEvent(r.ID, ev)
-		if adj.suppresses() {
+		shown, speaks := e.spoken(j.shown, ev, true)
+		if !speaks {
 			return
 		}
 		if !j.silent {
-			found = append(found, finding(adj.graded(j.shown), findingID(r.ID, ev.ID), []event.Event{ev}))
+			found = append(found, finding(shown, findingID(r.ID, ev.ID), []event.Event{ev}))
 		}
 		if j.counted {
 			counted = append(counted, Match{r.ID, ev})

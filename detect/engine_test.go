@@ -71,18 +71,6 @@ func batch(id string, n int) event.Batch {
 	return b
 }
 
-func TestCostsCountWhatMatched(t *testing.T) {
-	e, _, err := Load(rules(map[string]string{"b.yml": strings.ReplaceAll(strings.ReplaceAll(good, "id: a", "id: b"), "F: x", "F: y"), "c.yml": good}))
-	if err != nil {
-		t.Fatal(err)
-	}
-	e.Match(batch("x", 100))
-	got := e.Costs()
-	if len(got) != 2 || got[0].ID != "a" || got[0].Hits != 100 || got[1].ID != "b" || got[1].Hits != 0 {
-		t.Errorf("got %+v, want 100 hits of a and none of b", got)
-	}
-}
-
 func TestSameEventsGiveSameFindings(t *testing.T) {
 	fs := rules(map[string]string{"a.yml": good, "b.yml": strings.ReplaceAll(good, "id: a", "id: b")})
 	e, _, err := Load(fs)

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/sonae/sonae/detect/sigma"
@@ -43,7 +44,8 @@ type loading struct {
 	rules        []*sigma.Rule
 	correlations []*sigma.Correlation
 	taken        map[string]string            // id → file
-	sources      map[string][sha256.Size]byte // id → digest of its file
+	sources      map[string][sha256.Size]byte // id → digest of its file and of the filters that narrow it
+	places       map[string]source            // id → where it was read from
 }
 
 // Load reads every *.yml and *.yaml file below the roots. A rule that cannot
@@ -56,9 +58,9 @@ func Load(roots ...fs.FS) (*Engine, Report, error) { return LoadWith(sigma.Optio
 // LoadWith is Load with values for placeholders and with transformations that
 // fit rules to how events name things.
 func LoadWith(opt sigma.Options, roots ...fs.FS) (*Engine, Report, error) {
-	l := &loading{taken: map[string]string{}, sources: map[string][sha256.Size]byte{}}
+	l := &loading{taken: map[string]string{}, sources: map[string][sha256.Size]byte{}, places: map[string]source{}}
 	var files []sigma.File
-	for _, root := range roots {
+	for at, root := range roots {
 		err := fs.WalkDir(root, ".", func(name string, d fs.DirEntry, err error) error {
 			if err != nil || d.IsDir() || !ruleFile(name) {
 				return err
@@ -67,7 +69,7 @@ func LoadWith(opt sigma.Options, roots ...fs.FS) (*Engine, Report, error) {
 			if err != nil {
 				return err
 			}
-			files = append(files, sigma.File{Name: name, Data: data})
+			files = append(files, sigma.File{Name: rooted(at, name), Data: data})
 			return nil
 		})
 		if err != nil {
@@ -76,7 +78,22 @@ func LoadWith(opt sigma.Options, roots ...fs.FS) (*Engine, Report, error) {
 	}
 	l.read(files, opt)
 	plan := l.plan()
-	return build(l.rules, plan), l.rep, nil
+	e := build(l.rules, plan)
+	e.book = l.book(roots, plan)
+	return e, l.rep, nil
+}
+
+// rooted names a file so that those of several roots stay apart.
+func rooted(root int, name string) string { return strconv.Itoa(root) + ":" + name }
+
+// unrooted undoes rooted.
+func unrooted(file string) (root int, name string) {
+	number, name, _ := strings.Cut(file, ":")
+	root, err := strconv.Atoi(number)
+	if err != nil {
+		return 0, file
+	}
+	return root, name
 }
 
 func ruleFile(name string) bool {
@@ -85,26 +102,24 @@ func ruleFile(name string) bool {
 }
 
 func (l *loading) read(files []sigma.File, opt sigma.Options) {
-	// Files of the same name in two roots share a digest: either's change
-	// counts as a change of both.
 	digests, place := map[string][sha256.Size]byte{}, map[string]int{}
 	for i, f := range files {
-		before := digests[f.Name]
-		digests[f.Name] = sha256.Sum256(append(before[:], f.Data...))
-		if _, known := place[f.Name]; !known {
-			place[f.Name] = i
-		}
+		digests[f.Name], place[f.Name] = sha256.Sum256(f.Data), i
 	}
 	made := sigma.Load(files, opt)
+	for i := range made.Filters {
+		_, made.Filters[i].File = unrooted(made.Filters[i].File)
+	}
 	if len(made.Filters) > 0 {
 		l.rep.Filters = made.Filters
 	}
 	slices.SortStableFunc(made.Rejected, func(a, b *sigma.Error) int { return place[a.File] - place[b.File] })
 	for _, e := range made.Rejected {
-		l.rep.Rejected = append(l.rep.Rejected, Rejected{e.ID, e.File, e.Line, e.Unbuilt, e.Reason})
+		_, file := unrooted(e.File)
+		l.rep.Rejected = append(l.rep.Rejected, Rejected{e.ID, file, e.Line, e.Unbuilt, e.Reason})
 	}
 	for _, r := range made.Rules {
-		if l.take(r, narrowed(digests[r.File], r.Filters)) {
+		if l.take(r, digests[r.File]) {
 			l.rules = append(l.rules, r)
 			l.loaded(r)
 		}
@@ -125,14 +140,17 @@ func narrowed(rule [sha256.Size]byte, filters []string) [sha256.Size]byte {
 	return sha256.Sum256(append(rule[:], strings.Join(filters, "\x00")...))
 }
 
-// take refuses an id that is taken.
+// take refuses an id that is taken. digest is that of the file.
 func (l *loading) take(r *sigma.Rule, digest [sha256.Size]byte) bool {
+	root, file := unrooted(r.File)
+	r.File = file
 	if first, taken := l.taken[r.ID]; taken {
 		l.reject(r, "the id is taken by "+first)
 		return false
 	}
 	l.taken[r.ID] = r.File
-	l.sources[r.ID] = digest
+	l.sources[r.ID] = narrowed(digest, r.Filters)
+	l.places[r.ID] = source{root, digest}
 	return true
 }
 

@@ -22,6 +22,7 @@ type node struct {
 	shown     Rule
 	threshold bool              // made of the key "threshold": groups by host, too
 	silent    bool              // only other correlations want to know
+	below     []string          // ids of what it refers to; none for a threshold
 	up        []edge            // who counts its firings
 	digest    [sha256.Size]byte // of all that says when it fires
 	window    *correlate.Window[evidence]
@@ -121,7 +122,7 @@ func (p *planning) resolve(c *sigma.Correlation) error {
 	if err != nil {
 		return err
 	}
-	n := &node{Correlation: c, digest: digest}
+	n := &node{Correlation: c, digest: digest, below: ids}
 	p.add(n)
 	for i, id := range ids {
 		if below := p.nodes[id]; below != nil {

@@ -24,7 +24,7 @@ func (h *Hub) noteAlert(ctx context.Context, id string, a alert.Alert) error {
 	return h.incidents.Note(ctx, id, incident.Note{
 		Key: "alert.linked", OccurredAt: a.First, Source: "alert", Ref: a.ID, Unique: "alert/" + a.ID,
 		Args: map[string]string{
-			"title_ja": a.Rule.Title["ja"], "title_en": a.Rule.Title["en"], "host": a.Host, "site": a.Site,
+			"title_ja": a.Rule.Title.In("ja"), "title_en": a.Rule.Title.In("en"), "host": a.Host, "site": a.Site,
 			"peers": strconv.Itoa(a.PeersAll), "sent": alert.Bytes(a.Sent), "received": alert.Bytes(a.Received), "process": process,
 		},
 	})

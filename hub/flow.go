@@ -200,7 +200,7 @@ func (h *Hub) find(ctx context.Context, body []byte) error {
 		h.log.Error("stored batch cannot be read", "err", err)
 		return nil
 	}
-	found, matches := h.engine.Load().Judge(b)
+	found, matches := h.engine.Judge(b)
 	groups, err := detect.Parcels(found, maxFindings)
 	if err != nil {
 		return err

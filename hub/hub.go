@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"os"
 	"slices"
-	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
 
@@ -49,7 +48,7 @@ type Hub struct {
 
 	people    *auth.Keeper
 	assets    *asset.Registry
-	engine    atomic.Pointer[detect.Engine]
+	engine    *detect.Switch
 	counts    *keep.Keeper
 	rulebook  *search.Rulebook
 	alerts    *alert.Desk
@@ -180,6 +179,7 @@ func (h *Hub) work(ctx context.Context, out io.Writer) error {
 	}
 	g.Go(func() error { return h.vault.Resume(ctx) }) // bags that a crash left half sealed; waits for the ledger
 	g.Go(func() error { return h.searches.Run(ctx) })
+	g.Go(func() error { return h.rulebook.Run(ctx) })
 	h.edge.serve(ctx, g)
 	g.Go(func() error { return h.greet(ctx, out) })
 	return g.Wait()

@@ -49,6 +49,9 @@ func gaugeNames() map[string]*prometheus.Desc {
 		"wounded":  desc("ledger_damaged", "1 when the ledger does not match its checkpoint or cannot be followed."),
 		"ledger":   desc("ledger_leaves", "Leaves in the ledger."),
 		"cosigned": desc("ledger_cosignature_age_seconds", "Age of the newest cosignature; +Inf: none yet.", "witness"),
+		"hits":     desc("rule_hits_total", "Events that a rule matched on this hub since it started; the rules beyond the 500 that matched most are one, named (other).", "rule"),
+		"cost":     desc("rule_seconds_total", "About how long the condition of a rule took on this hub since it started; the rules beyond the 500 that matched most are one, named (other).", "rule"),
+		"rules":    desc("rules", "Rules that are in force, and documents that were rejected.", "state"),
 		"open":     desc("alerts", "Alerts by state.", "state"),
 		"groups":   desc("correlation_groups", "Groups that a correlation counts, on the hub that does.", "rule"),
 		"left":     desc("correlation_left_out_total", "Events, or groups, that a correlation had to leave out.", "rule", "reason"),
@@ -108,15 +111,34 @@ func (g gauges) Collect(out chan<- prometheus.Metric) {
 		}
 		put("cosigned", prometheus.GaugeValue, seconds, id)
 	}
+	g.rules(put)
+	g.correlations(put)
+	for _, st := range []alert.State{alert.Open, alert.Acked, alert.Closed} {
+		if _, n, err := g.hub.alerts.List(ctx, alert.Filter{State: st, Limit: 1}); err == nil {
+			put("open", prometheus.GaugeValue, float64(n), string(st))
+		}
+	}
+}
+
+// maxRuleLabels bounds the label rule: packs have thousands of rules.
+const maxRuleLabels = 500
+
+func (g gauges) rules(put func(name string, kind prometheus.ValueType, v float64, labels ...string)) {
+	engine := g.hub.engine.Load()
+	for _, u := range g.hub.engine.Usage(maxRuleLabels) {
+		put("hits", prometheus.CounterValue, float64(u.Hits), u.Rule)
+		put("cost", prometheus.CounterValue, u.Cost.Seconds(), u.Rule)
+	}
+	rep := engine.Report()
+	put("rules", prometheus.GaugeValue, float64(len(rep.Loaded)), "loaded")
+	put("rules", prometheus.GaugeValue, float64(len(rep.Rejected)), "rejected")
+}
+
+func (g gauges) correlations(put func(name string, kind prometheus.ValueType, v float64, labels ...string)) {
 	for rule, c := range g.hub.engine.Load().Counts() {
 		put("groups", prometheus.GaugeValue, float64(c.Groups), rule)
 		for reason, n := range map[string]uint64{"late": c.Late, "evicted": c.Evicted, "crowded": c.Crowded, "unfit": c.Unfit, "reset": c.Resets} {
 			put("left", prometheus.CounterValue, float64(n), rule, reason)
-		}
-	}
-	for _, st := range []alert.State{alert.Open, alert.Acked, alert.Closed} {
-		if _, n, err := g.hub.alerts.List(ctx, alert.Filter{State: st, Limit: 1}); err == nil {
-			put("open", prometheus.GaugeValue, float64(n), string(st))
 		}
 	}
 }

@@ -2,6 +2,7 @@ package hub
 
 import (
 	"context"
+	"os"
 
 	"github.com/sonae/sonae/blob"
 	"github.com/sonae/sonae/detect"
@@ -10,21 +11,17 @@ import (
 	"github.com/sonae/sonae/search"
 )
 
-// openRules loads the rules that come with Sonae and those that people made.
+// openRules loads the rules that come with Sonae, those that people made, and
+// the packs that lie in the folder "rules".
 func (h *Hub) openRules(ctx context.Context) error {
-	ours, _, err := detect.Load(rules.FS)
-	if err != nil {
-		return err
-	}
-	ids := map[string]bool{}
-	for _, r := range ours.Rules() {
-		ids[r.ID] = true
-	}
-	h.rulebook = search.NewRulebook(h.state, h.archive, func(id string) bool { return ids[id] }, h.cfg.Now, h.part("search"))
+	h.engine = detect.NewSwitch(h.cfg.Now)
+	shelves := search.Shelves{Own: rules.FS, Packs: os.DirFS(h.cfg.path("rules"))}
+	h.rulebook = search.NewRulebook(h.state, h.archive, h.engine, shelves, h.cfg.Now, h.part("search"))
+	h.rulebook.OnTrial(func() { h.live.Notify("trial", "") })
 	if err := h.openCounts(); err != nil {
 		return err
 	}
-	return h.loadRules(ctx)
+	return h.rulebook.Reload(ctx)
 }
 
 // openCounts opens what correlations have counted: the state lies in the hub's
@@ -46,26 +43,10 @@ func (h *Hub) publishFound(ctx context.Context, id string, found []detect.Findin
 	return h.publish(ctx, "finding."+found[0].Host, id, found)
 }
 
-// loadRules lets an engine with the present rules take the place of the last
-// one. What that counted goes on.
-func (h *Hub) loadRules(ctx context.Context) error {
-	own, err := h.rulebook.FS(ctx)
-	if err != nil {
+func (h *Hub) reloadRules(ctx context.Context, _ search.RulesChanged) error {
+	if err := h.rulebook.Reload(ctx); err != nil {
 		return err
 	}
-	engine, loaded, err := detect.Load(rules.FS, own)
-	if err != nil {
-		return err
-	}
-	for _, r := range loaded.Rejected { // understood when it was enabled, by another version
-		h.log.Error("rule is not in force", "rule", r.ID, "line", r.Line, "reason", r.Reason)
-	}
-	if old := h.engine.Load(); old != nil {
-		engine.Adopt(old)
-	}
-	h.engine.Store(engine)
-	h.log.Info("rules loaded", "loaded", len(loaded.Loaded), "rejected", len(loaded.Rejected))
+	h.live.Notify("rule", "")
 	return nil
 }
-
-func (h *Hub) reloadRules(ctx context.Context, _ search.RulesChanged) error { return h.loadRules(ctx) }

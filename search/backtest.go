@@ -32,21 +32,27 @@ const (
 // stops and says how far it came. Alerts are counted as people would see them
 // if they closed those of a machine once a day.
 func (b *Rulebook) BackTest(ctx context.Context, text string, from, to time.Time, sites []string) (BackTest, error) {
+	ctx, stop := context.WithTimeout(ctx, testFor)
+	defer stop()
+	return b.backTest(ctx, text, from, to, sites, func(BackTest) {})
+}
+
+// backTest tells what it has after each day. When the time of ctx is over it
+// returns that.
+func (b *Rulebook) backTest(ctx context.Context, text string, from, to time.Time, sites []string, each func(BackTest)) (BackTest, error) {
 	rule, err := readRule(text)
 	if err != nil {
 		return BackTest{}, err
 	}
-	t := &trial{rule: rule, out: BackTest{From: from, To: to, Until: from}, alerted: map[string]bool{}}
-	ctx, stop := context.WithTimeout(ctx, testFor)
-	defer stop()
+	t := &trial{rule: rule, out: BackTest{From: from, To: to, Until: from}, alerted: map[string]bool{}, hosts: map[string]bool{}}
 	for day := from; day.Before(to); {
-		y, m, d := day.In(clock.Tokyo()).Date()
-		next := time.Date(y, m, d+1, 0, 0, 0, 0, clock.Tokyo())
+		begin := midnight(day)
+		next := begin.AddDate(0, 0, 1)
 		end := next
 		if end.After(to) {
 			end = to
 		}
-		t.out.Days = append(t.out.Days, TestDay{Day: time.Date(y, m, d, 0, 0, 0, 0, clock.Tokyo())})
+		t.out.Days = append(t.out.Days, TestDay{Day: begin})
 		err := b.events.Events(ctx, archive.Search{Query: rule.query, From: day, To: end, Sites: sites}, t.take)
 		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 			break
@@ -57,6 +63,7 @@ func (b *Rulebook) BackTest(ctx context.Context, text string, from, to time.Time
 		t.match()
 		t.alert()
 		day, t.out.Until = next, end
+		each(t.end())
 	}
 	return t.end(), nil
 }
@@ -69,6 +76,7 @@ type trial struct {
 	n       int
 	matched []event.Event   // newest first, as the archive tells them
 	alerted map[string]bool // by host and day
+	hosts   map[string]bool // where something matched
 }
 
 func (t *trial) take(e event.Event) error {
@@ -90,6 +98,7 @@ func (t *trial) match() {
 	for _, f := range t.rule.each.Match(t.batch) {
 		t.out.Matches++
 		day.Matches++
+		t.hosts[f.Host] = true
 		t.example(f.Events[0])
 		t.matched = append(t.matched, f.Events[0])
 	}
@@ -132,6 +141,7 @@ func (t *trial) end() BackTest {
 	if len(t.matched) > 0 { // the time was up
 		t.alert()
 	}
+	t.out.Hosts = len(t.hosts)
 	if days := t.out.Until.Sub(t.out.From).Hours() / 24; days > 0 {
 		t.out.AlertsPerDay = float64(t.out.Alerts) / days
 	}

@@ -1,6 +1,7 @@
 package search
 
 import (
+	"slices"
 	"time"
 
 	"github.com/sonae/sonae/event"
@@ -32,11 +33,18 @@ type BackTest struct {
 	From, To     time.Time
 	Days         []TestDay // in order, without gaps, days of Japan
 	Matches      int64     // events that match
+	Hosts        int       // machines on which they were
 	Alerts       int64     // alerts that people would have seen, after grouping
 	AlertsPerDay float64
 	Examples     []event.Event // the first that match, oldest first, at most 10
 	Scanned      int64         // events that were looked at
 	Until        time.Time     // where the test stopped; To when it came to the end
+}
+
+// clone shares no memory that the test goes on writing to.
+func (b BackTest) clone() BackTest {
+	b.Days, b.Examples = slices.Clone(b.Days), slices.Clone(b.Examples)
+	return b
 }
 
 // TestDay is one day of a back-test.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"github.com/sonae/sonae/archive"
 	"github.com/sonae/sonae/archive/archivetest"
 	"github.com/sonae/sonae/detect"
+	"github.com/sonae/sonae/detect/rules"
 	"github.com/sonae/sonae/event"
 	"github.com/sonae/sonae/fault"
 	"github.com/sonae/sonae/ledger/leaf"
@@ -39,8 +41,11 @@ func library(t *testing.T, events int) (*Rulebook, *archive.Archive, *archivetes
 			t.Fatal(err)
 		}
 	}
-	taken := func(id string) bool { return id == "bittorrent-certain" }
-	return NewRulebook(statetest.Open(t), a, taken, func() time.Time { return g.To() }, log), a, g
+	b := NewRulebook(statetest.Open(t), a, detect.NewSwitch(g.To), Shelves{Own: rules.FS, Packs: os.DirFS(t.TempDir())}, g.To, log)
+	if err := b.Reload(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return b, a, g
 }
 
 // TestRuleMatchesWhatItsSearchFinds is the promise of the page: the rule sees
@@ -87,7 +92,7 @@ func TestRuleMatchesWhatItsSearchFinds(t *testing.T) {
 }
 
 func TestDraftSaysWhyItCannot(t *testing.T) {
-	b := NewRulebook(nil, nil, nil, time.Now, nil)
+	b := NewRulebook(nil, nil, nil, Shelves{}, time.Now, nil)
 	for query, key := range map[string]string{
 		`mimikatz`:                         "rule.source",
 		`kind:flow`:                        "rule.everything",

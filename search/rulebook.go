@@ -8,12 +8,15 @@ import (
 	"io/fs"
 	"log/slog"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing/fstest"
 	"time"
 
 	"github.com/sonae/sonae/archive"
 	"github.com/sonae/sonae/auth"
 	"github.com/sonae/sonae/clock"
+	"github.com/sonae/sonae/detect"
 	"github.com/sonae/sonae/event"
 	"github.com/sonae/sonae/fault"
 	"github.com/sonae/sonae/ledger/leaf"
@@ -40,20 +43,34 @@ type Events interface {
 	Events(ctx context.Context, s archive.Search, each func(event.Event) error) error
 }
 
-// Rulebook keeps the rules that people make of searches. It is safe for
-// concurrent use.
-type Rulebook struct {
-	db     *state.DB
-	events Events
-	taken  func(id string) bool // ids of the rules that come with Sonae
-	now    clock.Now
-	log    *slog.Logger
+// Shelves is where rules that nobody made here come from.
+type Shelves struct {
+	Own   fs.FS // those that come with Sonae
+	Packs fs.FS // those that people put into a folder, as files or packs; it need not be there
 }
 
-// NewRulebook makes a Rulebook on an open state; taken tells which ids are not
-// free.
-func NewRulebook(db *state.DB, events Events, taken func(id string) bool, now clock.Now, log *slog.Logger) *Rulebook {
-	return &Rulebook{db: db, events: events, taken: taken, now: now, log: log}
+// Rulebook keeps the rules in force: those that come with Sonae, those of
+// packs, those that people make of searches, and what people change about any
+// of them. It is safe for concurrent use.
+type Rulebook struct {
+	db      *state.DB
+	events  Events
+	engine  *detect.Switch
+	shelves Shelves
+	now     clock.Now
+	log     *slog.Logger
+	trials  *trials
+
+	load     sync.Mutex // one at a time loads rules
+	print    string     // of the packs when they were loaded
+	trouble  atomic.Pointer[string]
+	loadedAt atomic.Pointer[time.Time]
+}
+
+// NewRulebook makes a Rulebook on an open state, which puts the rules into
+// force in engine. Nothing is loaded before Reload.
+func NewRulebook(db *state.DB, events Events, engine *detect.Switch, shelves Shelves, now clock.Now, log *slog.Logger) *Rulebook {
+	return &Rulebook{db: db, events: events, engine: engine, shelves: shelves, now: now, log: log, trials: newTrials()}
 }
 
 // Enable makes a rule watch from now on. The same id again replaces a rule that
@@ -66,7 +83,7 @@ func (b *Rulebook) Enable(ctx context.Context, text string, by auth.Person) (Rul
 	if err != nil {
 		return Rule{}, err
 	}
-	if read.id == "" || b.taken(read.id) {
+	if have, ok := b.engine.Load().Info(read.id); read.id == "" || ok && originOf(have) != Made {
 		return Rule{}, fault.New(fault.Conflict, "rule.taken", read.id)
 	}
 	r := Rule{ID: read.id, Title: read.title, YAML: text, Severity: read.level, EnabledAt: b.moment(), EnabledBy: by.ID}

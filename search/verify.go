@@ -10,12 +10,14 @@ import (
 )
 
 // VerifyRows compares the record of who looked at events, and the rules that
-// people made, with the leaves of the types "event-view" and "rule": a row that was
-// changed or is gone is named. It writes nothing.
+// people made and what they changed about rules, with the leaves of the types
+// "event-view", "rule" and "rule-change": a row that was changed or is gone is
+// named. It writes nothing.
 func VerifyRows(ctx context.Context, db *state.DB, leaves func(kind string) []leaf.Leaf) ([]rows.Difference, error) {
 	var found []rows.Difference
 	for _, t := range []rows.Table{
 		{Type: LeafView, Query: `SELECT body, id, person, what, at FROM search_view WHERE closed = 1`, Leaf: viewLeaf},
+		{Type: LeafTuned, Query: `SELECT body, id, no, rule, made_at, open FROM rule_change`, Leaf: tunedLeaf},
 		{Type: LeafRule, Query: `SELECT body, id, no, watches, enabled_at FROM search_rule`, Leaf: ruleLeaf},
 	} {
 		some, err := rows.Verify(ctx, db, t, leaves)

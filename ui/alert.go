@@ -6,8 +6,10 @@ import (
 
 	"github.com/sonae/sonae/alert"
 	"github.com/sonae/sonae/auth"
+	"github.com/sonae/sonae/detect"
 	"github.com/sonae/sonae/event"
 	"github.com/sonae/sonae/fault"
+	"github.com/sonae/sonae/i18n"
 	"github.com/sonae/sonae/incident"
 	"github.com/sonae/sonae/ui/view"
 )
@@ -30,9 +32,9 @@ func (c *call) alert() (screen, error) {
 	if err != nil {
 		return screen{}, err
 	}
-	p := c.page("alerts", a.Rule.Title[c.lang])
+	p := c.page("alerts", a.Rule.Title.In(c.lang))
 	p.Drill = a.Drill
-	d := view.AlertData{Alert: a, What: c.say(a, a.Rule.What), Affects: c.say(a, a.Rule.Affects), Next: c.say(a, a.Rule.Next)}
+	d := view.AlertData{Alert: a, What: c.say(a, or(a.Rule.What, "what")), Affects: c.say(a, or(a.Rule.Affects, "affects")), Next: c.say(a, or(a.Rule.Next, "next"))}
 	if h, err := c.Assets.Host(c.ctx(), a.Host); err == nil {
 		d.Host = h
 	} else if fault.Of(err) != fault.Missing {
@@ -45,6 +47,7 @@ func (c *call) alert() (screen, error) {
 	if d.Events, err = c.alertEvents(a); err != nil {
 		return screen{}, err
 	}
+	d.Why = c.why(a, d.Events)
 	if a.Incident != "" {
 		i, err := c.Incidents.Get(c.ctx(), a.Incident)
 		if err != nil {
@@ -55,6 +58,18 @@ func (c *call) alert() (screen, error) {
 		return screen{}, fmt.Errorf("list active incidents: %w", err)
 	}
 	return screen{page: p, body: view.Alert(p, d)}, nil
+}
+
+// or answers for rules that say nothing themselves, as public rules do not.
+func or(t detect.Text, part string) detect.Text {
+	if len(t) > 0 {
+		return t
+	}
+	out := detect.Text{}
+	for _, l := range i18n.Languages() {
+		out[l] = i18n.T(l, "rule.pack."+part, nil)
+	}
+	return out
 }
 
 func (c *call) alertEvents(a alert.Alert) ([]event.Event, error) {
@@ -106,7 +121,7 @@ func (c *call) makeIncident() (string, error) {
 }
 
 func (c *call) openFrom(a alert.Alert) (string, error) {
-	title := c.t("incident.title-from-alert", "title", a.Rule.Title[c.lang], "host", c.hostName(a.Host))
+	title := c.t("incident.title-from-alert", "title", a.Rule.Title.In(c.lang), "host", c.hostName(a.Host))
 	i, err := c.Incidents.Open(c.ctx(), incident.NewIncident{
 		Title: title, Severity: a.Severity, Alerts: []string{a.ID}, Sites: []string{a.Site}, Hosts: []string{a.Host}, KnownAt: a.RaisedAt, Drill: a.Drill,
 	}, c.who)

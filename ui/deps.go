@@ -11,6 +11,7 @@ import (
 	"github.com/sonae/sonae/archive"
 	"github.com/sonae/sonae/auth"
 	"github.com/sonae/sonae/clock"
+	"github.com/sonae/sonae/detect/tuning"
 	"github.com/sonae/sonae/duty"
 	"github.com/sonae/sonae/event"
 	"github.com/sonae/sonae/evidence"
@@ -36,7 +37,7 @@ type Deps struct {
 	Ledger    Ledger
 	Archive   Archive
 	Searches  Searches
-	Rules     Rules // nil: nobody is offered to make a rule of a search
+	Rules     Rules // nil: nobody sees rules or makes one of a search
 
 	// Located tells where in the archive events are kept. What no segment holds
 	// yet is left out.
@@ -159,7 +160,7 @@ type Searches interface {
 	Entity(ctx context.Context, k search.Kind, value string, from, to time.Time, by auth.Person) (search.Entity, error)
 }
 
-// Rules makes rules of searches.
+// Rules keeps the rules: those in force, and those that people make of searches.
 type Rules interface {
 	// Draft writes the rule that a search becomes. Invalid for a search that no
 	// rule can say, with the reason.
@@ -169,10 +170,23 @@ type Rules interface {
 	BackTest(ctx context.Context, yaml string, from, to time.Time, sites []string) (search.BackTest, error)
 	// Enable makes a rule watch from now on.
 	Enable(ctx context.Context, yaml string, by auth.Person) (search.Rule, error)
-	// Rules lists all that were enabled, the newest first.
-	Rules(ctx context.Context) ([]search.Rule, error)
-	// Disable ends a rule; a reason is needed.
-	Disable(ctx context.Context, id, reason string, by auth.Person) error
+	// List lists the rules in force and those that people made.
+	List(ctx context.Context, f search.RuleFilter) (search.RuleList, error)
+	// Open returns one of them with all that is known of it.
+	Open(ctx context.Context, id string) (search.Opened, error)
+	// Explain says why a rule speaks of an event; nil for one not in force.
+	Explain(rule string, e event.Event) *search.Reason
+	// SwitchOff and SwitchOn disable and enable a rule; a reason is needed.
+	SwitchOff(ctx context.Context, id, reason string, by auth.Person) error
+	SwitchOn(ctx context.Context, id, reason string, by auth.Person) error
+	// Tune changes a rule for a time, EndTuned takes that back; both with a
+	// reason.
+	Tune(ctx context.Context, c tuning.Change, by auth.Person) (search.Tuned, error)
+	EndTuned(ctx context.Context, id, reason string, by auth.Person) error
+	// Try tests a rule on the past in the background; Trial tells how far it is.
+	Try(ctx context.Context, rule string, from, to time.Time, by auth.Person) error
+	Trial(rule string, by auth.Person) *search.Trial
+	StopTrial(rule string, by auth.Person)
 }
 
 // Duties is what the pages need from duty.

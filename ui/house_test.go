@@ -59,11 +59,12 @@ type house struct {
 	docs      map[string][]report.Document
 	drills    int
 	reporter  report.Reporter
-	archive   Archive  // nil until withEvents
-	searches  Searches //
-	ruleList  []search.Rule
-	noRules   bool // nobody makes rules of searches
-	unsealed  int  // so many looks find events that just arrived in no segment yet
+	archive   Archive          // nil until withEvents
+	searches  Searches         //
+	ruleList  int              // rules that were made
+	rulebook  *search.Rulebook // nil until withEvents
+	noRules   bool             // nobody makes rules of searches
+	unsealed  int              // so many looks find events that just arrived in no segment yet
 }
 
 func missing(what string) error { return fault.New(fault.Missing, what) }
@@ -311,7 +312,7 @@ func (h alertsOf) List(_ context.Context, f alert.Filter) ([]alert.Alert, int, e
 	defer h.mu.Unlock()
 	return page(h.alertList, f.Offset, f.Limit, func(a alert.Alert) bool {
 		return (f.State == "" || a.State == f.State) && (f.Site == "" || a.Site == f.Site) && (f.Host == "" || a.Host == f.Host) &&
-			(f.Incident == "" || a.Incident == f.Incident)
+			(f.Incident == "" || a.Incident == f.Incident) && (f.Rule == "" || a.Rule.ID == f.Rule)
 	})
 }
 
@@ -803,9 +804,9 @@ func (h *house) inCourse() *house {
 
 // deps joins the house to the pages.
 func (h *house) deps(live *Live, log *slog.Logger) Deps {
-	var rules Rules = rulesOf{h}
-	if h.noRules {
-		rules = nil
+	var rules Rules
+	if h.rulebook != nil && !h.noRules {
+		rules = rulesOf{h.rulebook, h}
 	}
 	return Deps{
 		People: peopleOf{h}, Assets: assetsOf{h}, Alerts: alertsOf{h}, Incidents: incidentsOf{h}, Actions: actionsOf{h}, Evidence: evidenceOf{h},

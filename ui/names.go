@@ -68,7 +68,7 @@ func (c *call) lines(list []alert.Alert) []view.AlertLine {
 	for _, a := range list {
 		what := c.say(a, a.Rule.What)
 		if what == "" {
-			what = a.Rule.Title[c.lang]
+			what = a.Rule.Title.In(c.lang)
 		}
 		out = append(out, view.AlertLine{Alert: a, What: what})
 	}

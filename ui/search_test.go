@@ -209,17 +209,18 @@ func TestRuleIsEnabledOnlyAsItWasTested(t *testing.T) {
 	says(t, tested, []string{"24", "見張りを始める", "203.0.113.7"}, nil)
 	_, sum, _ := strings.Cut(tested.body, `name="tested" value="`)
 	sum, _, _ = strings.Cut(sum, `"`)
-	if got := r.post("/search/rule/enable", append(look, "yaml", yaml+"# more", "tested", sum)...); got.status != http.StatusConflict || len(h.ruleList) != 0 {
+	if got := r.post("/search/rule/enable", append(look, "yaml", yaml+"# more", "tested", sum)...); got.status != http.StatusConflict || h.ruleList != 0 {
 		t.Errorf("changed after the test: %d", got.status)
 	}
-	if got := r.post("/search/rule/enable", append(look, "yaml", yaml, "tested", sum)...); got.status != http.StatusSeeOther || len(h.ruleList) != 1 {
+	if got := r.post("/search/rule/enable", append(look, "yaml", yaml, "tested", sum)...); got.status != http.StatusSeeOther || h.ruleList != 1 {
 		t.Errorf("as tested: %d %s", got.status, around(got.body, "notice-head"))
 	}
 	if got := r.post("/rules/ru-1/disable"); got.status != http.StatusUnprocessableEntity {
 		t.Errorf("without a reason: %d", got.status)
 	}
 	r.post("/rules/ru-1/disable", "reason", "鳴りすぎる")
-	says(t, r.get("/rules"), []string{"停止", "鳴りすぎる"}, nil)
+	says(t, r.get("/rules?show=off"), []string{"停止", "ファイル共有"}, nil)
+	says(t, r.get("/rules/ru-1"), []string{"停止", "鳴りすぎる"}, nil)
 	if got := v.as("executive").post("/search/rule/enable", "yaml", yaml, "tested", sum); got.status != http.StatusForbidden {
 		t.Errorf("an executive: %d", got.status)
 	}

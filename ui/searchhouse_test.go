@@ -2,6 +2,7 @@ package ui
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strconv"
@@ -45,6 +46,7 @@ func (h *house) withEvents(t *testing.T) *house {
 	}
 	t.Cleanup(func() { _ = db.Close() })
 	h.archive, h.searches = a, search.New(db, a, now, log)
+	h.withRules(t, db, a, now, log)
 	return h
 }
 
@@ -147,9 +149,12 @@ func (h evidenceOf) AddEvents(_ context.Context, in string, events []event.Event
 	return b, nil
 }
 
-// rulesOf makes rules as the page needs to see them: a draft that quotes the
-// search, and a test that counts what the archive finds.
-type rulesOf struct{ *house }
+// rulesOf is a real rulebook, but for what the page of a search needs to see: a
+// draft that quotes the search, and a test that counts what the archive finds.
+type rulesOf struct {
+	*search.Rulebook
+	*house
+}
 
 func (h rulesOf) Draft(_ context.Context, d search.RuleDraft) (string, error) {
 	if strings.Contains(d.Query, "|") {
@@ -186,31 +191,20 @@ func (h rulesOf) BackTest(ctx context.Context, yaml string, from, to time.Time, 
 	return b, err
 }
 
-func (h rulesOf) Enable(_ context.Context, yaml string, by auth.Person) (search.Rule, error) {
+func (h rulesOf) Enable(ctx context.Context, yaml string, by auth.Person) (search.Rule, error) {
 	h.mu.Lock()
-	defer h.mu.Unlock()
+	h.ruleList++
+	id := fmt.Sprintf("ru-%d", h.ruleList)
+	h.mu.Unlock()
 	title, _, _ := strings.Cut(strings.TrimPrefix(yaml, "title: "), "\n")
-	r := search.Rule{ID: fmt.Sprintf("ru-%d", len(h.ruleList)+1), Title: title, YAML: yaml, Severity: event.Medium, EnabledAt: h.now, EnabledBy: by.ID}
-	h.ruleList = append(h.ruleList, r)
-	return r, nil
+	r, err := h.Rulebook.Enable(ctx, fmt.Sprintf("title: %q\nid: %s\nlogsource: {product: linux}\ndetection:\n  s: {Unit: none}\n  condition: s\n", title, id), by)
+	if err != nil {
+		return r, err
+	}
+	return r, h.Reload(ctx)
 }
 
-func (h rulesOf) Rules(context.Context) ([]search.Rule, error) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return append([]search.Rule{}, h.ruleList...), nil
-}
-
-func (h rulesOf) Disable(_ context.Context, id, reason string, by auth.Person) error {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if reason == "" {
-		return fault.New(fault.Invalid, "incident.reason-missing")
-	}
-	for i := range h.ruleList {
-		if h.ruleList[i].ID == id {
-			h.ruleList[i].DisabledAt, h.ruleList[i].DisabledBy, h.ruleList[i].Reason = h.now, by.ID, reason
-		}
-	}
-	return nil
+// SwitchOff takes effect at once: no bus tells of it.
+func (h rulesOf) SwitchOff(ctx context.Context, id, reason string, by auth.Person) error {
+	return errors.Join(h.Rulebook.SwitchOff(ctx, id, reason, by), h.Reload(ctx))
 }

@@ -179,25 +179,3 @@ func digest(text string) string {
 	sum := sha256.Sum256([]byte(text))
 	return hex.EncodeToString(sum[:])
 }
-
-func (c *call) rules() (screen, error) {
-	if c.Rules == nil {
-		return screen{}, errMissing
-	}
-	list, err := c.Rules.Rules(c.ctx())
-	if err != nil {
-		return screen{}, fmt.Errorf("list rules: %w", err)
-	}
-	p := c.page("search", c.t("rule.list"))
-	return screen{page: p, body: view.Rules(p, view.RulesData{Rules: list, MayWatch: c.mayWatch()})}, nil
-}
-
-func (c *call) disableRule() (string, error) {
-	if c.Rules == nil {
-		return "", errMissing
-	}
-	if err := c.Rules.Disable(c.ctx(), c.r.PathValue("rule"), c.form("reason"), c.who); err != nil {
-		return "", err
-	}
-	return "/rules?done=disabled-rule", nil
-}

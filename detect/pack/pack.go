@@ -49,27 +49,30 @@ func open(p string) (source, error) {
 		}
 		return source{os.DirFS(p), func(name string) string { return filepath.Join(p, filepath.FromSlash(name)) }}, nil
 	}
-	inside := func(name string) string { return p + "!" + name }
-	switch lower := strings.ToLower(p); {
-	case strings.HasSuffix(lower, ".yml"), strings.HasSuffix(lower, ".yaml"):
+	if isRule(p) {
 		name := filepath.Base(p)
 		return source{single{os.DirFS(filepath.Dir(p)), name}, func(string) string { return p }}, nil
-	case strings.HasSuffix(lower, ".zip"):
-		tree, err := openZip(p)
-		return source{tree, inside}, err
-	case strings.HasSuffix(lower, ".tar.gz"), strings.HasSuffix(lower, ".tgz"):
-		tree, err := openTar(p)
-		return source{tree, inside}, err
 	}
 	b, err := readBounded(p)
 	if err != nil {
 		return source{}, err
 	}
-	if !box.Is(b) {
-		return source{}, errors.New("no rules there: give a folder, a .yml file, or a pack (.zip, .tar.gz, .pack)")
+	tree, err := unpack(p, b)
+	return source{tree, func(name string) string { return p + "!" + name }}, err
+}
+
+// unpack opens a pack, whose name tells what it is.
+func unpack(name string, b []byte) (fs.FS, error) {
+	switch lower := strings.ToLower(name); {
+	case strings.HasSuffix(lower, ".zip"):
+		return openZip(b)
+	case strings.HasSuffix(lower, ".tar.gz"), strings.HasSuffix(lower, ".tgz"):
+		return openTar(b)
 	}
-	tree, err := box.Open(b)
-	return source{tree, inside}, err
+	if !box.Is(b) {
+		return nil, errors.New("no rules there: give a folder, a .yml file, or a pack (.zip, .tar.gz, .pack)")
+	}
+	return box.Open(b)
 }
 
 func exists(p string) bool { _, err := os.Stat(p); return err == nil }
@@ -79,6 +82,11 @@ func readBounded(p string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	return readFile(f)
+}
+
+// readFile reads an open file and closes it.
+func readFile(f fs.File) ([]byte, error) {
 	defer f.Close()
 	b, err := io.ReadAll(io.LimitReader(f, box.MaxBytes+1))
 	if err == nil && len(b) > box.MaxBytes {
@@ -97,11 +105,7 @@ func Tree(p string) (fs.FS, error) {
 }
 
 // openZip shows a zip file as it is, once its list keeps within the bounds.
-func openZip(p string) (fs.FS, error) {
-	b, err := readBounded(p)
-	if err != nil {
-		return nil, err
-	}
+func openZip(b []byte) (fs.FS, error) {
 	z, err := zip.NewReader(bytes.NewReader(b), int64(len(b)))
 	if err != nil {
 		return nil, fmt.Errorf("zip: %w", err)
@@ -118,13 +122,8 @@ func openZip(p string) (fs.FS, error) {
 
 var errLarge = fmt.Errorf("the pack holds more than %d files or %d bytes", box.MaxFiles, box.MaxBytes)
 
-func openTar(p string) (fs.FS, error) {
-	f, err := os.Open(p)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	z, err := gzip.NewReader(f)
+func openTar(b []byte) (fs.FS, error) {
+	z, err := gzip.NewReader(bytes.NewReader(b))
 	if err != nil {
 		return nil, fmt.Errorf("gzip: %w", err)
 	}

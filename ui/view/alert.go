@@ -28,6 +28,7 @@ type AlertData struct {
 	Peers               []alert.Peer
 	Paging              Paging // of the peers
 	Events              []event.Event
+	Why                 *WhyData            // nil: nobody keeps rules
 	Incident            *incident.Incident  // it belongs to
 	Active              []incident.Incident // it may be added to
 }
