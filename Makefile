@@ -10,7 +10,7 @@ TEST_PACKAGES  = $(BUILD_PACKAGES) iproute2 nftables transmission-daemon transmi
 	libevtx-utils chromium fonts-noto-cjk poppler-utils openssh-server openssh-client curl openssl jq apt-utils dpkg-dev procps conntrack postgresql
 
 # Packages in which goroutines meet, tested with the race detector too.
-RACE = ./hub ./bus ./state ./ledger/... ./auth ./alert ./incident ./action ./agent/... ./source/agentlink/... ./ui ./blob/... ./search ./detect/...
+RACE = ./hub ./bus ./state ./ledger/... ./auth ./alert ./incident ./action ./agent/... ./source/agentlink/... ./ui ./blob/... ./search ./detect ./detect/keep ./detect/tuning ./scan
 
 # The revision goes into the programs where git can tell it; a copy without
 # history, or one that belongs to another user, is built all the same.
@@ -50,6 +50,7 @@ unit: web s3
 race: web s3
 	@echo "== race: packages in which goroutines meet, with the race detector"
 	SONAE_TEST_STATE=sqlite go test -race -timeout 15m $(RACE)
+	go test -race -timeout 5m -run 'Goroutines|Cache' ./detect/sigma
 
 # Real clients in network namespaces and a real browser; needs root on Linux.
 e2e: need-test web s3
