@@ -85,7 +85,7 @@ bench-store: need-test
 # The search page over ten million events; needs root, 2 GB of disk, minutes.
 bench-search: need-test web
 	cd bench/store && rm -rf $(CURDIR)/bin/bench-search && go run . -n $(or $(N),10000000) -engines sonae -warm 1 -keep -dir $(CURDIR)/bin/bench-search
-	SONAE_BENCH_ARCHIVE=$(CURDIR)/bin/bench-search/sonae go test -tags e2e -timeout 60m -count 1 -v -run TestSearchPageOverManyEvents ./e2e
+	SONAE_BENCH_ARCHIVE=$(CURDIR)/bin/bench-search/sonae/archive go test -tags e2e -timeout 60m -count 1 -v -run TestSearchPageOverManyEvents ./e2e
 	rm -rf $(CURDIR)/bin/bench-search
 
 # The detection engine, from JSON lines to findings; writes doc/bench-detect.md.
