@@ -38,7 +38,7 @@ func askingIn(lang string) asking {
 			wrong: "user：(", sealed: "封印", watches: "見張り中"}
 	}
 	return asking{query: "Application:bittorrent", kept: "Traffic of file sharing", why: "They show what was sent out", rule: "File sharing was seen",
-		wrong: "user:(", sealed: "Sealed", watches: "watching"}
+		wrong: "user:(", sealed: "Sealed", watches: "Watching"}
 }
 
 // TestSearchJourney is a night on duty with the search page: from the alert's

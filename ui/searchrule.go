@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -169,10 +170,11 @@ func (c *call) enableRule() (string, error) {
 	if yaml == "" || c.form("tested") != digest(yaml) {
 		return "", fault.New(fault.Conflict, "searchpage.rule-untested")
 	}
-	if _, err := c.Rules.Enable(c.ctx(), yaml, c.who); err != nil {
+	made, err := c.Rules.Enable(c.ctx(), yaml, c.who)
+	if err != nil {
 		return "", err
 	}
-	return "/rules?done=enabled-rule", nil
+	return "/rules?done=enabled-rule&q=" + url.QueryEscape(made.Title), nil // the list has many pages
 }
 
 func digest(text string) string {

@@ -37,7 +37,7 @@ type place struct {
 func places(page []byte) []place {
 	digest := func(s seal) string { return s.digest }
 	foot, more := seal.words, []place{
-		{"words on the page", `<td class="sonae-words">`, `</td>`, seal.spelled},
+		{"words on the page", `<td class="sonae-words" lang="ja">`, `</td>`, seal.spelled},
 		{"code on the page", `<td class="sonae-qr">`, `</td>`, seal.code},
 	}
 	if !slices.ContainsFunc(more, func(p place) bool { return bytes.Contains(page, []byte(p.begin)) }) {
