@@ -117,8 +117,16 @@ func (j *journey) keep(v *browser.Visitor, a asking) {
 // takeAway downloads what matches in the three formats and reads it.
 func (j *journey) takeAway(v *browser.Visitor) {
 	j.t.Helper()
-	v.Open("/search?q=Application%3Abittorrent&range=24h")
-	found := whole(j.t, v.Text("#search-overview .overview-head b"))
+	found := 0
+	await(j.t, 2*time.Minute, "the drill having sent its last connection", func() bool { // else the files hold what came after the page
+		before := found
+		v.Open("/search?q=Application%3Abittorrent&range=24h")
+		found = whole(j.t, v.Text("#search-overview .overview-head b"))
+		if found != before {
+			time.Sleep(15 * time.Second)
+		}
+		return found > 0 && found == before
+	})
 	v.Press(`details:has(form[action="/search/export"]) > summary`)
 	for _, format := range []string{"csv", "jsonl", "parquet"} {
 		v.Press(`form[action="/search/export"] button[value=` + format + `]`)
