@@ -4,6 +4,7 @@
 // on. Out: Flow values through Config.Emit: once when a connection is
 // identified, at the very packet that proves it; every few seconds while a
 // connection of interest lives; and once at its end with the final counters.
+// Message values through Config.Tell: what was asked and answered inside.
 //
 // Always true: memory is bounded by Config whatever arrives, and what had to
 // be forgotten is counted; no input makes it panic; a label is given for bytes
@@ -104,6 +105,7 @@ type Flow struct {
 	NamedBy     string // RuleHarvested only: the rule of the message that named the endpoint
 	NamedIn     string // RuleHarvested only: the ID of the connection in which it was named
 	Name        string // host name the client asked for in TLS (SNI) or HTTP (Host), when seen
+	Facts       []Fact // what it said about itself, as far as it is known yet
 
 	Ended string // Phase End only: fin, rst, idle, evicted or flush
 }
@@ -129,7 +131,8 @@ type Config struct {
 	MaxEndpoints int // harvested endpoints held at once: 16384
 	MaxStreams   int // directions of TCP whose first bytes are being put together: 1024, 4 KiB each
 
-	Emit func(Flow) // called from inside Packet, Tick and Flush; must not call back into the Table
+	Emit func(Flow)    // called from inside Packet, Tick and Flush; must not call back into the Table
+	Tell func(Message) // the same for messages within connections; nil when nobody wants them
 
 	UpdateEvery time.Duration // between two updates of a connection of interest: 5 s
 	EndpointTTL time.Duration // a harvested endpoint is believed this long after it was last named: 2 h

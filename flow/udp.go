@@ -15,10 +15,16 @@ const (
 // connection that is not recognised by its first may be by a later one.
 func (t *Table) datagram(i int32, side int, p *packet) {
 	s := &t.slots[i]
-	if s.app != appUnknown && s.app != appBitTorrent || len(p.payload) == 0 {
+	if len(p.payload) == 0 {
 		return
 	}
 	var v verdict
+	if s.app == appDNS && t.conf.Tell != nil {
+		t.tellDNS(i, side, p, &v)
+	}
+	if s.app != appUnknown && s.app != appBitTorrent {
+		return
+	}
 	known := t.torrent(i, side, p, &v)
 	s = &t.slots[i]
 	switch {
@@ -29,8 +35,18 @@ func (t *Table) datagram(i int32, side int, p *packet) {
 		t.harvested(i, certain)
 	case v.app != appUnknown || benign(p, &v):
 		t.label(i, &v)
+		if v.app == appDNS && t.conf.Tell != nil {
+			t.tell(i, side, LabelDNS, dnsFacts(p.payload))
+		}
 	default:
 		s.unknown = true
+	}
+}
+
+// tellDNS tells a further message on a connection that is known to be DNS.
+func (t *Table) tellDNS(i int32, side int, p *packet, v *verdict) {
+	if benign(p, v) && v.app == appDNS {
+		t.tell(i, side, LabelDNS, dnsFacts(p.payload))
 	}
 }
 

@@ -157,7 +157,7 @@ func (t *Table) emit(i int32, phase Phase, ended string) {
 	f := Flow{
 		ID:         flowID(s),
 		Phase:      phase,
-		Proto:      "udp",
+		Proto:      s.protoName(),
 		Src:        addrPort(s.key.end(src)),
 		Dst:        addrPort(s.key.end(dst)),
 		First:      unix(s.first),
@@ -170,9 +170,6 @@ func (t *Table) emit(i int32, phase Phase, ended string) {
 		Confidence: confidenceNames[s.confidence],
 		Rule:       ruleNames[s.rule],
 		Ended:      ended,
-	}
-	if s.proto == protoTCP {
-		f.Proto = "tcp"
 	}
 	if s.rule == ruleOfApp {
 		f.Rule = f.Label
