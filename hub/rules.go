@@ -15,7 +15,7 @@ import (
 // the packs that lie in the folder "rules".
 func (h *Hub) openRules(ctx context.Context) error {
 	h.engine = detect.NewSwitch(h.cfg.Now)
-	shelves := search.Shelves{Own: rules.FS, Packs: os.DirFS(h.cfg.path("rules"))}
+	shelves := search.Shelves{Own: rules.FS, Packs: os.DirFS(h.cfg.path("rules")), Cache: h.cfg.path("rules.cache")}
 	h.rulebook = search.NewRulebook(h.state, h.archive, h.engine, shelves, h.cfg.Now, h.part("search"))
 	h.rulebook.OnTrial(func() { h.live.Notify("trial", "") })
 	if err := h.openCounts(); err != nil {

@@ -3,12 +3,14 @@ package search
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"testing/fstest"
 	"time"
 
 	"github.com/sonae/sonae/detect"
 	"github.com/sonae/sonae/detect/pack"
+	"github.com/sonae/sonae/detect/sigma"
 	"github.com/sonae/sonae/detect/tuning"
 )
 
@@ -73,9 +75,16 @@ func (b *Rulebook) reload(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	engine, rep, err := detect.Load(b.shelves.Own, made, packs, archives)
+	opt, err := b.options(packs)
 	if err != nil {
 		return err
+	}
+	engine, rep, err := detect.LoadWith(opt, b.shelves.Own, made, packs, archives)
+	if err != nil {
+		return err
+	}
+	if err := opt.Cache.Save(); err != nil { // rules are read from their files then
+		b.log.Warn("read rules are not kept for the next start", "err", err)
 	}
 	engine.Lacks(damaged)
 	for _, r := range append(rep.Rejected, damaged...) {
@@ -91,6 +100,32 @@ func (b *Rulebook) reload(ctx context.Context) error {
 	b.loadedAt.Store(&now)
 	b.log.Info("rules loaded", "loaded", len(rep.Loaded), "rejected", len(rep.Rejected)+len(damaged), "changes", len(list))
 	return nil
+}
+
+// Values is the folder among the packs that holds what rules leave open to the
+// site: NAME.txt has the values of %NAME%, one a line.
+const Values = "values"
+
+// options are the values of placeholders, and what was read of rules before.
+func (b *Rulebook) options(packs fs.FS) (sigma.Options, error) {
+	opt := sigma.Options{}
+	if _, err := fs.Stat(packs, Values); err == nil {
+		dir, err := fs.Sub(packs, Values)
+		if err != nil {
+			return opt, err
+		}
+		if opt.Placeholders, err = sigma.ReadPlaceholders(dir); err != nil {
+			return opt, fmt.Errorf("values of placeholders in %s: %w", Values, err)
+		}
+	}
+	if b.shelves.Cache == "" {
+		return opt, nil
+	}
+	var err error
+	if opt.Cache, err = sigma.OpenCache(b.shelves.Cache); err != nil {
+		b.log.Warn("rules are read anew", "err", err)
+	}
+	return opt, nil
 }
 
 // Run looks every ten seconds whether packs changed, writes numbers down every

@@ -45,8 +45,9 @@ type Events interface {
 
 // Shelves is where rules that nobody made here come from.
 type Shelves struct {
-	Own   fs.FS // those that come with Sonae
-	Packs fs.FS // those that people put into a folder, as files or packs; it need not be there
+	Own   fs.FS  // those that come with Sonae
+	Packs fs.FS  // those that people put into a folder, as files or packs; it need not be there
+	Cache string // file that keeps what was read of rules, so that a start is quick; "" for none
 }
 
 // Rulebook keeps the rules in force: those that come with Sonae, those of

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -19,6 +21,7 @@ import (
 	"github.com/sonae/sonae/detect"
 	"github.com/sonae/sonae/detect/pack"
 	"github.com/sonae/sonae/detect/pack/box"
+	"github.com/sonae/sonae/detect/sigma"
 	"github.com/sonae/sonae/detect/tuning"
 	"github.com/sonae/sonae/event"
 	"github.com/sonae/sonae/fault"
@@ -388,4 +391,44 @@ func TestTrialGoesOnAndCanBeStopped(t *testing.T) {
 	}
 	stop()
 	wg.Wait()
+}
+
+func TestValuesOfASiteFillWhatRulesLeaveOpen(t *testing.T) {
+	b, packs := shelf(t, past{})
+	packs["open.yml"] = &fstest.MapFile{Data: []byte("title: T\nid: open-1\nlogsource: {product: linux}\ndetection:\n  s: {F|expand: '%contractors%'}\n  condition: s\n")}
+	reload(t, b)
+	if _, ok := b.engine.Load().Info("open-1"); ok {
+		t.Fatal("a rule is in force although nobody said who the contractors are")
+	}
+	packs[Values+"/contractors.txt"] = &fstest.MapFile{Data: []byte("# from the contract\nhoshu01\n")}
+	reload(t, b)
+	found := b.engine.Match(event.Batch{Events: []event.Event{{Product: "linux", Fields: map[string]string{"F": "hoshu01"}}}})
+	if len(found) != 1 || found[0].Rule.ID != "open-1" {
+		t.Errorf("found %v", found)
+	}
+}
+
+func TestAStartReadsRulesFromTheCache(t *testing.T) {
+	b, packs := shelf(t, past{})
+	b.shelves.Cache = filepath.Join(t.TempDir(), "rules.cache")
+	reload(t, b)
+	kept, err := os.Stat(b.shelves.Cache)
+	if err != nil {
+		t.Fatal(err)
+	}
+	opt, err := b.options(packs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	made := sigma.Load([]sigma.File{{Name: "a", Data: packs["vendor/a.yml"].Data}}, opt)
+	if made.Cached != 1 || kept.Mode().Perm() != 0o600 {
+		t.Errorf("%d rules from a cache of mode %v", made.Cached, kept.Mode())
+	}
+	if err := os.WriteFile(b.shelves.Cache, []byte("torn"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	reload(t, b)
+	if _, ok := b.engine.Load().Info("pack-1"); !ok {
+		t.Error("a torn cache keeps rules from being loaded")
+	}
 }

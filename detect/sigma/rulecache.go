@@ -103,6 +103,9 @@ func (c *Cache) keep(key [sha256.Size]byte, entry string, fresh bool) {
 // Save writes what was asked for since OpenCache, when that is not what the
 // file holds. A crash leaves the old file or the new one.
 func (c *Cache) Save() error {
+	if c == nil {
+		return nil
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.fresh && len(c.used) == len(c.old) {
