@@ -227,7 +227,7 @@ func (s *site) end() {
 }
 
 func TestEveryPageInABrowser(t *testing.T) {
-	s := browse(t, newHouse().inCourse().withEvents(t))
+	s := browse(t, newHouse().inCourse().withEvents(t, wires()))
 	who := "none yet"
 	for _, p := range pages {
 		if !strings.HasPrefix(p.name, *onlyPages) {

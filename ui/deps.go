@@ -158,6 +158,10 @@ type Searches interface {
 	History(ctx context.Context, by auth.Person) ([]search.Past, error)
 	Forget(ctx context.Context, by auth.Person) error
 	Entity(ctx context.Context, k search.Kind, value string, from, to time.Time, by auth.Person) (search.Entity, error)
+	Traffic(ctx context.Context, w search.Wanted, from, to time.Time, by auth.Person) (search.Traffic, error)
+	Party(ctx context.Context, address string, from, to time.Time, by auth.Person) (search.Party, error)
+	Connections(ctx context.Context, w search.Wanted, from, to time.Time, after string, limit int, by auth.Person) (search.Connections, error)
+	Connection(ctx context.Context, id string, at time.Time, by auth.Person) ([]event.Event, error)
 }
 
 // Rules keeps the rules: those in force, and those that people make of searches.

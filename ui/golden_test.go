@@ -48,6 +48,13 @@ var pages = []struct{ name, who, path string }{
 	{"entity-host", "responder", "/entity?kind=host&value=ho-1"},
 	{"entity-address", "responder", "/entity?kind=address&value=203.0.113.7&range=24h"},
 	{"entity-none", "responder", "/entity?kind=user&value=nobody"},
+	{"network", "responder", "/network?range=24h"},
+	{"network-none", "contractor", "/network?range=15m&label=ssh"},
+	{"network-wrong", "responder", "/network?address=printer"},
+	{"network-host", "responder", "/network/host?address=198.51.100.7"},
+	{"network-flows", "responder", "/network/flows?range=7d&label=bittorrent"},
+	{"network-flow", "responder", "/network/flow?id=wire-198.51.100.7-203.0.113.7&at=2026-11-22T05%3A00%3A00Z"},
+	{"network-sensors", "responder", "/network/sensors"},
 	{"rule", "responder", "/search/rule?q=Application%3Abittorrent&range=24h"},
 	{"rules", "responder", "/rules"},
 	{"rules-unheard", "executive", "/rules?show=unheard&from=pack"},
@@ -90,7 +97,7 @@ var passing = map[string]string{
 
 func TestPagesSayWhatTheyShould(t *testing.T) {
 	for _, lang := range []string{"ja", "en"} {
-		v, _ := newHouse().inCourse().withEvents(t).open(t)
+		v, _ := newHouse().inCourse().withEvents(t, wires()).open(t)
 		browsers := map[string]visitor{"": v}
 		for _, p := range pages {
 			if _, ok := browsers[p.who]; !ok {
@@ -104,7 +111,7 @@ func TestPagesSayWhatTheyShould(t *testing.T) {
 			if strings.Contains(got, "⟦") {
 				t.Errorf("%s in %s has words that no catalogue knows: %s", p.name, lang, around(got, "⟦"))
 			}
-			if strings.Contains(got, "<script>alert") || strings.Contains(got, "<b>op") {
+			if strings.Contains(got, "<script>alert") || strings.Contains(got, "<b>op") || strings.Contains(got, "<b>peer") {
 				t.Errorf("%s lets text from outside become HTML", p.name)
 			}
 			golden(t, p.name+"."+lang+".html", got)

@@ -21,8 +21,8 @@ import (
 )
 
 // withEvents gives the house a real archive with the events of the story, and
-// the stage that keeps searches.
-func (h *house) withEvents(t *testing.T) *house {
+// the stage that keeps searches; more are further batches.
+func (h *house) withEvents(t *testing.T, more ...[]event.Event) *house {
 	t.Helper()
 	log := slog.New(slog.NewTextHandler(t.Output(), nil))
 	now := func() time.Time { h.mu.Lock(); defer h.mu.Unlock(); return h.now }
@@ -31,7 +31,7 @@ func (h *house) withEvents(t *testing.T) *house {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = a.Close() })
-	for i, list := range [][]event.Event{talks(), nights(), programs(), records()} {
+	for i, list := range append([][]event.Event{talks(), nights(), programs(), records()}, more...) {
 		id := fmt.Sprintf("ba-%d", i)
 		for n := range list {
 			list[n].ID = fmt.Sprintf("%s-%d", id, n)
@@ -207,4 +207,25 @@ func (h rulesOf) Enable(ctx context.Context, yaml string, by auth.Person) (searc
 // SwitchOff takes effect at once: no bus tells of it.
 func (h rulesOf) SwitchOff(ctx context.Context, id, reason string, by auth.Person) error {
 	return errors.Join(h.Rulebook.SwitchOff(ctx, id, reason, by), h.Reload(ctx))
+}
+
+// wires are connections with their course: one that was identified and ended,
+// one that nobody knows, one from outside to a server.
+func wires() []event.Event {
+	var out []event.Event
+	add := func(at time.Time, phase, site, host, src, dst, port string, sent, received int, more ...string) {
+		f := map[string]string{event.FieldFlowID: "wire-" + src + "-" + dst, event.FieldPhase: phase, event.FieldProtocol: "tcp", event.FieldInitiated: "true", event.FieldLocalIP: src, event.FieldSrcIP: src, event.FieldSrcPort: "51234",
+			event.FieldDstIP: dst, event.FieldRemoteIP: dst, event.FieldDstPort: port, event.FieldRemotePort: port, event.FieldSent: strconv.Itoa(sent), event.FieldReceived: strconv.Itoa(received)}
+		for i := 0; i+1 < len(more); i += 2 {
+			f[more[i]] = more[i+1]
+		}
+		out = append(out, event.Event{Time: at, Site: site, Host: host, Kind: event.KindFlow, Product: "sonae", Category: "network_connection", Service: "flow", Fields: f})
+	}
+	known := []string{event.FieldApp, "bittorrent", event.FieldConfidence, "certain", event.FieldVerdict, "bt.handshake", event.FieldProof, "13426974546f7272656e742070726f746f636f6c0000000000100005", event.FieldProofAt, "0",
+		event.FieldImage, "/usr/bin/transmission-daemon", event.FieldUser, "operator7", "DestinationHostname", "<b>peer</b>.example"}
+	add(start.Add(-4*time.Minute), "identified", "callcentre", "ho-1", "198.51.100.7", "203.0.113.7", "6881", 220, 68, known...)
+	add(start.Add(-2*time.Minute), "end", "callcentre", "ho-1", "198.51.100.7", "203.0.113.7", "6881", 1_200_345, 52_000, known...)
+	add(start.Add(-3*time.Minute), "end", "callcentre", "ho-1", "198.51.100.7", "203.0.113.99", "8443", 40_000, 3_000)
+	add(start.Add(-26*time.Hour), "end", "hospital", "ho-2", "203.0.113.50", "198.51.100.7", "443", 9_000, 800, event.FieldApp, "tls", event.FieldConfidence, "certain", event.FieldVerdict, "tls", "tls.ja4", "t13d1516h2_8daaf6152771_02713d6af862")
+	return out
 }
