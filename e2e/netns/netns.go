@@ -268,6 +268,13 @@ func (h *Host) Listen(ctx context.Context, network, addr string) (l net.Listener
 	return l, errors.Join(err, inside)
 }
 
+// ListenPacket listens for datagrams inside the host.
+func (h *Host) ListenPacket(ctx context.Context, network, addr string) (l net.PacketConn, err error) {
+	var c net.ListenConfig
+	inside := h.inside(func() { l, err = c.ListenPacket(ctx, network, addr) })
+	return l, errors.Join(err, inside)
+}
+
 // inside calls f on a thread that is in the host's namespace. The goroutine is
 // its own, so that a thread that cannot return ends with it.
 func (h *Host) inside(f func()) error {
