@@ -323,8 +323,6 @@ func (x *cluster) verifies(t *testing.T) {
 	}
 	for _, h := range x.hubs {
 		await(t, time.Minute, "everything being recorded", h.idle) // what is on its way to the ledger cannot be seen offline
-		time.Sleep(3 * time.Second)                                // nor what a hub is about to hand to the bus
-		await(t, time.Minute, "everything being recorded", h.idle)
 		args := append([]string{"verify", "--state", x.db}, x.store.flags()...)
 		for _, file := range x.seen {
 			args = append(args, "--against", file)

@@ -418,13 +418,19 @@ func (x *torture) drain(t *testing.T) {
 	t.Logf("everything was stored %s after the end of the load", time.Since(began).Round(time.Second))
 }
 
-// idle says whether nothing waits between the stages.
+// idle says whether nothing waits between the stages, twice in a row: what one
+// stage handles may be handed to the next just now.
 func (p *hubProcess) idle() bool {
-	waiting, err := p.waiting()
-	return err == nil && len(waiting) == 0
+	for range 2 {
+		if waiting, err := p.waiting(); err != nil || len(waiting) > 0 {
+			return false
+		}
+	}
+	return true
 }
 
-// waiting lists the joins for which messages wait, as the metrics say it.
+// waiting lists the joins for which messages wait, and the outbox, as the
+// metrics say it.
 func (p *hubProcess) waiting() (lines []string, err error) {
 	client := http.Client{Transport: &http.Transport{DialContext: p.host.Dial, DisableKeepAlives: true}, Timeout: 10 * time.Second}
 	res, err := client.Get("http://127.0.0.1:8080/metrics")
@@ -436,17 +442,27 @@ func (p *hubProcess) waiting() (lines []string, err error) {
 	if err != nil {
 		return nil, err
 	}
-	seen := false
+	joins, outbox := false, false
 	for line := range strings.Lines(string(body)) {
 		line = strings.TrimSpace(line)
-		if name, value, ok := strings.Cut(line, "} "); ok && strings.HasPrefix(name, "sonae_bus_waiting_messages{") && !strings.Contains(name, `"dead"`) {
-			seen = true
-			if value != "0" {
-				lines = append(lines, line)
-			}
+		i := strings.LastIndexByte(line, ' ')
+		if i < 0 {
+			continue
+		}
+		name, value := line[:i], line[i+1:]
+		switch {
+		case name == "sonae_outbox_messages":
+			outbox = true
+		case strings.HasPrefix(name, "sonae_bus_waiting_messages{") && !strings.Contains(name, `"dead"`):
+			joins = true
+		default:
+			continue
+		}
+		if value != "0" {
+			lines = append(lines, line)
 		}
 	}
-	if !seen {
+	if !joins || !outbox {
 		return nil, errors.New("the metrics do not say what waits")
 	}
 	return lines, nil

@@ -39,6 +39,7 @@ func gaugeNames() map[string]*prometheus.Desc {
 		"streams":  desc("agent_order_streams", "Agents connected for orders."),
 		"refused":  desc("agent_refused_total", "Requests of agents that were refused.", "reason"),
 		"lag":      desc("bus_waiting_messages", "Messages that wait for a join.", "join"),
+		"outbox":   desc("outbox_messages", "Messages of changes that are made and not yet on the bus."),
 		"site":     desc("bus_site_waiting_bytes", "Bytes of a site that were accepted and are not finished.", "site"),
 		"held":     desc("bus_refused_total", "Batches that were refused because a site or host sent too much, or the bus is full.", "site", "reason"),
 		"stored":   desc("archive_events", "Events in sealed segments."),
@@ -78,6 +79,10 @@ func (g gauges) Collect(out chan<- prometheus.Metric) {
 	put("streams", prometheus.GaugeValue, float64(s.Streams))
 	for reason, n := range s.Refused {
 		put("refused", prometheus.CounterValue, float64(n), reason)
+	}
+	// the outbox first: what leaves it meanwhile is seen on the bus
+	if n, err := g.hub.state.Waiting(ctx); err == nil {
+		put("outbox", prometheus.GaugeValue, float64(n))
 	}
 	if lags, err := g.hub.bus.Lags(ctx); err == nil {
 		for _, l := range lags {

@@ -237,6 +237,9 @@ func TestHeldRelayPublishesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	filled(t, db)
+	if n, err := db.Waiting(t.Context()); n != 2 || err != nil {
+		t.Errorf("%d messages wait, want 2 (%v)", n, err)
+	}
 	var released atomic.Bool
 	ctx, stop := context.WithTimeout(t.Context(), 20*time.Second)
 	defer stop()

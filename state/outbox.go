@@ -85,6 +85,16 @@ func (db *DB) Relay(ctx context.Context, publish Publish) error {
 	}
 }
 
+// Waiting is how many messages are in the outbox, on all hubs that share the
+// database.
+func (db *DB) Waiting(ctx context.Context) (int, error) {
+	var n int
+	if err := db.QueryRow(ctx, `SELECT COUNT(*) FROM outbox`).Scan(&n); err != nil {
+		return 0, fmt.Errorf("count the outbox: %w", err)
+	}
+	return n, nil
+}
+
 func (db *DB) relayOnce(ctx context.Context, publish Publish) (int, error) {
 	if mine, err := db.outlet.turn(ctx); err != nil || !mine {
 		return 0, err
