@@ -72,6 +72,7 @@ func (s *server) operations() {
 	s.incidentOperations()
 	s.actionOperations()
 	s.searchOperations()
+	s.networkOperations()
 	s.ruleOperations()
 	s.evidenceOperations()
 	s.dutyOperations()

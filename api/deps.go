@@ -131,6 +131,10 @@ type Searches interface {
 	Share(ctx context.Context, id string, shared bool, by auth.Person) error
 	Delete(ctx context.Context, id string, by auth.Person) error
 	Entity(ctx context.Context, k search.Kind, value string, from, to time.Time, by auth.Person) (search.Entity, error)
+	Traffic(ctx context.Context, w search.Wanted, from, to time.Time, by auth.Person) (search.Traffic, error)
+	Party(ctx context.Context, address string, from, to time.Time, by auth.Person) (search.Party, error)
+	Connections(ctx context.Context, w search.Wanted, from, to time.Time, after string, limit int, by auth.Person) (search.Connections, error)
+	Connection(ctx context.Context, id string, at time.Time, by auth.Person) ([]event.Event, error)
 }
 
 // Rules is what the operations need of the rulebook.
