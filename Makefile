@@ -69,7 +69,7 @@ FUZZTIME      ?= 10m
 FUZZTIME_EACH ?= 1m
 
 fuzz:
-	@for p in $$(go list ./detect/... ./source/...); do \
+	@for p in $$(go list ./detect/... ./source/... ./flow/... ./scan); do \
 		for f in $$(go test -list '^Fuzz' $$p | grep '^Fuzz'); do \
 			case $$f in FuzzDifferential) t=$(FUZZTIME);; *) t=$(FUZZTIME_EACH);; esac; \
 			echo "== fuzz: $$p $$f for $$t"; \

@@ -1,6 +1,9 @@
 package scan_test
 
 import (
+	"bufio"
+	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -60,6 +63,48 @@ func TestOneLargeLogIsReadByAllCoresWithTheSameResult(t *testing.T) {
 		}
 		if diff := cmp.Diff(first, found, cmp.AllowUnexported(scan.Rule{})); diff != "" {
 			t.Errorf("%d jobs give another result", jobs)
+		}
+	}
+}
+
+// TestOneLargeJSONLogIsReadByAllCoresWithTheSameResult has damaged lines in it,
+// each of which must be named with its own number.
+func TestOneLargeJSONLogIsReadByAllCoresWithTheSameResult(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "all.jsonl")
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := bufio.NewWriter(f)
+	for n := range 150_000 {
+		switch {
+		case n%50_000 == 777:
+			fmt.Fprintln(w, "no JSON here")
+		case n%10_000 == 5:
+			fmt.Fprintf(w, `{"product":"test","User":"root","N":"%d"}`+"\n", n)
+		default:
+			fmt.Fprintf(w, `{"product":"test","User":"u","N":"%d"}`+"\n", n)
+		}
+	}
+	if err := errors.Join(w.Flush(), f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	var first []scan.Finding
+	var damaged string
+	for _, jobs := range []int{1, 2, 5} {
+		found, r := scanned(t, scan.Options{Paths: []string{path}, Engine: rules(t, rootRule), Jobs: jobs, BigLog: 1 << 20})
+		if len(found) != 15 || r.Stats.Events != 149_997 || len(r.Damaged) != 1 {
+			t.Fatalf("%d jobs: %d findings in %d events, damaged %v", jobs, len(found), r.Stats.Events, r.Damaged)
+		}
+		if first == nil {
+			first, damaged = found, r.Damaged[0].Err.Error()
+			continue
+		}
+		if diff := cmp.Diff(first, found, cmp.AllowUnexported(scan.Rule{})); diff != "" {
+			t.Errorf("%d jobs give another result:\n%s", jobs, diff)
+		}
+		if got := r.Damaged[0].Err.Error(); got != damaged {
+			t.Errorf("%d jobs say %q, one says %q", jobs, got, damaged)
 		}
 	}
 }

@@ -28,7 +28,7 @@ type Options struct {
 	Jobs     int       // files read at once, 0 for one a core
 	TempDir  string    // for what does not fit into memory
 	Memory   int       // bytes of findings kept in memory, 0 for 32 MiB
-	BigLog   int64     // size from which one event log is read by several cores, 0 for 32 MiB
+	BigLog   int64     // size from which one event log, or log of JSON lines, is read by several cores, 0 for 32 MiB
 	Limits   Limits
 	Source   source.Options
 	Progress *Progress // told while it runs, may be nil

@@ -166,8 +166,11 @@ func (w *worker) leaf(name string, r *bufio.Reader) error {
 	switch {
 	case read == nil:
 		return w.stop(w.capture(r))
-	case kind == kindEVTX && w.input.Size >= w.run.opt.BigLog && w.run.opt.Jobs > 1:
+	case w.input.Size < w.run.opt.BigLog || w.run.opt.Jobs < 2:
+	case kind == kindEVTX:
 		return w.chunked(r)
+	case kind == kindJSONL:
+		return w.pieces(r, read)
 	}
 	rep, err := read(w.ctx, r, w.run.opt.Source, w.record)
 	return errors.Join(bad(kind, rep), w.stop(err))
