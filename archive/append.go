@@ -60,6 +60,13 @@ func (a *Archive) Seal(ctx context.Context, ids []string) (leaves []leaf.Leaf, m
 	return leaves, missing, nil
 }
 
+// Still keeps segments and manifest as they are until release is called: what
+// is sealed, merged or dropped waits. What arrives is shown meanwhile.
+func (a *Archive) Still() (release func()) {
+	a.writing.Lock()
+	return a.writing.Unlock
+}
+
 // append writes what sort says is to be written; sort is called again when
 // others were quicker.
 func (a *Archive) append(ctx context.Context, sort func() ([]string, []leaf.Leaf, error), batches []event.Batch) ([]leaf.Leaf, error) {

@@ -14,25 +14,28 @@
 // place lets go of it only after the next one has it for good, and handlers may
 // see it twice. A running hub is copied like this:
 //
-//  1. The ledger is held: appends wait, and so does every handler that would
+//  1. The archive is held: what arrives is shown, and sealed later. Then the
+//     ledger is held: appends wait, and so does every handler that would
 //     acknowledge a message after one.
 //  2. Archive, ledger and cosignatures of witnesses are pinned.
 //  3. The outbox is held: nothing more comes from the state to the bus.
 //  4. What waits on the bus is read.
-//  5. The snapshot of the state begins. Outbox and ledger are released.
+//  5. The snapshot of the state begins. Outbox, ledger and archive are released.
 //  6. All of it is written, then evidence and keys.
 //
 // A row of the snapshot whose leaf is not in the ledger has it in the outbox
 // (nothing left it since 3) or on the bus (read in 4, before which nobody could
 // acknowledge it: 1). A leaf of the ledger belongs to a row that was committed
 // before 1, so the snapshot has the row. An event that was acknowledged to an
-// agent before 1 is on the bus, or its segment was in the archive before its
-// leaf was in the ledger, so before 2. A segment that is pinned without its
-// leaf belongs to a message that could not be acknowledged and is read in 4. A
-// message that another handler acknowledged while 4 read had its effect on the
+// agent before 1 is on the bus in 4, or its message was acknowledged since: only
+// after its segment was sealed, so before 1, and the segment is pinned in 2. Its
+// leaf was on the bus before that acknowledgement, and is there still (read in
+// 4) or in the pinned ledger. (Without the hold on the archive a segment could
+// be sealed, told to the bus and its events let go of between 2 and 4: the
+// backup then had the leaf and not the events.) A message that another handler acknowledged while 4 read had its effect on the
 // state before 5. The files of an item of evidence are on the disk before its
-// row is, and stay. Intake goes on all the time; appends to the ledger wait for
-// as long as linking files and reading the bus takes.
+// row is, and stay. Intake goes on all the time; segments and the ledger wait
+// for as long as linking files and reading the bus takes.
 //
 // What was read from the bus goes to the restored hub's outbox, before what was
 // there, and is handled a second time by those who had handled it: they are
@@ -65,8 +68,10 @@ type Parts struct {
 	// Pending tells the messages that wait in a stream of the bus.
 	Pending func(ctx context.Context, stream string, f func(bus.Message) error) error
 	Streams []string // of the bus; the dead letters need not be named
-	// HoldLedger keeps the ledger as it is; nil: the hub is stopped.
-	HoldLedger func() (release func())
+	// HoldArchive and HoldLedger keep archive and ledger as they are; nil: the
+	// hub is stopped.
+	HoldArchive func() (release func())
+	HoldLedger  func() (release func())
 	// Stores are the shared stores by the name that Import knows them by; nil:
 	// all is in the folder.
 	Stores map[string]blob.Store

@@ -14,9 +14,11 @@ import (
 
 	"filippo.io/age"
 
+	"github.com/sonae/sonae/archive"
 	"github.com/sonae/sonae/blob"
 	"github.com/sonae/sonae/blob/blobtest"
 	"github.com/sonae/sonae/bus"
+	"github.com/sonae/sonae/event"
 	"github.com/sonae/sonae/fault"
 	"github.com/sonae/sonae/state/statetest"
 )
@@ -196,4 +198,44 @@ func FuzzImport(f *testing.F) {
 			t.Errorf("it left %v behind, %v", left, err)
 		}
 	})
+}
+
+// TestNothingIsSealedWhileTheBusIsRead: an event must be in the pinned archive
+// or on the bus. Were it sealed after the one and let go of before the other,
+// the backup would have its leaf and not the event.
+func TestNothingIsSealedWhileTheBusIsRead(t *testing.T) {
+	lock, _ := keys(t)
+	p := small(t)
+	a, err := archive.Open(t.Context(), filepath.Join(t.TempDir(), "archive"), slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Close()
+	sealed := make(chan struct{})
+	begun := false
+	p.HoldArchive, p.HoldLedger, p.Streams = a.Still, func() func() { return func() {} }, []string{"event"}
+	p.Pending = func(context.Context, string, func(bus.Message) error) error {
+		if begun {
+			return nil
+		}
+		begun = true
+		go func() {
+			defer close(sealed)
+			if _, err := a.Append(context.Background(), []event.Batch{{ID: "ba-1", Events: []event.Event{{ID: "1", Time: time.Now()}}}}); err != nil {
+				t.Error(err)
+			}
+		}()
+		select {
+		case <-sealed:
+			t.Error("a segment was sealed while the bus was read")
+		case <-time.After(300 * time.Millisecond):
+		}
+		return nil
+	}
+	if _, err := Backup(t.Context(), p, &bytes.Buffer{}, lock); err != nil {
+		t.Fatal(err)
+	}
+	if <-sealed; !begun {
+		t.Error("the bus was not read")
+	}
 }

@@ -82,9 +82,11 @@ func pin(ctx context.Context, p Parts) (c *moment, err error) {
 }
 
 func (c *moment) take(ctx context.Context) (err error) {
-	if c.parts.HoldLedger != nil {
-		release := c.parts.HoldLedger()
-		defer release()
+	for _, hold := range []func() func(){c.parts.HoldArchive, c.parts.HoldLedger} {
+		if hold != nil {
+			release := hold()
+			defer release()
+		}
 	}
 	for _, pl := range places() {
 		if err := c.pinFolder(ctx, pl); err != nil {
