@@ -3,7 +3,6 @@ package archive
 import (
 	"context"
 	"fmt"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -147,20 +146,28 @@ func (r request) window() window {
 // sketchCache keeps the sketches that were used last. Most searches ask those
 // of the newest segments again.
 type sketchCache struct {
-	mu    sync.Mutex
-	held  map[string]*cachedSketch
-	bytes int64
-	tick  int64
+	mu     sync.Mutex
+	held   map[string]*cachedSketch
+	proved map[string]provedSketch // all that were read so far, in whole
+	bytes  int64
+	tick   int64
 }
 
 type cachedSketch struct {
 	sketch *segment.Sketch
-	bytes  int64
 	used   int64
+}
+
+// provedSketch is the digest of what is read of a sketch the next time.
+type provedSketch struct {
+	head  [32]byte
+	bytes int64
 }
 
 // maxSketches bounds the memory of the cache: the sketches of 16 million events.
 const maxSketches = 32 << 20
+
+const maxProved = 1 << 16 // sketches
 
 func (c *sketchCache) open(path, sum string) (*segment.Sketch, error) {
 	c.mu.Lock()
@@ -170,28 +177,39 @@ func (c *sketchCache) open(path, sum string) (*segment.Sketch, error) {
 		h.used = c.tick
 		return h.sketch, nil
 	}
-	info, err := os.Stat(path)
+	s, err := c.read(path, sum)
 	if err != nil {
 		return nil, fmt.Errorf("use sketch: %w", err)
 	}
-	s, err := segment.OpenSketch(path, sum)
-	if err != nil {
-		return nil, fmt.Errorf("use sketch: %w", err)
-	}
-	h := &cachedSketch{s, info.Size(), c.tick}
 	if c.held == nil {
 		c.held = map[string]*cachedSketch{}
 	}
-	c.held[sum] = h
-	for c.bytes += h.bytes; c.bytes > maxSketches && len(c.held) > 1; {
+	c.held[sum] = &cachedSketch{s, c.tick}
+	for c.bytes += s.Size(); c.bytes > maxSketches && len(c.held) > 1; {
 		oldest := ""
 		for key, h := range c.held {
 			if oldest == "" || h.used < c.held[oldest].used {
 				oldest = key
 			}
 		}
-		c.bytes -= c.held[oldest].bytes
+		c.bytes -= c.held[oldest].sketch.Size()
 		delete(c.held, oldest)
 	}
+	return s, nil
+}
+
+// read reads a sketch, in whole the first time.
+func (c *sketchCache) read(path, sum string) (*segment.Sketch, error) {
+	if p, ok := c.proved[sum]; ok {
+		return segment.ReopenSketch(path, p.head, p.bytes)
+	}
+	s, head, err := segment.OpenSketch(path, sum)
+	if err != nil {
+		return nil, err
+	}
+	if c.proved == nil || len(c.proved) > maxProved {
+		c.proved = map[string]provedSketch{}
+	}
+	c.proved[sum] = provedSketch{head, s.Size()}
 	return s, nil
 }

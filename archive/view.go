@@ -31,6 +31,7 @@ type file struct {
 	sketch   string // path of the file that tells which words it holds; "" without one
 	sum      string // SHA-256 of that, hexadecimal
 	of       *sealed
+	chunk    *chunk // of the tail
 }
 
 // view returns the files that can hold what w asks for, by their newest event,
@@ -57,7 +58,7 @@ func (a *Archive) view(ctx context.Context, w window) (files []file, release fun
 		if w.covers(c.from, c.to) {
 			c.views++
 			chunks = append(chunks, c)
-			files = append(files, file{number: c.number, path: c.path, from: c.from, to: c.to, rows: c.rows, bytes: c.bytes})
+			files = append(files, file{number: c.number, path: c.path, from: c.from, to: c.to, rows: c.rows, bytes: c.bytes, chunk: c})
 		}
 	}
 	a.mu.Unlock()

@@ -21,7 +21,7 @@ func sketchOf(t testing.TB, texts ...string) *Sketch {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := OpenSketch(f.Path, f.SHA256)
+	s, _, err := OpenSketch(f.Path, f.SHA256)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,7 +47,7 @@ func TestSketch(t *testing.T) {
 func TestASketchOfSegmentsHidesNothing(t *testing.T) {
 	dir := t.TempDir()
 	f := written(t, dir, 3, batchOf(1, 2000), odd())
-	s, err := OpenSketch(f.Sketch.Path, f.Sketch.SHA256)
+	s, _, err := OpenSketch(f.Sketch.Path, f.Sketch.SHA256)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -107,7 +107,7 @@ func TestAChangedSketchIsRefused(t *testing.T) {
 	if err := os.WriteFile(f.Sketch.Path, b, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := OpenSketch(f.Sketch.Path, f.Sketch.SHA256); err == nil {
+	if _, _, err := OpenSketch(f.Sketch.Path, f.Sketch.SHA256); err == nil {
 		t.Error("accepted")
 	}
 }
@@ -130,7 +130,7 @@ func FuzzSketch(f *testing.F) {
 	f.Add(good[:len(good)-1], "患者")
 	f.Add([]byte(sketchMagic+"\xff\xff\xff\xff"), "x")
 	f.Fuzz(func(t *testing.T, b []byte, needle string) {
-		s, err := parseSketch(b)
+		s, _, err := parseSketch(b, int64(len(b)))
 		if err != nil {
 			return
 		}

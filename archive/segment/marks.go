@@ -1,0 +1,221 @@
+package segment
+
+import (
+	"fmt"
+	"math/bits"
+)
+
+// Marks are rows of a row group, as bits.
+type Marks [rowsPerGroup / 64]uint64
+
+// MarkAll marks all rows of some blocks of a row group.
+func (m *Marks) MarkAll(of Blocks, rows int) {
+	for b := range 64 {
+		if of>>b&1 != 0 {
+			m.span(b*BlockRows, min((b+1)*BlockRows, rows))
+		}
+	}
+}
+
+func (m *Marks) span(from, to int) {
+	for i := from; i < to; i++ {
+		m.Set(i)
+	}
+}
+
+// Set marks a row.
+func (m *Marks) Set(i int) { m[i/64] |= 1 << (i % 64) }
+
+// And leaves what both mark.
+func (m *Marks) And(o *Marks) {
+	for i := range m {
+		m[i] &= o[i]
+	}
+}
+
+// Or marks what either marks.
+func (m *Marks) Or(o *Marks) {
+	for i := range m {
+		m[i] |= o[i]
+	}
+}
+
+// Without leaves what o does not mark.
+func (m *Marks) Without(o *Marks) {
+	for i := range m {
+		m[i] &^= o[i]
+	}
+}
+
+// Count returns how many rows are marked.
+func (m *Marks) Count() (n int) {
+	for _, w := range m {
+		n += bits.OnesCount64(w)
+	}
+	return n
+}
+
+// Blocks returns the blocks with marked rows.
+func (m *Marks) Blocks() (b Blocks) {
+	const words = BlockRows / 64
+	for i, w := range m {
+		if w != 0 {
+			b |= 1 << (i / words)
+		}
+	}
+	return b
+}
+
+// Lines returns the marked rows, ascending.
+func (m *Marks) Lines() []int {
+	lines := make([]int, 0, m.Count())
+	for i, w := range m {
+		for ; w != 0; w &= w - 1 {
+			lines = append(lines, i*64+bits.TrailingZeros64(w))
+		}
+	}
+	return lines
+}
+
+// AnyField is the name by which Mark looks into all values of fields that have
+// no column.
+const AnyField = fieldsName
+
+// Mark returns the rows, in some blocks of a row group, of which test holds for
+// the text in a column.
+func (p *Pages) Mark(group int, name string, in Blocks, test func(string) bool) (m Marks, err error) {
+	leaf := valueLeaf
+	if name != AnyField {
+		c := columnOf(name)
+		if c == nil || c.text == nil {
+			return m, fmt.Errorf("mark rows: no column of texts is called %s", name)
+		}
+		leaf = c.leaf
+	}
+	c, err := p.chunk(group, leaf)
+	if err == nil {
+		err = c.mark(in, test, &m)
+	}
+	if err != nil {
+		return m, fmt.Errorf("mark rows: column %s: %w", name, err)
+	}
+	return m, nil
+}
+
+func (c *columnChunk) mark(in Blocks, test func(string) bool, m *Marks) error {
+	held, any := c.fulfil(test)
+	if !any && !c.plain {
+		return nil
+	}
+	rows := c.first[len(c.first)-1]
+	for row := 0; row < rows; {
+		if in>>(row/BlockRows)&1 == 0 {
+			row = (row/BlockRows + 1) * BlockRows
+			continue
+		}
+		p, first, err := c.at(row)
+		if err != nil {
+			return err
+		}
+		end := min(first+p.rows, (row/BlockRows+1)*BlockRows, rows)
+		switch {
+		case p.texts != nil:
+			p.testTexts(test, row-first, end-first, first, m)
+		case any:
+			p.testWords(held, row-first, end-first, first, m)
+		}
+		row = end
+	}
+	return nil
+}
+
+// fulfil tells of which words of the dictionary test holds.
+func (c *columnChunk) fulfil(test func(string) bool) (held []bool, any bool) {
+	if len(c.words.offsets) == 0 {
+		return nil, false
+	}
+	held = make([]bool, len(c.words.offsets)-1)
+	for i := range held {
+		if test(c.words.at(i)) {
+			held[i], any = true, true
+		}
+	}
+	return held, any
+}
+
+func (p *page) testTexts(test func(string) bool, from, to, first int, m *Marks) {
+	for i := from; i < to; i++ {
+		for k, end := p.values(i); k < end; k++ {
+			if test(p.texts.at(k)) {
+				m.Set(first + i)
+				break
+			}
+		}
+	}
+}
+
+func (p *page) testWords(held []bool, from, to, first int, m *Marks) {
+	if p.index == nil && p.wide == nil && !held[p.same] {
+		return
+	}
+	if p.index != nil && p.starts == nil { // by far the most
+		for i, n := range p.index[from:to] {
+			if held[n] {
+				m.Set(first + from + i)
+			}
+		}
+		return
+	}
+	for i := from; i < to; i++ {
+		for k, end := p.values(i); k < end; k++ {
+			if held[p.word(k)] {
+				m.Set(first + i)
+				break
+			}
+		}
+	}
+}
+
+// MayHold says whether test may hold for the text of some row of a row group in
+// a column: no, if the column has a dictionary of few words and it holds for
+// none of them.
+func (p *Pages) MayHold(group int, name string, test func(string) bool) (bool, error) {
+	c := columnOf(name)
+	if c == nil || c.text == nil {
+		return true, nil
+	}
+	of, err := p.chunk(group, c.leaf)
+	if err != nil {
+		return true, err
+	}
+	if of.plain || len(of.words.offsets) > 4096 {
+		return true, nil
+	}
+	_, any := of.fulfil(test)
+	return any, nil
+}
+
+// Times calls each with the time of each marked row, ascending by row.
+func (p *Pages) Times(group int, m *Marks, each func(line int, at int64)) error {
+	c, err := p.chunk(group, columnOf("time").leaf)
+	if err != nil {
+		return fmt.Errorf("read times: %w", err)
+	}
+	lines := m.Lines()
+	if err := c.each(lines, func(i int, p *page, at int) { each(lines[i], p.larges[at]) }); err != nil {
+		return fmt.Errorf("read times: %w", err)
+	}
+	return nil
+}
+
+// Batches returns batch and row in the batch of rows of a row group, whose
+// numbers ascend: only these columns of the rows are set.
+func (p *Pages) Batches(group int, lines []int) ([]Row, error) {
+	rows := make([]Row, len(lines))
+	for _, name := range []string{"batch", "batch_row"} {
+		if err := p.fill(group, lines, rows, columnOf(name)); err != nil {
+			return nil, fmt.Errorf("read rows: column %s: %w", name, err)
+		}
+	}
+	return rows, nil
+}
