@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"sync"
@@ -212,7 +213,7 @@ func (l *looker) matching(u *unit) (m segment.Marks, err error) {
 	if m, err = l.mark(u, l.test, in); err != nil {
 		return m, err
 	}
-	if !l.covers(u.from, u.from) || !l.covers(u.to, u.to) {
+	if !l.inside(u.from) || !l.inside(u.to) || l.r.after != nil && u.to == l.r.after.at {
 		err = l.cutTimes(u, &m)
 	}
 	return m, err
@@ -302,13 +303,15 @@ func (l *looker) mark(u *unit, t *lang.Test, in segment.Blocks) (m segment.Marks
 func (l *looker) cutTimes(u *unit, m *segment.Marks) error {
 	var out segment.Marks
 	var same []int // as old as the last event of the page before
-	err := u.pages.Times(u.group, m, func(line int, at int64) {
+	err := u.pages.Times(u.group, m, math.MinInt64, func(line int, at int64) int64 {
 		if !l.inside(at) {
 			out.Set(line)
 		} else if l.r.after != nil && at == l.r.after.at {
 			same = append(same, line)
 		}
+		return math.MinInt64
 	})
+	slices.Reverse(same)
 	if err == nil && len(same) > 0 {
 		var rows []segment.Row
 		if rows, err = u.pages.Batches(u.group, same); err == nil {
@@ -381,7 +384,7 @@ func (l *looker) newest(ctx context.Context, sc scope) (found []seen, err error)
 			return nil, err
 		}
 		if len(files) > 0 && (len(waiting) == 0 || files[0].to.UnixNano() >= waiting[0].to) {
-			if top.full() && files[0].to.UnixNano() < top.oldest() {
+			if files[0].to.UnixNano() < top.since() {
 				return l.first(found), nil
 			}
 			units, err := l.units(ctx, &files[0], &sc)
@@ -397,7 +400,7 @@ func (l *looker) newest(ctx context.Context, sc scope) (found []seen, err error)
 		}
 		u := waiting[0]
 		waiting = waiting[1:]
-		if top.full() && u.to < top.oldest() {
+		if u.to < top.since() {
 			break
 		}
 		if found, err = l.add(found, u, &top); err != nil {
@@ -432,21 +435,15 @@ func (l *looker) add(found []seen, u *unit, top *newest) ([]seen, error) {
 	}
 	var lines []int
 	var times []int64
-	if err := u.pages.Times(u.group, &m, func(line int, at int64) {
+	if err := u.pages.Times(u.group, &m, top.since(), func(line int, at int64) int64 {
 		if top.offer(at) {
 			lines, times = append(lines, line), append(times, at)
 		}
+		return top.since()
 	}); err != nil {
 		return nil, err
 	}
-	kept := 0
-	for i, at := range times { // others were newer
-		if !top.full() || at >= top.oldest() {
-			lines[kept], times[kept] = lines[i], at
-			kept++
-		}
-	}
-	lines = lines[:kept]
+	lines, times = top.still(lines, times)
 	rows, err := u.pages.Batches(u.group, lines)
 	if err != nil {
 		return nil, err
@@ -498,14 +495,34 @@ type newest struct {
 	times []int64
 }
 
-func (h *newest) full() bool    { return len(h.times) == h.n }
-func (h *newest) oldest() int64 { return h.times[0] }
+// since is the time of the oldest, once there are enough.
+func (h *newest) since() int64 {
+	if len(h.times) < h.n {
+		return math.MinInt64
+	}
+	return h.times[0]
+}
+
+// still returns, the first line first, those of some lines, given the last line
+// first, than which there are not enough newer ones.
+func (h *newest) still(lines []int, times []int64) ([]int, []int64) {
+	slices.Reverse(lines)
+	slices.Reverse(times)
+	kept := 0
+	for i, at := range times {
+		if at >= h.since() {
+			lines[kept], times[kept] = lines[i], at
+			kept++
+		}
+	}
+	return lines[:kept], times[:kept]
+}
 
 // offer takes a time, and says whether it is among the newest so far or as old
 // as the oldest of these.
 func (h *newest) offer(at int64) bool {
 	switch {
-	case !h.full():
+	case len(h.times) < h.n:
 		h.times = append(h.times, at)
 		for i := len(h.times) - 1; i > 0 && h.times[(i-1)/2] > h.times[i]; i = (i - 1) / 2 {
 			h.times[i], h.times[(i-1)/2] = h.times[(i-1)/2], h.times[i]

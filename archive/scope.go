@@ -102,7 +102,11 @@ func fulfil(s *segment.Sketch, all []int64, n *lang.Need) []int64 {
 // relation is the scope as a relation of the engine; more are options of its
 // reader. Paths come from the manifest.
 func (s scope) relation(more string) string {
-	return "read_parquet(" + list(s.files) + ", union_by_name = true, hive_partitioning = false" + more + ")"
+	union := ""
+	if slices.ContainsFunc(s.files, func(f file) bool { return !f.today }) {
+		union = ", union_by_name = true" // all files are opened, one by one, before any is read
+	}
+	return "read_parquet(" + list(s.files) + ", hive_partitioning = false" + union + more + ")"
 }
 
 // condition is that rows are in the row groups of the scope. Segments of the

@@ -200,6 +200,7 @@ func anyCased(text string) func(string) bool {
 
 func folding(text, rare, other string, plain *strings.Replacer) func(string) bool {
 	needle := strings.ToLower(text)
+	at := rarest(needle)
 	return func(s string) bool {
 		if len(s) < len(needle) && isASCII(s) {
 			return false
@@ -207,23 +208,64 @@ func folding(text, rare, other string, plain *strings.Replacer) func(string) boo
 		if strings.Contains(s, rare) || strings.Contains(s, other) {
 			s = plain.Replace(s)
 		}
-		return containsFold(s, needle)
+		return containsFold(s, needle, at)
 	}
 }
 
 // containsFold says whether s contains a needle of lower case, where letters of
-// ASCII may be of either.
-func containsFold(s, needle string) bool {
-	low, up := needle[0], needle[0]
+// ASCII may be of either. It looks for the byte of the needle at a place first.
+func containsFold(s, needle string, at int) bool {
+	low, up := needle[at], needle[at]
 	if 'a' <= low && low <= 'z' {
 		up -= 'a' - 'A'
 	}
-	for i := 0; i+len(needle) <= len(s); i++ {
-		if (s[i] == low || s[i] == up) && equalFold(s[i+1:i+len(needle)], needle[1:]) {
+	if len(s) < len(needle) {
+		return false
+	}
+	s, before := s[:len(s)-len(needle)+at+1], s // where the byte can stand
+	nextLow, nextUp := indexFrom(s, low, at), len(s)
+	if up != low {
+		nextUp = indexFrom(s, up, at)
+	}
+	for {
+		i := min(nextLow, nextUp)
+		if i == len(s) {
+			return false
+		}
+		if equalFold(before[i-at:i-at+len(needle)], needle) {
 			return true
 		}
+		if i == nextLow {
+			nextLow = indexFrom(s, low, i+1)
+		} else {
+			nextUp = indexFrom(s, up, i+1)
+		}
 	}
-	return false
+}
+
+// indexFrom returns where a byte stands from a place on; the end if nowhere.
+func indexFrom(s string, c byte, from int) int {
+	if n := strings.IndexByte(s[from:], c); n >= 0 {
+		return from + n
+	}
+	return len(s)
+}
+
+// rarest returns where in a text the byte stands that is rarest in logs: what
+// is neither letter nor digit comes last.
+func rarest(s string) (at int) {
+	const common = "zqjxkvbwyghfpmudclnsroiate9876543210"
+	rank := len(common) + 1
+	for i := range len(s) {
+		n := strings.IndexByte(common, s[i])
+		if n < 0 {
+			n = len(common)
+		}
+		if n < rank {
+			at, rank = i, n
+		}
+	}
+	return at
 }
 
 func equalFold(s, needle string) bool {

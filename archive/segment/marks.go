@@ -18,8 +18,14 @@ func (m *Marks) MarkAll(of Blocks, rows int) {
 }
 
 func (m *Marks) span(from, to int) {
-	for i := from; i < to; i++ {
-		m.Set(i)
+	for ; from < to && from%64 != 0; from++ {
+		m.Set(from)
+	}
+	for ; from+64 <= to; from += 64 {
+		m[from/64] = ^uint64(0)
+	}
+	for ; from < to; from++ {
+		m.Set(from)
 	}
 }
 
@@ -84,6 +90,7 @@ const AnyField = fieldsName
 // Mark returns the rows, in some blocks of a row group, of which test holds for
 // the text in a column.
 func (p *Pages) Mark(group int, name string, in Blocks, test func(string) bool) (m Marks, err error) {
+	defer caught(&err)
 	leaf := valueLeaf
 	if name != AnyField {
 		c := columnOf(name)
@@ -103,8 +110,8 @@ func (p *Pages) Mark(group int, name string, in Blocks, test func(string) bool) 
 }
 
 func (c *columnChunk) mark(in Blocks, test func(string) bool, m *Marks) error {
-	held, any := c.fulfil(test)
-	if !any && !c.plain {
+	v := verdicts{c: c, test: test, of: make([]verdict, max(0, len(c.words.offsets)-1))}
+	if in.Count()*BlockRows >= len(v.of) && !v.all() && !c.plain {
 		return nil
 	}
 	rows := c.first[len(c.first)-1]
@@ -118,29 +125,48 @@ func (c *columnChunk) mark(in Blocks, test func(string) bool, m *Marks) error {
 			return err
 		}
 		end := min(first+p.rows, (row/BlockRows+1)*BlockRows, rows)
-		switch {
-		case p.texts != nil:
+		if p.texts != nil {
 			p.testTexts(test, row-first, end-first, first, m)
-		case any:
-			p.testWords(held, row-first, end-first, first, m)
+		} else {
+			p.testWords(&v, row-first, end-first, first, m)
 		}
 		row = end
 	}
 	return nil
 }
 
-// fulfil tells of which words of the dictionary test holds.
-func (c *columnChunk) fulfil(test func(string) bool) (held []bool, any bool) {
-	if len(c.words.offsets) == 0 {
-		return nil, false
-	}
-	held = make([]bool, len(c.words.offsets)-1)
-	for i := range held {
-		if test(c.words.at(i)) {
-			held[i], any = true, true
+// verdicts are what a test says of the words of a dictionary, each of which is
+// tested once.
+type verdicts struct {
+	c    *columnChunk
+	test func(string) bool
+	of   []verdict
+}
+
+type verdict uint8
+
+const (
+	untested verdict = iota
+	holds
+	fails
+)
+
+func (v *verdicts) holds(word int32) bool {
+	if v.of[word] == untested {
+		v.of[word] = fails
+		if v.test(v.c.words.at(int(word))) {
+			v.of[word] = holds
 		}
 	}
-	return held, any
+	return v.of[word] == holds
+}
+
+// all tests all words, and says whether the test holds for any.
+func (v *verdicts) all() (any bool) {
+	for word := range v.of {
+		any = v.holds(int32(word)) || any
+	}
+	return any
 }
 
 func (p *page) testTexts(test func(string) bool, from, to, first int, m *Marks) {
@@ -154,21 +180,16 @@ func (p *page) testTexts(test func(string) bool, from, to, first int, m *Marks) 
 	}
 }
 
-func (p *page) testWords(held []bool, from, to, first int, m *Marks) {
-	if p.index == nil && p.wide == nil && !held[p.same] {
-		return
-	}
-	if p.index != nil && p.starts == nil { // by far the most
-		for i, n := range p.index[from:to] {
-			if held[n] {
-				m.Set(first + from + i)
-			}
+func (p *page) testWords(v *verdicts, from, to, first int, m *Marks) {
+	if p.starts == nil && p.index == nil && p.wide == nil {
+		if v.holds(p.same) {
+			m.span(first+from, first+to)
 		}
 		return
 	}
 	for i := from; i < to; i++ {
 		for k, end := p.values(i); k < end; k++ {
-			if held[p.word(k)] {
+			if v.holds(p.word(k)) {
 				m.Set(first + i)
 				break
 			}
@@ -179,7 +200,8 @@ func (p *page) testWords(held []bool, from, to, first int, m *Marks) {
 // MayHold says whether test may hold for the text of some row of a row group in
 // a column: no, if the column has a dictionary of few words and it holds for
 // none of them.
-func (p *Pages) MayHold(group int, name string, test func(string) bool) (bool, error) {
+func (p *Pages) MayHold(group int, name string, test func(string) bool) (may bool, err error) {
+	defer caught(&err)
 	c := columnOf(name)
 	if c == nil || c.text == nil {
 		return true, nil
@@ -191,27 +213,44 @@ func (p *Pages) MayHold(group int, name string, test func(string) bool) (bool, e
 	if of.plain || len(of.words.offsets) > 4096 {
 		return true, nil
 	}
-	_, any := of.fulfil(test)
-	return any, nil
+	v := verdicts{c: of, test: test, of: make([]verdict, max(0, len(of.words.offsets)-1))}
+	return v.all(), nil
 }
 
-// Times calls each with the time of each marked row, ascending by row.
-func (p *Pages) Times(group int, m *Marks, each func(line int, at int64)) error {
+// Times calls each with the times of marked rows, the last row first, apart
+// from those before since; each returns what since is from then on.
+func (p *Pages) Times(group int, m *Marks, since int64, each func(line int, at int64) (since int64)) (err error) {
+	defer caught(&err)
 	c, err := p.chunk(group, columnOf("time").leaf)
 	if err != nil {
 		return fmt.Errorf("read times: %w", err)
 	}
-	lines := m.Lines()
-	if err := c.each(lines, func(i int, p *page, at int) { each(lines[i], p.larges[at]) }); err != nil {
-		return fmt.Errorf("read times: %w", err)
+	for row := c.first[len(c.first)-1] - 1; row >= 0; {
+		w := m[row/64] << (63 - row%64)
+		if w == 0 {
+			row = row/64*64 - 1
+			continue
+		}
+		row -= bits.LeadingZeros64(w)
+		p, first, err := c.at(row)
+		if err != nil {
+			return fmt.Errorf("read times: %w", err)
+		}
+		for ; row >= first && p.most >= since; row-- {
+			if at := p.larges[row-first]; at >= since && m[row/64]>>(row%64)&1 != 0 {
+				since = each(row, at)
+			}
+		}
+		row = min(row, first-1)
 	}
 	return nil
 }
 
 // Batches returns batch and row in the batch of rows of a row group, whose
 // numbers ascend: only these columns of the rows are set.
-func (p *Pages) Batches(group int, lines []int) ([]Row, error) {
-	rows := make([]Row, len(lines))
+func (p *Pages) Batches(group int, lines []int) (rows []Row, err error) {
+	defer caught(&err)
+	rows = make([]Row, len(lines))
 	for _, name := range []string{"batch", "batch_row"} {
 		if err := p.fill(group, lines, rows, columnOf(name)); err != nil {
 			return nil, fmt.Errorf("read rows: column %s: %w", name, err)

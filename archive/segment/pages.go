@@ -128,6 +128,7 @@ type page struct {
 	wide   []int32  // the same when there are many
 	texts  *texts
 	larges []int64
+	most   int64 // of larges
 	smalls []int32
 	bools  []byte
 	starts []uint32 // of a repeated column: where the values of rows begin, and the end
@@ -215,7 +216,7 @@ func (c *columnChunk) read(i int) (p *page, err error) {
 	}
 	defer parquet.Release(from)
 	p = &page{rows: c.first[i+1] - c.first[i]}
-	if from.NumRows() != int64(p.rows) {
+	if p.rows == 0 || from.NumRows() != int64(p.rows) {
 		return nil, fmt.Errorf("%d rows instead of %d", from.NumRows(), p.rows)
 	}
 	if levels := from.RepetitionLevels(); len(levels) > 0 {
@@ -259,6 +260,7 @@ func (p *page) take(from parquet.Page, words int) error {
 			p.number(indexes, words)
 		case encoding.Int64:
 			p.larges = resolve(nil, values.Int64(), indexes)
+			p.most = slices.Max(p.larges)
 		default:
 			return fmt.Errorf("dictionary of kind %v", values.Kind())
 		}
@@ -273,6 +275,7 @@ func (p *page) take(from parquet.Page, words int) error {
 		return p.complete(len(p.smalls))
 	case encoding.Int64:
 		p.larges = append(p.larges, data.Int64()...)
+		p.most = slices.Max(p.larges)
 		return p.complete(len(p.larges))
 	case encoding.ByteArray:
 		b, offsets := data.ByteArray()
@@ -362,8 +365,9 @@ func columnOf(name string) *column {
 
 // Rows reads rows of a row group, whose numbers in it ascend. Their strings are
 // their own.
-func (p *Pages) Rows(group int, lines []int) ([]Row, error) {
-	rows := make([]Row, len(lines))
+func (p *Pages) Rows(group int, lines []int) (rows []Row, err error) {
+	defer caught(&err)
+	rows = make([]Row, len(lines))
 	for i := range columns {
 		if err := p.fill(group, lines, rows, &columns[i]); err != nil {
 			return nil, fmt.Errorf("read rows: column %s: %w", columns[i].name, err)
