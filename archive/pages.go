@@ -3,6 +3,7 @@ package archive
 import (
 	"errors"
 	"sync"
+	"time"
 
 	"github.com/sonae/sonae/archive/segment"
 )
@@ -11,11 +12,14 @@ import (
 const (
 	maxPooled = 64 << 20 // bytes of decoded columns
 	maxOpened = 256      // segments
+	restAfter = 5 * time.Minute
 )
 
-// opened are the segments that were looked into last, open.
+// opened are the segments that were looked into last, open. When nobody looks
+// anything up for a while, they are closed and their memory is free.
 type opened struct {
 	pool *segment.Pool
+	idle *time.Timer
 
 	mu   sync.Mutex
 	held map[string]*openedPages // by path
@@ -31,7 +35,9 @@ type openedPages struct {
 }
 
 func newOpened() *opened {
-	return &opened{pool: segment.NewPool(maxPooled), held: map[string]*openedPages{}}
+	o := &opened{pool: segment.NewPool(maxPooled), held: map[string]*openedPages{}}
+	o.idle = time.AfterFunc(restAfter, o.rest)
+	return o
 }
 
 // use returns the pages of a segment until release is called.
@@ -50,6 +56,7 @@ func (o *opened) use(path string) (pages *segment.Pages, release func(), err err
 		h = &openedPages{pages: pages}
 		o.held[path] = h
 	}
+	o.idle.Reset(restAfter)
 	o.tick++
 	h.used = o.tick
 	h.users++
@@ -82,6 +89,18 @@ func (o *opened) trim() {
 	}
 }
 
+// rest closes what nobody uses.
+func (o *opened) rest() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for path, h := range o.held {
+		if h.users == 0 {
+			_ = h.pages.Close()
+			delete(o.held, path)
+		}
+	}
+}
+
 // forget lets go of a segment whose file goes away.
 func (o *opened) forget(path string) {
 	o.mu.Lock()
@@ -101,6 +120,7 @@ func (o *opened) close() error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.over = true
+	o.idle.Stop()
 	var errs []error
 	for path, h := range o.held {
 		errs = append(errs, h.pages.Close())

@@ -92,12 +92,3 @@ func (p *Pool) drop(owner *Pages) {
 		}
 	}
 }
-
-// Clear lets go of everything.
-func (p *Pool) Clear() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	clear(p.held)
-	p.order.Init()
-	p.bytes = 0
-}
