@@ -54,7 +54,6 @@ type looker struct {
 	need *lang.Need
 	long bool // the original line or fields are tested
 
-	mu     sync.Mutex
 	blocks int // with long texts that were to be tested
 	using  []func()
 }
@@ -117,6 +116,7 @@ type unit struct {
 	pages    *segment.Pages // nil: tail
 	group    int
 	from, to int64 // oldest and newest row
+	in       segment.Blocks
 }
 
 // units opens a file and returns what of it can hold something.
@@ -135,7 +135,7 @@ func (l *looker) units(ctx context.Context, f *file, sc *scope) ([]unit, error) 
 	var all []unit
 	for i, g := range pages.Groups() {
 		if sc.has(g.Part) && l.covers(g.From, g.To) {
-			all = append(all, unit{f, pages, i, g.From, g.To})
+			all = append(all, unit{f: f, pages: pages, group: i, from: g.From, to: g.To})
 		}
 	}
 	return all, nil
@@ -166,6 +166,11 @@ func (l *looker) count(ctx context.Context, sc scope) (n int, err error) {
 		units, err := l.units(ctx, &sc.files[i], &sc)
 		if err != nil {
 			return 0, err
+		}
+		for k := range units {
+			if err := l.confine(&units[k]); err != nil {
+				return 0, err
+			}
 		}
 		all = append(all, units...)
 	}
@@ -206,11 +211,10 @@ func (l *looker) together(ctx context.Context, n int, do func(int) error) error 
 
 // matching marks the rows of a row group that match.
 func (l *looker) matching(u *unit) (m segment.Marks, err error) {
-	in, err := l.within(u)
-	if err != nil || in == 0 {
-		return m, err
+	if u.in == 0 {
+		return m, nil
 	}
-	if m, err = l.mark(u, l.test, in); err != nil {
+	if m, err = l.mark(u, l.test, u.in); err != nil {
 		return m, err
 	}
 	if !l.inside(u.from) || !l.inside(u.to) || l.r.after != nil && u.to == l.r.after.at {
@@ -219,20 +223,26 @@ func (l *looker) matching(u *unit) (m segment.Marks, err error) {
 	return m, err
 }
 
-// within returns the blocks that can hold what is needed.
-func (l *looker) within(u *unit) (segment.Blocks, error) {
-	if l.need == nil {
-		return segment.AllBlocks, nil
+// confine finds the blocks that can hold what is needed.
+func (l *looker) confine(u *unit) error {
+	u.in = segment.AllBlocks
+	if l.need == nil || u.pages == nil {
+		return nil
 	}
-	sketch := l.a.sketchOf(*u.f)
-	if sketch == nil {
-		return l.spend(segment.AllBlocks)
+	if sketch := l.a.sketchOf(*u.f); sketch != nil {
+		outline, err := u.pages.Outline(sketch, u.group)
+		if err != nil {
+			return err
+		}
+		u.in = hold(outline, l.need)
 	}
-	outline, err := u.pages.Outline(sketch, u.group)
-	if err != nil {
-		return 0, err
+	if l.long { // in these blocks the original line and all fields are read
+		l.blocks += u.in.Count()
 	}
-	return l.spend(hold(outline, l.need))
+	if l.blocks > maxBlocks {
+		return errLong
+	}
+	return nil
 }
 
 // hold returns the blocks that can fulfil a need.
@@ -252,19 +262,6 @@ func hold(o *segment.Outline, n *lang.Need) segment.Blocks {
 		in |= hold(o, one)
 	}
 	return in
-}
-
-// spend counts blocks of which long texts are read.
-func (l *looker) spend(in segment.Blocks) (segment.Blocks, error) {
-	if !l.long {
-		return in, nil
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.blocks += in.Count(); l.blocks > maxBlocks {
-		return 0, errLong
-	}
-	return in, nil
 }
 
 // mark marks the rows, in some blocks, of which a test holds. What one test of
@@ -428,6 +425,9 @@ func (l *looker) add(found []seen, u *unit, top *newest) ([]seen, error) {
 			}
 		}
 		return found, nil
+	}
+	if err := l.confine(u); err != nil {
+		return nil, err
 	}
 	m, err := l.matching(u)
 	if err != nil {
