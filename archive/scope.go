@@ -41,8 +41,12 @@ func (a *Archive) prune(ctx context.Context, files []file, x lang.Expr) (scope, 
 		return scope{}, err
 	}
 	s := scope{parts: []int64{}}
-	for _, f := range files {
-		sketch := a.sketchOf(f)
+	var ahead []*segment.Sketch
+	for i, f := range files {
+		if i%together == 0 {
+			ahead = a.sketchesOf(files[i:min(i+together, len(files))])
+		}
+		sketch := ahead[i%together]
 		if sketch == nil {
 			n, _ := segment.Number(f.path)
 			s.files, s.whole, s.rows = append(s.files, f), append(s.whole, n), s.rows+f.rows
@@ -61,6 +65,20 @@ func (a *Archive) prune(ctx context.Context, files []file, x lang.Expr) (scope, 
 	}
 	slices.Sort(s.parts)
 	return s, nil
+}
+
+// sketchesOf returns the sketches of some files, which are read at the same
+// time: when they are not in memory, waiting for the disk is most of a search.
+func (a *Archive) sketchesOf(files []file) []*segment.Sketch {
+	all := make([]*segment.Sketch, len(files))
+	var wait sync.WaitGroup
+	for i, f := range files {
+		if all[i] = a.sketches.kept(f.sum); all[i] == nil {
+			wait.Go(func() { all[i] = a.sketchOf(f) })
+		}
+	}
+	wait.Wait()
+	return all
 }
 
 // sketchOf returns the sketch of a file; nil if it has none that is readable.
@@ -173,21 +191,36 @@ const maxSketches = 32 << 20
 
 const maxProved = 1 << 16 // sketches
 
-func (c *sketchCache) open(path, sum string) (*segment.Sketch, error) {
+// kept returns a sketch that is in memory.
+func (c *sketchCache) kept(sum string) *segment.Sketch {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	h := c.held[sum]
+	if h == nil {
+		return nil
+	}
 	c.tick++
-	if h := c.held[sum]; h != nil {
-		h.used = c.tick
-		return h.sketch, nil
+	h.used = c.tick
+	return h.sketch
+}
+
+func (c *sketchCache) open(path, sum string) (*segment.Sketch, error) {
+	if s := c.kept(sum); s != nil {
+		return s, nil
 	}
 	s, err := c.read(path, sum)
 	if err != nil {
 		return nil, fmt.Errorf("use sketch: %w", err)
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	if c.held == nil {
 		c.held = map[string]*cachedSketch{}
 	}
+	if c.held[sum] != nil { // another search read it at the same time
+		return s, nil
+	}
+	c.tick++
 	c.held[sum] = &cachedSketch{s, c.tick}
 	for c.bytes += s.Size(); c.bytes > maxSketches && len(c.held) > 1; {
 		oldest := ""
@@ -204,13 +237,18 @@ func (c *sketchCache) open(path, sum string) (*segment.Sketch, error) {
 
 // read reads a sketch, in whole the first time.
 func (c *sketchCache) read(path, sum string) (*segment.Sketch, error) {
-	if p, ok := c.proved[sum]; ok {
+	c.mu.Lock()
+	p, ok := c.proved[sum]
+	c.mu.Unlock()
+	if ok {
 		return segment.ReopenSketch(path, p.head, p.bytes)
 	}
 	s, head, err := segment.OpenSketch(path, sum)
 	if err != nil {
 		return nil, err
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	if c.proved == nil || len(c.proved) > maxProved {
 		c.proved = map[string]provedSketch{}
 	}
