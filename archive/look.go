@@ -127,6 +127,9 @@ func (l *looker) units(ctx context.Context, f *file, sc *scope) ([]unit, error) 
 	if here, err := l.a.bring(ctx, []file{*f}); err != nil || len(here) == 0 {
 		return nil, err
 	}
+	if len(l.using) == maxOpened {
+		return nil, errLong
+	}
 	pages, release, err := l.a.opened.use(f.path)
 	if err != nil {
 		return nil, err

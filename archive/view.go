@@ -30,7 +30,7 @@ type file struct {
 	source   string // the only kind in it, "" when there may be more
 	sketch   string // path of the file that tells which words it holds; "" without one
 	sum      string // SHA-256 of that, hexadecimal
-	today    bool   // has all columns that are written now, and no others
+	today    bool   // has the columns that are written now; who adds one must tell here which files have it
 	of       *sealed
 	chunk    *chunk // of the tail
 }
