@@ -71,6 +71,7 @@ type Archive struct {
 	searching  *gate
 	exporting  *gate
 	sketches   sketchCache
+	opened     *opened // for looking things up
 	tables     tableLimits
 	stepRows   float64 // of the first step of a search
 	keep       int     // batch ids held in memory
@@ -129,7 +130,7 @@ func Open(ctx context.Context, dir string, log *slog.Logger, options ...Option) 
 	}
 	a := &Archive{dir: abs, log: log.With("part", "archive"), now: time.Now, memory: "512MB", threads: 2, keep: keepBatches,
 		wall: defaultWall, searching: newGate(atOnce), exporting: newGate(exporting), tables: defaultTables(), stepRows: 1 << 17,
-		tailLimit: 256 << 20, retention: DefaultRetention(), policy: defaultPolicy(), cacheLimit: 20 << 30, index: newIndex()}
+		tailLimit: 256 << 20, retention: DefaultRetention(), policy: defaultPolicy(), opened: newOpened(), cacheLimit: 20 << 30, index: newIndex()}
 	for _, o := range options {
 		o(a)
 	}
@@ -185,6 +186,7 @@ func (a *Archive) release() error {
 	if a.db != nil {
 		errs = append(errs, a.db.Close())
 	}
+	errs = append(errs, a.opened.close())
 	if a.journal != nil {
 		errs = append(errs, a.journal.close())
 	}

@@ -169,6 +169,7 @@ func (h *shared) trim() {
 			return
 		}
 		for _, name := range filesOfSegment(p) {
+			h.a.opened.forget(h.a.full(name))
 			if err := removeIfThere(h.a.full(name)); err != nil {
 				h.a.log.Error("cached segment cannot be removed", "file", name, "err", err)
 			}
@@ -241,6 +242,7 @@ func (a *Archive) fetchBy(ctx context.Context, used []*sealed, fetch func(contex
 
 // refetch replaces the copy of a segment in the folder.
 func (a *Archive) refetch(s *sealed) error {
+	a.opened.forget(a.full(s.path))
 	if err := a.undo(s.path); err != nil {
 		return err
 	}

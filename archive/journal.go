@@ -76,6 +76,7 @@ func (a *Archive) discard(s *sealed) {
 		a.shared.forget(s.path)
 	}
 	for _, name := range filesOfSegment(s.path) {
+		a.opened.forget(a.full(name))
 		if err := removeIfThere(a.full(name)); err != nil {
 			a.log.Error("segment that was replaced cannot be removed", "file", name, "err", err)
 		}

@@ -43,11 +43,15 @@ func (a *Archive) Query(ctx context.Context, q Query) ([]event.Event, error) {
 		r.sites = []string{q.Site}
 	}
 	var found []event.Event
+	each := func(p Part) error {
+		found = append(found, p.Events...)
+		return nil
+	}
 	err := a.run(ctx, r, func(ctx context.Context, files []file) error {
-		return a.searchEvents(ctx, r, files, func(p Part) error {
-			found = append(found, p.Events...)
-			return nil
-		})
+		if answered, err := a.look(ctx, r, files, each); answered || err != nil {
+			return err
+		}
+		return a.searchEvents(ctx, r, files, each)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("query archive: %w", err)

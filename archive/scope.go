@@ -3,7 +3,6 @@ package archive
 import (
 	"context"
 	"fmt"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -42,8 +41,12 @@ func (a *Archive) prune(ctx context.Context, files []file, x lang.Expr) (scope, 
 		return scope{}, err
 	}
 	s := scope{parts: []int64{}}
-	for _, f := range files {
-		sketch := a.sketchOf(f)
+	var ahead []*segment.Sketch
+	for i, f := range files {
+		if i%together == 0 {
+			ahead = a.sketchesOf(files[i:min(i+together, len(files))])
+		}
+		sketch := ahead[i%together]
 		if sketch == nil {
 			n, _ := segment.Number(f.path)
 			s.files, s.whole, s.rows = append(s.files, f), append(s.whole, n), s.rows+f.rows
@@ -62,6 +65,20 @@ func (a *Archive) prune(ctx context.Context, files []file, x lang.Expr) (scope, 
 	}
 	slices.Sort(s.parts)
 	return s, nil
+}
+
+// sketchesOf returns the sketches of some files, which are read at the same
+// time: when they are not in memory, waiting for the disk is most of a search.
+func (a *Archive) sketchesOf(files []file) []*segment.Sketch {
+	all := make([]*segment.Sketch, len(files))
+	var wait sync.WaitGroup
+	for i, f := range files {
+		if all[i] = a.sketches.kept(f.sum); all[i] == nil {
+			wait.Go(func() { all[i] = a.sketchOf(f) })
+		}
+	}
+	wait.Wait()
+	return all
 }
 
 // sketchOf returns the sketch of a file; nil if it has none that is readable.
@@ -103,7 +120,11 @@ func fulfil(s *segment.Sketch, all []int64, n *lang.Need) []int64 {
 // relation is the scope as a relation of the engine; more are options of its
 // reader. Paths come from the manifest.
 func (s scope) relation(more string) string {
-	return "read_parquet(" + list(s.files) + ", union_by_name = true, hive_partitioning = false" + more + ")"
+	union := ""
+	if slices.ContainsFunc(s.files, func(f file) bool { return !f.today }) {
+		union = ", union_by_name = true" // all files are opened, one by one, before any is read
+	}
+	return "read_parquet(" + list(s.files) + ", hive_partitioning = false" + union + more + ")"
 }
 
 // condition is that rows are in the row groups of the scope. Segments of the
@@ -147,51 +168,90 @@ func (r request) window() window {
 // sketchCache keeps the sketches that were used last. Most searches ask those
 // of the newest segments again.
 type sketchCache struct {
-	mu    sync.Mutex
-	held  map[string]*cachedSketch
-	bytes int64
-	tick  int64
+	mu     sync.Mutex
+	held   map[string]*cachedSketch
+	proved map[string]provedSketch // all that were read so far, in whole
+	bytes  int64
+	tick   int64
 }
 
 type cachedSketch struct {
 	sketch *segment.Sketch
-	bytes  int64
 	used   int64
+}
+
+// provedSketch is the digest of what is read of a sketch the next time.
+type provedSketch struct {
+	head  [32]byte
+	bytes int64
 }
 
 // maxSketches bounds the memory of the cache: the sketches of 16 million events.
 const maxSketches = 32 << 20
 
-func (c *sketchCache) open(path, sum string) (*segment.Sketch, error) {
+const maxProved = 1 << 16 // sketches
+
+// kept returns a sketch that is in memory.
+func (c *sketchCache) kept(sum string) *segment.Sketch {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	h := c.held[sum]
+	if h == nil {
+		return nil
+	}
 	c.tick++
-	if h := c.held[sum]; h != nil {
-		h.used = c.tick
-		return h.sketch, nil
+	h.used = c.tick
+	return h.sketch
+}
+
+func (c *sketchCache) open(path, sum string) (*segment.Sketch, error) {
+	if s := c.kept(sum); s != nil {
+		return s, nil
 	}
-	info, err := os.Stat(path)
+	s, err := c.read(path, sum)
 	if err != nil {
 		return nil, fmt.Errorf("use sketch: %w", err)
 	}
-	s, err := segment.OpenSketch(path, sum)
-	if err != nil {
-		return nil, fmt.Errorf("use sketch: %w", err)
-	}
-	h := &cachedSketch{s, info.Size(), c.tick}
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	if c.held == nil {
 		c.held = map[string]*cachedSketch{}
 	}
-	c.held[sum] = h
-	for c.bytes += h.bytes; c.bytes > maxSketches && len(c.held) > 1; {
+	if c.held[sum] != nil { // another search read it at the same time
+		return s, nil
+	}
+	c.tick++
+	c.held[sum] = &cachedSketch{s, c.tick}
+	for c.bytes += s.Size(); c.bytes > maxSketches && len(c.held) > 1; {
 		oldest := ""
 		for key, h := range c.held {
 			if oldest == "" || h.used < c.held[oldest].used {
 				oldest = key
 			}
 		}
-		c.bytes -= c.held[oldest].bytes
+		c.bytes -= c.held[oldest].sketch.Size()
 		delete(c.held, oldest)
 	}
+	return s, nil
+}
+
+// read reads a sketch, in whole the first time.
+func (c *sketchCache) read(path, sum string) (*segment.Sketch, error) {
+	c.mu.Lock()
+	p, ok := c.proved[sum]
+	c.mu.Unlock()
+	if ok {
+		return segment.ReopenSketch(path, p.head, p.bytes)
+	}
+	s, head, err := segment.OpenSketch(path, sum)
+	if err != nil {
+		return nil, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.proved == nil || len(c.proved) > maxProved {
+		c.proved = map[string]provedSketch{}
+	}
+	c.proved[sum] = provedSketch{head, s.Size()}
 	return s, nil
 }

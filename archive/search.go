@@ -184,6 +184,9 @@ func (a *Archive) Search(ctx context.Context, s Search, each func(Part) error) e
 		return fmt.Errorf("search: %w", err)
 	}
 	err = a.run(ctx, r, func(ctx context.Context, files []file) error {
+		if answered, err := a.look(ctx, r, files, each); answered || err != nil {
+			return err
+		}
 		if r.Group != nil {
 			return a.searchTable(ctx, r, files, each)
 		}

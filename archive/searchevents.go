@@ -30,6 +30,7 @@ func (a *Archive) searchEvents(ctx context.Context, r request, files []file, eac
 		return err
 	}
 	sent := 0
+	var last position // of what was sent
 	for w := newWalk(sc.files, a.stepRows); ; {
 		from, to, ok := w.next()
 		if !ok {
@@ -47,8 +48,11 @@ func (a *Archive) searchEvents(ctx context.Context, r request, files []file, eac
 		progress.reached(files, from)
 		progress.Found = int64(sent)
 		part := Part{Events: events, Progress: progress}
-		if sent == r.limit && len(hits) > give {
-			part.Done, part.Next = true, hits[give-1].String()
+		if give > 0 {
+			last = hits[give-1].position
+		}
+		if sent == r.limit && len(hits) > give { // of this step none may have been wanted
+			part.Done, part.Next = true, last.String()
 		}
 		if err := each(part); err != nil || part.Done {
 			return err

@@ -30,7 +30,9 @@ type file struct {
 	source   string // the only kind in it, "" when there may be more
 	sketch   string // path of the file that tells which words it holds; "" without one
 	sum      string // SHA-256 of that, hexadecimal
+	today    bool   // has the columns that are written now; who adds one must tell here which files have it
 	of       *sealed
+	chunk    *chunk // of the tail
 }
 
 // view returns the files that can hold what w asks for, by their newest event,
@@ -57,7 +59,7 @@ func (a *Archive) view(ctx context.Context, w window) (files []file, release fun
 		if w.covers(c.from, c.to) {
 			c.views++
 			chunks = append(chunks, c)
-			files = append(files, file{number: c.number, path: c.path, from: c.from, to: c.to, rows: c.rows, bytes: c.bytes})
+			files = append(files, file{number: c.number, path: c.path, from: c.from, to: c.to, rows: c.rows, bytes: c.bytes, today: true, chunk: c})
 		}
 	}
 	a.mu.Unlock()
@@ -104,7 +106,7 @@ func newestFirst(x, y file) int {
 }
 
 func (a *Archive) fileOf(s *sealed) file {
-	f := file{number: s.number, path: a.full(s.path), from: s.from, to: s.to, rows: s.rows, bytes: s.bytes, source: s.source, sum: s.sketch, of: s}
+	f := file{number: s.number, path: a.full(s.path), from: s.from, to: s.to, rows: s.rows, bytes: s.bytes, source: s.source, sum: s.sketch, today: s.sites != nil, of: s}
 	if s.sketch != "" {
 		f.sketch = a.full(sketchOf(s.path))
 	}

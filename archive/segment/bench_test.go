@@ -91,7 +91,7 @@ func BenchmarkContent(b *testing.B) {
 // BenchmarkMayHold asks a sketch.
 func BenchmarkMayHold(b *testing.B) {
 	f := written(b, b.TempDir(), 1, generated(b, 40)...)
-	s, err := OpenSketch(f.Sketch.Path, f.Sketch.SHA256)
+	s, _, err := OpenSketch(f.Sketch.Path, f.Sketch.SHA256)
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -175,3 +175,13 @@ func Nanos(t time.Time) int64 {
 	}
 	return t.UnixNano()
 }
+
+// Holds says whether test holds for the text in a column, or with AnyField for
+// the value of some field that has no column.
+func (r *Row) Holds(name string, test func(string) bool) bool {
+	if name == AnyField {
+		return slices.ContainsFunc(r.Fields, func(f Field) bool { return test(f.Value) })
+	}
+	c := columnOf(name)
+	return c != nil && c.text != nil && test(*c.text(r))
+}

@@ -9,8 +9,8 @@
 // were recorded when the events were first written (see Sum).
 //
 // A segment 000000000042.parquet has number 42 and beside it lies its sketch,
-// 000000000042.sketch, which tells for every row group whether a text can
-// occur in it (see Sketch).
+// 000000000042.sketch, which tells for every row group, and in a merged segment
+// for every 512 rows, whether a text can occur in it (see Sketch, Outline).
 //
 // # Layout
 //
@@ -19,6 +19,8 @@
 // at most 32 Ki rows and all rows of one row group have the same value in the
 // column part, which is the number of the segment times 65536 plus the number
 // of the row group: with "part IN (…)" an engine reads only those row groups.
+// A page of the original line has the rows of one block (see Outline), so that
+// Pages, which looks single rows up without an engine, decodes little for each.
 //
 // # Reading with an engine
 //

@@ -21,15 +21,20 @@ import (
 // For each row group it holds a bitmap. Every four bytes that follow each other
 // in a text (letters A to Z as a to z), and every eight bytes of an IPv4
 // address, are hashed to one bit. A text can occur only where all bits of all
-// its parts are set. Two bytes an event at most.
+// its parts are set. Two bytes an event at most. The sketch of a merged segment
+// has the same again for each BlockRows rows; those bitmaps stay in the file
+// until they are asked for, see Blocks.
 type Sketch struct {
+	path  string
+	size  int64 // of what is in memory, and of that in the file
 	parts []sketchPart
 }
 
 type sketchPart struct {
-	part int64
-	rows uint32
-	bits []uint64 // a power of two
+	part   int64
+	rows   uint32
+	bits   []uint64 // a power of two
+	blocks section
 }
 
 const (
@@ -75,12 +80,22 @@ type sketcher struct {
 	bits  []uint64 // 1 << maxSketchLog
 	last  []string // values that were added last, by place
 	parts []sketchPart
+
+	fine   bool // blocks are sketched, too
+	block  [1 << maxBlockLog / 64]uint64
+	rows   int    // of the block
+	blocks []byte // of the row group that are done
+	all    [][]byte
 }
 
 func (k *sketcher) add(r *Row) {
 	if k.bits == nil {
 		k.bits = make([]uint64, 1<<maxSketchLog/64)
 	}
+	if k.fine && k.rows == BlockRows {
+		k.endBlock()
+	}
+	k.rows++
 	k.text(r.Raw)
 	place := 0
 	put := func(s string) {
@@ -124,7 +139,7 @@ func (k *sketcher) grams(s string) (classes byte) {
 	if len(s) < 4 {
 		return isForeign // too short to matter, unless folding makes it longer, which it does not
 	}
-	b := k.bits
+	b, block := k.bits, &k.block
 	var g uint64
 	var run, dots uint
 	for i := 0; i < len(s); i++ {
@@ -133,6 +148,8 @@ func (k *sketcher) grams(s string) (classes byte) {
 		if i >= 3 {
 			h := gram(uint32(g)) >> (32 - maxSketchLog)
 			b[h>>6] |= 1 << (h & 63)
+			h >>= maxSketchLog - maxBlockLog
+			block[h>>6] |= 1 << (h & 63)
 		}
 		x := class[c]
 		classes |= x
@@ -145,6 +162,8 @@ func (k *sketcher) grams(s string) (classes byte) {
 		if run >= 8 && bits.OnesCount8(uint8(dots)) >= 2 {
 			h := address(g) >> (32 - maxSketchLog)
 			b[h>>6] |= 1 << (h & 63)
+			h >>= maxSketchLog - maxBlockLog
+			block[h>>6] |= 1 << (h & 63)
 		}
 	}
 	return classes
@@ -158,15 +177,26 @@ func (k *sketcher) end(part int64, rows int) {
 		if len(b)*64 <= rows*bitsPerRow && ones(b)*8 > len(b)*64 {
 			break
 		}
-		// The index is the top bits of the hash: neighbours fall together.
-		for i := range len(b) / 2 {
-			b[i] = squeeze(b[2*i]) | squeeze(b[2*i+1])<<32
-		}
-		b = b[:len(b)/2]
+		b = halved(b)
 	}
-	k.parts = append(k.parts, sketchPart{part, uint32(rows), append([]uint64(nil), b...)})
+	k.parts = append(k.parts, sketchPart{part: part, rows: uint32(rows), bits: append([]uint64(nil), b...)})
 	clear(k.bits)
+	if k.fine {
+		k.endBlock()
+		k.all = append(k.all, append([]byte(nil), k.blocks...))
+	}
+	k.blocks, k.rows = k.blocks[:0], 0
+	clear(k.block[:])
 	clear(k.last)
+}
+
+// halved folds a bitmap onto half its size. The index is the top bits of the
+// hash: neighbours fall together.
+func halved(b []uint64) []uint64 {
+	for i := range len(b) / 2 {
+		b[i] = squeeze(b[2*i]) | squeeze(b[2*i+1])<<32
+	}
+	return b[:len(b)/2]
 }
 
 func ones(b []uint64) (n int) {
@@ -188,18 +218,7 @@ func squeeze(x uint64) uint64 {
 
 // write writes the sketch into a new file and syncs it.
 func (k *sketcher) write(path string) (SketchFacts, error) {
-	b := append([]byte(nil), sketchMagic...)
-	b = binary.LittleEndian.AppendUint32(b, uint32(len(k.parts)))
-	for _, p := range k.parts {
-		b = binary.LittleEndian.AppendUint64(b, uint64(p.part))
-		b = binary.LittleEndian.AppendUint32(b, p.rows)
-		b = append(b, byte(bits.Len(uint(len(p.bits)*64))-1))
-	}
-	for _, p := range k.parts {
-		for _, w := range p.bits {
-			b = binary.LittleEndian.AppendUint64(b, w)
-		}
-	}
+	b := k.encode()
 	sum := sha256.Sum256(b)
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o640)
 	if err != nil {
@@ -215,58 +234,136 @@ func (k *sketcher) write(path string) (SketchFacts, error) {
 	return SketchFacts{Path: path, SHA256: hex.EncodeToString(sum[:]), Bytes: int64(len(b))}, nil
 }
 
+func (k *sketcher) encode() []byte {
+	magic := sketchMagic
+	if k.fine {
+		magic = fineMagic
+	}
+	b := binary.LittleEndian.AppendUint32([]byte(magic), uint32(len(k.parts)))
+	for i, p := range k.parts {
+		b = binary.LittleEndian.AppendUint64(b, uint64(p.part))
+		b = binary.LittleEndian.AppendUint32(b, p.rows)
+		b = append(b, byte(bits.Len(uint(len(p.bits)*64))-1))
+		if k.fine {
+			sum := sha256.Sum256(k.all[i])
+			b = append(binary.LittleEndian.AppendUint32(b, uint32(len(k.all[i]))), sum[:]...)
+		}
+	}
+	for _, p := range k.parts {
+		b = appendWords(b, p.bits)
+	}
+	for _, blocks := range k.all {
+		b = append(b, blocks...)
+	}
+	return b
+}
+
+func appendWords(b []byte, words []uint64) []byte {
+	for _, w := range words {
+		b = binary.LittleEndian.AppendUint64(b, w)
+	}
+	return b
+}
+
 // OpenSketch reads the sketch in a file, which must have the given SHA-256
-// (hexadecimal): a changed sketch would hide events. It holds the whole sketch
-// in memory, two bytes an event.
-func OpenSketch(path, sha string) (*Sketch, error) {
+// (hexadecimal): a changed sketch would hide events. It holds two bytes an
+// event in memory, and returns the SHA-256 of these as head: ReopenSketch then
+// need not read the rest.
+func OpenSketch(path, sha string) (s *Sketch, head [32]byte, err error) {
+	b, err := readSketch(path, maxSketchSize)
+	if err != nil {
+		return nil, head, err
+	}
+	if sum := sha256.Sum256(b); hex.EncodeToString(sum[:]) != sha {
+		return nil, head, fmt.Errorf("open sketch: %s is not what was written", path)
+	}
+	s, n, err := parseSketch(b, int64(len(b)))
+	if err != nil {
+		return nil, head, fmt.Errorf("open sketch %s: %w", path, err)
+	}
+	s.path = path
+	return s, sha256.Sum256(b[:n]), nil
+}
+
+// ReopenSketch reads a sketch that OpenSketch read before, without what it
+// leaves in the file.
+func ReopenSketch(path string, head [32]byte, size int64) (*Sketch, error) {
+	b, err := readSketch(path, size)
+	if err != nil {
+		return nil, err
+	}
+	if sha256.Sum256(b) != head {
+		return nil, fmt.Errorf("open sketch: %s is not what it was", path)
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, fmt.Errorf("open sketch: %w", err)
+	}
+	s, _, err := parseSketch(b, info.Size())
+	if err != nil {
+		return nil, fmt.Errorf("open sketch %s: %w", path, err)
+	}
+	s.path = path
+	return s, nil
+}
+
+func readSketch(path string, limit int64) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("open sketch: %w", err)
 	}
 	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, maxSketchSize+1))
+	b, err := io.ReadAll(io.LimitReader(f, limit))
 	if err != nil {
 		return nil, fmt.Errorf("open sketch: %w", err)
 	}
-	if sum := sha256.Sum256(b); hex.EncodeToString(sum[:]) != sha {
-		return nil, fmt.Errorf("open sketch: %s is not what was written", path)
-	}
-	s, err := parseSketch(b)
-	if err != nil {
-		return nil, fmt.Errorf("open sketch %s: %w", path, err)
-	}
-	return s, nil
+	return b, nil
 }
 
-// parseSketch reads what write wrote. It needs no more memory than b has.
-func parseSketch(b []byte) (*Sketch, error) {
-	if len(b) < sketchHeader || string(b[:len(sketchMagic)]) != sketchMagic {
-		return nil, errors.New("byte 0: not a sketch")
+// parseSketch reads what encode wrote, of which b is the beginning and size
+// the length, and returns how much of b it needs. It needs no more memory than
+// that.
+func parseSketch(b []byte, size int64) (*Sketch, int, error) {
+	if len(b) < sketchHeader || string(b[:len(sketchMagic)]) != sketchMagic && string(b[:len(fineMagic)]) != fineMagic {
+		return nil, 0, errors.New("byte 0: not a sketch")
+	}
+	entry := sketchEntry
+	if string(b[:len(fineMagic)]) == fineMagic {
+		entry = fineEntry
 	}
 	n := int(binary.LittleEndian.Uint32(b[len(sketchMagic):]))
-	if n > (len(b)-sketchHeader)/sketchEntry {
-		return nil, fmt.Errorf("byte %d: %d row groups do not fit into the file", len(sketchMagic), n)
+	if n > (len(b)-sketchHeader)/entry {
+		return nil, 0, fmt.Errorf("byte %d: %d row groups do not fit into the file", len(sketchMagic), n)
 	}
 	s := &Sketch{parts: make([]sketchPart, 0, n)}
-	at := sketchHeader + n*sketchEntry
+	at := sketchHeader + n*entry
 	for i := range n {
-		e := b[sketchHeader+i*sketchEntry:]
+		e := b[sketchHeader+i*entry:]
 		log := int(e[12])
 		if log < minSketchLog || log > maxSketchLog || 1<<log/8 > len(b)-at {
-			return nil, fmt.Errorf("byte %d: a bitmap of 2^%d bits does not fit", sketchHeader+i*sketchEntry+12, log)
+			return nil, 0, fmt.Errorf("byte %d: a bitmap of 2^%d bits does not fit", sketchHeader+i*entry+12, log)
 		}
-		p := sketchPart{int64(binary.LittleEndian.Uint64(e)), binary.LittleEndian.Uint32(e[8:]), make([]uint64, 1<<log/64)}
+		p := sketchPart{part: int64(binary.LittleEndian.Uint64(e)), rows: binary.LittleEndian.Uint32(e[8:]), bits: make([]uint64, 1<<log/64)}
+		if entry == fineEntry {
+			p.blocks = section{length: int64(binary.LittleEndian.Uint32(e[13:])), sum: [32]byte(e[17:49])}
+		}
 		for j := range p.bits {
 			p.bits[j] = binary.LittleEndian.Uint64(b[at:])
 			at += 8
 		}
 		s.parts = append(s.parts, p)
 	}
-	if at != len(b) {
-		return nil, fmt.Errorf("byte %d: %d bytes too many", at, len(b)-at)
+	s.size = int64(at)
+	end := s.place(s.size)
+	if end != size {
+		return nil, 0, fmt.Errorf("byte %d: the file has %d bytes", end, size)
 	}
-	return s, nil
+	return s, at, nil
 }
+
+// Size is how many bytes of memory it needs, about, and how many of the file
+// ReopenSketch reads.
+func (s *Sketch) Size() int64 { return s.size }
 
 // Parts returns all row groups, as the column part names them.
 func (s *Sketch) Parts() []int64 {
@@ -283,18 +380,23 @@ func (s *Sketch) Parts() []int64 {
 func (s *Sketch) MayHold(needle string) []int64 {
 	hashes := needleHashes(needle)
 	found := make([]int64, 0, len(s.parts))
-parts:
 	for i := range s.parts {
-		p := &s.parts[i]
-		shift := 32 - (bits.Len(uint(len(p.bits)*64)) - 1)
-		for _, h := range hashes {
-			if h >>= shift; p.bits[h>>6]&(1<<(h&63)) == 0 {
-				continue parts
-			}
+		if p := &s.parts[i]; holdsAll(p.bits, hashes) {
+			found = append(found, p.part)
 		}
-		found = append(found, p.part)
 	}
 	return found
+}
+
+// holdsAll says whether the bits of all hashes are set.
+func holdsAll(b []uint64, hashes []uint32) bool {
+	shift := 32 - (bits.Len(uint(len(b)*64)) - 1)
+	for _, h := range hashes {
+		if h >>= shift; b[h>>6]&(1<<(h&63)) == 0 {
+			return false
+		}
+	}
+	return true
 }
 
 // needleHashes returns the hashes of all parts of a needle.

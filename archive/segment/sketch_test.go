@@ -21,7 +21,7 @@ func sketchOf(t testing.TB, texts ...string) *Sketch {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := OpenSketch(f.Path, f.SHA256)
+	s, _, err := OpenSketch(f.Path, f.SHA256)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,7 +47,7 @@ func TestSketch(t *testing.T) {
 func TestASketchOfSegmentsHidesNothing(t *testing.T) {
 	dir := t.TempDir()
 	f := written(t, dir, 3, batchOf(1, 2000), odd())
-	s, err := OpenSketch(f.Sketch.Path, f.Sketch.SHA256)
+	s, _, err := OpenSketch(f.Sketch.Path, f.Sketch.SHA256)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -107,7 +107,7 @@ func TestAChangedSketchIsRefused(t *testing.T) {
 	if err := os.WriteFile(f.Sketch.Path, b, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := OpenSketch(f.Sketch.Path, f.Sketch.SHA256); err == nil {
+	if _, _, err := OpenSketch(f.Sketch.Path, f.Sketch.SHA256); err == nil {
 		t.Error("accepted")
 	}
 }
@@ -126,11 +126,15 @@ func FuzzSketch(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
+	k.fine, k.parts = true, nil
+	k.add(&Row{Raw: "Invoke-Mimikatz from 203.0.113.77"})
+	k.end(77, 1)
+	f.Add(k.encode(), "mimikatz")
 	f.Add(good, "mimikatz")
 	f.Add(good[:len(good)-1], "患者")
 	f.Add([]byte(sketchMagic+"\xff\xff\xff\xff"), "x")
 	f.Fuzz(func(t *testing.T, b []byte, needle string) {
-		s, err := parseSketch(b)
+		s, _, err := parseSketch(b, int64(len(b)))
 		if err != nil {
 			return
 		}
@@ -144,7 +148,7 @@ func FuzzSketch(f *testing.F) {
 		if got := s.MayHold(needle); len(got) > len(s.Parts()) {
 			t.Errorf("%v of %v", got, s.Parts())
 		}
-		if !bytes.HasPrefix(b, []byte(sketchMagic)) {
+		if !bytes.HasPrefix(b, []byte(sketchMagic)) && !bytes.HasPrefix(b, []byte(fineMagic)) {
 			t.Error("accepted without its magic")
 		}
 	})

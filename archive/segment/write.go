@@ -30,6 +30,7 @@ const (
 	// A page is what a merge holds of each column of each input.
 	rowsPerPage      = 8 << 10
 	rowsPerFieldPage = 2 << 10 // an event has about ten fields
+	rowsPerLinePage  = BlockRows
 )
 
 // Write writes the rows into a new file at path, and their sketch beside it,
@@ -114,6 +115,7 @@ func create(path string, how purpose) (*writer, error) {
 	for i := range w.sets {
 		w.sets[i] = map[string]bool{}
 	}
+	w.sketch.fine = how == lasting
 	w.buf = bufio.NewWriterSize(tee{f, w.sum}, 256<<10)
 	w.out = parquet.NewGenericWriter[any](w.buf, append([]parquet.WriterOption{schema}, options(how)...)...)
 	w.columns = w.out.ColumnWriters()
@@ -253,7 +255,7 @@ func (w *writer) endPages() error {
 		rows := rowsPerPage
 		switch leaf {
 		case rawLeaf:
-			continue
+			rows = rowsPerLinePage
 		case keyLeaf, valueLeaf:
 			rows = rowsPerFieldPage
 		}

@@ -71,7 +71,7 @@ func asked(b *strings.Builder, present []result) {
 				continue
 			}
 			base := float64(present[0].Warm[q.id])
-			fmt.Fprintf(b, " %s / %s / %.2f%s |", seconds(r.Cold[q.id]), seconds(r.Warm[q.id]), r.Work[q.id].Seconds(), ratio(base, float64(r.Warm[q.id]), i))
+			fmt.Fprintf(b, " %s / %s / %.3f%s |", seconds(r.Cold[q.id]), seconds(r.Warm[q.id]), r.Work[q.id].Seconds(), ratio(base, float64(r.Warm[q.id]), i))
 		}
 		b.WriteString("\n")
 	}
@@ -88,6 +88,9 @@ func firstLine(s string) string {
 }
 
 func seconds(d time.Duration) string {
+	if d < 10*time.Millisecond {
+		return fmt.Sprintf("%.4f", d.Seconds())
+	}
 	if d < 100*time.Millisecond {
 		return fmt.Sprintf("%.3f", d.Seconds())
 	}
