@@ -32,7 +32,8 @@ type Threshold struct {
 type BackTest struct {
 	From, To     time.Time
 	Days         []TestDay // in order, without gaps, days of Japan
-	Matches      int64     // events that match
+	Matches      int64     // events that match; of a correlation, how often it came together
+	Counted      int64     // of a correlation: events that its rules matched
 	Hosts        int       // machines on which they were
 	Alerts       int64     // alerts that people would have seen, after grouping
 	AlertsPerDay float64

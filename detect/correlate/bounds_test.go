@@ -92,7 +92,7 @@ func packedRoom(t *testing.T, w *Window[string]) (room int) {
 		}
 	})
 	a := &w.packed.arena
-	if a.live != live || a.idle < 0 || a.live+a.idle != (len(a.chunks)-1)<<chunkBits+a.end {
+	if a.live != live || a.idle < 0 || a.live+a.idle != max(0, len(a.chunks)-1)<<chunkBits+a.end {
 		t.Errorf("%d marks are given, %d are used, %d are idle", a.live, live, a.idle)
 	}
 	if w.packed.used > uint32(w.c.MaxGroups)+2 {
