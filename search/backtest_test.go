@@ -11,6 +11,7 @@ import (
 
 	"github.com/sonae/sonae/auth"
 	"github.com/sonae/sonae/detect"
+	"github.com/sonae/sonae/detect/correlate"
 	"github.com/sonae/sonae/event"
 	"github.com/sonae/sonae/fault"
 )
@@ -215,5 +216,62 @@ func TestACorrelationIsEnabled(t *testing.T) {
 	}
 	if o, err = b.Open(t.Context(), "together"); err != nil || o.Off {
 		t.Errorf("got %+v, %v", o, err)
+	}
+}
+
+// What the page drafts from a search is a correlation that can be tried and
+// enabled as it stands.
+func TestASearchBecomesACorrelation(t *testing.T) {
+	b, _, _ := library(t, 10)
+	for name, d := range map[string]*Together{
+		"event_count":      {Kind: correlate.EventCount, Least: 10, Window: 10 * time.Minute},
+		"value_count":      {Kind: correlate.ValueCount, Least: 3, Field: "User", By: []string{"SourceIp"}, Window: time.Hour},
+		"value_sum":        {Kind: correlate.ValueSum, Least: 1e9, Field: "bytes_out", By: []string{"host"}, Window: 24 * time.Hour},
+		"temporal":         {Kind: correlate.Temporal, With: "login-succeeded", By: []string{"SourceIp"}, Window: 5 * time.Minute},
+		"temporal_ordered": {Kind: correlate.TemporalOrdered, With: "63dde150-7cf4-434b-9202-69273125c5f2", By: []string{"host"}, Window: 5 * time.Minute},
+	} {
+		t.Run(name, func(t *testing.T) {
+			text, err := b.Draft(t.Context(), RuleDraft{Title: "試し: 相関", Query: "kind:login Action:failure", Severity: event.High, Together: d})
+			if err != nil {
+				t.Fatal(err)
+			}
+			r, err := b.readRule(text)
+			if err != nil {
+				t.Fatalf("%v\n%s", err, text)
+			}
+			i, _ := r.engine.Info(r.id)
+			if !r.counts || r.title != "試し: 相関" || r.level != event.High || i.Counts.Kind != d.Kind || i.Counts.Span != d.Window || len(i.What) != 2 {
+				t.Errorf("got %+v", i)
+			}
+			if _, err := b.Enable(t.Context(), text, responder); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	for name, d := range map[string]*Together{
+		"no rule":  {Kind: correlate.Temporal, Window: time.Minute},
+		"unknown":  {Kind: correlate.TemporalOrdered, With: "nobody", Window: time.Minute},
+		"no field": {Kind: correlate.ValueSum, Least: 3, Window: time.Minute},
+	} {
+		if _, err := b.Draft(t.Context(), RuleDraft{Title: "x", Query: "kind:login Action:failure", Together: d}); fault.Of(err) != fault.Invalid {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// A threshold for each machine, which is what the page proposes, speaks.
+func TestAThresholdByMachineSpeaks(t *testing.T) {
+	b, _, _ := library(t, 10)
+	text, err := b.Draft(t.Context(), RuleDraft{Title: "x", Query: "kind:login Action:failure", Threshold: &Threshold{Count: 2, Window: time.Minute, By: []string{"host"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := b.readRule(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	batch := failures(rand.New(rand.NewPCG(1, 1)), noon, 30)
+	if found := r.engine.Match(batch); len(found) == 0 {
+		t.Error("it says nothing")
 	}
 }
