@@ -24,6 +24,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/sonae/sonae/agent/link"
+	"github.com/sonae/sonae/alert"
 	"github.com/sonae/sonae/blob/blobtest"
 	"github.com/sonae/sonae/detect"
 	"github.com/sonae/sonae/event"
@@ -357,4 +358,66 @@ func counts(h *hubtest.Hub) bool {
 		}
 	}
 	return false
+}
+
+// TestCorrelationsThroughARestore: what had been counted when a running hub was
+// backed up counts on in the hub that is made of the backup.
+func TestCorrelationsThroughARestore(t *testing.T) {
+	identity, recipient := keyPair(t)
+	dir := hubtest.Folder(t)
+	if err := os.MkdirAll(filepath.Join(dir, "rules"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "rules", "t.yml"), []byte(countedRules), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	h := hubtest.Start(t, hubtest.Dir(dir))
+	one := h.FirstAdmin()
+	h.Site("s", "hospital")
+	a := h.Enrol("s", "pc-1")
+	at := time.Now().UTC().Add(-time.Minute)
+	failure := func(n int) event.Event {
+		return event.Event{Time: at.Add(time.Duration(n) * time.Second), Kind: event.KindLogin, Product: "linux", Category: "authentication",
+			Fields: map[string]string{"Action": "failure", "SourceIp": "192.0.2.1"}}
+	}
+	a.Report(failure(0), failure(1))
+	h.Idle()
+	a.Report(failure(2)) // it may wait on the bus, or be counted
+	file := filepath.Join(t.TempDir(), "backup.age")
+	succeeds(t, "backup", "--dir", dir, "--to", file, "--recipient", recipient)
+	h.Stop()
+	again := hubtest.Folder(t)
+	succeeds(t, "import", "--dir", again, "--identity", identity, file)
+	h2 := hubtest.Start(t, hubtest.Dir(again))
+	id := a.Identity()
+	id.Hub, id.Addresses = h2.Agents, []netip.AddrPort{netip.MustParseAddrPort(strings.TrimPrefix(h2.Agents, "https://"))}
+	c, err := link.Dial(a.Dir, id, hubtest.Log(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	one = h2.Again(one)
+	alerts := func() (n int) {
+		for _, x := range hubtest.List[alert.Alert](one, "/alerts?limit=100") {
+			if x.Rule.ID == "t-machine" {
+				n += x.Count
+			}
+		}
+		return n
+	}
+	for n := 3; n < 5; n++ {
+		relayed(t, filepath.Join(again, "state.db"))
+		h2.Idle()
+		if got := alerts(); got != 0 {
+			t.Fatalf("%d alerts after %d of 5 failures", got, n)
+		}
+		data, err := wire.EncodeBatch(event.Batch{ID: fmt.Sprintf("%s.later%d", id.Host, n), SentAt: time.Now().UTC(), Events: []event.Event{failure(n)}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Batch(t.Context(), data); err != nil {
+			t.Fatal(err)
+		}
+	}
+	hubtest.Await(t, "the alert of five", func() bool { return alerts() == 1 })
 }
