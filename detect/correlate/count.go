@@ -2,7 +2,7 @@ package correlate
 
 import "slices"
 
-// count takes a sample into a packed group, as add does into another one.
+// count is Add where groups are packed.
 func (w *Window[E]) count(o Observation[E], s sample, out []Firing[E]) []Firing[E] {
 	hash := w.groups.hash(o.Group)
 	i, known := w.find(hash)
@@ -132,7 +132,8 @@ func (w *Window[E]) keyOf(g *group) string {
 	if w.packed == nil {
 		return g.key
 	}
-	return string(w.packed.key(nil, w.packed.cell(g.cell)))
+	w.key = w.packed.key(w.key[:0], w.packed.cell(g.cell))
+	return string(w.key)
 }
 
 // refer makes the samples of an unpacked group refer to the events that are

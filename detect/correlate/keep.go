@@ -27,8 +27,13 @@ func (w *Window[E]) open(hash uint64, key []byte, now int64) uint32 {
 		g.key, g.hash = string(key), hash
 	}
 	w.groups.add(hash, i)
+	w.cells += longKey(len(key))
 	return i
 }
+
+// longKey is for how many samples a key counts that is longer than most: what
+// comes from outside must not make the memory grow either.
+func longKey(n int) int { return max(0, n-192) / markBytes }
 
 // firstRoom is for how many marks a group has room at first: most have few.
 const firstRoom = 2
@@ -103,12 +108,13 @@ func (w *Window[E]) forgetGroup(i uint32, now int64) {
 	w.free = append(w.free, i)
 	if w.packed != nil {
 		c := w.packed.cell(i)
-		w.cells -= int(c.room)
+		w.cells -= int(c.room) + longKey(int(c.keyLen))
 		w.packed.arena.release(c.block, c.size())
 		*c = cell{}
 		return
 	}
 	g := &w.slab[i]
+	w.cells -= longKey(len(g.key))
 	if cap(g.samples) > roomy {
 		w.cells -= cap(g.samples)
 		g.samples = nil

@@ -128,3 +128,18 @@ func TestAGroupTooLongToKeepIsUnfit(t *testing.T) {
 	}
 	restored(t, w, New[string](atLeast3))
 }
+
+func TestLongKeysAreBoundedToo(t *testing.T) {
+	for _, c := range []Config{atLeast3, {Kind: ValueCount, Rules: 1, Span: time.Minute, Tests: []Test{{GTE, 3}}}} {
+		c.MaxSamples = 20_000
+		w := New[string](c)
+		key := make([]byte, 30_000)
+		for i := range 100 {
+			key[0] = byte(i)
+			w.Add(Observation[string]{At: noon.Add(time.Duration(i) * time.Second), Group: key}, nil)
+		}
+		if s := w.Stats(); s.Groups > 9 || s.Evicted < 50 {
+			t.Errorf("%s: %+v", c.Kind, s)
+		}
+	}
+}

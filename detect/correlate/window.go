@@ -18,6 +18,7 @@ type Window[E any] struct {
 	slab   []group // where they are not packed
 	packed *packed // where they are; else nil
 	opened group   // the one that was unpacked last
+	key    []byte  // used again
 	free   []uint32
 	clock  uint32 // goes on with every event
 	cells  int    // samples that there is room for, over all groups
