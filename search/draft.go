@@ -87,13 +87,13 @@ func (b *Rulebook) knows(ref string) bool {
 func (t *Together) node(rules []string) *yaml.Node {
 	n := &yaml.Node{Kind: yaml.MappingNode}
 	put(n, "type", scalar(string(t.Kind)))
-	put(n, "rules", flow(rules))
+	put(n, "rules", inline(rules))
 	if len(t.By) > 0 {
 		by := make([]string, len(t.By))
 		for i, f := range t.By {
 			by[i] = sigmaName(lang.Resolve(f))
 		}
-		put(n, "group-by", flow(by))
+		put(n, "group-by", inline(by))
 	}
 	put(n, "timespan", scalar(span(t.Window)))
 	if t.Kind == correlate.Temporal || t.Kind == correlate.TemporalOrdered {
@@ -108,7 +108,7 @@ func (t *Together) node(rules []string) *yaml.Node {
 	return n
 }
 
-func flow(list []string) *yaml.Node {
+func inline(list []string) *yaml.Node {
 	n := &yaml.Node{Kind: yaml.SequenceNode, Style: yaml.FlowStyle}
 	for _, s := range list {
 		n.Content = append(n.Content, scalar(s))
@@ -181,7 +181,7 @@ func (t *Threshold) node() *yaml.Node {
 		for i, f := range t.By {
 			by[i] = sigmaName(lang.Resolve(f))
 		}
-		put(n, "by", flow(by))
+		put(n, "by", inline(by))
 	}
 	if t.Distinct != "" {
 		put(n, "distinct", scalar(sigmaName(lang.Resolve(t.Distinct))))
