@@ -105,7 +105,8 @@ type RuleTest struct {
 	Until    time.Time     `json:"until" doc:"where the test stopped"`
 	Complete bool          `json:"complete"`
 	Scanned  int64         `json:"scanned"`
-	Hits     int64         `json:"hits"`
+	Hits     int64         `json:"hits" doc:"events that matched; of a correlation, how often it came together"`
+	Counted  int64         `json:"counted,omitempty" doc:"of a correlation: events that its rules matched"`
 	Hosts    int           `json:"hosts"`
 	Alerts   int64         `json:"alerts"`
 	Examples []event.Event `json:"examples"`
@@ -182,7 +183,7 @@ func (s *server) testRule(ctx context.Context, who auth.Person, in *ruleTestIn) 
 		return nil, err
 	}
 	t, err := s.Rules.BackTest(ctx, o.YAML, r.From, r.To, search.Sites(who))
-	return &body[RuleTest]{RuleTest{t.From, t.Until, t.Complete(), t.Scanned, t.Matches, t.Hosts, t.Alerts, append([]event.Event{}, t.Examples...)}}, err
+	return &body[RuleTest]{RuleTest{t.From, t.Until, t.Complete(), t.Scanned, t.Matches, t.Counted, t.Hosts, t.Alerts, append([]event.Event{}, t.Examples...)}}, err
 }
 
 func (s *server) changeOperations() {

@@ -16,11 +16,13 @@
 //
 //  1. The archive is held: what arrives is shown, and sealed later. Then the
 //     ledger is held: appends wait, and so does every handler that would
-//     acknowledge a message after one.
-//  2. Archive, ledger and cosignatures of witnesses are pinned.
+//     acknowledge a message after one. So is what correlations have counted:
+//     matches are acknowledged once a state that holds them is on the disk.
+//  2. Archive, ledger, cosignatures of witnesses and what correlations have
+//     counted are pinned.
 //  3. The outbox is held: nothing more comes from the state to the bus.
 //  4. What waits on the bus is read.
-//  5. The snapshot of the state begins. Outbox, ledger and archive are released.
+//  5. The snapshot of the state begins. All that is held is released.
 //  6. All of it is written, then evidence and keys.
 //
 // A row of the snapshot whose leaf is not in the ledger has it in the outbox
@@ -32,8 +34,10 @@
 // leaf was on the bus before that acknowledgement, and is there still (read in
 // 4) or in the pinned ledger. (Without the hold on the archive a segment could
 // be sealed, told to the bus and its events let go of between 2 and 4: the
-// backup then had the leaf and not the events.) A message that another handler acknowledged while 4 read had its effect on the
-// state before 5. The files of an item of evidence are on the disk before its
+// backup then had the leaf and not the events.) A message that another handler
+// acknowledged while 4 read had its effect on the state before 5. A match is in
+// the pinned state of the correlations, whose findings were published before, or
+// waits on the bus, or its event does; what is there twice is known by its id. The files of an item of evidence are on the disk before its
 // row is, and stay. Intake goes on all the time; segments and the ledger wait
 // for as long as linking files and reading the bus takes.
 //
@@ -68,10 +72,11 @@ type Parts struct {
 	// Pending tells the messages that wait in a stream of the bus.
 	Pending func(ctx context.Context, stream string, f func(bus.Message) error) error
 	Streams []string // of the bus; the dead letters need not be named
-	// HoldArchive and HoldLedger keep archive and ledger as they are; nil: the
-	// hub is stopped.
+	// HoldArchive, HoldLedger and HoldCounts keep archive, ledger and what
+	// correlations have counted as they are on the disk; nil: the hub is stopped.
 	HoldArchive func() (release func())
 	HoldLedger  func() (release func())
+	HoldCounts  func() (release func())
 	// Stores are the shared stores by the name that Import knows them by; nil:
 	// all is in the folder.
 	Stores map[string]blob.Store

@@ -46,7 +46,7 @@ func small(t *testing.T) Parts {
 	dir := t.TempDir()
 	for name, text := range map[string]string{"keys/a": "key", "archive/manifest.jsonl": "{}\n", "archive/segments/2026/1.parquet": "events",
 		"archive/segments/2026/2.parquet.tmp": "half", "archive/tail/1.parquet": "tail", "ledger/checkpoint": "c", "ledger/tile/0/000": "t",
-		"evidence/bag-1/data/病院": "e", "evidence/.incoming/x": "half", "lock": "", "bus/jetstream/x": "b", pinned + "old/x": "left"} {
+		"evidence/bag-1/data/病院": "e", "correlate/head": "state-1", "correlate/state-1": "counted", "correlate/.blob/new-1": "half", "evidence/.incoming/x": "half", "lock": "", "bus/jetstream/x": "b", pinned + "old/x": "left"} {
 		path := filepath.Join(dir, filepath.FromSlash(name))
 		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, []byte(text), 0o600)); err != nil {
 			t.Fatal(err)
@@ -84,7 +84,7 @@ func TestSharedStoresAreInIt(t *testing.T) {
 			t.Errorf("got %q", got)
 		}
 		for name, want := range map[string]bool{"keys/a": true, "archive/manifest.jsonl": true, "archive/segments/2026/1.parquet": true, "ledger/tile/0/000": true,
-			"ledger/checkpoint": true, "evidence/bag-1/data/病院": true, "state.db": true, "lock": false, "bus": false, "archive/tail": false,
+			"ledger/checkpoint": true, "evidence/bag-1/data/病院": true, "correlate/head": true, "correlate/state-1": true, "correlate/.blob": false, "state.db": true, "lock": false, "bus": false, "archive/tail": false,
 			"archive/segments/2026/2.parquet.tmp": false, "evidence/.incoming": false, pinned + "old": false} {
 			if _, err := os.Stat(filepath.Join(to.Dir, filepath.FromSlash(name))); (err == nil) != want {
 				t.Errorf("%s: %v, want that it is there: %v", name, err, want)

@@ -33,6 +33,8 @@ type place struct {
 	kept []string
 	// loose are folders that can be made again: they are left out.
 	loose []string
+	// fixed says that no file but the first ever changes.
+	fixed bool
 }
 
 // temporary ends the names of files that are being written.
@@ -44,6 +46,7 @@ func places() []place {
 		{dir: "archive", first: []string{"manifest.jsonl"}, kept: []string{"segments", "history"}, loose: []string{"tail"}},
 		{dir: "ledger", first: []string{"checkpoint", ".state/treeState"}, kept: []string{"tile"}},
 		{dir: "witness"},
+		{dir: "correlate", first: []string{"head"}, loose: []string{".blob"}, fixed: true},
 	}
 }
 
@@ -82,7 +85,7 @@ func pin(ctx context.Context, p Parts) (c *moment, err error) {
 }
 
 func (c *moment) take(ctx context.Context) (err error) {
-	for _, hold := range []func() func(){c.parts.HoldArchive, c.parts.HoldLedger} {
+	for _, hold := range []func() func(){c.parts.HoldArchive, c.parts.HoldLedger, c.parts.HoldCounts} {
 		if hold != nil {
 			release := hold()
 			defer release()
@@ -153,7 +156,7 @@ func (c *moment) tryFolder(ctx context.Context, pl place) (same bool, err error)
 			return nil
 		case !d.Type().IsRegular() || slices.Contains(pl.first, filepath.ToSlash(rel)):
 			return nil
-		case slices.Contains(pl.kept, top):
+		case pl.fixed || slices.Contains(pl.kept, top):
 			err = linkFile(path, filepath.Join(to, rel))
 		default:
 			err = copyFile(path, filepath.Join(to, rel))

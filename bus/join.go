@@ -125,7 +125,8 @@ func (j Join) Led() Join {
 }
 
 // Handle handles the messages of a Led join until ctx ends, and returns when
-// the last handler has.
+// the last handler has. What the hub that led before did not finish comes
+// first, in the order in which it was published. The caller leads.
 func (b *Bus) Handle(ctx context.Context, name string) error {
 	b.led.Lock()
 	j, known := b.waiting[name]
@@ -136,7 +137,7 @@ func (b *Bus) Handle(ctx context.Context, name string) error {
 	p := b.newPump(j, lane{name: j.name, filters: b.parts.filters(j.subject)})
 	life, stop := b.within(ctx)
 	defer stop()
-	p.life = life
+	p.life, p.leads = life, true
 	if err := p.connect(life); err != nil {
 		if life.Err() != nil {
 			return nil

@@ -24,6 +24,7 @@ type pump struct {
 	stream string
 	from   jetstream.Consumer
 	held   held
+	leads  bool // no other hub handles for this join
 	ill    bool // the bus does not deliver: said once
 }
 
@@ -31,9 +32,9 @@ func (b *Bus) newPump(j Join, l lane) *pump {
 	return &pump{life: b.life, b: b, j: j, lane: l, log: b.log.With("join", j.name), held: held{since: map[jetstream.Msg]time.Time{}}}
 }
 
-// connect makes the consumer or finds it. A hub that has the bus for itself
-// takes back what an earlier run left unfinished; among several that would
-// take it away from those that live.
+// connect makes the consumer or finds it. A hub that has the bus for itself, or
+// that leads, takes back what an earlier run or leader left unfinished, in
+// order; among several that would take it away from those that live.
 func (p *pump) connect(ctx context.Context) (err error) {
 	if p.stream, err = p.b.js.StreamNameBySubject(ctx, p.j.subject); err != nil {
 		return err
@@ -42,7 +43,7 @@ func (p *pump) connect(ctx context.Context) (err error) {
 	if p.from, err = p.b.js.CreateOrUpdateConsumer(ctx, p.stream, want); err != nil {
 		return err
 	}
-	if p.b.shared == nil && p.from.CachedInfo().NumAckPending > 0 {
+	if (p.b.shared == nil || p.leads) && p.from.CachedInfo().NumAckPending > 0 {
 		_, err = p.b.js.ResetConsumer(ctx, p.stream, p.lane.name)
 	}
 	return err

@@ -202,6 +202,31 @@ func (e *Engine) Source(id string) (text string, changed bool, err error) {
 	return document(data, known.rule.Line), sha256.Sum256(data) != known.source.digest, nil
 }
 
+// Texts adds the documents of a rule in force, which has that id or name, and
+// of all that it counts, by their ids. Nothing is added for one that is not in
+// force.
+func (e *Engine) Texts(ref string, into map[string]string) error {
+	for id, known := range e.book.rules {
+		if id != ref && known.rule.Name != ref || into[id] != "" {
+			continue
+		}
+		text, _, err := e.Source(id)
+		if err != nil {
+			return err
+		}
+		into[id] = text
+		if known.counts == nil {
+			continue
+		}
+		for _, below := range known.counts.below {
+			if err := e.Texts(below, into); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
 // document cuts the YAML document with a line out of a file.
 func document(data []byte, line int) string {
 	lines := bytes.SplitAfter(data, []byte("\n"))

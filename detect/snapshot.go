@@ -13,7 +13,7 @@ import (
 
 // stateHead begins what Snapshot writes. It changes with the layout, or when
 // the same events would no longer lead to the same state.
-const stateHead = "sonae correlations 1\n"
+const stateHead = "sonae correlations 2\n"
 
 // Limits of what Restore takes.
 const (

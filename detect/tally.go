@@ -146,9 +146,10 @@ func parts(key string) []string {
 	return out
 }
 
-// hostNames are what public rules call the machine, whose name stands beside
-// the fields here.
-var hostNames = []string{"ComputerName", "Computer", "Hostname", "host.name", "Host"}
+// hostNames are what rules call the machine, whose name stands beside the
+// fields here: "host" in those that are made of searches, the others in public
+// ones.
+var hostNames = []string{"host", "ComputerName", "Computer", "Hostname", "host.name", "Host"}
 
 func value(e *event.Event, field string) (string, bool) {
 	v, ok := e.Fields[field]

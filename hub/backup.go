@@ -10,7 +10,7 @@ import (
 
 // backupParts is what a backup of the running hub copies.
 func (h *Hub) backupParts() backup.Parts {
-	return backup.Parts{Dir: h.cfg.Dir, State: h.state, Pending: h.bus.Pending, Streams: streams, HoldArchive: h.archive.Still, HoldLedger: h.ledger.Hold, Now: h.cfg.Now}
+	return backup.Parts{Dir: h.cfg.Dir, State: h.state, Pending: h.bus.Pending, Streams: streams, HoldArchive: h.archive.Still, HoldLedger: h.ledger.Hold, HoldCounts: h.counts.Hold, Now: h.cfg.Now}
 }
 
 // backUp answers with an encrypted backup of the hub, whose digest follows in a

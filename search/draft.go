@@ -13,6 +13,7 @@ import (
 
 	"github.com/sonae/sonae/archive/lang"
 	"github.com/sonae/sonae/clock"
+	"github.com/sonae/sonae/detect/correlate"
 	"github.com/sonae/sonae/event"
 	"github.com/sonae/sonae/fault"
 	"github.com/sonae/sonae/i18n"
@@ -40,22 +41,110 @@ func (b *Rulebook) Draft(_ context.Context, d RuleDraft) (string, error) {
 		return "", err
 	}
 	put(w.detection, "condition", scalar(condition))
-	out := &yaml.Node{Kind: yaml.MappingNode}
-	put(out, "title", scalar(d.Title))
-	put(out, "id", scalar(clock.ID("rule", b.now())))
-	put(out, "status", scalar("experimental"))
-	put(out, "level", scalar(level(d.Severity)))
-	put(out, "logsource", values(w.source, "product", "category", "service"))
-	put(out, "detection", w.detection)
+	id := clock.ID("rule", b.now())
+	if d.Together != nil {
+		return b.draftTogether(d, w, id)
+	}
+	out := about(d.Title, id, d.Severity)
+	w.looks(out)
 	if d.Threshold != nil {
 		put(out, "threshold", d.Threshold.node())
 	}
 	put(out, "sonae", texts(d.Title))
-	text, err := yaml.Marshal(out)
-	if err != nil {
-		return "", fmt.Errorf("write rule: %w", err)
+	return text(out)
+}
+
+// draftTogether writes the search as a rule that only a correlation uses, and
+// the correlation.
+func (b *Rulebook) draftTogether(d RuleDraft, w drafting, id string) (string, error) {
+	below := about(d.Title, id+"-event", event.Info)
+	w.looks(below)
+	rules := []string{id + "-event"}
+	switch d.Together.Kind {
+	case correlate.Temporal, correlate.TemporalOrdered:
+		with := strings.TrimSpace(d.Together.With)
+		if !b.knows(with) {
+			return "", fault.New(fault.Invalid, "rule.with", with)
+		}
+		rules = []string{with, id + "-event"}
+	case correlate.ValueCount, correlate.ValueSum:
+		if d.Together.Field == "" {
+			return "", fault.New(fault.Invalid, "rule.value")
+		}
 	}
-	return string(text), nil
+	out := about(d.Title, id, d.Severity)
+	put(out, "correlation", d.Together.node(rules))
+	put(out, "sonae", texts(d.Title))
+	return text(below, out)
+}
+
+// knows says whether a rule of that id or name is in force.
+func (b *Rulebook) knows(ref string) bool {
+	found := map[string]string{}
+	return ref != "" && b.engine.Load().Texts(ref, found) == nil && len(found) > 0
+}
+
+func (t *Together) node(rules []string) *yaml.Node {
+	n := &yaml.Node{Kind: yaml.MappingNode}
+	put(n, "type", scalar(string(t.Kind)))
+	put(n, "rules", inline(rules))
+	if len(t.By) > 0 {
+		by := make([]string, len(t.By))
+		for i, f := range t.By {
+			by[i] = sigmaName(lang.Resolve(f))
+		}
+		put(n, "group-by", inline(by))
+	}
+	put(n, "timespan", scalar(span(t.Window)))
+	if t.Kind == correlate.Temporal || t.Kind == correlate.TemporalOrdered {
+		return n
+	}
+	when := &yaml.Node{Kind: yaml.MappingNode, Style: yaml.FlowStyle}
+	put(when, "gte", plain(strconv.FormatFloat(t.Least, 'f', -1, 64)))
+	if t.Kind != correlate.EventCount {
+		put(when, "field", scalar(sigmaName(lang.Resolve(t.Field))))
+	}
+	put(n, "condition", when)
+	return n
+}
+
+func inline(list []string) *yaml.Node {
+	n := &yaml.Node{Kind: yaml.SequenceNode, Style: yaml.FlowStyle}
+	for _, s := range list {
+		n.Content = append(n.Content, scalar(s))
+	}
+	return n
+}
+
+func about(title, id string, s event.Severity) *yaml.Node {
+	out := &yaml.Node{Kind: yaml.MappingNode}
+	put(out, "title", scalar(title))
+	put(out, "id", scalar(id))
+	put(out, "status", scalar("experimental"))
+	put(out, "level", scalar(level(s)))
+	return out
+}
+
+// looks adds what events the rule is about.
+func (w *drafting) looks(out *yaml.Node) {
+	put(out, "logsource", values(w.source, "product", "category", "service"))
+	put(out, "detection", w.detection)
+}
+
+// text writes documents one after the other.
+func text(documents ...*yaml.Node) (string, error) {
+	var out strings.Builder
+	for i, d := range documents {
+		one, err := yaml.Marshal(d)
+		if err != nil {
+			return "", fmt.Errorf("write rule: %w", err)
+		}
+		if i > 0 {
+			out.WriteString("---\n")
+		}
+		out.Write(one)
+	}
+	return out.String(), nil
 }
 
 func level(s event.Severity) string {
@@ -88,11 +177,11 @@ func (t *Threshold) node() *yaml.Node {
 	put(n, "count", plain(strconv.Itoa(t.Count)))
 	put(n, "window", scalar(span(t.Window)))
 	if len(t.By) > 0 {
-		by := &yaml.Node{Kind: yaml.SequenceNode, Style: yaml.FlowStyle}
-		for _, f := range t.By {
-			by.Content = append(by.Content, scalar(sigmaName(lang.Resolve(f))))
+		by := make([]string, len(t.By))
+		for i, f := range t.By {
+			by[i] = sigmaName(lang.Resolve(f))
 		}
-		put(n, "by", by)
+		put(n, "by", inline(by))
 	}
 	if t.Distinct != "" {
 		put(n, "distinct", scalar(sigmaName(lang.Resolve(t.Distinct))))

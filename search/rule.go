@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/sonae/sonae/detect/correlate"
 	"github.com/sonae/sonae/event"
 )
 
@@ -17,7 +18,20 @@ type RuleDraft struct {
 	// Threshold makes the rule speak only when enough events come together;
 	// nil: every matching event is a finding.
 	Threshold *Threshold
-	By        string // person id of who asks
+	// Together makes a correlation of it, which counts over machines or waits
+	// for another rule; at most one of the two is set.
+	Together *Together
+	By       string // person id of who asks
+}
+
+// Together says what must come together before a correlation speaks.
+type Together struct {
+	Kind   correlate.Kind // event_count, value_count, value_sum, temporal or temporal_ordered
+	Least  float64        // of what is counted or summed up
+	Field  string         // of value_count and value_sum
+	With   string         // of the temporal kinds: id or name of a rule in force; ordered: it comes first
+	Window time.Duration  // 1 minute to 24 hours
+	By     []string       // fields that the events must share; may be empty: all machines together
 }
 
 // Threshold says how many matching events within a time are a finding.
@@ -32,7 +46,8 @@ type Threshold struct {
 type BackTest struct {
 	From, To     time.Time
 	Days         []TestDay // in order, without gaps, days of Japan
-	Matches      int64     // events that match
+	Matches      int64     // events that match; of a correlation, how often it came together
+	Counted      int64     // of a correlation: events that its rules matched
 	Hosts        int       // machines on which they were
 	Alerts       int64     // alerts that people would have seen, after grouping
 	AlertsPerDay float64

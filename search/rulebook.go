@@ -61,6 +61,7 @@ type Rulebook struct {
 	now     clock.Now
 	log     *slog.Logger
 	trials  *trials
+	kept    int // events that a back-test may keep
 
 	load     sync.Mutex // one at a time loads rules
 	print    string     // of the packs when they were loaded
@@ -71,7 +72,7 @@ type Rulebook struct {
 // NewRulebook makes a Rulebook on an open state, which puts the rules into
 // force in engine. Nothing is loaded before Reload.
 func NewRulebook(db *state.DB, events Events, engine *detect.Switch, shelves Shelves, now clock.Now, log *slog.Logger) *Rulebook {
-	return &Rulebook{db: db, events: events, engine: engine, shelves: shelves, now: now, log: log, trials: newTrials()}
+	return &Rulebook{db: db, events: events, engine: engine, shelves: shelves, now: now, log: log, trials: newTrials(), kept: testKept}
 }
 
 // Enable makes a rule watch from now on. The same id again replaces a rule that
@@ -80,12 +81,14 @@ func (b *Rulebook) Enable(ctx context.Context, text string, by auth.Person) (Rul
 	if len(text) > maxRule {
 		return Rule{}, fault.New(fault.Invalid, "rule.long", maxRule>>10)
 	}
-	read, err := readRule(text)
+	read, err := b.readRule(text)
 	if err != nil {
 		return Rule{}, err
 	}
-	if have, ok := b.engine.Load().Info(read.id); read.id == "" || ok && originOf(have) != Made {
-		return Rule{}, fault.New(fault.Conflict, "rule.taken", read.id)
+	for _, id := range read.ids {
+		if have, ok := b.engine.Load().Info(id); id == "" || ok && (id != read.id || originOf(have) != Made) {
+			return Rule{}, fault.New(fault.Conflict, "rule.taken", id)
+		}
 	}
 	r := Rule{ID: read.id, Title: read.title, YAML: text, Severity: read.level, EnabledAt: b.moment(), EnabledBy: by.ID}
 	err = b.db.Tx(ctx, func(tx *state.Tx) error {

@@ -163,7 +163,7 @@ func (b *Rulebook) all(ctx context.Context) ([]Listed, []SeenSource, error) {
 		return nil, nil, err
 	}
 	for _, i := range off {
-		out = append(out, Listed{Info: i, Origin: Made, Tally: tallies[i.ID], Heard: heard(i.Logsource, sources), Off: true})
+		out = append(out, Listed{Info: i, Origin: Made, Tally: tallies[i.ID], Heard: slices.ContainsFunc(i.Looks, func(l sigma.Logsource) bool { return heard(l, sources) }), Off: true})
 	}
 	return out, sources, nil
 }
@@ -210,19 +210,19 @@ func (b *Rulebook) disabled(ctx context.Context) ([]detect.Info, error) {
 		if r.Watches() {
 			continue
 		}
-		if i, err := r.info(); err == nil { // it could be read when it was enabled
+		if i, err := b.infoOf(r); err == nil { // it could be read when it was enabled
 			out = append(out, i)
 		}
 	}
 	return out, nil
 }
 
-func (r Rule) info() (detect.Info, error) {
-	engine, _, err := detect.Load(file(r.YAML))
-	if err != nil {
+func (b *Rulebook) infoOf(r Rule) (detect.Info, error) {
+	read, err := b.readRule(r.YAML)
+	if err != nil { // a correlation whose rules are gone
 		return detect.Info{}, err
 	}
-	if i, ok := engine.Info(r.ID); ok {
+	if i, ok := read.engine.Info(r.ID); ok {
 		return i, nil
 	}
 	return detect.Info{}, fmt.Errorf("rule %s: %w", r.ID, fs.ErrNotExist)
@@ -318,11 +318,7 @@ func (b *Rulebook) Explain(rule string, e event.Event) *Reason {
 
 // textOf is the text of a rule in force.
 func (b *Rulebook) textOf(id string) (string, error) {
-	engine := b.engine.Load()
-	if i, _ := engine.Info(id); i.Counts != nil {
-		return "", fault.New(fault.Invalid, "rule.counts", id)
-	}
-	text, _, err := engine.Source(id)
+	text, _, err := b.engine.Load().Source(id)
 	if err != nil {
 		return "", fault.New(fault.Missing, "rule.unknown", id).With(err)
 	}

@@ -211,9 +211,6 @@ correlation: {type: temporal, rules: [one, two], group-by: [User], timespan: 1h}
 	if err != nil || !o.Heard || o.Hits != 1 || len(o.Sources) != 2 || o.Why == nil || o.Why.Counts == nil || len(o.Why.Counts.Rules) != 2 {
 		t.Errorf("got %+v, %v", o, err)
 	}
-	if err := b.Try(t.Context(), "both", noon.Add(-time.Hour), noon, responder); fault.Of(err) != fault.Invalid {
-		t.Errorf("a correlation is tried: %v", err)
-	}
 }
 
 // broken is a folder that cannot be read any more.

@@ -68,7 +68,7 @@ func (b *Rulebook) Try(_ context.Context, rule string, from, to time.Time, by au
 	if err != nil {
 		return err
 	}
-	if _, err := readRule(text); err != nil {
+	if _, err := b.readRule(text); err != nil {
 		return err
 	}
 	r := &running{text: text, sites: Sites(by), Trial: Trial{Rule: rule, By: by.ID, Running: true, AskedAt: b.moment(),

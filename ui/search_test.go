@@ -196,7 +196,12 @@ func TestRuleIsEnabledOnlyAsItWasTested(t *testing.T) {
 	look := []string{"q", "Application:bittorrent", "range", "24h"}
 	says(t, r.post("/search/rule", append(look, "title", "ファイル共有", "severity", "high", "mode", "each")...), []string{"title: ファイル共有", "level: high"}, nil)
 	says(t, r.post("/search/rule", append(look, "title", "x", "severity", "high", "mode", "threshold", "count", "5", "window", "10m", "by", "host")...), []string{"correlation: 5 in 10m0s by [host]"}, nil)
+	together := append(look, "title", "x", "severity", "high", "mode", "together", "window", "1h", "by", "")
+	says(t, r.post("/search/rule", append(together, "kind", "value_sum", "count", "5", "value", "User")...), []string{"together: value_sum 5 of &#34;User&#34; with &#34;&#34; in 1h0m0s by []"}, nil)
+	says(t, r.post("/search/rule", append(together, "kind", "temporal_ordered", "with", "bittorrent-certain")...), []string{"together: temporal_ordered 0 of &#34;&#34; with &#34;bittorrent-certain&#34;"}, nil)
 	for name, form := range map[string][]string{
+		"kind":   {"mode", "together", "kind", "value_avg", "count", "5", "window", "10m"},
+		"least":  {"mode", "together", "kind", "event_count", "count", "NaN", "window", "10m"},
 		"count":  {"mode", "threshold", "count", "1", "window", "10m"},
 		"window": {"mode", "threshold", "count", "5", "window", "99h"},
 	} {

@@ -164,6 +164,9 @@ func (h rulesOf) Draft(_ context.Context, d search.RuleDraft) (string, error) {
 	if d.Threshold != nil {
 		y += fmt.Sprintf("correlation: %d in %s by %v\n", d.Threshold.Count, d.Threshold.Window, d.Threshold.By)
 	}
+	if g := d.Together; g != nil {
+		y += fmt.Sprintf("together: %s %g of %q with %q in %s by %v\n", g.Kind, g.Least, g.Field, g.With, g.Window, g.By)
+	}
 	return y, nil
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"github.com/sonae/sonae/archive/lang"
 	"github.com/sonae/sonae/auth"
+	"github.com/sonae/sonae/detect/correlate"
 	"github.com/sonae/sonae/event"
 	"github.com/sonae/sonae/fault"
 	"github.com/sonae/sonae/search"
@@ -68,10 +69,14 @@ func (c *call) draftRule() (bool, error) {
 	if draft.Severity, err = event.ParseSeverity(c.form("severity")); err != nil {
 		return false, fault.New(fault.Invalid, "incident.severity-unknown").With(err)
 	}
-	if c.form("mode") == "threshold" {
-		if draft.Threshold, err = c.threshold(); err != nil {
-			return false, err
-		}
+	switch c.form("mode") {
+	case "threshold":
+		draft.Threshold, err = c.threshold()
+	case "together":
+		draft.Together, err = c.together()
+	}
+	if err != nil {
+		return false, err
 	}
 	if d.Source, draft.Query, err = c.sourced(d.Look); err != nil {
 		return false, err
@@ -134,6 +139,27 @@ func (c *call) threshold() (*search.Threshold, error) {
 		return nil, fault.New(fault.Invalid, "searchpage.rule-window")
 	}
 	t := &search.Threshold{Count: count, Window: window, Distinct: c.form("distinct")}
+	if by := c.form("by"); by != "" {
+		t.By = []string{by}
+	}
+	return t, nil
+}
+
+// together is what a correlation waits for.
+func (c *call) together() (*search.Together, error) {
+	window, err := time.ParseDuration(c.form("window"))
+	if err != nil || window < time.Minute || window > 24*time.Hour {
+		return nil, fault.New(fault.Invalid, "searchpage.rule-window")
+	}
+	t := &search.Together{Kind: correlate.Kind(c.form("kind")), Window: window, Field: c.form("value"), With: c.form("with")}
+	if !slices.Contains(view.TogetherKinds(), t.Kind) {
+		return nil, fault.New(fault.Invalid, "rule.kind")
+	}
+	if t.Kind != correlate.Temporal && t.Kind != correlate.TemporalOrdered {
+		if t.Least, err = strconv.ParseFloat(c.form("count"), 64); err != nil || !(t.Least >= 1) || t.Least > 1e15 {
+			return nil, fault.New(fault.Invalid, "rule.least")
+		}
+	}
 	if by := c.form("by"); by != "" {
 		t.By = []string{by}
 	}

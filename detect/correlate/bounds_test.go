@@ -58,6 +58,9 @@ func TestMemoryIsBounded(t *testing.T) {
 					t.Errorf("%d samples in a group, most are %d", len(g.samples), w.most)
 				}
 			}
+			if w.packed != nil {
+				room = packedRoom(t, w)
+			}
 			if w.groups.n > 300 || room != w.cells || room > 3000+2*w.most || len(w.shown.ring) > 100 || len(w.slab) > 302 {
 				t.Errorf("%d groups, room for %d samples (%d known), %d events, %d slots", w.groups.n, room, w.cells, len(w.shown.ring), len(w.slab))
 			}
@@ -66,6 +69,41 @@ func TestMemoryIsBounded(t *testing.T) {
 			}
 		})
 	}
+}
+
+// packedRoom checks that blocks neither overlap nor get lost, and returns for
+// how many samples there is room.
+func packedRoom(t *testing.T, w *Window[string]) (room int) {
+	t.Helper()
+	used := map[uint32]bool{}
+	live := 0
+	w.groups.each(func(i uint32) {
+		c := w.packed.cell(i)
+		room += int(c.room)
+		live += c.size()
+		if int(c.count) > w.most || c.count > c.room || w.find2(string(w.packed.key(nil, c))) != i {
+			t.Errorf("group %d: %+v", i, *c)
+		}
+		for k := range uint32(c.size()) {
+			if used[c.block+k] {
+				t.Fatal("two groups lie in one place")
+			}
+			used[c.block+k] = true
+		}
+	})
+	a := &w.packed.arena
+	if a.live != live || a.idle < 0 || a.live+a.idle != max(0, len(a.chunks)-1)<<chunkBits+a.end {
+		t.Errorf("%d marks are given, %d are used, %d are idle", a.live, live, a.idle)
+	}
+	if w.packed.used > uint32(w.c.MaxGroups)+2 {
+		t.Errorf("%d cells", w.packed.used)
+	}
+	return room
+}
+
+func (w *Window[E]) find2(key string) uint32 {
+	i, _ := w.find(w.groups.hash([]byte(key)))
+	return i
 }
 
 func TestAClockThatGoesBackDoesNotBlindAGroup(t *testing.T) {

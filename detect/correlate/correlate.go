@@ -157,7 +157,7 @@ type Config struct {
 	Late       time.Duration // how much older than the newest of its group an event may be
 
 	MaxGroups  int // the group that was quiet for longest is forgotten first
-	MaxSamples int // over all groups, 32 bytes each
+	MaxSamples int // over all groups, 32 bytes each, or 12 (see packed.go); long keys count, too
 	MaxEvents  int // events that are kept to be shown in a firing; the oldest go first
 }
 

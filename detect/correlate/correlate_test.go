@@ -16,7 +16,7 @@ func ids(list []Firing[string]) []string {
 	var out []string
 	for _, f := range list {
 		for _, e := range f.Events {
-			if strings.HasSuffix(e, "@"+f.At.Format("15:04:05.000")) && uint32(hash(strings.SplitN(e, "@", 2)[0]))|1 == f.Event {
+			if strings.HasSuffix(e, "@"+f.At.Format("15:04:05.000")) && idOf(strings.SplitN(e, "@", 2)[0]) == f.Event {
 				out = append(out, strings.SplitN(e, "@", 2)[0])
 				break
 			}

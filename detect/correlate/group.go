@@ -31,24 +31,26 @@ type group struct {
 	samples  []sample
 	n        int64  // events in the window
 	last     int64  // when it fired last, by the events; never: long ago
-	touched  uint64 // when an event came last, by Window.clock
-	check    uint64 // of its print
+	hash     uint64 // of its key
+	touched  uint32 // when an event came last, by Window.clock
 	tail     uint16 // the window is samples[tail:]
 	distinct uint16 // values in it
 	lateRun  uint16 // late events in a row
 
 	key   string
-	place uint64  // of its print
 	floor int64   // samples up to this have been dropped although they counted
 	sum   float64 // of the window's values
 	more  *more   // for the kinds that need it
-	_     [16]byte
+	cell  uint32  // where it was unpacked from
+	chain uint32  // its newest event in shown, where it was unpacked
+
+	referred bool // see refer
 }
 
 const never = math.MinInt64 / 2
 
 func (g *group) clear() {
-	*g = group{key: g.key, place: g.place, check: g.check, samples: g.samples[:0], more: g.more, touched: g.touched, last: never, floor: never}
+	*g = group{key: g.key, hash: g.hash, samples: g.samples[:0], more: g.more, touched: g.touched, cell: g.cell, chain: g.chain, referred: g.referred, last: never, floor: never}
 	if g.more != nil {
 		g.more.clear()
 	}
@@ -141,11 +143,12 @@ func (w *Window[E]) refresh(g *group) {
 	}
 }
 
-// shrink makes a full group smaller by a quarter or more.
+// shrink makes a full group smaller: by one where they are packed, else by a
+// quarter or more.
 func (w *Window[E]) shrink(g *group) {
 	switch {
 	case w.c.saturates():
-		w.forget(g, len(g.samples)-w.keep())
+		w.forget(g, len(g.samples)-w.most+1)
 		return
 	case w.c.Kind == EventCount || w.c.Kind == ValueSum || w.c.Kind == ValueAvg:
 		w.merge(g)

@@ -2,49 +2,56 @@ package correlate
 
 import "hash/maphash"
 
-// index finds groups by two hashes of their key, with seeds that nobody knows.
-// That keys differ whose 128 bits are the same is left out of account: it
-// saves a look at the key itself, which lies far away from what is counted.
-// The zero index is empty.
+// index finds groups by a hash of their key, with a seed that nobody knows.
+// That keys differ whose 64 bits are the same is left out of account, one pair
+// in some 3 billion times 100,000 groups: it saves a look at the key itself,
+// which lies far away from what is counted. Half of the hash stands here, the
+// whole in the group.
 type index struct {
-	seeds   [2]maphash.Seed
-	entries []entry // a power of two of them, at most half full
+	seed    maphash.Seed
+	entries []entry // a power of two of them, at most three quarters full
 	n       int
 }
 
 type entry struct {
-	hash uint64
-	at   uint32 // in the slab, plus 1; 0: free
+	part uint32 // of the hash
+	at   uint32 // place of the group, plus 1; 0: free
 }
 
-// print is both hashes of a key.
-type print struct{ place, check uint64 }
+func newIndex() index { return index{seed: maphash.MakeSeed()} }
 
-func newIndex() index { return index{seeds: [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}} }
+func (x *index) hash(key []byte) uint64 { return maphash.Bytes(x.seed, key) }
 
-func (x *index) print(key []byte) print {
-	return print{maphash.Bytes(x.seeds[0], key), maphash.Bytes(x.seeds[1], key)}
-}
+func partOf(hash uint64) uint32 { return uint32(hash >> 32) }
 
-// find returns where the group lies in the slab.
-func (x *index) find(p print, slab []group) (at uint32, known bool) {
+// find returns the place of the group with a hash.
+func (w *Window[E]) find(hash uint64) (at uint32, known bool) {
+	x := &w.groups
 	if x.n == 0 {
 		return 0, false
 	}
-	for k := p.place; ; k++ {
-		e := &x.entries[k&uint64(len(x.entries)-1)]
+	part, mask := partOf(hash), uint32(len(x.entries)-1)
+	for k := part & mask; ; k = (k + 1) & mask {
+		e := x.entries[k]
 		if e.at == 0 {
 			return 0, false
 		}
-		if e.hash == p.place && slab[e.at-1].check == p.check {
+		if e.part == part && w.hashOf(e.at-1) == hash {
 			return e.at - 1, true
 		}
 	}
 }
 
+func (w *Window[E]) hashOf(i uint32) uint64 {
+	if w.packed != nil {
+		return w.packed.cell(i).hash
+	}
+	return w.slab[i].hash
+}
+
 // add puts a group in that is not there.
-func (x *index) add(p print, at uint32) {
-	if 2*(x.n+1) > len(x.entries) {
+func (x *index) add(hash uint64, at uint32) {
+	if 4*(x.n+1) > 3*len(x.entries) {
 		old := x.entries
 		x.entries, x.n = make([]entry, max(16, 2*len(old))), 0
 		for _, e := range old {
@@ -53,22 +60,23 @@ func (x *index) add(p print, at uint32) {
 			}
 		}
 	}
-	x.put(entry{p.place, at + 1})
+	x.put(entry{partOf(hash), at + 1})
 }
 
 func (x *index) put(e entry) {
-	k := e.hash
-	for x.entries[k&uint64(len(x.entries)-1)].at != 0 {
-		k++
+	mask := uint32(len(x.entries) - 1)
+	k := e.part & mask
+	for x.entries[k].at != 0 {
+		k = (k + 1) & mask
 	}
-	x.entries[k&uint64(len(x.entries)-1)] = e
+	x.entries[k] = e
 	x.n++
 }
 
 // remove takes a group out and moves up what its place had pushed on.
 func (x *index) remove(hash uint64, at uint32) {
-	mask := uint64(len(x.entries) - 1)
-	k := hash & mask
+	mask := uint32(len(x.entries) - 1)
+	k := partOf(hash) & mask
 	for x.entries[k].at != at+1 {
 		k = (k + 1) & mask
 	}
@@ -80,13 +88,13 @@ func (x *index) remove(hash uint64, at uint32) {
 			x.entries[k] = entry{}
 			return
 		}
-		if (next-e.hash)&mask >= (next-k)&mask { // it may stand at k as well
+		if (next-e.part)&mask >= (next-k)&mask { // it may stand at k as well
 			x.entries[k], k = e, next
 		}
 	}
 }
 
-// each calls f with the place of every group in the slab.
+// each calls f with the place of every group.
 func (x *index) each(f func(at uint32)) {
 	for _, e := range x.entries {
 		if e.at != 0 {

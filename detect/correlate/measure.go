@@ -38,15 +38,11 @@ func (c Config) saturates() bool {
 	return c.Kind == EventCount && c.bound() <= maxSamples/2
 }
 
-// keep is how many of a full group stay, where the count saturates.
-func (w *Window[E]) keep() int { return int(w.c.bound()) + 2 }
-
 // most is how many samples a group may have.
 func (c Config) most() int {
 	switch {
 	case c.saturates():
-		n := int(c.bound()) + 2
-		return n + max(4, n/4)
+		return int(c.bound()) + 2
 	case c.Kind == ValueCount:
 		return min(max(4*int(c.bound()), maxSamples), maxRoom)
 	case c.Kind == ValuePercentile && c.Percentile == 0:

@@ -9,7 +9,7 @@ import (
 
 // Limits of what Restore takes.
 const (
-	maxKey   = 64 << 10
+	maxKey   = 64<<10 - 1 // of a group, in bytes
 	maxEvent = 8 << 20
 )
 
@@ -19,7 +19,7 @@ const (
 func (w *Window[E]) Snapshot(dst []byte) ([]byte, error) {
 	dst = binary.AppendUvarint(dst, uint64(w.groups.n))
 	for _, i := range w.stalest() {
-		dst = w.slab[i].encode(dst)
+		dst = w.group(i).encode(dst, w.keyOf(w.group(i)))
 	}
 	for _, n := range []uint64{w.stats.Late, w.stats.Evicted, w.stats.Crowded, w.stats.Unfit, w.stats.Resets} {
 		dst = binary.AppendUvarint(dst, n)
@@ -39,9 +39,20 @@ func (w *Window[E]) Snapshot(dst []byte) ([]byte, error) {
 	return dst, nil
 }
 
-func (g *group) encode(dst []byte) []byte {
-	dst = binary.AppendUvarint(dst, uint64(len(g.key)))
-	dst = append(dst, g.key...)
+// group returns a group with what its samples refer to, until it is called
+// again.
+func (w *Window[E]) group(i uint32) *group {
+	if w.packed == nil {
+		return &w.slab[i]
+	}
+	g := w.unpack(w.packed.cell(i), i)
+	w.refer(g)
+	return g
+}
+
+func (g *group) encode(dst []byte, key string) []byte {
+	dst = binary.AppendUvarint(dst, uint64(len(key)))
+	dst = append(dst, key...)
 	dst = binary.AppendVarint(dst, g.last)
 	dst = binary.AppendVarint(dst, g.floor)
 	dst = binary.AppendUvarint(dst, uint64(g.lateRun))
@@ -64,8 +75,9 @@ func (g *group) encode(dst []byte) []byte {
 // window must not be used.
 func (w *Window[E]) Restore(data []byte) error {
 	r := &reader{data: data}
+	owners := map[uint32]owner{}
 	for n := r.count(w.c.MaxGroups); n > 0 && r.err == nil; n-- {
-		w.restoreGroup(r)
+		w.restoreGroup(r, owners)
 	}
 	for _, n := range []*uint64{&w.stats.Late, &w.stats.Evicted, &w.stats.Crowded, &w.stats.Unfit, &w.stats.Resets} {
 		*n = r.uvarint()
@@ -77,7 +89,7 @@ func (w *Window[E]) Restore(data []byte) error {
 		if text := r.bytes(r.count(maxEvent)); r.err == nil {
 			r.err = json.Unmarshal(text, &e)
 		}
-		moved[ref] = w.shown.put(e)
+		moved[ref] = w.restoreEvent(e, owners[ref])
 	}
 	for i := range w.slab {
 		for j := range w.slab[i].samples {
@@ -94,39 +106,71 @@ func (w *Window[E]) Restore(data []byte) error {
 	return nil
 }
 
-func (w *Window[E]) restoreGroup(r *reader) {
+// owner is the packed group that a kept event belongs to, and which sample.
+type owner struct {
+	cell *cell
+	sample
+}
+
+func (w *Window[E]) restoreEvent(e E, o owner) uint32 {
+	if o.cell == nil {
+		return w.shown.put(e, 0, o.sample)
+	}
+	o.cell.chain = w.shown.put(e, o.cell.chain, o.sample)
+	return o.cell.chain
+}
+
+func (w *Window[E]) restoreGroup(r *reader, owners map[uint32]owner) {
 	key := r.bytes(r.count(maxKey))
 	last, floor, lateRun := r.varint(), r.varint(), uint16(r.uvarint())
 	n := r.count(max(w.most, 2*roomy))
 	if r.err == nil && n > len(r.data)/minSample {
 		r.err = errCut
 	}
-	p := w.groups.print(key)
-	if _, twice := w.groups.find(p, w.slab); twice && r.err == nil {
+	hash := w.groups.hash(key)
+	if _, twice := w.find(hash); twice && r.err == nil {
 		r.err = errors.New("a group stands twice")
 	}
 	if r.err != nil {
 		return
 	}
-	i := w.open(p, string(key), 0)
-	g := &w.slab[i]
-	w.clock++
-	g.touched = w.clock
-	g.last, g.floor, g.lateRun = last, floor, lateRun
-	g.samples = make([]sample, 0, n)
+	i := w.open(hash, key, 0)
+	g := &w.opened
+	if w.packed == nil {
+		g = &w.slab[i]
+	}
+	*g = group{hash: hash, key: string(key), last: last, floor: floor, lateRun: lateRun, touched: w.tick(), cell: i, samples: w.restoreSamples(r, n)}
+	if r.err != nil {
+		return
+	}
+	w.rebuild(g)
+	if w.packed == nil {
+		w.cells += cap(g.samples)
+		return
+	}
+	c := w.packed.cell(i)
+	c.touched = g.touched
+	w.pack(c, g)
+	for _, s := range g.samples {
+		if s.ref != 0 {
+			owners[s.ref] = owner{c, s}
+		}
+	}
+}
+
+func (w *Window[E]) restoreSamples(r *reader, n int) []sample {
+	out := make([]sample, 0, n)
 	before := int64(0)
 	for range n {
 		before += r.varint()
 		s := sample{at: before, val: r.fixed64(), id: r.fixed32(), ref: uint32(r.uvarint()), n: uint32(r.uvarint()), rule: uint16(r.uvarint()), flags: r.byte()}
-		if k := len(g.samples); r.err == nil && (int(s.rule) >= w.c.Rules || k > 0 && s.at < g.samples[k-1].at) {
+		k := len(out)
+		if r.err == nil && (int(s.rule) >= w.c.Rules || k > 0 && s.at < out[k-1].at || w.packed != nil && (s.n != 1 || s.id&markFlags != 0)) {
 			r.err = errors.New("a sample is out of order")
 		}
-		g.samples = append(g.samples, s)
+		out = append(out, s)
 	}
-	w.cells += cap(g.samples)
-	if r.err == nil {
-		w.rebuild(g)
-	}
+	return out
 }
 
 // minSample is how many bytes a sample takes at least.

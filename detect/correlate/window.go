@@ -2,6 +2,7 @@ package correlate
 
 import (
 	"math"
+	"slices"
 	"time"
 )
 
@@ -14,9 +15,12 @@ type Window[E any] struct {
 	most   int // samples of a group
 	calm   int // up to so many of them are all kept
 	groups index
-	slab   []group
+	slab   []group // where they are not packed
+	packed *packed // where they are; else nil
+	opened group   // the one that was unpacked last
+	key    []byte  // used again
 	free   []uint32
-	clock  uint64 // goes on with every event
+	clock  uint32 // goes on with every event
 	cells  int    // samples that there is room for, over all groups
 	shown  shown[E]
 	stats  Stats
@@ -25,17 +29,27 @@ type Window[E any] struct {
 // New makes an empty window. The Config must be valid.
 func New[E any](c Config) *Window[E] {
 	c = c.full()
-	return &Window[E]{
+	w := &Window[E]{
 		c: c, late: int64(c.Late), span: int64(c.Span), most: c.most(), calm: calm,
 		groups: newIndex(), shown: shown[E]{max: c.MaxEvents},
 	}
+	if c.saturates() {
+		w.packed = &packed{}
+	}
+	return w
 }
 
 // Stats tells what the window holds and left out.
 func (w *Window[E]) Stats() Stats {
 	s := w.stats
 	s.Groups = w.groups.n
-	w.groups.each(func(i uint32) { s.Samples += len(w.slab[i].samples) })
+	w.groups.each(func(i uint32) {
+		if w.packed != nil {
+			s.Samples += int(w.packed.cell(i).count)
+			return
+		}
+		s.Samples += len(w.slab[i].samples)
+	})
 	return s
 }
 
@@ -43,18 +57,20 @@ func (w *Window[E]) Stats() Stats {
 // rarely more than one.
 func (w *Window[E]) Add(o Observation[E], out []Firing[E]) []Firing[E] {
 	s, ok := w.sample(o)
-	if !ok {
+	if !ok || len(o.Group) > maxKey {
 		w.stats.Unfit++
 		return out
 	}
-	p := w.groups.print(o.Group)
-	i, known := w.groups.find(p, w.slab)
+	if w.packed != nil {
+		return w.count(o, s, out)
+	}
+	hash := w.groups.hash(o.Group)
+	i, known := w.find(hash)
 	if !known {
-		i = w.open(p, string(o.Group), s.at)
+		i = w.open(hash, o.Group, s.at)
 	}
 	g := &w.slab[i]
-	w.clock++
-	g.touched = w.clock
+	g.touched = w.tick()
 	room := cap(g.samples)
 	w.fit(g, s.at)
 	if !w.admit(g, s.at) {
@@ -62,7 +78,7 @@ func (w *Window[E]) Add(o Observation[E], out []Firing[E]) []Firing[E] {
 	}
 	at, again := g.where(s, w.c.byRule())
 	if !again {
-		s.ref = w.shown.put(o.Event)
+		s.ref = w.shown.put(o.Event, 0, s)
 		out = w.take(g, at, s, out)
 	}
 	w.cells += cap(g.samples) - room
@@ -78,7 +94,7 @@ func (w *Window[E]) sample(o Observation[E]) (sample, bool) {
 	}
 	s.at = o.At.UnixNano()
 	if o.ID != "" {
-		s.id = uint32(hash(o.ID)) | 1 // 0 stands for none
+		s.id = idOf(o.ID)
 	}
 	switch {
 	case w.c.Numeric():
@@ -93,6 +109,10 @@ func (w *Window[E]) sample(o Observation[E]) (sample, bool) {
 	}
 	return s, true
 }
+
+// idOf is the hash of an event's id, which leaves the lowest bits to the flags
+// of a mark. 0 stands for none.
+func idOf(id string) uint32 { return max(uint32(hash(id))<<2, 1<<2) }
 
 // hash is FNV-1a, which is the same on every machine and in every version:
 // hashes outlive a restart.
@@ -228,15 +248,17 @@ func (w *Window[E]) judge(g *group, j int) {
 // say fires at a sample that is not the newest. The window of the group stands
 // further ahead, so that of the sample is made for the occasion.
 func (w *Window[E]) say(g *group, j int, out []Firing[E]) ([]Firing[E], int64) {
-	past := group{key: g.key, samples: append([]sample(nil), g.samples[:j+1]...)}
+	w.refer(g) // before samples that it does not hold are left out
+	past := group{key: g.key, cell: g.cell, referred: g.referred, samples: slices.Clone(g.samples[:j+1])}
 	w.rebuild(&past)
 	g.samples[j].flags |= fired
 	g.last = max(g.last, g.samples[j].at)
 	return append(out, w.firing(&past, j)), g.samples[j].at
 }
 
-func (w *Window[E]) fulfils(g *group, j int) bool {
-	v := w.value(g, j)
+func (w *Window[E]) fulfils(g *group, j int) bool { return w.holds(w.value(g, j)) }
+
+func (w *Window[E]) holds(v float64) bool {
 	for _, t := range w.c.Tests {
 		if !t.holds(v) {
 			return false
@@ -247,10 +269,11 @@ func (w *Window[E]) fulfils(g *group, j int) bool {
 
 // firing describes the window of the sample j, at which the group stands.
 func (w *Window[E]) firing(g *group, j int) Firing[E] {
+	w.refer(g)
 	in := g.samples[g.tail : j+1]
 	seen := make([]uint32, 0, 2*MaxShown) // references to events
 	f := Firing[E]{
-		Group: g.key, At: stamp(in[len(in)-1].at), Event: in[len(in)-1].id, Value: w.value(g, j),
+		Group: w.keyOf(g), At: stamp(in[len(in)-1].at), Event: in[len(in)-1].id, Value: w.value(g, j),
 		From: stamp(in[0].at), To: stamp(in[len(in)-1].at),
 	}
 	for i := range in {
@@ -278,26 +301,43 @@ func stamp(ns int64) time.Time { return time.Unix(0, ns).UTC() }
 // ring: one long flood cannot make the memory grow.
 type shown[E any] struct {
 	max  int
-	ring []E
+	ring []shownEvent[E]
 	next uint32 // how many were put, modulo 2³²
 }
 
+// shownEvent is an event that may be shown. Where groups are packed it knows
+// which sample it belongs to.
+type shownEvent[E any] struct {
+	event  E
+	at     int64
+	id     uint32
+	before uint32 // the one that came before to the same group; 0: none
+}
+
 // put returns a reference, which is never 0.
-func (r *shown[E]) put(e E) uint32 {
+func (r *shown[E]) put(e E, before uint32, s sample) uint32 {
 	if r.next++; r.next == 0 {
 		r.next = uint32(r.max) // about the same place; references to it are old by now
 	}
 	if len(r.ring) < r.max {
-		r.ring = append(r.ring, e)
+		r.ring = append(r.ring, shownEvent[E]{e, s.at, s.id, before})
 	} else {
-		r.ring[(r.next-1)%uint32(r.max)] = e
+		r.ring[(r.next-1)%uint32(r.max)] = shownEvent[E]{e, s.at, s.id, before}
 	}
 	return r.next
 }
 
-func (r *shown[E]) get(ref uint32) (e E, kept bool) {
+// entry returns nil where the event is not kept any more.
+func (r *shown[E]) entry(ref uint32) *shownEvent[E] {
 	if ref == 0 || ref > r.next || r.next-ref >= uint32(len(r.ring)) {
-		return e, false
+		return nil
 	}
-	return r.ring[(ref-1)%uint32(r.max)], true
+	return &r.ring[(ref-1)%uint32(r.max)]
+}
+
+func (r *shown[E]) get(ref uint32) (e E, kept bool) {
+	if s := r.entry(ref); s != nil {
+		return s.event, true
+	}
+	return e, false
 }

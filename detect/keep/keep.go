@@ -45,6 +45,7 @@ type Deps struct {
 // concurrent use.
 type Keeper struct {
 	deps    Deps
+	saving  sync.Mutex // held while a state is put in force, and by Hold
 	mu      sync.Mutex
 	seen    seen
 	waiting []parcel // findings that could not be published yet
@@ -216,8 +217,17 @@ func (k *Keeper) publish(ctx context.Context) error {
 	return nil
 }
 
+// Hold keeps the state in force until release is called: nothing that is not in
+// it can be acknowledged meanwhile.
+func (k *Keeper) Hold() (release func()) {
+	k.saving.Lock()
+	return k.saving.Unlock
+}
+
 // Save makes what was taken last. After an error it can be called again.
 func (k *Keeper) Save(ctx context.Context) error {
+	k.saving.Lock()
+	defer k.saving.Unlock()
 	body, err := k.snapshot(ctx)
 	if err != nil {
 		return err
