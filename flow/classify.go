@@ -23,11 +23,40 @@ func classify(b []byte, final bool, v *verdict) (more bool) {
 		return false
 	case prefixOf(b, "SSH-"):
 		return classifySSH(b, v)
-	case b[0] == 0x16:
+	case prefixOf(b, syncthingRelay):
+		return classifyRelay(b, v)
+	case len(b) >= 16 && string(b[4:16]) == bitcoinVersion || len(b) < 16 && bitcoinMagic(b):
+		return classifyBitcoin(b, v)
+	}
+	return classifyByFirst(b, final, v)
+}
+
+// classifyByFirst asks those whose first byte is one of a few.
+func classifyByFirst(b []byte, final bool, v *verdict) (more bool) {
+	switch c := b[0]; {
+	case c == 0x16:
 		return classifyTLS(b, final, v)
-	case b[0] >= 'A' && b[0] <= 'Z':
+	case c == '{':
+		return classifyStratum(b, final, v)
+	case c == '$':
+		return classifyDirectConnect(b, final, v)
+	case c == 'G' && (len(b) < 2 || b[1] != 'E'):
+		return classifyGnutella(b, v)
+	case c >= 'A' && c <= 'Z':
+		if classifyDirectConnect(b, final, v) || v.app != appUnknown {
+			return v.app == appUnknown
+		}
 		return classifyHTTP(b, final, v)
-	case b[0] <= 0x10: // DNS over TCP: a length below 4096 first
+	case donkeyByte(c):
+		return classifyDonkey(b, final, v)
+	}
+	if classifySoulseek(b, v) || v.app != appUnknown {
+		return v.app == appUnknown
+	}
+	if classifyRLPx(b, v) || v.app != appUnknown {
+		return v.app == appUnknown
+	}
+	if b[0] <= 0x10 { // DNS over TCP: a length below 4096 first
 		return classifyDNS(b, v)
 	}
 	return false

@@ -90,7 +90,7 @@ func TestParseFollowsIPv6ExtensionHeaders(t *testing.T) {
 		"a later fragment":                   {44, frag1, fragment},
 		"routing":                            {43, routing, parsed},
 		"authentication":                     {51, auth, parsed},
-		"ICMPv6 behind options":              {0, icmpNext, otherProto},
+		"ICMPv6 behind options":              {0, icmpNext, parsed},
 		"a chain without end":                {0, endless + endless + endless + endless + endless + endless + endless + endless + endless, unreadable},
 		"a header longer than the packet":    {43, "11ff000000000000", unreadable},
 	} {
@@ -99,7 +99,7 @@ func TestParseFollowsIPv6ExtensionHeaders(t *testing.T) {
 			if got := p.parse(LinkRaw, with(tt.first, tt.headers)); got != tt.want {
 				t.Fatalf("parse says %d, want %d", got, tt.want)
 			}
-			if tt.want == parsed && string(p.payload) != "hello" {
+			if tt.want == parsed && p.proto == protoUDP && string(p.payload) != "hello" {
 				t.Errorf("payload %q", p.payload)
 			}
 		})
@@ -125,7 +125,8 @@ func TestParseRefusesWhatContradictsItself(t *testing.T) {
 		"total shorter than its header": {LinkRaw, change(3, 10), unreadable},
 		"cut in the UDP header":         {LinkRaw, good[:25], unreadable},
 		"ARP":                           {LinkEthernet, append(make([]byte, 12), 8, 6, 0, 1), otherProto},
-		"ICMP":                          {LinkRaw, change(9, 1), otherProto},
+		"ICMP":                          {LinkRaw, change(9, 1), parsed},
+		"OSPF":                          {LinkRaw, change(9, 89), otherProto},
 		"a later fragment":              {LinkRaw, change(7, 5), fragment},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -25,7 +25,10 @@ type Table struct {
 	small pool // beginnings of streams
 	large pool // answers of HTTP trackers
 	named endpoints
+	hosts hosts
+	frags fragments
 	pkt   packet
+	text  [frameBytes]byte // of the WebSocket frame being read
 }
 
 // sweepEvery bounds how late an end or an update is noticed.
@@ -52,7 +55,9 @@ func New(c Config) *Table {
 		small: newPool(4<<10, c.MaxStreams),
 		large: newPool(32<<10, 64),
 		named: newEndpoints(c.MaxEndpoints, int64(c.EndpointTTL)),
+		hosts: newHosts(c.MaxHosts),
 	}
+	t.pkt.frags = &t.frags
 	for i := range t.lists {
 		t.lists[i] = list{none, none}
 	}
@@ -72,6 +77,8 @@ func (t *Table) Stats() Stats {
 	s := t.stats
 	s.Endpoints = t.named.count()
 	s.Forgotten = t.named.forgotten
+	s.FragmentsDropped = t.frags.dropped
+	s.Hosts, s.HostsForgotten = len(t.hosts.all), t.hosts.forgotten
 	s.Starved = t.small.stolen + t.large.stolen
 	return s
 }
@@ -84,6 +91,7 @@ func (t *Table) Packet(at time.Time, link LinkType, frame []byte) {
 	now := at.UnixNano()
 	t.advance(now)
 	p := &t.pkt
+	p.now = now
 	switch p.parse(link, frame) {
 	case unreadable:
 		t.stats.Unreadable++
@@ -97,10 +105,13 @@ func (t *Table) Packet(at time.Time, link LinkType, frame []byte) {
 	}
 	i, side := t.find(p, now)
 	t.count(i, side, p, now)
-	if p.proto == protoTCP {
+	switch p.proto {
+	case protoTCP:
 		t.tcp(i, side, p)
-	} else {
+	case protoUDP:
 		t.datagram(i, side, p)
+	default:
+		t.control(i, p)
 	}
 	t.touch(i)
 }
@@ -203,7 +214,7 @@ func (t *Table) count(i int32, side int, p *packet, now int64) {
 	s := &t.slots[i]
 	s.last = max(s.last, now)
 	s.side[side].bytes += int64(p.wire)
-	s.side[side].packets++
+	s.side[side].packets += int64(p.frames)
 	if p.plen > 0 {
 		s.payload = true
 	}

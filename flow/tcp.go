@@ -8,6 +8,7 @@ const (
 	modeOff                // nothing
 	modeWatch              // the client of an HTTP connection: its next request
 	modeAnswer             // what an HTTP tracker answers
+	modeFrame              // frames of a WebSocket
 )
 
 func (t *Table) tcp(i int32, side int, p *packet) {
@@ -23,6 +24,9 @@ func (t *Table) tcp(i int32, side int, p *packet) {
 	}
 	if p.plen > 0 {
 		t.segment(i, side, p, seq)
+		if t.slots[i].hidden() {
+			t.follow(i, side, p, seq)
+		}
 	}
 	if p.flags&flagFIN != 0 {
 		s.side[side].fin = true
@@ -38,6 +42,9 @@ func (t *Table) segment(i int32, side int, p *packet, seq uint32) {
 	b := p.payload
 	switch {
 	case d.mode == modeOff:
+		return
+	case d.mode == modeFrame:
+		t.frame(i, side, p)
 		return
 	case d.mode == modeWatch:
 		if !hasPrefix(b, "GET ") {
@@ -129,7 +136,7 @@ func (t *Table) consider(i int32, side int, p *packet, data []byte, final bool) 
 		return false
 	}
 	var v verdict
-	if classify(data, final, &v) && !final {
+	if t.wants(s, side, data, final, &v) && !final {
 		return true
 	}
 	t.silence(i, side)
@@ -145,14 +152,41 @@ func (t *Table) consider(i int32, side int, p *packet, data []byte, final bool) 
 		// A further request on a connection that is already known.
 		s.side[side].mode = modeWatch
 	case s.app == appUnknown:
-		t.identify(i, &v, certain)
+		t.identify(i, &v)
 		t.silence(i, 1-side)
-		if v.app == appHTTP {
+		if v.app == appHTTP || v.rule == ruleWebSeed {
 			t.watchClient(i, side, data)
 		}
 		t.emit(i, Identified, "")
+		if v.app == appTLS || v.upgrade {
+			t.lookedFor(i, v.name)
+		}
+		if v.upgrade {
+			s.side[0].mode, s.side[1].mode = modeFrame, modeFrame
+		}
 	}
 	return false
+}
+
+// wants looks at the first bytes of one direction and reports whether more of
+// them could change the verdict.
+func (t *Table) wants(s *slot, side int, data []byte, final bool, v *verdict) bool {
+	more := classify(data, final, v)
+	if v.app != appUnknown || s.app != appUnknown {
+		return more
+	}
+	if len(data) < winnySize {
+		return more || !s.suspect
+	}
+	if classifyWinny(data, v) {
+		return false
+	}
+	if len(data) >= mseKey {
+		s.shape.random[side] = random(data[:mseKey])
+		return more
+	}
+	s.unknown = s.unknown || !more
+	return more || !s.suspect && s.shape.state == shapeOpen && !printable(data)
 }
 
 // watchClient waits for further requests on an HTTP connection, of which side
@@ -170,7 +204,7 @@ func (t *Table) tracker(i int32, side int, p *packet, v *verdict) {
 	s := &t.slots[i]
 	t.silence(i, 1-side)
 	if s.app != appBitTorrent {
-		t.identify(i, v, certain)
+		t.identify(i, v)
 		t.emit(i, Identified, "")
 		s = &t.slots[i]
 	}
