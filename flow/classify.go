@@ -27,6 +27,10 @@ func classify(b []byte, final bool, v *verdict) (more bool) {
 		return classifyRelay(b, v)
 	case len(b) >= 16 && string(b[4:16]) == bitcoinVersion || len(b) < 16 && bitcoinMagic(b):
 		return classifyBitcoin(b, v)
+	case len(b) >= 4 && b[1] < 2 && b[2]|b[3] == 0: // a small number, lowest byte first
+		if classifySoulseek(b, v) || v.app != appUnknown {
+			return v.app == appUnknown
+		}
 	}
 	return classifyByFirst(b, final, v)
 }
@@ -48,13 +52,7 @@ func classifyByFirst(b []byte, final bool, v *verdict) (more bool) {
 		}
 		return classifyHTTP(b, final, v)
 	case donkeyByte(c):
-		return classifyDonkey(b, final, v)
-	}
-	if classifySoulseek(b, v) || v.app != appUnknown {
-		return v.app == appUnknown
-	}
-	if classifyRLPx(b, v) || v.app != appUnknown {
-		return v.app == appUnknown
+		return classifyDonkey(b, v)
 	}
 	if b[0] <= 0x10 { // DNS over TCP: a length below 4096 first
 		return classifyDNS(b, v)

@@ -79,7 +79,10 @@ func FuzzPacket(f *testing.F) {
 // same as for the bytes in one piece.
 func FuzzStream(f *testing.F) {
 	for _, s := range []string{btHandshake(), announceLine, clientHello("a.example"), "SSH-2.0-x\r\n", "HTTP/1.1 200 OK\r\n\r\n", "GET / HTTP/1.1\r\nHost: a\r\n\r\n",
-		"\x00\x1c\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x06sample\x03com\x00\x00\x01\x00\x01"} {
+		"\x00\x1c\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x06sample\x03com\x00\x00\x01\x00\x01",
+		"GNUTELLA CONNECT/0.6\r\n", "$Lock EXTENDEDPROTOCOL Pk=x|", "HSUP ADBASE\n", "GIV 35:BCB52E16A9C1DFFFFD0BC5BA0E8F0000/a\n\n", `{"id":1,"method":"mining.subscribe"}` + "\n",
+		"\xe3\x08\x00\x00\x00\x38\x05\x00hello", "\x15\x00\x00\x00\x01\x05\x00\x00\x00alice\x01\x00\x00\x00P\x00\x00\x00\x00", "\xf9\xbe\xb4\xd9version\x00\x00\x00\x00\x00\x64\x00\x00\x00abcd",
+		"\x9e\x79\xbc\x40\x00\x00\x00\x00\x00\x00\x00\x00", "\x11\x22\xd2\x46\xad\x10\xdc\x9a\x1e\xf9\x71"} {
 		f.Add([]byte(s), byte(7), byte(1))
 	}
 	f.Fuzz(func(t *testing.T, b []byte, size, swap byte) {
@@ -103,6 +106,9 @@ func FuzzStream(f *testing.F) {
 			return w.last(t, pc, peer)
 		}
 		whole, split := label(len(b), 0), label(1+int(size), int(swap))
+		if whole.Label == LabelEthereum { // known by the size of the first flight, which is not followed through a hole
+			return
+		}
 		if whole.Label != split.Label || whole.Rule != split.Rule || whole.Label != "" && whole.ProofOffset != split.ProofOffset {
 			t.Errorf("in one piece %q by %q at %d, in parts %q by %q at %d", whole.Label, whole.Rule, whole.ProofOffset, split.Label, split.Rule, split.ProofOffset)
 		}

@@ -179,8 +179,6 @@ func (h *host) guilty(k kind, now int64) bool {
 	case kindMSE:
 		strange := h.rings[kindStrange].since(now, other[:0])
 		return len(all) >= 3 && len(strange) < len(all) && padded(all)
-	case kindShare:
-		return alike(all) >= 3
 	case kindOut, kindIn:
 		in := h.rings[kindIn].since(now, other[:0])
 		out := h.rings[kindOut].since(now, room[:0])
@@ -224,18 +222,15 @@ func padded(all []partner) bool {
 	return len(first)+bare >= len(all)-1 && len(second) >= len(all)-1
 }
 
-// alike returns how many partners agree in a and b.
-func alike(all []partner) (most int) {
-	for _, p := range all {
-		n := 0
-		for _, q := range all {
-			if q.a == p.a && q.b == p.b {
-				n++
-			}
+// agree returns how many partners that still count have a.
+func (r *ring) agree(a uint32, now int64) (n int) {
+	var room [hostPartners]partner
+	for _, p := range r.since(now, room[:0]) {
+		if p.a == a {
+			n++
 		}
-		most = max(most, n)
 	}
-	return most
+	return n
 }
 
 // ports counts the different ports of partners.

@@ -1,7 +1,6 @@
 package flow
 
 import (
-	"encoding/binary"
 	"math/bits"
 	"strconv"
 )
@@ -28,6 +27,7 @@ type shape struct {
 	flight uint8     // the one under way, 0 before the first byte
 	side   uint8     // who sends it
 	random [2]bool   // the first 96 bytes of a side look random
+	point  bool      // the opener's third byte is that of a point on a curve
 	state  shapeState
 }
 
@@ -52,8 +52,8 @@ func (h *shape) see(side, rel int, b []byte, size int) (judge bool) {
 		h.state = shapeOver
 		return false
 	}
-	if rel == 0 && len(b) >= 2 {
-		h.head[side] = binary.BigEndian.Uint16(b)
+	if rel < 3 {
+		h.begins(side, rel, b)
 	}
 	h.seen[side] = uint16(rel + size)
 	if h.flight == 0 || int(h.side) != side {
@@ -66,6 +66,20 @@ func (h *shape) see(side, rel int, b []byte, size int) (judge bool) {
 	}
 	h.size[h.flight-1] += uint16(fresh)
 	return h.flight == 3 && h.size[2] >= mseThird
+}
+
+// begins notes the first three bytes of a side.
+func (h *shape) begins(side, rel int, b []byte) {
+	for k := max(rel, 0); k < 3 && k-rel < len(b); k++ {
+		switch c := b[k-rel]; k {
+		case 0:
+			h.head[side] = uint16(c) << 8
+		case 1:
+			h.head[side] |= uint16(c)
+		case 2:
+			h.point = h.point || h.flight <= 1 && c == 4
+		}
+	}
 }
 
 // judge decides when the third flight is there, of which b is a part.
@@ -104,11 +118,16 @@ func counted(head uint16, size int) bool {
 }
 
 // RLPx opened with two messages of fixed length before they got their length in
-// front (EIP-8).
+// front, and a point of a curve after it (EIP-8).
 const (
 	rlpxAuth = 307
 	rlpxAck  = 210
 )
+
+// rlpx reports whether the whole first flight is such a message.
+func (h *shape) rlpx(opener int) bool {
+	return h.point && h.random[opener] && h.size[0] >= 194 && h.head[opener] == h.size[0]-2
+}
 
 // random reports whether b, of at least 40 bytes, looks like noise: as many
 // bits set as not, hardly a byte twice, and no text. Of truly random bytes it

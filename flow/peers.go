@@ -20,41 +20,42 @@ const (
 
 func donkeyByte(c byte) bool { return c == donkey || c == donkeyMule || c == donkeyPacked }
 
-// classifyDonkey walks messages until they end exactly where the bytes do, or
-// until a second one begins.
-func classifyDonkey(b []byte, final bool, v *verdict) (more bool) {
+// classifyDonkey reads the first message of a connection.
+func classifyDonkey(b []byte, v *verdict) (more bool) {
 	if len(b) <= donkeyHead {
 		return true
 	}
-	size := int(binary.LittleEndian.Uint32(b[1:]))
-	if size < 1 || size > 1<<20 || !donkeyOpcode(b) {
+	size := binary.LittleEndian.Uint32(b[1:])
+	if size < 2 || size > 2000 {
 		return false
 	}
-	end := donkeyHead + size
-	if end > len(b) {
-		return !final && end <= 2048
+	end := donkeyHead + int(size)
+	if len(b) < end {
+		return true
 	}
-	if end < len(b) && !donkeyByte(b[end]) {
-		return false
+	if donkeyFirst(b[0], b[donkeyHead:end]) {
+		*v = verdict{app: appEDonkey, rule: ruleEDonkey, proof: b[:min(end, MaxProof)]}
 	}
-	*v = verdict{app: appEDonkey, rule: ruleEDonkey, proof: b[:min(end, MaxProof)]}
 	return false
 }
 
-// donkeyOpcode checks the first message of a connection: a hello or a log-in,
-// or what a server says first.
-func donkeyOpcode(b []byte) bool {
-	switch b[0] {
-	case donkeyMule:
-		return b[5] <= 0x02 || b[5] >= 0x40
-	case donkeyPacked:
-		return len(b) < 8 || b[6] == 0x78 // zlib
-	}
-	switch b[5] {
-	case 0x01, 0x4c: // hello, log-in, hello answer
-		return len(b) < 23 || b[5] == 0x4c || b[6] == 16 || b[6+5] == 14 || binary.LittleEndian.Uint32(b[1:]) >= 27
-	case 0x38, 0x40, 0x41, 0x34, 0x32: // message, id, server's identity, status, list of servers
+// donkeyFirst checks what may come first: a client's hello, its answer or
+// log-in, which hold an id, an address, a port and a count of tags; a server's
+// message or new id; or what eMule and zlib make of them.
+func donkeyFirst(proto byte, m []byte) bool {
+	tags := func(at int) bool { return len(m) >= at+4 && binary.LittleEndian.Uint32(m[at:]) <= 64 }
+	opcode, size := m[0], len(m)
+	switch {
+	case proto == donkeyPacked:
+		return size > 8 && m[1] == 0x78 && (m[2] == 0x01 || m[2] == 0x5e || m[2] == 0x9c || m[2] == 0xda)
+	case proto == donkeyMule:
+		return (opcode == 0x01 || opcode == 0x02) && m[1] > 0 && size > 2 && m[2] == 1 && tags(3)
+	case opcode == 0x01 && m[1] == 16 && tags(24), (opcode == 0x01 || opcode == 0x4c) && tags(23):
 		return true
+	case opcode == 0x38:
+		return size >= 4 && int(binary.LittleEndian.Uint16(m[1:])) == size-3 && printable(bytes.Trim(m[3:], "\r\n\t"))
+	case opcode == 0x40:
+		return size >= 9 && size <= 21 && size&3 == 1
 	}
 	return false
 }
@@ -125,9 +126,6 @@ func classifyDirectConnect(b []byte, final bool, v *verdict) (more bool) {
 // Numbers have four bytes, lowest first, and strings their length in front
 // (the protocol notes of Nicotine+ and Museek+).
 func classifySoulseek(b []byte, v *verdict) (more bool) {
-	if len(b) < 4 {
-		return b[0] > 0 && (len(b) < 2 || b[1] < 2) && zeros(b[min(len(b), 2):])
-	}
 	size := int(binary.LittleEndian.Uint32(b))
 	if size < 15 || size > 512 {
 		return false
@@ -229,23 +227,6 @@ func bitcoinMagic(b []byte) bool {
 		}
 	}
 	return false
-}
-
-// classifyRLPx reads the first message between nodes of Ethereum: its length,
-// then a point of a curve that begins with 4 (EIP-8). It must end where the
-// bytes do: nobody says more before there was an answer.
-func classifyRLPx(b []byte, v *verdict) (more bool) {
-	if len(b) < 3 {
-		return b[0] <= 3
-	}
-	size := 2 + int(binary.BigEndian.Uint16(b))
-	if b[2] != 4 || size < 194 || size >= 1024 {
-		return false
-	}
-	if len(b) == size && random(b[3:67]) {
-		*v = verdict{app: appEthereum, rule: ruleRLPx, sure: probable, proof: b[:MaxProof]}
-	}
-	return len(b) < size
 }
 
 // classifyStratum reads the JSON of mining pools, a line for each message.

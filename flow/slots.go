@@ -46,8 +46,8 @@ type slot struct {
 	unknown    bool // payload was seen that is no protocol we know
 	payload    bool // any payload was seen
 	rst        bool
-	checked    bool // a STUN connectivity check was seen
-	greeted    bool // the server's first bytes are as many as those of Share
+	checked    bool   // a STUN connectivity check was seen
+	greeting   uint32 // a hash of how the server's first bytes begin, when they are as many as those of Share
 	looks      uint8
 	utp        utpState
 	shape      shape

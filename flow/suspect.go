@@ -2,6 +2,7 @@ package flow
 
 import (
 	"bytes"
+	"encoding/binary"
 	"hash/maphash"
 )
 
@@ -26,7 +27,12 @@ func (t *Table) follow(i int32, side int, p *packet, seq uint32) {
 		if rel == 0 && s.shape.flight == 0 && p.plen == shareGreeting && side != int(s.opener) {
 			t.greeted(i, p)
 		}
-		if s.shape.see(side, rel, p.payload, p.plen) {
+		judge := s.shape.see(side, rel, p.payload, p.plen)
+		if s.shape.flight == 2 && s.shape.rlpx(int(s.opener)) {
+			s.shape.state = shapeRLPx
+			t.shaped(i, p)
+		}
+		if judge {
 			s.shape.judge(int(s.opener), p.payload, s.portOf(1-int(s.opener)))
 			t.shaped(i, p)
 		}
@@ -62,7 +68,10 @@ func (t *Table) shaped(i int32, p *packet) {
 	switch s.shape.state {
 	case shapeFits, shapeStrange:
 	case shapeRLPx:
-		t.label(i, &verdict{app: appEthereum, rule: ruleRLPx, sure: probable, proof: p.payload[:min(len(p.payload), MaxProof)], at: max(int(s.shape.seen[s.opener])-p.plen, 0)})
+		v := verdict{app: appEthereum, rule: ruleRLPx, sure: probable, proof: binary.BigEndian.AppendUint16(nil, s.shape.head[s.opener])}
+		t.label(i, &v)
+		t.silence(i, 0)
+		t.silence(i, 1)
 		return
 	default:
 		return
@@ -138,7 +147,7 @@ func (s *slot) speaksOf(k kind) bool {
 	case kindRTC:
 		return s.app == appSTUN && s.checked
 	case kindShare:
-		return s.app == appUnknown && s.greeted
+		return s.app == appUnknown && s.greeting != 0
 	}
 	return false
 }
@@ -171,7 +180,7 @@ func (t *Table) convictAll(addr [16]byte, k kind) {
 	for c := range t.lists {
 		for i := t.lists[c].head; i != none; {
 			next := t.slots[i].after
-			if s := &t.slots[i]; s.speaksOf(k) && (s.addrOf(0) == addr || s.addrOf(1) == addr) {
+			if s := &t.slots[i]; s.speaksOf(k) && (s.addrOf(0) == addr || s.addrOf(1) == addr) && (k != kindShare || t.agrees(s)) {
 				t.convict(i, k)
 			}
 			i = next
@@ -185,12 +194,19 @@ func (t *Table) greeted(i int32, p *packet) {
 	if len(p.payload) < shareGreeting || !random(p.payload[sharePrefix:]) || s.portOf(1-int(s.opener)) < 1024 || sameNet(s.addrOf(0), s.addrOf(1)) {
 		return
 	}
-	s.greeted = true
 	t.remember(i, &verdict{proof: p.payload[:MaxProof]})
 	h := t.hosts.get(s.addrOf(int(s.opener)), t.now)
-	mark := maphash.Bytes(t.seed, p.payload[:sharePrefix])
-	h.rings[kindShare].add(partner{addr: s.addrOf(1 - int(s.opener)), at: t.now, a: uint32(mark), b: uint32(mark >> 32)})
-	t.accuseHosts(i, kindShare)
+	s.greeting = uint32(maphash.Bytes(t.seed, p.payload[:sharePrefix])) | 1
+	h.rings[kindShare].add(partner{addr: s.addrOf(1 - int(s.opener)), at: t.now, a: s.greeting})
+	if h.rings[kindShare].agree(s.greeting, t.now) >= 3 {
+		t.convictAll(h.addr, kindShare)
+	}
+}
+
+// agrees reports whether enough servers greeted the opener of s as this one did.
+func (t *Table) agrees(s *slot) bool {
+	h := t.hosts.find(s.addrOf(int(s.opener)))
+	return h != nil && h.rings[kindShare].agree(s.greeting, t.now) >= 3
 }
 
 // prove notes that the opener of connection i speaks a network of file sharing
@@ -264,7 +280,15 @@ func (t *Table) control(i int32, p *packet) {
 // something is no more than that.
 func (t *Table) settle(i int32) {
 	s := &t.slots[i]
-	if s.app != appUnknown || s.proto != protoTCP || s.shape.state < shapeStrange {
+	if s.app != appUnknown || s.proto != protoTCP {
+		return
+	}
+	if s.shape.state == shapeOpen && s.shape.flight == 1 && s.shape.rlpx(int(s.opener)) { // nobody answered
+		s.shape.state = shapeRLPx
+		t.shaped(i, nil)
+		return
+	}
+	if s.shape.state < shapeStrange {
 		return
 	}
 	opener := t.hosts.find(s.addrOf(int(s.opener)))

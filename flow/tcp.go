@@ -9,6 +9,7 @@ const (
 	modeWatch              // the client of an HTTP connection: its next request
 	modeAnswer             // what an HTTP tracker answers
 	modeFrame              // frames of a WebSocket
+	modePeer               // messages between BitTorrent peers
 )
 
 func (t *Table) tcp(i int32, side int, p *packet) {
@@ -42,6 +43,9 @@ func (t *Table) segment(i int32, side int, p *packet, seq uint32) {
 	b := p.payload
 	switch {
 	case d.mode == modeOff:
+		return
+	case d.mode == modePeer:
+		t.peerWire(i, side, p, seq)
 		return
 	case d.mode == modeFrame:
 		t.frame(i, side, p)
@@ -161,6 +165,9 @@ func (t *Table) consider(i int32, side int, p *packet, data []byte, final bool) 
 		if v.app == appTLS || v.upgrade {
 			t.lookedFor(i, v.name)
 		}
+		if v.rule == ruleHandshake {
+			t.greet(i, side, p)
+		}
 		if v.upgrade {
 			s.side[0].mode, s.side[1].mode = modeFrame, modeFrame
 		}
@@ -224,7 +231,7 @@ func (t *Table) tracker(i int32, side int, p *packet, v *verdict) {
 func (t *Table) lastLook(i int32) {
 	for side := range 2 {
 		d := &t.slots[i].side[side]
-		if d.buf == none {
+		if d.buf == none || d.mode == modePeer {
 			continue
 		}
 		if prefix := t.poolOf(d.mode).all[d.buf].prefix(); len(prefix) > 0 {
