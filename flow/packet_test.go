@@ -138,16 +138,14 @@ func TestParseRefusesWhatContradictsItself(t *testing.T) {
 	}
 }
 
-func TestFirstFragmentIsUsedAndOthersAreCounted(t *testing.T) {
+func TestAFirstFragmentThatTheCaptureCutIsUsedAsItIs(t *testing.T) {
 	w := newTap(Config{})
-	whole := udpIP(pc, peer, []byte("d1:ad2:id20:abcdefghij0123456789e1:q4:ping1:t2:aa1:y1:qe"))
-	first, second := append([]byte(nil), whole[:44]...), append(append([]byte(nil), whole[:20]...), whole[44:]...)
-	first[2], first[3], first[6] = 0, 44, 0x20 // more fragments follow
-	second[2], second[3], second[7] = 0, byte(len(second)), 3
-	w.ip(first)
-	w.ip(second)
-	if s := w.Stats(); s.Fragments != 1 || s.Opened != 1 {
-		t.Errorf("%d fragments and %d connections, want 1 and 1", s.Fragments, s.Opened)
+	frames := cut(udpIP(pc, peer, []byte("d1:ad2:id20:abcdefghij01234567891:x3000:"+string(make([]byte, 3000))+"e1:q4:ping1:t2:aa1:y1:qe")), 1480, 9)
+	for _, f := range frames {
+		w.ip(f[:min(len(f), 90)])
+	}
+	if s := w.Stats(); s.Fragments != uint64(len(frames)-1) || s.Opened != 1 {
+		t.Errorf("%d fragments and %d connections, want %d and 1", s.Fragments, s.Opened, len(frames)-1)
 	}
 	if f := w.last(t, pc, peer); f.Rule != RuleDHT {
 		t.Errorf("the first fragment was called %q, want %q", f.Rule, RuleDHT)
