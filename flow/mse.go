@@ -23,6 +23,7 @@ const (
 type shape struct {
 	size   [3]uint16 // bytes of the first three flights
 	seen   [2]uint16 // bytes of each side so far, as far as they came in order
+	ahead  [2]span   // of each side, what came before its turn
 	head   [2]uint16 // the first two bytes of each side
 	flight uint8     // the one under way, 0 before the first byte
 	side   uint8     // who sends it
@@ -30,6 +31,9 @@ type shape struct {
 	point  bool      // the opener's third byte is that of a point on a curve
 	state  shapeState
 }
+
+// span is a stretch of a stream; from 0 is none.
+type span struct{ from, to uint16 }
 
 type shapeState uint8
 
@@ -44,18 +48,25 @@ const (
 // see counts a segment whose first byte has the offset rel in its stream. It
 // reports whether the third flight is long enough to judge, which happens once.
 func (h *shape) see(side, rel int, b []byte, size int) (judge bool) {
-	fresh := rel + size - int(h.seen[side])
-	if h.state != shapeOpen || fresh <= 0 {
+	end := rel + size
+	if end <= int(h.seen[side]) {
 		return false
 	}
-	if rel > int(h.seen[side]) || rel+size > 1<<14 { // a hole, or long past any handshake
+	if end > 1<<14 || rel > int(h.seen[side]) && !h.wait(side, rel, end) { // long past any handshake, or too many holes
 		h.state = shapeOver
+		return false
+	}
+	if rel > int(h.seen[side]) {
 		return false
 	}
 	if rel < 3 {
 		h.begins(side, rel, b)
 	}
-	h.seen[side] = uint16(rel + size)
+	if a := h.ahead[side]; a.from != 0 && int(a.from) <= end {
+		end, h.ahead[side] = max(end, int(a.to)), span{}
+	}
+	fresh := end - int(h.seen[side])
+	h.seen[side] = uint16(end)
 	if h.flight == 0 || int(h.side) != side {
 		h.flight++
 		h.side = uint8(side)
@@ -66,6 +77,20 @@ func (h *shape) see(side, rel int, b []byte, size int) (judge bool) {
 	}
 	h.size[h.flight-1] += uint16(fresh)
 	return h.flight == 3 && h.size[2] >= mseThird
+}
+
+// wait keeps in mind what came before its turn, one stretch for each side.
+func (h *shape) wait(side, rel, end int) bool {
+	a := &h.ahead[side]
+	switch {
+	case a.from == 0:
+		*a = span{uint16(rel), uint16(end)}
+	case rel <= int(a.to) && end >= int(a.from):
+		*a = span{min(a.from, uint16(rel)), max(a.to, uint16(end))}
+	default:
+		return false
+	}
+	return true
 }
 
 // begins notes the first three bytes of a side.
