@@ -82,7 +82,7 @@ func (t *Table) wholeMessage(i int32, side int, b []byte) bool {
 		n = t.message(i, side, b)
 	}
 	d := &t.slots[i].side[side]
-	if n == 0 && len(b) < t.small.size {
+	if d.buf == none || n == 0 && len(b) < t.small.size { // it turned out to be no message, or is not whole
 		return false
 	}
 	t.small.put(d.buf)

@@ -38,7 +38,8 @@ const sweepEvery = int64(250 * time.Millisecond)
 const stepBack = int64(time.Minute)
 
 // New makes an empty table. A Table keeps at most about
-// MaxFlows × 0.7 KiB + MaxStreams × 4 KiB + MaxEndpoints × 0.2 KiB + 2 MiB.
+// MaxFlows × 0.8 KiB + MaxStreams × 4 KiB + MaxEndpoints × 0.2 KiB +
+// MaxHosts × 2 KiB + 4 MiB.
 func New(c Config) *Table {
 	c = c.withDefaults()
 	size := 1

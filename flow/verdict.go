@@ -160,7 +160,7 @@ func (t *Table) emit(i int32, phase Phase, ended string) {
 		f.Proof, f.ProofOffset = append([]byte(nil), n.proof[:n.proofN]...), int(n.at)
 		f.Name = string(n.name[:n.nameN])
 		if s.rule == ruleHarvested {
-			f.NamedBy, f.NamedIn = ruleNames[n.via], hex.EncodeToString(n.source[:])
+			f.NamedBy, f.NamedIn = ruleNames[n.via], inHex(n.source)
 		}
 	}
 	t.conf.Emit(f)
@@ -177,8 +177,13 @@ func idOf(s *slot) [16]byte {
 }
 
 func flowID(s *slot) string {
-	id := idOf(s)
-	return hex.EncodeToString(id[:])
+	return inHex(idOf(s))
+}
+
+func inHex(id [16]byte) string {
+	var text [32]byte
+	hex.Encode(text[:], id[:])
+	return string(text[:])
 }
 
 func addrPort(e endpoint) netip.AddrPort {
