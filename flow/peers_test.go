@@ -16,6 +16,18 @@ func donkeyMessage(proto byte, body string) string { return string(proto) + le32
 // byte0 makes a string of one byte that string(byte) would make two of.
 func byte0(c byte) string { return string([]byte{c}) }
 
+// alpn makes a ClientHello that lists protocols.
+func alpn(list string) string {
+	h := clientHello("a")
+	n := len(list)
+	ext := string([]byte{0, 16, 0, byte(n + 2), 0, byte(n)}) + list
+	b := []byte(h + ext)
+	for _, at := range []int{3, 7, len(h) - 16} { // of the record, the hello and the extensions
+		binary.BigEndian.PutUint16(b[at:], binary.BigEndian.Uint16(b[at:])+uint16(len(ext)))
+	}
+	return string(b)
+}
+
 func TestPeersByTheirFirstBytes(t *testing.T) {
 	hash := "\x01\x02\x03\x04\x05\x0e\x07\x08\x09\x0a\x0b\x0c\x0d\x0e\x6f\x10"
 	hello := byte0(donkey) + le32(2+16+4+2+4+4+2) + "\x01\x10" + hash + "\x0a\x00\x00\x05" + "\x36\x12" + le32(0) + "\x00\x00\x00\x00\x00\x00"
@@ -52,6 +64,8 @@ func TestPeersByTheirFirstBytes(t *testing.T) {
 		"JSON-RPC of something else":        {0, `{"id":1,"jsonrpc":"2.0","method":"login_user","params":{}}` + "\n", "", ""},
 		"Ethereum":                          {0, rlpx, LabelEthereum, RuleRLPx},
 		"a Syncthing relay":                 {0, "\x9e\x79\xbc\x40\x00\x00\x00\x00\x00\x00\x00\x00", LabelSyncthing, RuleSyncthing},
+		"Syncthing over TLS":                {0, alpn("\x07bep/1.0"), LabelSyncthing, RuleSyncthingTLS},
+		"HTTP over TLS":                     {0, alpn("\x02h2\x08http/1.1"), LabelTLS, LabelTLS},
 		"a web seed":                        {0, "GET /f.iso HTTP/1.1\r\nHost: a\r\nUser-Agent: Transmission/3.00\r\nRange: bytes=0-9\r\n\r\n", LabelBitTorrent, RuleWebSeed},
 		"a BitTorrent client's update":      {0, "GET /update HTTP/1.1\r\nHost: a\r\nUser-Agent: qBittorrent/4\r\n\r\n", LabelHTTP, LabelHTTP},
 		"a download program asks for parts": {0, "GET /f.iso HTTP/1.1\r\nHost: a\r\nUser-Agent: aria2/1.36.0\r\nRange: bytes=0-9\r\n\r\n", LabelHTTP, LabelHTTP},
