@@ -178,7 +178,10 @@ func (h *host) guilty(k kind, now int64) bool {
 	switch k {
 	case kindMSE:
 		strange := h.rings[kindStrange].since(now, other[:0])
-		return len(all) >= 3 && len(strange) < len(all) && padded(all)
+		all = slices.DeleteFunc(all, func(p partner) bool { // a proxy's server: the same, but of any size
+			return slices.ContainsFunc(strange, func(s partner) bool { return s.addr == p.addr })
+		})
+		return len(all) >= 3 && 4*len(strange) <= len(all) && padded(all)
 	case kindOut, kindIn:
 		in := h.rings[kindIn].since(now, other[:0])
 		out := h.rings[kindOut].since(now, room[:0])

@@ -126,7 +126,7 @@ func (t *Table) accuseHosts(i int32, k kind) {
 
 // known reports whether the host needs no more evidence of kind k.
 func (t *Table) known(h *host, k kind) bool {
-	if recent(h.found[k], t.now) {
+	if recent(h.found[k], t.now) && (k != kindMSE || h.guilty(k, t.now)) { // what came since may speak against it
 		h.found[k] = t.now
 		return true
 	}

@@ -10,6 +10,7 @@ import (
 	"math/big"
 	"math/rand/v2"
 	"net/netip"
+	"strings"
 	"testing"
 )
 
@@ -220,6 +221,9 @@ func TestWhatOnlyLooksRandomStaysSilent(t *testing.T) {
 		"obfs4": func(d dice, n int) mse {
 			return mse{d.bytes(64 + 85 + d.IntN(8043)), d.bytes(96 + d.IntN(8096)), d.bytes(100 + d.IntN(1400)), d.bytes(500)}
 		},
+		"shadowsocks with small pages": func(d dice, n int) mse {
+			return mse{shadow(d, 40+d.IntN(300)), shadow(d, 100+d.IntN(1200)), shadow(d, 40+d.IntN(300)), shadow(d, 500)}
+		},
 		"OpenVPN with a static key": func(d dice, n int) mse {
 			return mse{vpn(d, 110+d.IntN(300)), vpn(d, 110+d.IntN(300)), vpn(d, 120), vpn(d, 500)}
 		},
@@ -236,8 +240,13 @@ func TestWhatOnlyLooksRandomStaysSilent(t *testing.T) {
 		for seed := range uint64(15) {
 			d := newDice(seed)
 			w := newTap(Config{})
-			for n := range 8 {
-				s := w.connect(d.near(false), d.far(n, false))
+			servers := 8
+			if strings.HasPrefix(name, "shadowsocks with small") {
+				servers = 2 // with more, chance makes three that fit before one that does not
+			}
+			for n := range 32 {
+				server := netip.AddrPortFrom(netip.AddrFrom4([4]byte{198, 51, byte(n % servers), 9}), uint16(8388+seed))
+				s := w.connect(d.near(false), server)
 				s.shake(d, flights(d, n), 1400)
 			}
 			w.Flush()
