@@ -127,54 +127,6 @@ func donkeyServer(b []byte) bool {
 	return false
 }
 
-// discovery reads a message of the discovery protocol v4 of Ethereum: a digest
-// of 32 bytes, a signature of 65 that ends in 0 or 1, a kind, and a list in RLP
-// that fills the rest (devp2p, discv4.md).
-func discovery(b []byte) bool {
-	const head = 98
-	if len(b) < head+3 || b[96] > 1 || b[97] < 1 || b[97] > 6 {
-		return false
-	}
-	body := b[head:]
-	c, size := body[0], len(body)
-	switch {
-	case c >= 0xc0 && c <= 0xf7:
-		return int(c-0xc0) == size-1 && rlpItems(body[1:])
-	case c == 0xf8:
-		return int(body[1]) == size-2 && rlpItems(body[2:])
-	case c == 0xf9:
-		return int(binary.BigEndian.Uint16(body[1:])) == size-3 && rlpItems(body[3:])
-	}
-	return false
-}
-
-// rlpItems reports whether b is a row of two or more items of RLP.
-func rlpItems(b []byte) bool {
-	n := 0
-	for ; len(b) > 0; n++ {
-		size := 1
-		switch c := int(b[0]); {
-		case c >= 0xf8 || c >= 0xb8 && c < 0xc0:
-			if len(b) < 3 {
-				return false
-			}
-			size = 2 + int(b[1])
-			if c == 0xf9 || c == 0xb9 {
-				size = 3 + int(binary.BigEndian.Uint16(b[1:]))
-			}
-		case c >= 0xc0:
-			size = 1 + c - 0xc0
-		case c >= 0x80:
-			size = 1 + c - 0x80
-		}
-		if size > len(b) {
-			return false
-		}
-		b = b[size:]
-	}
-	return n >= 2
-}
-
 // usual recognises what every network is full of.
 func usual(p *packet, v *verdict) bool {
 	b := p.payload

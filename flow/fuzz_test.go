@@ -158,6 +158,9 @@ func FuzzDatagram(f *testing.F) {
 	f.Add([]byte("BT-SEARCH * HTTP/1.1\r\nPort: 9\r\n\r\n"), []byte("d1:rd2:id20:"+nodeID+"e1:t2:aa1:y1:re"))
 	f.Add([]byte("\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x06sample\x03com\x00\x00\x01\x00\x01"), []byte{0})
 	f.Add([]byte("\xe4\x29"+nodeID[:16]+"\x01"+nodeID[:16]+"\x01\x02\x03\x04\x05\x06\x07\x08\x09"), []byte("GND\x01\x12\x34\x01\x01payload"))
+	sealed := string(newDice(8).bytes(96)) + "\x01"
+	f.Add([]byte(sealed+"\x01\xd3\x04\xcb\x84\x01\x02\x03\x04\x82\x76\x5f\x82\x76\x5f\xc4\x80\x80\x80\x80\x05"),
+		[]byte(sealed+"\x04\xd3\xcd\xcc\x84\x01\x02\x03\x04\x82\x76\x5f\x82\x76\x5f\x01\x84\x01\x02\x03\x04"))
 	f.Add([]byte(check(newDice(1))), []byte(nodeID[:16]+"\x31\x01\x00\x05\x00\x00\x00hello"))
 	f.Fuzz(func(t *testing.T, there, back []byte) {
 		if len(there) > 1400 || len(back) > 1400 {

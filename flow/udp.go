@@ -27,6 +27,9 @@ func (t *Table) datagram(i int32, side int, p *packet) {
 	case appEDonkey:
 		t.kadPeers(i, side, p.payload)
 		return
+	case appEthereum:
+		t.neighbours(i, side, p.payload)
+		return
 	case appSTUN:
 		if stun(p.payload, p.plen) && checksPeer(p.payload) {
 			t.checks(i)
@@ -61,8 +64,11 @@ func (t *Table) other(i int32, side int, p *packet, v *verdict) {
 		}
 	case sharing(p.payload, s.looks <= weakLooks, v):
 		t.label(i, v)
-		if v.app == appEDonkey {
+		switch v.app {
+		case appEDonkey:
 			t.kadPeers(i, side, p.payload)
+		case appEthereum:
+			t.neighbours(i, side, p.payload)
 		}
 	case s.suspect:
 		t.harvested(i, certain)

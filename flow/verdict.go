@@ -98,8 +98,11 @@ func (t *Table) harvested(i int32, c confidence) {
 	}
 	e := &t.named.all[j]
 	v := verdict{app: appBitTorrent, rule: ruleHarvested, proof: e.proof[:e.proofN], at: int(e.at), sure: c}
-	if e.via == ruleKad {
+	switch e.via {
+	case ruleKad:
 		v.app = appEDonkey
+	case ruleDiscovery:
+		v.app, v.sure = appEthereum, probable // no surer than the message that named it
 	}
 	n := t.identify(i, &v)
 	n.via, n.source = e.via, e.source
