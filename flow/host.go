@@ -187,7 +187,11 @@ func (h *host) guilty(k kind, now int64) bool {
 		out := h.rings[kindOut].since(now, room[:0])
 		return len(in) >= 3 && len(out) >= 3 && ports(out) >= 3
 	case kindRTC:
-		return len(all) >= 3
+		n := uint32(0)
+		for _, p := range all {
+			n += p.times // clients open several to the same partner
+		}
+		return n >= 3
 	}
 	return false
 }

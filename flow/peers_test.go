@@ -11,8 +11,6 @@ func le32(n int) string { return string(binary.LittleEndian.AppendUint32(nil, ui
 
 func text32(s string) string { return le32(len(s)) + s }
 
-func donkeyMessage(proto byte, body string) string { return string(proto) + le32(len(body)) + body }
-
 // byte0 makes a string of one byte that string(byte) would make two of.
 func byte0(c byte) string { return string([]byte{c}) }
 

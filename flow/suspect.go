@@ -198,7 +198,12 @@ func (t *Table) greeted(i int32, p *packet) {
 	h := t.hosts.get(s.addrOf(int(s.opener)), t.now)
 	s.greeting = uint32(maphash.Bytes(t.seed, p.payload[:sharePrefix])) | 1
 	h.rings[kindShare].add(partner{addr: s.addrOf(1 - int(s.opener)), at: t.now, a: s.greeting})
-	if h.rings[kindShare].agree(s.greeting, t.now) >= 3 {
+	switch {
+	case !t.agrees(s):
+	case recent(h.found[kindShare], t.now):
+		t.convict(i, kindShare)
+	default:
+		h.found[kindShare] = t.now
 		t.convictAll(h.addr, kindShare)
 	}
 }
