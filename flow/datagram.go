@@ -60,9 +60,9 @@ func gnutellaMessage(b []byte) bool {
 	}
 	switch b[16] {
 	case 0x00, 0x01, 0x02, 0x30, 0x31, 0x32, 0x40, 0x80, 0x81:
-		return b[17] <= 16 && b[18] <= 16 && !zeros(b[:16])
+		return b[17] <= 16 && b[18] <= 16 && b[17]|b[18] != 0 && !zeros(b[:16]) // padding of zeros is no message
 	case 0x44: // a message of the DHT, with its version in place of the counters
-		return b[17] <= 1 && b[18] <= 8 && !zeros(b[:16])
+		return b[17] <= 1 && b[18] <= 8 && len(b) > head && !zeros(b[:16])
 	}
 	return false
 }

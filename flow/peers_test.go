@@ -101,6 +101,7 @@ func TestPeersByTheirDatagrams(t *testing.T) {
 		sure         Confidence
 	}{
 		"a Gnutella message":               {id + "\x31\x01\x00" + le32(5) + "hello", LabelGnutella, Certain},
+		"a datagram that ends in zeros":    {id + "\x00\x00\x00\x00\x00\x00\x00", "", ""},
 		"a Gnutella message cut":           {id + "\x31\x01\x00" + le32(5) + "hell", "", ""},
 		"Gnutella2":                        {"GND\x01\x12\x34\x01\x01payload", LabelGnutella, Certain},
 		"Gnutella2, an acknowledgement":    {"GND\x00\x12\x34\x01\x00", LabelGnutella, Certain},
