@@ -262,11 +262,15 @@ func (t *Table) expire() {
 	}
 }
 
-// update emits the connections of interest whose counters changed.
-func (t *Table) update() {
-	for _, c := range []class{classOfInterestUDP, classOfInterestTCP} {
-		for i := t.lists[c].head; i != none; i = t.slots[i].after {
+// update emits the connections of interest whose counters changed. before is
+// the time of the last update: what was quiet for long then has been told.
+func (t *Table) update(before int64) {
+	for _, c := range [2]class{classOfInterestUDP, classOfInterestTCP} {
+		for i := t.lists[c].tail; i != none; i = t.slots[i].before {
 			s := &t.slots[i]
+			if s.last < before-int64(t.conf.UpdateEvery) {
+				break
+			}
 			if s.last > s.told && t.now-s.said >= int64(t.conf.UpdateEvery) {
 				t.emit(i, Update, "")
 			}

@@ -222,16 +222,13 @@ func (t *Table) prove(i int32) {
 		return
 	}
 	addr := s.addrOf(int(s.opener))
-	h := t.hosts.find(addr)
-	if h == nil && s.proto == protoUDP && s.rule != ruleTrackerUDP && s.rule != ruleLSD && s.rule != ruleKad {
+	if s.proto == protoUDP && s.rule != ruleTrackerUDP && s.rule != ruleLSD && s.rule != ruleKad && t.hosts.find(addr) == nil {
 		return // strangers' datagrams must not push out the evidence about others
 	}
-	if h == nil {
-		h = t.hosts.get(addr, t.now)
-	}
+	h := t.hosts.get(addr, t.now)
 	before := h.proved[s.app]
 	h.proved[s.app] = t.now
-	if s.app == appBitTorrent && !recent(before, t.now) {
+	if s.app == appBitTorrent && h.rings[kindMSE].n > 0 && !recent(before, t.now) {
 		t.convictAll(addr, kindMSE)
 	}
 }

@@ -141,9 +141,10 @@ func (t *Table) advance(now int64) {
 	if t.now < t.sweep {
 		return
 	}
+	before := t.sweep - sweepEvery
 	t.sweep = t.now + sweepEvery
 	t.expire()
-	t.update()
+	t.update(before)
 }
 
 // find returns the slot of the connection that p belongs to, opening one when
