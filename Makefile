@@ -18,7 +18,7 @@ VCS := $(shell git status --porcelain >/dev/null 2>&1 || echo -buildvcs=false)
 BUILD = go build $(VCS)
 
 .NOTPARALLEL:
-.PHONY: run build web test unit race e2e torture fuzz bench bench-store bench-search bench-detect lint clean help need-build need-test s3
+.PHONY: run build web test unit race e2e torture fuzz bench bench-store bench-search bench-detect bench-sensor lint clean help need-build need-test s3
 
 # Where the tests find the S3 server that they start.
 export SONAE_VERSITYGW = $(CURDIR)/bin/versitygw
@@ -93,6 +93,12 @@ bench-search: need-test web
 bench-detect:
 	cd bench/detect && go run . -count $(or $(COUNT),3) -out ../../doc/bench-detect.md
 
+# What a connection is, beside ndpiReader (Debian libndpi-bin) on the developers'
+# captures; writes doc/bench-sensor.md. Needs them beside the project, and 500 MB.
+bench-sensor:
+	@command -v ndpiReader >/dev/null || { echo "ndpiReader is missing: apt-get install libndpi-bin"; exit 1; }
+	cd bench/sensor && go run . -count $(or $(COUNT),3) -out ../../doc/bench-sensor.md
+
 bench: web
 	go test -run '^$$' -bench . -benchmem ./bus ./ledger ./archive ./flow ./detect/...
 
@@ -111,7 +117,7 @@ help:
 	@echo "make run     build, start the hub in DIR=$(DIR) on LISTEN=$(LISTEN), print the set-up link"
 	@echo "make test    build and run everything below"
 	@echo "make build | lint | unit | race | e2e | clean"
-	@echo "make torture | fuzz | bench | bench-store | bench-search | bench-detect   take long and are no part of make test"
+	@echo "make torture | fuzz | bench | bench-store | bench-search | bench-detect | bench-sensor   take long and are no part of make test"
 
 need-build:
 	@sh tools/need.sh $(BUILD_PACKAGES)

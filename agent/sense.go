@@ -69,6 +69,7 @@ func (a *Agent) flow(f flow.Flow, here *local, late *late) {
 	}
 	e := flow.Event(f, here.has)
 	owned := a.parts.Owner == nil || f.Phase == flow.End || // an ended connection has no owner left; the hub knows it from before
+		f.Label == flow.LabelICMP || // the kernel answers, nobody owns it: do not wait
 		a.owner(e, f)
 	switch {
 	case f.Phase != flow.Identified:

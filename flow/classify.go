@@ -23,11 +23,38 @@ func classify(b []byte, final bool, v *verdict) (more bool) {
 		return false
 	case prefixOf(b, "SSH-"):
 		return classifySSH(b, v)
-	case b[0] == 0x16:
+	case prefixOf(b, syncthingRelay):
+		return classifyRelay(b, v)
+	case len(b) >= 16 && string(b[4:16]) == bitcoinVersion || len(b) < 16 && bitcoinMagic(b):
+		return classifyBitcoin(b, v)
+	case len(b) >= 4 && b[1] < 2 && b[2]|b[3] == 0: // a small number, lowest byte first
+		if classifySoulseek(b, v) || v.app != appUnknown {
+			return v.app == appUnknown
+		}
+	}
+	return classifyByFirst(b, final, v)
+}
+
+// classifyByFirst asks those whose first byte is one of a few.
+func classifyByFirst(b []byte, final bool, v *verdict) (more bool) {
+	switch c := b[0]; {
+	case c == 0x16:
 		return classifyTLS(b, final, v)
-	case b[0] >= 'A' && b[0] <= 'Z':
+	case c == '{':
+		return classifyStratum(b, final, v)
+	case c == '$':
+		return classifyDirectConnect(b, final, v)
+	case c == 'G' && (len(b) < 2 || b[1] != 'E'):
+		return classifyGnutella(b, v)
+	case c >= 'A' && c <= 'Z':
+		if classifyDirectConnect(b, final, v) || v.app != appUnknown {
+			return v.app == appUnknown
+		}
 		return classifyHTTP(b, final, v)
-	case b[0] <= 0x10: // DNS over TCP: a length below 4096 first
+	case donkeyByte(c):
+		return classifyDonkey(b, v)
+	}
+	if b[0] <= 0x10 { // DNS over TCP: a length below 4096 first
 		return classifyDNS(b, v)
 	}
 	return false
@@ -72,30 +99,44 @@ func classifyTLS(b []byte, final bool, v *verdict) (more bool) {
 		return true
 	}
 	v.name = serverName(b[11:min(len(b), 9+hello)])
+	if at := bytes.Index(extension(b[11:min(len(b), 9+hello)], 16), []byte(syncthingALPN)); at >= 2 {
+		v.app, v.rule, v.proof = appSyncthing, ruleSyncthingTLS, []byte(syncthingALPN)
+	}
 	return false
 }
 
-// serverName walks a ClientHello after its version to the server_name
-// extension (RFC 6066 section 3) and returns the name, nil when there is none.
-func serverName(b []byte) []byte {
+// extension walks a ClientHello after its version and returns the content of
+// the extension of a kind, nil when there is none (RFC 8446 section 4.2).
+func extension(b []byte, want uint16) []byte {
 	b = after(b, 32)                                              // random
 	b = afterVector(b, 1)                                         // session id
 	b = afterVector(b, 2)                                         // cipher suites
 	b = afterVector(b, 1)                                         // compression methods
 	for b = after(b, 2); len(b) >= 4; b = afterVector(b[2:], 2) { // extensions
 		kind, size := binary.BigEndian.Uint16(b), int(binary.BigEndian.Uint16(b[2:]))
-		if kind != 0 || size < 5 || len(b) < 4+size {
-			continue
+		if kind == want && len(b) >= 4+size {
+			return b[4 : 4+size]
 		}
-		e := b[4 : 4+size]
-		n := int(binary.BigEndian.Uint16(e[3:]))
-		if e[2] != 0 || n == 0 || 5+n > len(e) || !printable(e[5:5+n]) {
-			return nil
-		}
-		return e[5 : 5+n]
 	}
 	return nil
 }
+
+// serverName returns the name in a ClientHello (RFC 6066 section 3).
+func serverName(b []byte) []byte {
+	e := extension(b, 0)
+	if len(e) < 5 || e[2] != 0 {
+		return nil
+	}
+	n := int(binary.BigEndian.Uint16(e[3:]))
+	if n == 0 || 5+n > len(e) || !printable(e[5:5+n]) {
+		return nil
+	}
+	return e[5 : 5+n]
+}
+
+// syncthingALPN is the block exchange protocol of Syncthing as ALPN (RFC 7301)
+// lists it, its length in front.
+const syncthingALPN = "\x07bep/1.0"
 
 // after returns b without its first n bytes, nil when it is shorter.
 func after(b []byte, n int) []byte {

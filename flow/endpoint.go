@@ -122,14 +122,19 @@ func (t *Table) name(i int32, side int, e endpoint, proof []byte, at int, via ru
 }
 
 // nameable refuses what cannot be the address of a peer. A message from
-// another machine cannot name a port of this one's loopback.
+// another machine cannot name a port of this one's loopback, nor one from
+// outside a private address.
 func nameable(e, source endpoint) bool {
 	a := addrPort(e)
 	ip := a.Addr()
 	if a.Port() == 0 || ip.IsUnspecified() || ip.IsMulticast() || binary.BigEndian.Uint32(e[12:]) == 1<<32-1 {
 		return false
 	}
-	return !ip.IsLoopback() || addrPort(source).Addr().IsLoopback()
+	from := addrPort(source).Addr()
+	if ip.IsPrivate() && !from.IsPrivate() { // who is outside cannot know who is inside, but could accuse him
+		return false
+	}
+	return !ip.IsLoopback() || from.IsLoopback()
 }
 
 // accuse marks the running connections to e.

@@ -57,35 +57,12 @@ const (
 	Hint     Confidence = "hint"
 )
 
-// Rules that give the label "bittorrent". Rules of other labels carry the name
-// of the label.
-const (
-	RuleHandshake   = "bt.handshake"    // 0x13 "BitTorrent protocol" first in a TCP stream (BEP 3)
-	RuleTrackerHTTP = "bt.tracker.http" // GET with a 20-byte info_hash (BEP 3, BEP 48)
-	RuleTrackerUDP  = "bt.tracker.udp"  // connect with the protocol number 0x41727101980 (BEP 15)
-	RuleDHT         = "bt.dht"          // a whole KRPC message (BEP 5)
-	RuleUTP         = "bt.utp"          // uTP SYN answered with its connection id and sequence number (BEP 29)
-	RuleLSD         = "bt.lsd"          // BT-SEARCH of local service discovery (BEP 14)
-	RuleHarvested   = "bt.harvested"    // the other end was named as a peer by one of the above
-)
-
-// Labels that the table gives.
-const (
-	LabelBitTorrent = "bittorrent"
-	LabelDNS        = "dns"
-	LabelMDNS       = "mdns"
-	LabelLLMNR      = "llmnr"
-	LabelTLS        = "tls"
-	LabelHTTP       = "http"
-	LabelSSH        = "ssh"
-)
-
 // Flow is one connection as it stands at the moment of emission: a plain
 // value that shares no memory with the table.
 type Flow struct {
 	ID    string // 32 hex digits from the 5-tuple and First: the same for all phases of one connection
 	Phase Phase
-	Proto string // "tcp" or "udp"
+	Proto string // "tcp", "udp" or "icmp"; ports of ICMP are 0
 
 	// Src opened it: it sent the SYN, or, where no SYN was captured, it has
 	// the higher port number (a guess), or it sent the first datagram.
@@ -115,20 +92,26 @@ type Flow struct {
 type Stats struct {
 	Packets    uint64 // frames handed in
 	Unreadable uint64 // unknown link type, or headers cut short or contradicting themselves
-	OtherProto uint64 // readable, but neither TCP nor UDP over IP
-	Fragments  uint64 // fragments after the first, which carry no ports
+	OtherProto uint64 // readable, but neither TCP, UDP nor ICMP over IP
+	Fragments  uint64 // IP fragments that had to wait for others
 	Flows      int    // connections held now
 	Opened     uint64 // connections ever opened
 	Evicted    uint64 // connections ended early because the table was full
 	Endpoints  int    // harvested endpoints held now
 	Forgotten  uint64 // harvested endpoints dropped before their time because the set was full
 	Starved    uint64 // streams not reassembled because all buffers were in use
+
+	FragmentsDropped uint64 // datagrams given up because their fragments overlapped, never came, or were too many at once
+
+	Hosts          int    // addresses about which evidence is held now
+	HostsForgotten uint64 // addresses whose evidence was dropped because the set was full
 }
 
 // Config bounds a Table. Zero fields take the value named in the comment.
 type Config struct {
 	MaxFlows     int // connections held at once: 16384
 	MaxEndpoints int // harvested endpoints held at once: 16384
+	MaxHosts     int // addresses about which evidence is kept: 2048, 2 KiB each
 	MaxStreams   int // directions of TCP whose first bytes are being put together: 1024, 4 KiB each
 
 	Emit func(Flow)    // called from inside Packet, Tick and Flush; must not call back into the Table
@@ -157,6 +140,7 @@ func (c Config) withDefaults() Config {
 	number(&c.MaxFlows, 16384)
 	number(&c.MaxEndpoints, 16384)
 	number(&c.MaxStreams, 1024)
+	number(&c.MaxHosts, 2048)
 	span(&c.UpdateEvery, 5*time.Second)
 	span(&c.EndpointTTL, 2*time.Hour)
 	span(&c.IdleTCP, 10*time.Minute)

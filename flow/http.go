@@ -59,7 +59,42 @@ func request(b []byte, at int, final bool, v *verdict) (more bool) {
 	}
 	name, whole := header(b[nl+1:], "host")
 	v.name = name
-	return !whole
+	seeds(b, nl+1, at, v)
+	return !whole || v.app == appHTTP && !final && !bytes.Contains(b, []byte("\r\n\r\n"))
+}
+
+// seeds reads in the headers of a request, which begin at from, who asks and
+// for what: a file of Gnutella by its URN, a range by a BitTorrent client that
+// names itself (BEP 19), or a WebSocket.
+func seeds(b []byte, from, target int, v *verdict) {
+	h := b[from:]
+	if hasPrefix(b[target:], "/uri-res/N2R?urn:") {
+		v.app, v.rule = appGnutella, ruleGnutellaGet
+		return
+	}
+	if upgrade, _ := header(h, "upgrade"); equalFoldAll(upgrade, "websocket") {
+		v.upgrade = true
+		return
+	}
+	agent, _ := header(h, "user-agent")
+	if ranged, _ := header(h, "range"); ranged == nil || !torrentClient(agent) {
+		return
+	}
+	v.app, v.rule, v.sure = appBitTorrent, ruleWebSeed, probable
+	v.at = cap(b) - cap(agent) // agent is a part of b
+	v.proof = agent[:min(len(agent), MaxProof)]
+}
+
+// torrentClient knows the names that BitTorrent clients give themselves. aria2
+// is not among them: most use it for plain downloads.
+func torrentClient(agent []byte) bool {
+	for _, n := range [...]string{"Transmission/", "libtorrent/", "qBittorrent", "Deluge", "uTorrent", "BTWebClient", "BitTorrent", "Azureus", "BiglyBT",
+		"rtorrent", "KTorrent", "BitComet", "Tixati", "BitLord", "Tribler", "FrostWire", "WebTorrent"} {
+		if hasPrefix(agent, n) {
+			return true
+		}
+	}
+	return false
 }
 
 // announce looks in the query of the target b[at:to] for a 20-byte info_hash.

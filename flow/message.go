@@ -12,6 +12,11 @@ import (
 // more than once, as answers do.
 type Fact struct{ Name, Value string }
 
+// FactFlights is how many bytes the first three stretches of a TCP connection
+// had in which only one side sent, of one that opens like an obfuscated
+// BitTorrent handshake.
+const FactFlights = "flow.flights"
+
 // Message is one request or answer within a connection that is worth a record
 // of its own: a DNS question, an HTTP request, a file opened on a share, a
 // log-on. It is a plain value that shares no memory with the table.
@@ -57,8 +62,11 @@ func (t *Table) tell(i int32, side int, label string, facts []Fact) {
 }
 
 func (s *slot) protoName() string {
-	if s.proto == protoTCP {
+	switch s.proto {
+	case protoTCP:
 		return "tcp"
+	case protoUDP:
+		return "udp"
 	}
-	return "udp"
+	return "icmp"
 }

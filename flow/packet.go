@@ -4,8 +4,10 @@ import "encoding/binary"
 
 // Protocol numbers of IP that the parser needs.
 const (
-	protoTCP = 6
-	protoUDP = 17
+	protoICMP  = 1
+	protoTCP   = 6
+	protoUDP   = 17
+	protoICMP6 = 58
 )
 
 // TCP flags.
@@ -21,10 +23,10 @@ const (
 type outcome uint8
 
 const (
-	parsed     outcome = iota // TCP or UDP with ports
+	parsed     outcome = iota // TCP or UDP with ports, or ICMP
 	unreadable                // unknown link, cut short or contradicting itself
 	otherProto                // not IP, or IP with another protocol
-	fragment                  // an IP fragment after the first
+	fragment                  // an IP fragment of a datagram that is not whole yet
 )
 
 // packet is what the table needs of one frame. payload points into the frame.
@@ -35,9 +37,13 @@ type packet struct {
 	proto    uint8
 	flags    uint8
 	seq, ack uint32
-	wire     int    // bytes of the frame as it was on the wire, padding not counted
+	frames   int    // that it came in: more than one when it was fragmented
+	wire     int    // bytes of these on the wire, padding not counted
 	payload  []byte // as captured
 	plen     int    // payload bytes on the wire; more than len(payload) when the capture cut the frame
+
+	frags *fragments // where fragments wait, nil to use none but the first
+	now   int64      // Unix nanoseconds, for frags
 }
 
 // parse reads one frame into p.
@@ -46,6 +52,12 @@ func (p *packet) parse(link LinkType, frame []byte) outcome {
 	if !ok {
 		return unreadable
 	}
+	p.frames, p.wire = 1, 0
+	return p.network(frame, off, ether, 0)
+}
+
+// network reads what follows a link header in frame at off, through tags.
+func (p *packet) network(frame []byte, off int, ether uint16, depth int) outcome {
 	for hops := 0; ether == 0x8100 || ether == 0x88a8 || ether == 0x9100; hops++ {
 		if hops == 4 || len(frame) < off+4 { // QinQ is two tags; more than four is not a network we know
 			return unreadable
@@ -59,19 +71,36 @@ func (p *packet) parse(link LinkType, frame []byte) outcome {
 		}
 		switch binary.BigEndian.Uint16(frame[off+6:]) {
 		case 0x0021:
-			ether = 0x0800
+			ether = etherIPv4
 		case 0x0057:
-			ether = 0x86dd
+			ether = etherIPv6
 		}
 		off += 8
 	}
 	switch ether {
-	case 0x0800:
-		return p.ipv4(frame, off)
-	case 0x86dd:
-		return p.ipv6(frame, off)
+	case etherIPv4:
+		return p.ipv4(frame, off, depth)
+	case etherIPv6:
+		return p.ipv6(frame, off, depth)
+	case etherMPLS:
+		return p.labelled(frame, off, depth)
 	}
 	return otherProto
+}
+
+// labelled takes off labels of MPLS (RFC 3032); what they carry shows by its
+// first four bits.
+func (p *packet) labelled(f []byte, off, depth int) outcome {
+	for range 8 {
+		if len(f) < off+5 {
+			return unreadable
+		}
+		bottom := f[off+2]&1 != 0
+		if off += 4; bottom {
+			return p.network(f, off, etherOf(f[off]), depth)
+		}
+	}
+	return unreadable
 }
 
 // linkHeader returns where the next header begins and its EtherType.
@@ -109,14 +138,14 @@ func linkHeader(link LinkType, f []byte) (off int, ether uint16, ok bool) {
 func etherOf(first byte) uint16 {
 	switch first >> 4 {
 	case 4:
-		return 0x0800
+		return etherIPv4
 	case 6:
-		return 0x86dd
+		return etherIPv6
 	}
 	return 0
 }
 
-func (p *packet) ipv4(f []byte, off int) outcome {
+func (p *packet) ipv4(f []byte, off, depth int) outcome {
 	h := f[off:]
 	if len(h) < 20 || h[0]>>4 != 4 {
 		return unreadable
@@ -130,13 +159,14 @@ func (p *packet) ipv4(f []byte, off int) outcome {
 		return unreadable
 	}
 	p.proto = h[9]
-	if binary.BigEndian.Uint16(h[6:])&0x1fff != 0 {
-		return fragment
-	}
 	mapped(&p.src, h[12:16])
 	mapped(&p.dst, h[16:20])
-	p.wire = off + total
-	return p.transport(h[size:min(total, len(h))], total-size)
+	p.wire = p.outer(off + total)
+	b, n := h[size:min(total, len(h))], total-size
+	if at := binary.BigEndian.Uint16(h[6:]); at&0x3fff != 0 {
+		return p.fragment(piece{id: uint32(binary.BigEndian.Uint16(h[4:])), from: int(at&0x1fff) * 8, last: at&0x2000 == 0}, b, n, depth)
+	}
+	return p.transport(b, n, depth)
 }
 
 func mapped(to *[16]byte, ip []byte) {
@@ -144,7 +174,7 @@ func mapped(to *[16]byte, ip []byte) {
 	copy(to[12:], ip)
 }
 
-func (p *packet) ipv6(f []byte, off int) outcome {
+func (p *packet) ipv6(f []byte, off, depth int) outcome {
 	h := f[off:]
 	if len(h) < 40 || h[0]>>4 != 6 {
 		return unreadable
@@ -154,13 +184,13 @@ func (p *packet) ipv6(f []byte, off int) outcome {
 		total = len(h)
 	}
 	p.src, p.dst = [16]byte(h[8:24]), [16]byte(h[24:40])
-	p.wire = off + total
+	p.wire = p.outer(off + total)
 	next, at := h[6], 40
 	h = h[:min(total, len(h))]
 	for range 8 { // RFC 8200 wants each extension header at most once or twice
-		if next == protoTCP || next == protoUDP {
+		if carried(next) {
 			p.proto = next
-			return p.transport(h[at:], total-at)
+			return p.transport(h[at:], total-at, depth)
 		}
 		var size int
 		if len(h) < at+8 {
@@ -172,8 +202,11 @@ func (p *packet) ipv6(f []byte, off int) outcome {
 		case 51: // authentication header counts in 4 bytes
 			size = 8 + int(h[at+1])*4
 		case 44: // fragment
-			if binary.BigEndian.Uint16(h[at+2:])&0xfff8 != 0 {
-				return fragment
+			if g := ipv6Fragment(h[at:]); g.from != 0 || !g.last {
+				if p.proto = h[at]; !carried(p.proto) {
+					return otherProto
+				}
+				return p.fragment(g, h[at+8:], total-at-8, depth)
 			}
 			size = 8
 		default:
@@ -195,35 +228,81 @@ func shortOrOther(next uint8) outcome {
 	return otherProto
 }
 
-// transport reads the TCP or UDP header in b, of which size bytes were on the wire.
-func (p *packet) transport(b []byte, size int) outcome {
+// carried reports whether the parser reads protocol n.
+func carried(n uint8) bool {
+	switch n {
+	case protoTCP, protoUDP, protoICMP, protoICMP6, protoIPv4, protoIPv6, protoGRE:
+		return true
+	}
+	return false
+}
+
+// fragment reads one of several pieces of a datagram. One that the capture cut
+// can never become whole; if it is the first, its ports and first bytes are
+// used as they are.
+func (p *packet) fragment(g piece, b []byte, size, depth int) outcome {
+	if g.from == 0 && (len(b) < size || p.frags == nil) {
+		return p.transport(b, size, depth)
+	}
+	return p.gather(g, b, size, depth)
+}
+
+// outer is the size of a frame, which that of a packet in a tunnel is a part of.
+func (p *packet) outer(n int) int { return max(n, p.wire) }
+
+// transport reads the header above IP in b, of which size bytes were on the wire.
+func (p *packet) transport(b []byte, size, depth int) outcome {
 	switch p.proto {
 	case protoTCP:
-		if len(b) < 20 {
-			return unreadable
-		}
-		head := int(b[12]>>4) * 4
-		if head < 20 || head > size {
-			return unreadable
-		}
-		p.sport, p.dport = binary.BigEndian.Uint16(b), binary.BigEndian.Uint16(b[2:])
-		p.seq, p.ack, p.flags = binary.BigEndian.Uint32(b[4:]), binary.BigEndian.Uint32(b[8:]), b[13]
-		p.payload, p.plen = b[min(head, len(b)):], size-head
-		return parsed
+		return p.tcp(b, size)
 	case protoUDP:
-		if len(b) < 8 {
+		return p.udp(b, size, depth)
+	case protoICMP, protoICMP6:
+		if len(b) < 4 {
 			return unreadable
 		}
-		p.sport, p.dport = binary.BigEndian.Uint16(b), binary.BigEndian.Uint16(b[2:])
-		p.seq, p.ack, p.flags = 0, 0, 0
-		length := int(binary.BigEndian.Uint16(b[4:]))
-		if length < 8 { // 0 is allowed for jumbograms; other values are wrong
-			length = size
-		}
-		// The first fragment of a datagram says the length of the whole.
-		p.plen = length - 8
-		p.payload = b[8:min(max(length, 8), len(b))]
+		p.sport, p.dport, p.seq, p.ack, p.flags = 0, 0, 0, 0, 0
+		p.payload, p.plen = b, size
 		return parsed
+	case protoGRE:
+		return p.gre(b, depth)
+	case protoIPv4:
+		return p.inside(etherIPv4, b, depth)
+	case protoIPv6:
+		return p.inside(etherIPv6, b, depth)
 	}
 	return otherProto
+}
+
+func (p *packet) tcp(b []byte, size int) outcome {
+	if len(b) < 20 {
+		return unreadable
+	}
+	head := int(b[12]>>4) * 4
+	if head < 20 || head > size {
+		return unreadable
+	}
+	p.sport, p.dport = binary.BigEndian.Uint16(b), binary.BigEndian.Uint16(b[2:])
+	p.seq, p.ack, p.flags = binary.BigEndian.Uint32(b[4:]), binary.BigEndian.Uint32(b[8:]), b[13]
+	p.payload, p.plen = b[min(head, len(b)):], size-head
+	return parsed
+}
+
+func (p *packet) udp(b []byte, size, depth int) outcome {
+	if len(b) < 8 {
+		return unreadable
+	}
+	p.sport, p.dport = binary.BigEndian.Uint16(b), binary.BigEndian.Uint16(b[2:])
+	p.seq, p.ack, p.flags = 0, 0, 0
+	length := int(binary.BigEndian.Uint16(b[4:]))
+	if length < 8 { // 0 is allowed for jumbograms; other values are wrong
+		length = size
+	}
+	// The first fragment of a datagram says the length of the whole.
+	p.plen = length - 8
+	p.payload = b[8:min(max(length, 8), len(b))]
+	if vxlan(p.dport, p.payload) {
+		return p.inside(etherBack, p.payload[8:], depth)
+	}
+	return parsed
 }

@@ -90,7 +90,7 @@ func TestParseFollowsIPv6ExtensionHeaders(t *testing.T) {
 		"a later fragment":                   {44, frag1, fragment},
 		"routing":                            {43, routing, parsed},
 		"authentication":                     {51, auth, parsed},
-		"ICMPv6 behind options":              {0, icmpNext, otherProto},
+		"ICMPv6 behind options":              {0, icmpNext, parsed},
 		"a chain without end":                {0, endless + endless + endless + endless + endless + endless + endless + endless + endless, unreadable},
 		"a header longer than the packet":    {43, "11ff000000000000", unreadable},
 	} {
@@ -99,7 +99,7 @@ func TestParseFollowsIPv6ExtensionHeaders(t *testing.T) {
 			if got := p.parse(LinkRaw, with(tt.first, tt.headers)); got != tt.want {
 				t.Fatalf("parse says %d, want %d", got, tt.want)
 			}
-			if tt.want == parsed && string(p.payload) != "hello" {
+			if tt.want == parsed && p.proto == protoUDP && string(p.payload) != "hello" {
 				t.Errorf("payload %q", p.payload)
 			}
 		})
@@ -125,7 +125,8 @@ func TestParseRefusesWhatContradictsItself(t *testing.T) {
 		"total shorter than its header": {LinkRaw, change(3, 10), unreadable},
 		"cut in the UDP header":         {LinkRaw, good[:25], unreadable},
 		"ARP":                           {LinkEthernet, append(make([]byte, 12), 8, 6, 0, 1), otherProto},
-		"ICMP":                          {LinkRaw, change(9, 1), otherProto},
+		"ICMP":                          {LinkRaw, change(9, 1), parsed},
+		"OSPF":                          {LinkRaw, change(9, 89), otherProto},
 		"a later fragment":              {LinkRaw, change(7, 5), fragment},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -137,16 +138,14 @@ func TestParseRefusesWhatContradictsItself(t *testing.T) {
 	}
 }
 
-func TestFirstFragmentIsUsedAndOthersAreCounted(t *testing.T) {
+func TestAFirstFragmentThatTheCaptureCutIsUsedAsItIs(t *testing.T) {
 	w := newTap(Config{})
-	whole := udpIP(pc, peer, []byte("d1:ad2:id20:abcdefghij0123456789e1:q4:ping1:t2:aa1:y1:qe"))
-	first, second := append([]byte(nil), whole[:44]...), append(append([]byte(nil), whole[:20]...), whole[44:]...)
-	first[2], first[3], first[6] = 0, 44, 0x20 // more fragments follow
-	second[2], second[3], second[7] = 0, byte(len(second)), 3
-	w.ip(first)
-	w.ip(second)
-	if s := w.Stats(); s.Fragments != 1 || s.Opened != 1 {
-		t.Errorf("%d fragments and %d connections, want 1 and 1", s.Fragments, s.Opened)
+	frames := cut(udpIP(pc, peer, []byte("d1:ad2:id20:abcdefghij01234567891:x3000:"+string(make([]byte, 3000))+"e1:q4:ping1:t2:aa1:y1:qe")), 1480, 9)
+	for _, f := range frames {
+		w.ip(f[:min(len(f), 90)])
+	}
+	if s := w.Stats(); s.Fragments != uint64(len(frames)-1) || s.Opened != 1 {
+		t.Errorf("%d fragments and %d connections, want %d and 1", s.Fragments, s.Opened, len(frames)-1)
 	}
 	if f := w.last(t, pc, peer); f.Rule != RuleDHT {
 		t.Errorf("the first fragment was called %q, want %q", f.Rule, RuleDHT)

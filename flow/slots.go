@@ -46,7 +46,11 @@ type slot struct {
 	unknown    bool // payload was seen that is no protocol we know
 	payload    bool // any payload was seen
 	rst        bool
+	checked    bool   // a STUN connectivity check was seen
+	greeting   uint32 // a hash of how the server's first bytes begin, when they are as many as those of Share
+	looks      uint8
 	utp        utpState
+	shape      shape
 	first      int64
 	last       int64
 	told       int64 // time of the newest packet already emitted
@@ -68,7 +72,8 @@ type half struct {
 	prev    int32 // nodes with an endpoint of the same hash
 	next    int32
 	mode    mode
-	known   bool // base is known
+	looks   uint8 // segments looked at, modeFrame only
+	known   bool  // base is known
 	syn     bool
 	fin     bool
 }
@@ -89,9 +94,9 @@ func (s *slot) classNow() class {
 	switch {
 	case s.rst || s.side[0].fin && s.side[1].fin:
 		return classClosing
-	case s.app == appBitTorrent && tcp:
+	case s.app.ofInterest() && tcp:
 		return classOfInterestTCP
-	case s.app == appBitTorrent:
+	case s.app.ofInterest():
 		return classOfInterestUDP
 	case !tcp:
 		return classUDP
@@ -257,11 +262,15 @@ func (t *Table) expire() {
 	}
 }
 
-// update emits the connections of interest whose counters changed.
-func (t *Table) update() {
-	for _, c := range []class{classOfInterestUDP, classOfInterestTCP} {
-		for i := t.lists[c].head; i != none; i = t.slots[i].after {
+// update emits the connections of interest whose counters changed. before is
+// the time of the last update: what was quiet for long then has been told.
+func (t *Table) update(before int64) {
+	for _, c := range [2]class{classOfInterestUDP, classOfInterestTCP} {
+		for i := t.lists[c].tail; i != none; i = t.slots[i].before {
 			s := &t.slots[i]
+			if s.last < before-int64(t.conf.UpdateEvery) {
+				break
+			}
 			if s.last > s.told && t.now-s.said >= int64(t.conf.UpdateEvery) {
 				t.emit(i, Update, "")
 			}

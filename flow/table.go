@@ -25,7 +25,10 @@ type Table struct {
 	small pool // beginnings of streams
 	large pool // answers of HTTP trackers
 	named endpoints
+	hosts hosts
+	frags fragments
 	pkt   packet
+	text  [frameBytes]byte // of the WebSocket frame being read
 }
 
 // sweepEvery bounds how late an end or an update is noticed.
@@ -35,7 +38,8 @@ const sweepEvery = int64(250 * time.Millisecond)
 const stepBack = int64(time.Minute)
 
 // New makes an empty table. A Table keeps at most about
-// MaxFlows × 0.7 KiB + MaxStreams × 4 KiB + MaxEndpoints × 0.2 KiB + 2 MiB.
+// MaxFlows × 0.8 KiB + MaxStreams × 4 KiB + MaxEndpoints × 0.2 KiB +
+// MaxHosts × 2 KiB + 4 MiB.
 func New(c Config) *Table {
 	c = c.withDefaults()
 	size := 1
@@ -52,7 +56,9 @@ func New(c Config) *Table {
 		small: newPool(4<<10, c.MaxStreams),
 		large: newPool(32<<10, 64),
 		named: newEndpoints(c.MaxEndpoints, int64(c.EndpointTTL)),
+		hosts: newHosts(c.MaxHosts),
 	}
+	t.pkt.frags = &t.frags
 	for i := range t.lists {
 		t.lists[i] = list{none, none}
 	}
@@ -72,6 +78,8 @@ func (t *Table) Stats() Stats {
 	s := t.stats
 	s.Endpoints = t.named.count()
 	s.Forgotten = t.named.forgotten
+	s.FragmentsDropped = t.frags.dropped
+	s.Hosts, s.HostsForgotten = len(t.hosts.all), t.hosts.forgotten
 	s.Starved = t.small.stolen + t.large.stolen
 	return s
 }
@@ -84,6 +92,7 @@ func (t *Table) Packet(at time.Time, link LinkType, frame []byte) {
 	now := at.UnixNano()
 	t.advance(now)
 	p := &t.pkt
+	p.now = now
 	switch p.parse(link, frame) {
 	case unreadable:
 		t.stats.Unreadable++
@@ -97,10 +106,13 @@ func (t *Table) Packet(at time.Time, link LinkType, frame []byte) {
 	}
 	i, side := t.find(p, now)
 	t.count(i, side, p, now)
-	if p.proto == protoTCP {
+	switch p.proto {
+	case protoTCP:
 		t.tcp(i, side, p)
-	} else {
+	case protoUDP:
 		t.datagram(i, side, p)
+	default:
+		t.control(i, p)
 	}
 	t.touch(i)
 }
@@ -129,9 +141,10 @@ func (t *Table) advance(now int64) {
 	if t.now < t.sweep {
 		return
 	}
+	before := t.sweep - sweepEvery
 	t.sweep = t.now + sweepEvery
 	t.expire()
-	t.update()
+	t.update(before)
 }
 
 // find returns the slot of the connection that p belongs to, opening one when
@@ -203,7 +216,7 @@ func (t *Table) count(i int32, side int, p *packet, now int64) {
 	s := &t.slots[i]
 	s.last = max(s.last, now)
 	s.side[side].bytes += int64(p.wire)
-	s.side[side].packets++
+	s.side[side].packets += int64(p.frames)
 	if p.plen > 0 {
 		s.payload = true
 	}

@@ -8,6 +8,8 @@ const (
 	modeOff                // nothing
 	modeWatch              // the client of an HTTP connection: its next request
 	modeAnswer             // what an HTTP tracker answers
+	modeFrame              // frames of a WebSocket
+	modePeer               // messages between BitTorrent peers
 )
 
 func (t *Table) tcp(i int32, side int, p *packet) {
@@ -23,6 +25,9 @@ func (t *Table) tcp(i int32, side int, p *packet) {
 	}
 	if p.plen > 0 {
 		t.segment(i, side, p, seq)
+		if t.slots[i].hidden() {
+			t.follow(i, side, p, seq)
+		}
 	}
 	if p.flags&flagFIN != 0 {
 		s.side[side].fin = true
@@ -38,6 +43,12 @@ func (t *Table) segment(i int32, side int, p *packet, seq uint32) {
 	b := p.payload
 	switch {
 	case d.mode == modeOff:
+		return
+	case d.mode == modePeer:
+		t.peerWire(i, side, p, seq)
+		return
+	case d.mode == modeFrame:
+		t.frame(i, side, p)
 		return
 	case d.mode == modeWatch:
 		if !hasPrefix(b, "GET ") {
@@ -129,7 +140,7 @@ func (t *Table) consider(i int32, side int, p *packet, data []byte, final bool) 
 		return false
 	}
 	var v verdict
-	if classify(data, final, &v) && !final {
+	if t.wants(s, side, data, final, &v) && !final {
 		return true
 	}
 	t.silence(i, side)
@@ -145,14 +156,44 @@ func (t *Table) consider(i int32, side int, p *packet, data []byte, final bool) 
 		// A further request on a connection that is already known.
 		s.side[side].mode = modeWatch
 	case s.app == appUnknown:
-		t.identify(i, &v, certain)
+		t.identify(i, &v)
 		t.silence(i, 1-side)
-		if v.app == appHTTP {
+		if v.app == appHTTP || v.rule == ruleWebSeed {
 			t.watchClient(i, side, data)
 		}
 		t.emit(i, Identified, "")
+		if v.app == appTLS || v.upgrade {
+			t.lookedFor(i, v.name)
+		}
+		if v.rule == ruleHandshake {
+			t.greet(i, side, p)
+		}
+		if v.upgrade {
+			s.side[0].mode, s.side[1].mode = modeFrame, modeFrame
+		}
 	}
 	return false
+}
+
+// wants looks at the first bytes of one direction and reports whether more of
+// them could change the verdict.
+func (t *Table) wants(s *slot, side int, data []byte, final bool, v *verdict) bool {
+	more := classify(data, final, v)
+	if v.app != appUnknown || s.app != appUnknown {
+		return more
+	}
+	if len(data) < winnySize {
+		return more || !s.suspect
+	}
+	if classifyWinny(data, v) {
+		return false
+	}
+	if len(data) >= mseKey {
+		s.shape.random[side] = random(data[:mseKey])
+		return more
+	}
+	s.unknown = s.unknown || !more
+	return more || !s.suspect && s.shape.state == shapeOpen && !printable(data)
 }
 
 // watchClient waits for further requests on an HTTP connection, of which side
@@ -170,7 +211,7 @@ func (t *Table) tracker(i int32, side int, p *packet, v *verdict) {
 	s := &t.slots[i]
 	t.silence(i, 1-side)
 	if s.app != appBitTorrent {
-		t.identify(i, v, certain)
+		t.identify(i, v)
 		t.emit(i, Identified, "")
 		s = &t.slots[i]
 	}
@@ -190,7 +231,7 @@ func (t *Table) tracker(i int32, side int, p *packet, v *verdict) {
 func (t *Table) lastLook(i int32) {
 	for side := range 2 {
 		d := &t.slots[i].side[side]
-		if d.buf == none {
+		if d.buf == none || d.mode == modePeer {
 			continue
 		}
 		if prefix := t.poolOf(d.mode).all[d.buf].prefix(); len(prefix) > 0 {

@@ -22,24 +22,74 @@ func (t *Table) datagram(i int32, side int, p *packet) {
 	if s.app == appDNS && t.conf.Tell != nil {
 		t.tellDNS(i, side, p, &v)
 	}
-	if s.app != appUnknown && s.app != appBitTorrent {
+	switch s.app {
+	case appUnknown, appBitTorrent:
+	case appEDonkey:
+		t.kadPeers(i, side, p.payload)
+		return
+	case appEthereum:
+		t.neighbours(i, side, p.payload)
+		return
+	case appSTUN:
+		if stun(p.payload, p.plen) && checksPeer(p.payload) {
+			t.checks(i)
+		}
+		return
+	default:
 		return
 	}
 	known := t.torrent(i, side, p, &v)
 	s = &t.slots[i]
 	switch {
-	case s.app == appBitTorrent:
+	case s.app != appUnknown:
 	case known:
 		t.label(i, &v)
-	case s.suspect && !benign(p, &v):
-		t.harvested(i, certain)
-	case v.app != appUnknown || benign(p, &v):
-		t.label(i, &v)
+	default:
+		t.other(i, side, p, &v)
+	}
+}
+
+// other looks at a datagram of an unknown connection that is not BitTorrent.
+func (t *Table) other(i int32, side int, p *packet, v *verdict) {
+	s := &t.slots[i]
+	s.looks = min(s.looks+1, weakLooks+1)
+	switch {
+	case benign(p, v) || usual(p, v):
+		t.label(i, v)
 		if v.app == appDNS && t.conf.Tell != nil {
 			t.tell(i, side, LabelDNS, dnsFacts(p.payload))
 		}
+		if v.app == appSTUN && len(p.payload) == p.plen && checksPeer(p.payload) {
+			t.checks(i)
+		}
+	case sharing(p.payload, s.looks <= weakLooks, v):
+		t.label(i, v)
+		switch v.app {
+		case appEDonkey:
+			t.kadPeers(i, side, p.payload)
+		case appEthereum:
+			t.neighbours(i, side, p.payload)
+		}
+	case s.suspect:
+		t.harvested(i, certain)
 	default:
 		s.unknown = true
+	}
+}
+
+// kadPeers names the contacts of an answer of Kad. The address and the ports
+// have their lowest byte first.
+func (t *Table) kadPeers(i int32, side int, b []byte) {
+	var v verdict
+	if len(b) < 19 || b[0] != 0xe4 || b[1] != 0x29 || !kad(b, &v) {
+		return
+	}
+	for at := 19; at+25 <= len(b); at += 25 {
+		c := b[at : at+25]
+		a := [16]byte{10: 0xff, 11: 0xff, 12: c[19], 13: c[18], 14: c[17], 15: c[16]}
+		for _, port := range [2]uint16{binary.LittleEndian.Uint16(c[20:]), binary.LittleEndian.Uint16(c[22:])} {
+			t.name(i, side, endpointOf(a, port), c[16:24], at+16, ruleKad)
+		}
 	}
 }
 
@@ -51,7 +101,7 @@ func (t *Table) tellDNS(i int32, side int, p *packet, v *verdict) {
 }
 
 func (t *Table) label(i int32, v *verdict) {
-	t.identify(i, v, certain)
+	t.identify(i, v)
 	t.emit(i, Identified, "")
 }
 

@@ -169,7 +169,7 @@ func TestDNSIsTakenOnlyWhole(t *testing.T) {
 		"answer":                  {"203.0.113.7:53", answer, LabelDNS},
 		"a byte too many":         {"203.0.113.7:53", query + "\x00", ""},
 		"a byte too few":          {"203.0.113.7:53", answer[:len(answer)-1], ""},
-		"NetBIOS":                 {"203.0.113.7:53", netbios, ""},
+		"NetBIOS":                 {"203.0.113.7:53", netbios, LabelNetBIOS},
 		"only the port":           {"203.0.113.7:53", "hello, this is no DNS at all", ""},
 		"multicast DNS":           {"224.0.0.251:5353", mdns, LabelMDNS},
 		"its bytes elsewhere":     {"203.0.113.7:5353", mdns, ""},

@@ -11,57 +11,19 @@ import (
 // BitTorrent handshake has 68, an escaped info_hash with its name 70.
 const MaxProof = 72
 
-type app uint8
-
-const (
-	appUnknown app = iota
-	appBitTorrent
-	appDNS
-	appMDNS
-	appLLMNR
-	appTLS
-	appHTTP
-	appSSH
-)
-
-var appNames = [...]string{"", LabelBitTorrent, LabelDNS, LabelMDNS, LabelLLMNR, LabelTLS, LabelHTTP, LabelSSH}
-
-type rule uint8
-
-const (
-	ruleNone  rule = iota
-	ruleOfApp      // the label itself
-	ruleHandshake
-	ruleTrackerHTTP
-	ruleTrackerUDP
-	ruleDHT
-	ruleUTP
-	ruleLSD
-	ruleHarvested
-)
-
-var ruleNames = [...]string{"", "", RuleHandshake, RuleTrackerHTTP, RuleTrackerUDP, RuleDHT, RuleUTP, RuleLSD, RuleHarvested}
-
-type confidence uint8
-
-const (
-	unsure confidence = iota
-	certain
-	probable
-)
-
-var confidenceNames = [...]Confidence{"", Certain, Probable}
-
 // verdict is what a look at some bytes found. proof and name point into them.
 type verdict struct {
 	app   app
 	rule  rule
+	sure  confidence // certain when left out
 	proof []byte
 	at    int // offset of proof in the stream or datagram
 	name  []byte
 	port  uint16 // the port on which the client says it listens, HTTP tracker only
 	ports []byte // the bytes that say so
-	portA int    // and their offset
+	// upgrade: HTTP that asks for a WebSocket
+	upgrade bool
+	portA   int // and their offset
 }
 
 // note keeps the proof of a verdict without pointers.
@@ -99,9 +61,20 @@ func (n *notes) put(i int32) {
 // identify gives a connection its label and emits it. An HTTP connection is
 // identified a second time when a later request on it turns out to be for a
 // tracker.
-func (t *Table) identify(i int32, v *verdict, c confidence) *note {
+func (t *Table) identify(i int32, v *verdict) *note {
 	s := &t.slots[i]
-	s.app, s.rule, s.confidence = v.app, v.rule, c
+	s.app, s.rule, s.confidence = v.app, v.rule, v.sure
+	if v.sure == unsure {
+		s.confidence = certain
+	}
+	n := t.remember(i, v)
+	t.prove(i)
+	return n
+}
+
+// remember keeps the proof and the name of a verdict.
+func (t *Table) remember(i int32, v *verdict) *note {
+	s := &t.slots[i]
 	if s.note == none {
 		s.note = t.notes.get()
 	}
@@ -124,7 +97,14 @@ func (t *Table) harvested(i int32, c confidence) {
 		return
 	}
 	e := &t.named.all[j]
-	n := t.identify(i, &verdict{app: appBitTorrent, rule: ruleHarvested, proof: e.proof[:e.proofN], at: int(e.at)}, c)
+	v := verdict{app: appBitTorrent, rule: ruleHarvested, proof: e.proof[:e.proofN], at: int(e.at), sure: c}
+	switch e.via {
+	case ruleKad:
+		v.app = appEDonkey
+	case ruleDiscovery:
+		v.app, v.sure = appEthereum, probable // no surer than the message that named it
+	}
+	n := t.identify(i, &v)
 	n.via, n.source = e.via, e.source
 	t.silence(i, 0)
 	t.silence(i, 1)
@@ -146,6 +126,7 @@ func (t *Table) end(i int32, why ending) {
 		}
 		t.harvested(i, c)
 	}
+	t.settle(i)
 	t.emit(i, End, endingNames[why])
 	t.drop(i)
 }
@@ -174,12 +155,15 @@ func (t *Table) emit(i int32, phase Phase, ended string) {
 	if s.rule == ruleOfApp {
 		f.Rule = f.Label
 	}
-	if s.note != none {
+	if s.shape.state == shapeFits {
+		f.Facts = append(f.Facts, Fact{FactFlights, s.shape.text()})
+	}
+	if s.note != none && s.app != appUnknown {
 		n := &t.notes.all[s.note]
 		f.Proof, f.ProofOffset = append([]byte(nil), n.proof[:n.proofN]...), int(n.at)
 		f.Name = string(n.name[:n.nameN])
 		if s.rule == ruleHarvested {
-			f.NamedBy, f.NamedIn = ruleNames[n.via], hex.EncodeToString(n.source[:])
+			f.NamedBy, f.NamedIn = ruleNames[n.via], inHex(n.source)
 		}
 	}
 	t.conf.Emit(f)
@@ -196,8 +180,13 @@ func idOf(s *slot) [16]byte {
 }
 
 func flowID(s *slot) string {
-	id := idOf(s)
-	return hex.EncodeToString(id[:])
+	return inHex(idOf(s))
+}
+
+func inHex(id [16]byte) string {
+	var text [32]byte
+	hex.Encode(text[:], id[:])
+	return string(text[:])
 }
 
 func addrPort(e endpoint) netip.AddrPort {

@@ -39,7 +39,7 @@ func TestPackOnCaptures(t *testing.T) {
 			t.Errorf("%s: found %v in ordinary work", path, found)
 		}
 		for name := range found { // the traffic of a client is nothing but that
-			if !slices.Contains([]string{"bittorrent-certain", "p2p-many-peers", "p2p-ports"}, name) {
+			if !slices.Contains([]string{"bittorrent-certain", "p2p-many-peers", "p2p-ports", "Winny traffic proved by its own bytes", "Encrypted BitTorrent is likely"}, name) {
 				t.Errorf("%s: found %s", path, name)
 			}
 		}

@@ -80,6 +80,7 @@ type source struct {
 	start  int64 // of the record or block being read
 	number int
 	buf    []byte
+	head   [16]byte // of a record; here, so that it is not made for each
 	// pcapng only
 	order  binary.ByteOrder
 	ifaces []iface
@@ -144,8 +145,8 @@ func (s *source) records(magic [4]byte) error {
 	link := flow.LinkType(order.Uint32(head[16:]) & 0x03ffffff)
 	for {
 		s.start = s.at
-		var r [16]byte
-		if err := s.fill(r[:]); errors.Is(err, io.EOF) {
+		r := s.head[:]
+		if err := s.fill(r); errors.Is(err, io.EOF) {
 			return nil
 		} else if errors.Is(err, io.ErrUnexpectedEOF) {
 			return s.damaged("the file ends inside a record header")
@@ -160,7 +161,7 @@ func (s *source) records(magic [4]byte) error {
 		if err := s.need(b, "a packet"); err != nil {
 			return err
 		}
-		sec, frac := int64(order.Uint32(r[:])), int64(order.Uint32(r[4:]))
+		sec, frac := int64(order.Uint32(r)), int64(order.Uint32(r[4:]))
 		at := time.Unix(sec, frac*(int64(time.Second)/perSecond)).UTC()
 		if err := s.deliver(Packet{At: at, Link: link, Data: b, Length: wire(length, size)}); err != nil {
 			return err
