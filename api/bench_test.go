@@ -96,7 +96,7 @@ func newBench(t *testing.T) *bench {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b.actions = action.New(db, keys.Order(), b.assets, b.clock, log)
+	b.actions = action.New(db, keys.Order(), b.assets, b.devices, b.clock, log)
 	b.duties = duty.New(db, rules, b.clock, log)
 	if b.archive, err = archive.Open(t.Context(), filepath.Join(dir, "archive"), log, archive.WithClock(b.clock)); err != nil {
 		t.Fatal(err)

@@ -12,10 +12,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/mdlayher/netlink"
-	"golang.org/x/sys/unix"
-
 	"github.com/sonae/sonae/action/order"
+	"github.com/sonae/sonae/agent/act/conntrack"
 )
 
 const code = "7K3M-0A1B-CDEF-GH1J"
@@ -452,23 +450,12 @@ func TestTrackedConnectionsAreForgotten(t *testing.T) {
 	}
 	tracked := func(addr string) (n int) {
 		l.inside(l.machine, func() error {
-			c, err := netlink.Dial(unix.NETLINK_NETFILTER, nil)
-			if err != nil {
-				return err
-			}
-			defer c.Close()
-			msgs, err := c.Execute(ctMessage(ctGet, netlink.Request|netlink.Dump, unix.AF_UNSPEC, nil))
-			for _, m := range msgs {
-				all, err := netlink.UnmarshalAttributes(m.Data[4:])
-				if err != nil {
-					return err
+			_, err := conntrack.Forget(func(f conntrack.Flow) bool {
+				if f.Dst == netip.MustParseAddr(addr) {
+					n++
 				}
-				for _, at := range all {
-					if at.Type&^unix.NLA_F_NESTED == ctaOrig && tupleDst(at.Data) == netip.MustParseAddr(addr) {
-						n++
-					}
-				}
-			}
+				return false // only looking
+			})
 			return err
 		})
 		return n
