@@ -50,7 +50,7 @@ func (Connector) Check(ctx context.Context, d device.Device, s device.Secrets, t
 		return true, "confirmed", nil
 	}
 	held, err := send(ctx, d, s, d.Check, target)
-	if errors.Is(err, errAnswer) {
+	if errors.Is(err, errAbsent) {
 		return false, "not listed", nil
 	}
 	return held, "listed", err
@@ -58,7 +58,7 @@ func (Connector) Check(ctx context.Context, d device.Device, s device.Secrets, t
 
 // Restore sends the request that undoes, and asks afterwards.
 func (c Connector) Restore(ctx context.Context, d device.Device, s device.Secrets, target string, p device.Place) error {
-	if _, err := send(ctx, d, s, d.Unblock, target); err != nil {
+	if _, err := send(ctx, d, s, d.Unblock, target); err != nil && !errors.Is(err, errAbsent) {
 		return err
 	}
 	if d.Check.URL == "" {
@@ -79,7 +79,7 @@ func (Connector) Test(ctx context.Context, d device.Device, s device.Secrets) (s
 		r = device.Request{Method: http.MethodOptions, URL: d.Block.URL, Headers: d.Block.Headers, Status: anyStatus()}
 	}
 	_, err := send(ctx, d, s, r, testTarget)
-	if err != nil && !errors.Is(err, errAnswer) {
+	if err != nil && !errors.Is(err, errAbsent) {
 		return "", err
 	}
 	return "it answered", nil
@@ -96,8 +96,8 @@ func anyStatus() []int {
 	return out
 }
 
-// errAnswer is an answer that is not the expected one.
-var errAnswer = errors.New("device-refused")
+// errAbsent is the answer that a target is not there.
+var errAbsent = errors.New("not-there")
 
 func send(ctx context.Context, d device.Device, s device.Secrets, r device.Request, target string) (bool, error) {
 	fill := strings.NewReplacer("{target}", target, "{secret}", s["secret"]).Replace
@@ -127,10 +127,13 @@ func send(ctx context.Context, d device.Device, s device.Secrets, r device.Reque
 	if len(r.Status) > 0 {
 		done = slices.Contains(r.Status, answer.StatusCode)
 	}
-	if !done || !bytes.Contains(body, []byte(strings.ReplaceAll(r.Contains, "{target}", target))) {
-		return false, fmt.Errorf("%w: status %d", errAnswer, answer.StatusCode)
+	switch {
+	case done && bytes.Contains(body, []byte(strings.ReplaceAll(r.Contains, "{target}", target))):
+		return true, nil
+	case done, answer.StatusCode == http.StatusNotFound:
+		return false, fmt.Errorf("%w: %s", errAbsent, target)
 	}
-	return true, nil
+	return false, fmt.Errorf("device-refused: status %d", answer.StatusCode)
 }
 
 // client trusts the authority that was entered for the device, or those of the

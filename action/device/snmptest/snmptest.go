@@ -112,7 +112,7 @@ func (s *Switch) configure() {
 	for _, tree := range []string{".1.3.6.1.2.1.17", ".1.3.6.1.2.1.2.2", ".1.3.6.1.2.1.4.22.1.2"} {
 		text += "pass_persist -p 10 " + tree + " " + self + "\n"
 	}
-	s.conf = filepath.Join(filepath.Dir(s.state), "snmpd.conf")
+	s.conf = filepath.Join(filepath.Dir(s.state), "switch.conf") // snmpd writes a snmpd.conf of its own beside it
 	if err := os.WriteFile(s.conf, []byte(text), 0o600); err != nil {
 		s.t.Fatal(err)
 	}
@@ -130,11 +130,17 @@ func (s *Switch) Start() {
 		s.t.Fatal(err)
 	}
 	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
-		if exec.Command("snmpget", "-v2c", "-c", Community, "-t", "0.3", "-r", "0", "-m", "", s.Address, ".1.3.6.1.2.1.1.1.0").Run() == nil {
+		if s.answers(AdminStatus+"101") && s.answers(PVID+"1") && s.answers(".1.3.6.1.2.1.4.22.1.2.1") {
 			return
 		}
 	}
 	s.t.Fatal("snmpd does not answer")
+}
+
+// answers says whether the tables can be read: the programs behind them start
+// with the first question.
+func (s *Switch) answers(object string) bool {
+	return exec.Command("snmpgetnext", "-v2c", "-c", Community, "-t", "0.5", "-r", "0", "-m", "", s.Address, object).Run() == nil
 }
 
 // Stop ends the agent and what it started.
