@@ -24,7 +24,7 @@ func (a Action) Lines() []Line {
 	add := func(at time.Time, unique, key string, args ...string) {
 		l := Line{Key: "action." + key, OccurredAt: at, Unique: a.ID + "/" + unique, Args: map[string]string{"host": a.Host}}
 		if a.Kind == Block {
-			l.Args = map[string]string{"what": strings.Join(a.Targets, " "), "via": a.ViaName, "means_key": "action.means." + string(a.Means)}
+			l.Args = map[string]string{"what": strings.Join(a.Targets, " "), "via": a.ViaName, "means_key": "action.by." + string(a.Means)}
 		}
 		for i := 0; i+1 < len(args); i += 2 {
 			l.Args[args[i]] = args[i+1]

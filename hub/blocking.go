@@ -31,6 +31,12 @@ func (h *Hub) openActions() {
 	}, now, h.part("device"))
 }
 
+// devices are the store and what asks devices.
+type devices struct {
+	*device.Store
+	*device.Runner
+}
+
 // machines is the register with the addresses that the hub itself knows of.
 type machines struct {
 	*asset.Registry

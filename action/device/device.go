@@ -25,11 +25,11 @@ import (
 
 // Device is one way of one product to block.
 type Device struct {
-	ID      string       `json:"id"`
+	ID      string       `json:"id,omitempty"`
 	Site    string       `json:"site"`
 	Name    string       `json:"name"`
 	Means   action.Means `json:"means"`
-	Address string       `json:"address"` // host:port; empty for hooks and lists
+	Address string       `json:"address,omitempty"` // host:port; empty for hooks and lists
 
 	// SNMP
 	SNMP     string `json:"snmp,omitempty"`     // 2c | 3
@@ -49,9 +49,9 @@ type Device struct {
 	Check   Request `json:"check,omitzero"` // says whether a target is blocked; optional
 	CA      string  `json:"ca,omitempty"`   // PEM of the authority of its certificate; empty: those of the system
 
-	Version   int       `json:"version"`
-	SetBy     string    `json:"set_by"`
-	FetchedAt time.Time `json:"fetched_at"` // list: when it was fetched last
+	Version   int       `json:"version,omitempty"`
+	SetBy     string    `json:"set_by,omitempty"`
+	FetchedAt time.Time `json:"fetched_at,omitzero"` // list: when it was fetched last
 }
 
 // Request is what a hook sends. {target} in URL, headers and body is the
