@@ -25,7 +25,7 @@ func TestDevicesAreAdministeredAndTheirSecretsStayInside(t *testing.T) {
 		t.Errorf("devices: %s", w.Body)
 	}
 	b.call(local, "POST", "/devices/"+d.ID+"/test", nil).problem(http.StatusForbidden, "denied.other-site")
-	b.call(admin, "POST", "/devices", DeviceFields{Device: device.Device{Site: "hospital", Name: "AP", Means: action.CoA, Address: "192.0.2.1:3799", VLAN: 99, Normal: 99}}).problem(http.StatusUnprocessableEntity, "device.field")
+	b.call(admin, "POST", "/devices", DeviceFields{Device: device.Device{Site: "hospital", Name: "AP", Means: action.CoA, Address: "192.0.2.1:3799", VLAN: 99, Normal: 99}}).problem(http.StatusBadRequest, "device.field")
 
 	// what a site protects is refused, with its reason
 	b.call(admin, "PUT", "/sites/hospital/blocks", LimitFields{Protected: []action.Protected{{What: "10.0.0.53", Why: "DNS"}}}).is(http.StatusNoContent, nil)
