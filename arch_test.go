@@ -60,7 +60,11 @@ var only = map[string][]string{
 	"github.com/google/nftables":     {"agent/act", "agent/forensic"},
 	"github.com/digitorus/timestamp": {"evidence"},
 	"github.com/prometheus/":         {"hub"},
-	"net/http":                       {"api", "ui", "hub", "source", "agent", "cmd", "e2e", "evidence/stamp", "ledger/witness", "blob"},
+	"github.com/gosnmp/":             {"action/device/snmp"},
+	"layeh.com/radius":               {"action/device/radius"},
+	// action/device/hook tells products over HTTP what to block: a connector is
+	// all transport, and the stage beside it knows only its interface.
+	"net/http": {"api", "ui", "hub", "source", "agent", "cmd", "e2e", "evidence/stamp", "ledger/witness", "blob", "action/device/hook"},
 }
 
 // agentMay is all of Sonae that the agent is built from.

@@ -1,7 +1,8 @@
 // Package action is an order's life: planned, approved, applied on a lease,
 // verified, released or failed.
 //
-// In: a request from a person, an approval from another, results from agents.
+// In: a request from a person, an approval from another, results from agents
+// and devices.
 // Out: Action, signed orders (action/order), entries for the chronology.
 // Always true: the requester never approves; nothing reaches an agent without
 // approval and a lease; an order that would cut the hub off is refused.
@@ -18,6 +19,22 @@ type Kind string
 const (
 	Isolate  Kind = "isolate"  // the host talks to the hub and to nothing else
 	Preserve Kind = "preserve" // collect evidence; needs no approval, changes nothing on the host
+	Block    Kind = "block"    // a gateway or a device in the network lets nothing of some addresses pass
+)
+
+// Means is how a block is carried out: by a gateway's agent, or by a device
+// that the hub tells.
+type Means string
+
+// Means of blocking.
+const (
+	Gateway    Means = "gateway"    // nftables on a machine with an agent
+	PortDown   Means = "port-down"  // the switch port is switched off (SNMP)
+	VLAN       Means = "vlan"       // the switch port is moved to another VLAN (SNMP)
+	Disconnect Means = "disconnect" // the session at an access point or switch is ended (RADIUS)
+	CoA        Means = "coa"        // the session is moved to another VLAN (RADIUS)
+	Hook       Means = "hook"       // another product is told over HTTP
+	List       Means = "list"       // another product fetches the list of what is blocked
 )
 
 // State is the stage of an action.
@@ -47,7 +64,7 @@ type Consequence struct {
 
 // Check is one half of the two-way verification.
 type Check struct {
-	Name    string    `json:"name"` // hub-reachable | forbidden-blocked
+	Name    string    `json:"name"` // hub-reachable | forbidden-blocked | device-answers | block-holds
 	Target  string    `json:"target"`
 	OK      bool      `json:"ok"`
 	Detail  string    `json:"detail"`
@@ -85,4 +102,12 @@ type Action struct {
 	WrongCodes   int           `json:"wrong_codes"` // wrong release codes typed on the console
 	ReleasedAt   time.Time     `json:"released_at"` // when ReleasedBy asked for it
 	LastSign     time.Time     `json:"last_sign"`   // when the agent last said something about it
+
+	// Of a block. Host is the machine that is blocked, empty when it is not in
+	// the register.
+	Means   Means    `json:"means,omitempty"`
+	Via     string   `json:"via,omitempty"`      // id of the gateway's host or of the device that carries it out
+	ViaName string   `json:"via_name,omitempty"` // its name at the time
+	Targets []string `json:"targets,omitempty"`  // IP addresses, or hardware addresses in lower case with colons
+	Auto    string   `json:"auto,omitempty"`     // alert that it follows by the site's standing approval; empty: people decided
 }

@@ -25,11 +25,7 @@ func (d *Desk) Approve(ctx context.Context, id string, by auth.Person) (Action, 
 	if err := decidable(a, by); err != nil {
 		return Action{}, err
 	}
-	h, err := d.hosts.Host(ctx, a.Host)
-	if err != nil {
-		return Action{}, fmt.Errorf("approve %s: %w", id, err)
-	}
-	hub, err := d.isolable(ctx, h)
+	keep, err := d.stillAllowed(ctx, a)
 	if err != nil {
 		return Action{}, err
 	}
@@ -40,7 +36,8 @@ func (d *Desk) Approve(ctx context.Context, id string, by auth.Person) (Action, 
 		if err := decidable(a, by); err != nil { // somebody else was faster
 			return err
 		}
-		return d.approve(ctx, tx, &a, hub, by)
+		a.Keep = keep
+		return d.approve(ctx, tx, &a, by.ID, "")
 	})
 	if err != nil {
 		return Action{}, err
@@ -48,16 +45,38 @@ func (d *Desk) Approve(ctx context.Context, id string, by auth.Person) (Action, 
 	return a, nil
 }
 
-func (d *Desk) approve(ctx context.Context, tx *state.Tx, a *Action, hub string, by auth.Person) error {
+// stillAllowed says whether an action may be carried out as things are now, and
+// which addresses stay reachable.
+func (d *Desk) stillAllowed(ctx context.Context, a Action) (keep []string, err error) {
+	if a.Kind == Block {
+		now, err := d.planBlock(ctx, NewRequest{Kind: Block, Host: a.Host, Via: a.Via, Targets: a.Targets, Lease: a.Lease, Drill: a.Drill})
+		return now.Keep, err
+	}
+	h, err := d.hosts.Host(ctx, a.Host)
+	if err != nil {
+		return nil, fmt.Errorf("approve %s: %w", a.ID, err)
+	}
+	hub, err := d.isolable(ctx, h)
+	return []string{hub}, err
+}
+
+// approve issues the order. by is the person who decided; a reason stands in
+// the decision where a standing approval takes the place of a person's.
+func (d *Desk) approve(ctx context.Context, tx *state.Tx, a *Action, by, reason string) error {
 	now := d.now().UTC()
-	a.Keep = []string{hub}
-	digest, err := d.issue(ctx, tx, order.Order{ID: clock.ID("or", now), Kind: order.Isolate, Host: a.Host, Action: a.ID, IssuedAt: now,
-		ExpiresAt: now.Add(waitForAgent), Lease: a.Lease, Keep: a.Keep, Forbidden: a.Forbidden, CodeHash: order.CodeHash(d.code(a.ID)), Drill: a.Drill})
+	o := order.Order{ID: clock.ID("or", now), Kind: order.Isolate, Host: a.carrier(), Action: a.ID, IssuedAt: now,
+		ExpiresAt: now.Add(waitForAgent), Lease: a.Lease, Keep: a.Keep, Forbidden: a.Forbidden, Drill: a.Drill}
+	if a.Kind == Block {
+		o.Kind, o.Targets = order.Block, a.Targets
+	} else {
+		o.CodeHash = order.CodeHash(d.code(a.ID))
+	}
+	digest, err := d.issue(ctx, tx, o)
 	if err != nil {
 		return err
 	}
-	a.DecidedBy, a.DecidedAt = by.ID, now
-	if err := d.decide(ctx, tx, Decision{Action: a.ID, What: "approved", By: by.ID, At: now, Order: digest}); err != nil {
+	a.DecidedBy, a.DecidedAt = by, now
+	if err := d.decide(ctx, tx, Decision{Action: a.ID, What: "approved", By: by, At: now, Reason: reason, Order: digest}); err != nil {
 		return err
 	}
 	return d.change(ctx, tx, a, Approved)
@@ -102,8 +121,8 @@ func (d *Desk) Refuse(ctx context.Context, id, reason string, by auth.Person) er
 	})
 }
 
-// Release ends an isolation early. The agent gets a release order; an order
-// that it has not fetched yet is taken back.
+// Release ends an isolation or a block early. Who carries it out gets an order
+// to undo it; an order that was not fetched yet is taken back.
 func (d *Desk) Release(ctx context.Context, id, reason string, by auth.Person) error {
 	reason, err := reasonOf(reason)
 	if err != nil {
@@ -117,14 +136,18 @@ func (d *Desk) Release(ctx context.Context, id, reason string, by auth.Person) e
 		if err != nil {
 			return err
 		}
-		if a.Kind != Isolate || a.State == Releasing || !may(a.State, Releasing) {
+		if a.Kind == Preserve || a.State == Releasing || !may(a.State, Releasing) {
 			return fault.New(fault.Conflict, "action.not-in-force")
 		}
 		if err := d.withdraw(ctx, tx, id); err != nil {
 			return err
 		}
 		now := d.now().UTC()
-		digest, err := d.issue(ctx, tx, order.Order{ID: clock.ID("or", now), Kind: order.Release, Host: a.Host, Action: id,
+		undo := order.Release
+		if a.Kind == Block {
+			undo = order.Unblock
+		}
+		digest, err := d.issue(ctx, tx, order.Order{ID: clock.ID("or", now), Kind: undo, Host: a.carrier(), Action: id,
 			IssuedAt: now, ExpiresAt: now.Add(waitRelease), Drill: a.Drill})
 		if err != nil {
 			return err

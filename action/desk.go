@@ -35,6 +35,13 @@ const (
 type Hosts interface {
 	Host(ctx context.Context, id string) (asset.Host, error)
 	HubAddress(ctx context.Context, id string) (string, error) // ip:port at which its agent reaches the hub
+	HostsAt(ctx context.Context, address string) ([]asset.Host, error)
+	Hubs(ctx context.Context) ([]string, error) // addresses of the hubs, as ip or ip:port
+}
+
+// Devices is what a Desk needs to know of devices that can block.
+type Devices interface {
+	Carrier(ctx context.Context, id string) (Carrier, error)
 }
 
 // Issued says that an order waits for a host ("order.issued").
@@ -66,6 +73,8 @@ type NewRequest struct {
 	Lease     time.Duration `json:"lease"`     // 0: DefaultLease
 	PID       int           `json:"pid"`       // process of interest, 0: none known
 	Drill     bool          `json:"drill"`
+	Via       string        `json:"via"`     // block: gateway or device that carries it out
+	Targets   []string      `json:"targets"` // block: addresses; empty: those of the host
 }
 
 // Filter selects actions. Zero fields select all.
@@ -81,13 +90,14 @@ type Desk struct {
 	db    *state.DB
 	key   ed25519.PrivateKey
 	hosts Hosts
+	devs  Devices
 	now   clock.Now
 	log   *slog.Logger
 }
 
 // New returns the Desk. key signs orders; agents have pinned its public half.
-func New(db *state.DB, key ed25519.PrivateKey, hosts Hosts, now clock.Now, log *slog.Logger) *Desk {
-	return &Desk{db: db, key: key, hosts: hosts, now: now, log: log}
+func New(db *state.DB, key ed25519.PrivateKey, hosts Hosts, devices Devices, now clock.Now, log *slog.Logger) *Desk {
+	return &Desk{db: db, key: key, hosts: hosts, devs: devices, now: now, log: log}
 }
 
 // change moves an action to a state, stores it and tells the others, all in tx.

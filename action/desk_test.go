@@ -45,6 +45,28 @@ func (r register) HubAddress(_ context.Context, id string) (string, error) {
 	return "", fault.New(fault.Conflict, "asset.hub-unknown")
 }
 
+func (r register) HostsAt(_ context.Context, address string) (out []asset.Host, _ error) {
+	for _, h := range r.hosts {
+		if slices.Contains(h.Addresses, address) {
+			out = append(out, h)
+		}
+	}
+	return out, nil
+}
+
+func (r register) Hubs(context.Context) ([]string, error) { return []string{hubAddr}, nil }
+
+// shelf is a fixed list of devices.
+type shelf map[string]Carrier
+
+func (s shelf) Carrier(_ context.Context, id string) (Carrier, error) {
+	c, ok := s[id]
+	if !ok {
+		return c, fault.New(fault.Missing, "device.unknown")
+	}
+	return c, nil
+}
+
 var (
 	tanaka = auth.Person{ID: "pe-1", Roles: []auth.Role{auth.Responder}}
 	suzuki = auth.Person{ID: "pe-2", Roles: []auth.Role{auth.Approver}}
@@ -78,14 +100,17 @@ func newBench(t *testing.T) *bench {
 	b := &bench{t: t, db: db, pub: pub, at: time.Date(2026, 7, 1, 0, 0, 0, 0, time.UTC)}
 	reg := register{
 		hosts: map[string]asset.Host{
-			"pc":  {ID: "pc", Name: "CC-PC-07", Site: "callcentre", Services: []asset.Service{{Name: "予約電話", Effect: "この席の電話が止まる", Load: "1時間あたり約40件"}}},
-			"ct":  {ID: "ct", Name: "CT-01", Site: "hospital", Class: "medical", Keep: "院長の判断が要る"},
+			"pc":  {ID: "pc", Name: "CC-PC-07", Site: "callcentre", Addresses: []string{"10.1.0.7", "fe80::7", "2001:db8::7"}, Hub: hubAddr, Services: []asset.Service{{Name: "予約電話", Effect: "この席の電話が止まる", Load: "1時間あたり約40件"}}},
+			"ct":  {ID: "ct", Name: "CT-01", Site: "hospital", Class: "medical", Keep: "院長の判断が要る", Addresses: []string{"10.1.0.50"}},
+			"mr":  {ID: "mr", Name: "MR-01", Site: "hospital", Class: "medical", Addresses: []string{"10.1.0.51"}},
+			"gw":  {ID: "gw", Name: "GW-01", Site: "callcentre", Addresses: []string{"10.1.0.1"}, Health: asset.Health{Gateway: true}},
 			"new": {ID: "new", Name: "NEW", Site: "hospital"},
 			"dr":  {ID: "dr", Name: "訓練用PC", Site: "drill", Drill: true},
 		},
-		hubs: map[string]string{"pc": hubAddr, "ct": hubAddr, "dr": hubAddr},
+		hubs: map[string]string{"pc": hubAddr, "ct": hubAddr, "dr": hubAddr, "gw": hubAddr},
 	}
-	b.Desk = New(db, key, reg, b.now, log)
+	devices := shelf{"dev-1": {ID: "dev-1", Name: "SW-3F", Site: "callcentre", Means: PortDown, Addresses: []string{"10.1.0.3"}}}
+	b.Desk = New(db, key, reg, devices, b.now, log)
 	return b
 }
 

@@ -21,6 +21,18 @@ var details = []struct {
 	{regexp.MustCompile(`^it refused the connection`), "refused-connection", nil},
 	{regexp.MustCompile(`^not an address`), "not-address", nil},
 	{regexp.MustCompile(`^missing (\d+) of (\d+)$`), "incomplete", []string{"missing", "total"}},
+	{regexp.MustCompile(`^passed (\d+) bytes, dropped (\d+) bytes$`), "passed", []string{"passed", "dropped"}},
+	{regexp.MustCompile(`^interface (\d+) is off$`), "port-off", []string{"interface"}},
+	{regexp.MustCompile(`^interface (\d+) is on$`), "port-on", []string{"interface"}},
+	{regexp.MustCompile(`^port (\d+) is in VLAN (\d+)$`), "port-vlan", []string{"port", "vlan"}},
+	{regexp.MustCompile(`^no session$`), "no-session", nil},
+	{regexp.MustCompile(`^session ended$`), "session-ended", nil},
+	{regexp.MustCompile(`^session moved to VLAN (\d+)$`), "session-moved", []string{"vlan"}},
+	{regexp.MustCompile(`^confirmed$`), "confirmed", nil},
+	{regexp.MustCompile(`^listed$`), "listed", nil},
+	{regexp.MustCompile(`^not listed$`), "not-listed", nil},
+	{regexp.MustCompile(`^fetched$`), "fetched", nil},
+	{regexp.MustCompile(`^not fetched yet$`), "not-fetched", nil},
 }
 
 // longFailure is the longest word before the particulars of a failure.

@@ -23,47 +23,64 @@ func (a Action) Lines() []Line {
 	var out []Line
 	add := func(at time.Time, unique, key string, args ...string) {
 		l := Line{Key: "action." + key, OccurredAt: at, Unique: a.ID + "/" + unique, Args: map[string]string{"host": a.Host}}
+		if a.Kind == Block {
+			l.Args = map[string]string{"what": strings.Join(a.Targets, " "), "via": a.ViaName, "means_key": "action.by." + string(a.Means)}
+		}
 		for i := 0; i+1 < len(args); i += 2 {
 			l.Args[args[i]] = args[i+1]
 		}
 		out = append(out, l)
 	}
-	kind := string(a.Kind)
-	add(a.RequestedAt, "requested", "requested."+kind, "by", a.RequestedBy, "reason", a.Reason, "lease", minutes(a.Lease))
+	kind, of := string(a.Kind), ""
+	if a.Kind == Block { // others than isolations have sentences of their own
+		of = ".block"
+	}
+	asked := "requested." + kind
+	if a.Auto != "" {
+		asked = "automatic"
+	}
+	add(a.RequestedAt, "requested", asked, "by", a.RequestedBy, "reason", a.Reason, "lease", minutes(a.Lease))
 	if a.DecidedBy != "" && a.State != Refused {
-		add(a.DecidedAt, "approved", "approved", "by", a.DecidedBy)
+		add(a.DecidedAt, "approved", "approved"+of, "by", a.DecidedBy)
 	}
 	if !a.AppliedAt.IsZero() {
 		add(a.AppliedAt, "applied", "applied."+kind, "ends_at", rfc(a.ExpiresAt))
 	}
 	if a.Leaking() {
-		add(a.AppliedAt, fmt.Sprintf("leaking/%d", a.lastCheck().UnixNano()), "leaking", "target", a.Forbidden)
+		add(a.AppliedAt, fmt.Sprintf("leaking/%d", a.lastCheck().UnixNano()), "leaking"+of, "target", a.Forbidden)
 	}
 	if !a.VerifiedAt.IsZero() {
 		add(a.VerifiedAt, "verified", "verified."+kind, "target", a.Forbidden, "bag", a.Bag)
 	}
-	if a.WrongCodes > 0 {
+	if a.WrongCodes > 0 && a.Kind == Isolate {
 		add(a.LastSign, fmt.Sprintf("wrong-code/%d", a.WrongCodes), "wrong-code", "count", strconv.Itoa(a.WrongCodes))
 	}
 	if a.ReleasedBy != "" {
-		add(a.ReleasedAt, "releasing", "releasing", "by", a.ReleasedBy)
+		add(a.ReleasedAt, "releasing", "releasing"+of, "by", a.ReleasedBy)
 	}
-	a.endLine(add)
+	if a.Kind == Block && a.State == Releasing && a.Failure != "" {
+		add(a.LastSign, "not-restored", "not-restored.block", "detail", a.Failure)
+	}
+	a.endLine(add, of)
 	return out
 }
 
-func (a Action) endLine(add func(at time.Time, unique, key string, args ...string)) {
+func (a Action) endLine(add func(at time.Time, unique, key string, args ...string), of string) {
 	switch a.State {
 	case Refused:
-		add(a.EndedAt, "refused", "refused", "by", a.DecidedBy, "reason", a.Failure)
+		add(a.EndedAt, "refused", "refused"+of, "by", a.DecidedBy, "reason", a.Failure)
 	case Released:
+		if a.Kind == Block {
+			add(a.EndedAt, "released", "released.block")
+			return
+		}
 		add(a.EndedAt, "released", "released."+a.Cause)
 	case Expired:
 		if a.Failure == "" {
-			add(a.EndedAt, "expired", "expired.lease")
+			add(a.EndedAt, "expired", "expired"+of+".lease")
 			return
 		}
-		add(a.EndedAt, "expired", "expired."+a.Failure)
+		add(a.EndedAt, "expired", "expired"+of+"."+a.Failure)
 	case Failed:
 		add(a.EndedAt, "failed", "failed."+string(a.Kind), "detail", a.Failure)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -20,6 +21,9 @@ import (
 // Forbidden may still be empty; a request needs it.
 // The State of the answer is empty.
 func (d *Desk) Plan(ctx context.Context, q NewRequest) (Action, error) {
+	if q.Kind == Block {
+		return d.planBlock(ctx, q)
+	}
 	h, err := d.hosts.Host(ctx, q.Host)
 	if err != nil {
 		return Action{}, fmt.Errorf("plan for host %s: %w", q.Host, err)
@@ -47,11 +51,8 @@ func (d *Desk) planIsolate(ctx context.Context, a Action, h asset.Host, q NewReq
 		return Action{}, err
 	}
 	a.Keep = []string{hub}
-	if a.Lease = q.Lease; a.Lease == 0 {
-		a.Lease = DefaultLease
-	}
-	if a.Lease < minLease || a.Lease > maxLease {
-		return Action{}, fault.New(fault.Invalid, "action.lease", minLease, maxLease)
+	if a.Lease, err = lease(q.Lease); err != nil {
+		return Action{}, err
 	}
 	if q.Forbidden == "" { // not chosen yet: the rest can be shown all the same
 		return a, nil
@@ -107,18 +108,26 @@ func (d *Desk) Request(ctx context.Context, q NewRequest, by auth.Person) (Actio
 		if a.Kind == Preserve {
 			return d.preserveOnce(ctx, tx, &a, by)
 		}
-		if err := d.notTwice(ctx, tx, a); err != nil {
-			return err
-		}
-		if err := d.preserveFirst(ctx, tx, a, by); err != nil {
-			return err
-		}
-		return d.create(ctx, tx, &a, by)
+		return d.ask(ctx, tx, &a, by)
 	})
 	if err != nil {
 		return Action{}, err
 	}
 	return a, nil
+}
+
+// ask stores a request that waits for a second person, after an order for
+// evidence of its host, if it has one.
+func (d *Desk) ask(ctx context.Context, tx *state.Tx, a *Action, by auth.Person) error {
+	if err := d.notTwice(ctx, tx, *a); err != nil {
+		return err
+	}
+	if a.Host != "" {
+		if err := d.preserveFirst(ctx, tx, *a, by); err != nil {
+			return err
+		}
+	}
+	return d.create(ctx, tx, a, by)
 }
 
 // create stores a new action as Requested.
@@ -185,10 +194,13 @@ func (d *Desk) preserveFirst(ctx context.Context, tx *state.Tx, iso Action, by a
 // notTwice refuses a second request while one waits. One that is in force may
 // be renewed: that is a request of its own, with a second person of its own.
 func (d *Desk) notTwice(ctx context.Context, tx *state.Tx, a Action) error {
-	waiting, err := list[Action](ctx, inTx{tx}, `SELECT body FROM action WHERE host = $1 AND kind = $2 AND state IN ('requested', 'approved')`, a.Host, string(Isolate))
+	waiting, err := list[Action](ctx, inTx{tx}, `SELECT body FROM action WHERE host = $1 AND kind = $2 AND state IN ('requested', 'approved')`, a.Host, string(a.Kind))
 	if err != nil {
 		return err
 	}
+	waiting = slices.DeleteFunc(waiting, func(o Action) bool { // blocks by different means, or of other machines without a name
+		return o.Via != a.Via || !slices.Equal(o.Targets, a.Targets)
+	})
 	if len(waiting) > 0 {
 		return fault.New(fault.Conflict, "action.already-requested", waiting[0].RequestedAt.In(clock.Tokyo()).Format("15:04"))
 	}
@@ -199,7 +211,7 @@ func (d *Desk) notTwice(ctx context.Context, tx *state.Tx, a Action) error {
 // that no agent fetched, leases, collections that fell silent. Call it every
 // second; one failing action does not hold up the others.
 func (d *Desk) Expire(ctx context.Context) error {
-	open, err := list[Action](ctx, d.db, `SELECT body FROM action WHERE state IN ('requested', 'approved', 'applied', 'releasing') OR (state = 'verified' AND kind = $1)`, string(Isolate))
+	open, err := list[Action](ctx, d.db, `SELECT body FROM action WHERE state IN ('requested', 'approved', 'applied', 'releasing') OR (state = 'verified' AND kind <> $1)`, string(Preserve))
 	if err != nil {
 		return err
 	}
@@ -225,11 +237,11 @@ func (a Action) over(now time.Time) State {
 		return Expired
 	case a.Kind == Preserve && a.State == Applied && now.Sub(a.LastSign) > quietPreserve:
 		return Failed
-	case a.Kind == Isolate && a.State == Approved && now.Sub(a.DecidedAt) > waitForAgent:
+	case a.Kind != Preserve && a.State == Approved && now.Sub(a.DecidedAt) > waitForAgent:
 		return Expired
-	case a.Kind == Isolate && !a.ExpiresAt.IsZero() && now.After(a.ExpiresAt.Add(grace)):
+	case a.endsByItself() && !a.ExpiresAt.IsZero() && now.After(a.ExpiresAt.Add(grace)):
 		return Expired
-	case a.State == Releasing && a.ExpiresAt.IsZero() && now.After(a.DecidedAt.Add(waitForAgent+a.Lease+grace)):
+	case a.endsByItself() && a.State == Releasing && a.ExpiresAt.IsZero() && now.After(a.DecidedAt.Add(waitForAgent+a.Lease+grace)):
 		return Expired // the agent never said whether it had isolated; by now its lease is over too
 	}
 	return ""

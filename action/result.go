@@ -26,7 +26,7 @@ func (d *Desk) Result(ctx context.Context, r order.Result) error {
 		if err != nil {
 			return err
 		}
-		if a.Host != r.Host {
+		if a.carrier() != r.Host {
 			return fault.New(fault.Denied, "action.other-host")
 		}
 		if err := d.answered(ctx, tx, r); err != nil {
@@ -86,7 +86,7 @@ func (d *Desk) answered(ctx context.Context, tx *state.Tx, r order.Result) error
 
 func (d *Desk) take(ctx context.Context, tx *state.Tx, a *Action, r order.Result) error {
 	at := believed(r.At.UTC(), later(a.RequestedAt, a.DecidedAt), d.now().UTC())
-	if r.Kind == order.Release && (r.Phase == order.Rejected || r.Phase == order.Failed) {
+	if (r.Kind == order.Release || r.Kind == order.Unblock) && (r.Phase == order.Rejected || r.Phase == order.Failed) {
 		return d.notReleased(ctx, tx, a, r)
 	}
 	switch r.Phase {
@@ -134,6 +134,9 @@ func (d *Desk) applied(ctx context.Context, tx *state.Tx, a *Action, r order.Res
 	if err := d.enforce(ctx, tx, a, before, at); err != nil {
 		return err
 	}
+	if a.Kind != Isolate {
+		return nil
+	}
 	return d.renewed(ctx, tx, *a)
 }
 
@@ -165,14 +168,17 @@ func (a Action) tight() bool {
 	for _, c := range a.Checks {
 		ok[c.Name] = c.OK
 	}
+	if a.Kind == Block {
+		return (ok["hub-reachable"] || ok["device-answers"]) && ok["block-holds"]
+	}
 	return ok["hub-reachable"] && ok["forbidden-blocked"]
 }
 
 // Leaking says whether the isolation is in force but the forbidden address
-// still answers.
+// still answers, or the block but not so that nothing passes.
 func (a Action) Leaking() bool {
 	for _, c := range a.Checks {
-		if c.Name == "forbidden-blocked" && !c.OK && a.State == Applied {
+		if (c.Name == "forbidden-blocked" || c.Name == "block-holds") && !c.OK && a.State == Applied {
 			return true
 		}
 	}
@@ -215,7 +221,7 @@ func (d *Desk) released(ctx context.Context, tx *state.Tx, a *Action, r order.Re
 	if !may(a.State, to) { // ended before, for whatever reason
 		return d.store(ctx, tx, a)
 	}
-	a.Cause, a.EndedAt = r.Cause, at
+	a.Cause, a.EndedAt, a.Failure = r.Cause, at, ""
 	if err := d.withdraw(ctx, tx, a.ID); err != nil {
 		return err
 	}
@@ -223,12 +229,16 @@ func (d *Desk) released(ctx context.Context, tx *state.Tx, a *Action, r order.Re
 }
 
 // notReleased is a wrong code on the console, or a release that did not work:
-// the isolation stays.
+// the isolation stays. A block whose device cannot be told goes on being
+// released.
 func (d *Desk) notReleased(ctx context.Context, tx *state.Tx, a *Action, r order.Result) error {
 	if r.Cause == "code" {
 		a.WrongCodes++
 	} else {
 		a.Failure = r.Detail
+	}
+	if a.Kind == Block && a.State != Releasing && may(a.State, Releasing) {
+		return d.change(ctx, tx, a, Releasing)
 	}
 	return d.save(ctx, tx, a)
 }

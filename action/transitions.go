@@ -19,6 +19,21 @@ var transitions = map[State][]State{
 
 func may(from, to State) bool { return slices.Contains(transitions[from], to) }
 
+// endsByItself says whether the kernel of a machine ends the action at the end
+// of its lease, so that it is over then even if nobody says so. What a device
+// was told stays until it is told otherwise.
+func (a Action) endsByItself() bool {
+	return a.Kind == Isolate || a.Kind == Block && a.Means == Gateway
+}
+
+// carrier is the id of who carries the action out.
+func (a Action) carrier() string {
+	if a.Kind == Block {
+		return a.Via
+	}
+	return a.Host
+}
+
 // Active says whether the action is, or may be, in force on its host.
 func (a Action) Active() bool {
 	switch a.State {

@@ -51,8 +51,9 @@ func TestEveryLineAndFaultHasASentence(t *testing.T) {
 	ja := catalogue(t, "ja")
 	now := time.Now()
 	full := Action{ID: "ac-1", Host: "pc", RequestedBy: "p", RequestedAt: now, DecidedBy: "q", DecidedAt: now, AppliedAt: now, VerifiedAt: now,
-		ExpiresAt: now, EndedAt: now, WrongCodes: 1, ReleasedBy: "q", ReleasedAt: now, LastSign: now, Checks: []Check{{Name: "forbidden-blocked"}}}
-	for _, kind := range []Kind{Isolate, Preserve} {
+		ExpiresAt: now, EndedAt: now, WrongCodes: 1, ReleasedBy: "q", ReleasedAt: now, LastSign: now, Checks: []Check{{Name: "forbidden-blocked"}},
+		Means: CoA, Via: "dev-1", ViaName: "SW", Targets: []string{"192.0.2.1"}}
+	for _, kind := range []Kind{Isolate, Preserve, Block} {
 		for st := range transitions {
 			for _, why := range []string{"order", "code", "renewed"} {
 				for _, failure := range []string{"", "no-answer", "nobody-decided"} {
@@ -67,7 +68,8 @@ func TestEveryLineAndFaultHasASentence(t *testing.T) {
 							name := strings.Trim(h, "{}")
 							_, plain := l.Args[name]
 							_, at := l.Args[name+"_at"]
-							if !plain && !at {
+							_, key := l.Args[name+"_key"]
+							if !plain && !at && !key {
 								t.Errorf("entry.%s: nothing fills %s", l.Key, h)
 							}
 						}

@@ -69,6 +69,14 @@ type Actor interface {
 	Status() (action string, until time.Time, isolated bool)
 }
 
+// Blocker blocks other machines, where this one forwards their packets.
+type Blocker interface {
+	// Do, Resume and Run are as those of Actor.
+	Do(ctx context.Context, o order.Order) order.Result
+	Resume(ctx context.Context) []order.Result
+	Run(ctx context.Context, report func(order.Result))
+}
+
 // Parts are the organs of the agent. A nil field is an organ it lacks; orders
 // for it are rejected.
 type Parts struct {
@@ -78,6 +86,8 @@ type Parts struct {
 	// Owner finds the process that owns a connection.
 	Owner func(proto string, local, remote netip.AddrPort) (Process, bool)
 	Actor Actor
+	// Gateway is there when the machine is a router or an inline bridge.
+	Gateway Blocker
 	// Preserve collects evidence, reports each step and returns when done.
 	Preserve   func(ctx context.Context, o order.Order, report func(order.Result))
 	Collectors []collect.Collector
@@ -152,6 +162,11 @@ func (a *Agent) Run(ctx context.Context, parts Parts) error {
 			a.answer(r)
 		}
 	}
+	if parts.Gateway != nil {
+		for _, r := range parts.Gateway.Resume(ctx) {
+			a.answer(r)
+		}
+	}
 	ends, stop := context.WithCancel(context.Background())
 	var batches, rest sync.WaitGroup
 	batches.Go(func() { a.batch(ends) }) // outlives what fills the queue
@@ -160,6 +175,9 @@ func (a *Agent) Run(ctx context.Context, parts Parts) error {
 	rest.Go(func() { a.beats(ctx) })
 	if parts.Actor != nil {
 		rest.Go(func() { parts.Actor.Run(ctx, a.answer) })
+	}
+	if parts.Gateway != nil {
+		rest.Go(func() { parts.Gateway.Run(ctx, a.answer) })
 	}
 	rest.Go(func() { a.obey(ctx) })
 	if parts.OpenSensor != nil {

@@ -20,6 +20,7 @@ func (a *Agent) beat() wire.Heartbeat {
 	if hub := a.client.HubAddress(); hub.IsValid() {
 		b.Hub = hub.String()
 	}
+	b.Health.Gateway = a.parts.Gateway != nil
 	if a.parts.Actor != nil {
 		var until time.Time
 		b.Action, until, b.Health.Isolated = a.parts.Actor.Status()

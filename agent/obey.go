@@ -106,7 +106,9 @@ func (a *Agent) carryOut(ctx context.Context, o order.Order) {
 			}
 			a.answer(r)
 		})
-	case o.Kind != order.Preserve && a.parts.Actor != nil:
+	case (o.Kind == order.Block || o.Kind == order.Unblock) && a.parts.Gateway != nil:
+		end = a.parts.Gateway.Do(ctx, o)
+	case (o.Kind == order.Isolate || o.Kind == order.Release) && a.parts.Actor != nil:
 		end = a.parts.Actor.Do(ctx, o)
 	default:
 		end = order.Result{Order: o.ID, Action: o.Action, Kind: o.Kind, Phase: order.Rejected, Detail: "this agent cannot do that", At: a.now().UTC()}

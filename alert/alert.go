@@ -6,6 +6,7 @@
 package alert
 
 import (
+	"slices"
 	"time"
 
 	"github.com/sonae/sonae/auth"
@@ -72,6 +73,11 @@ type Alert struct {
 	ClosedAt time.Time `json:"closed_at"`
 	Reason   string    `json:"reason"`   // why it was closed
 	Incident string    `json:"incident"` // id, once it belongs to one
+}
+
+// Certain says whether what was seen proves it, at least for one connection.
+func (a Alert) Certain() bool {
+	return slices.ContainsFunc(a.Peers, func(p Peer) bool { return p.Confidence == "certain" })
 }
 
 // Filter selects alerts. Zero fields select all.

@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/sonae/sonae/action"
@@ -11,13 +12,15 @@ import (
 
 // NewAction is what somebody asks for.
 type NewAction struct {
-	Kind         string `json:"kind" enum:"isolate,preserve"`
-	Incident     string `json:"incident" minLength:"1" maxLength:"100"`
-	Host         string `json:"host" minLength:"1" maxLength:"100"`
-	Reason       string `json:"reason" minLength:"1" maxLength:"2000"`
-	Forbidden    string `json:"forbidden,omitempty" maxLength:"100" doc:"ip:port that must not answer once isolated"`
-	LeaseSeconds int    `json:"lease_seconds,omitempty" minimum:"0" maximum:"604800"`
-	PID          int    `json:"pid,omitempty" minimum:"0" doc:"process of interest"`
+	Kind         string   `json:"kind" enum:"isolate,preserve,block"`
+	Incident     string   `json:"incident" minLength:"1" maxLength:"100"`
+	Host         string   `json:"host,omitempty" maxLength:"100" doc:"may be empty for a block of addresses"`
+	Reason       string   `json:"reason" minLength:"1" maxLength:"2000"`
+	Forbidden    string   `json:"forbidden,omitempty" maxLength:"100" doc:"ip:port that must not answer once isolated"`
+	LeaseSeconds int      `json:"lease_seconds,omitempty" minimum:"0" maximum:"604800"`
+	PID          int      `json:"pid,omitempty" minimum:"0" doc:"process of interest"`
+	Via          string   `json:"via,omitempty" maxLength:"100" doc:"block: gateway (host id) or device that carries it out"`
+	Targets      []string `json:"targets,omitempty" maxItems:"32" doc:"block: IP or hardware addresses; empty: those of the host"`
 }
 
 // Code is what ends an isolation on the machine's console.
@@ -125,7 +128,7 @@ func (s *server) refusal(ctx context.Context, who auth.Person, in *reasoned) ([]
 // and to the incident that it is for.
 func (s *server) atHost() rule[body[NewAction]] {
 	return rule[body[NewAction]]{auth.Request, "action", func(ctx context.Context, who auth.Person, in *body[NewAction]) ([]need, error) {
-		h, err := s.Assets.Host(ctx, in.Body.Host)
+		site, err := s.siteOf(ctx, in.Body)
 		if err != nil {
 			return nil, err
 		}
@@ -134,15 +137,30 @@ func (s *server) atHost() rule[body[NewAction]] {
 			return nil, err
 		}
 		return []need{
-			{verbOf(in.Body.Kind), auth.Resource{Kind: "action", Site: h.Site}},
+			{verbOf(in.Body.Kind), auth.Resource{Kind: "action", Site: site}},
 			{auth.View, auth.Resource{Kind: "incident", ID: c.ID, Site: auth.Among(who, c.Scope.Sites)}},
 		}, nil
 	}}
+}
+
+// siteOf is the site at which an action happens: that of its machine, or of
+// who carries a block out.
+func (s *server) siteOf(ctx context.Context, n NewAction) (string, error) {
+	id := n.Host
+	if n.Kind == string(action.Block) {
+		id = n.Via
+	}
+	if strings.HasPrefix(id, action.DevicePrefix) {
+		d, err := s.Devices.Get(ctx, id)
+		return d.Site, err
+	}
+	h, err := s.Assets.Host(ctx, id)
+	return h.Site, err
 }
 
 // request is n for the desk. What belongs to a drill is a drill.
 func (s *server) request(ctx context.Context, n NewAction) (action.NewRequest, error) {
 	c, err := s.Incidents.Get(ctx, n.Incident)
 	return action.NewRequest{Kind: action.Kind(n.Kind), Incident: n.Incident, Host: n.Host, Reason: n.Reason, Forbidden: n.Forbidden,
-		Lease: time.Duration(n.LeaseSeconds) * time.Second, PID: n.PID, Drill: c.Drill}, err
+		Lease: time.Duration(n.LeaseSeconds) * time.Second, PID: n.PID, Via: n.Via, Targets: n.Targets, Drill: c.Drill}, err
 }

@@ -78,6 +78,7 @@ func (s *server) operations() {
 	s.dutyOperations()
 	s.reportOperations()
 	s.assetOperations()
+	s.deviceOperations()
 	s.peopleOperations()
 	s.ledgerOperations()
 }

@@ -3,6 +3,7 @@ package api
 import (
 	"bytes"
 	"context"
+	"crypto/ed25519"
 	"encoding/json"
 	"io"
 	"log/slog"
@@ -18,6 +19,7 @@ import (
 	"github.com/pquerna/otp/totp"
 
 	"github.com/sonae/sonae/action"
+	"github.com/sonae/sonae/action/device"
 	"github.com/sonae/sonae/alert"
 	"github.com/sonae/sonae/archive"
 	"github.com/sonae/sonae/auth"
@@ -59,6 +61,7 @@ type bench struct {
 	ledger   *ledger.Ledger
 	key      string // that checks it
 	admin    auth.Person
+	devices  *device.Store
 
 	mu  sync.Mutex
 	now time.Time
@@ -67,6 +70,12 @@ type bench struct {
 func (b *bench) clock() time.Time { b.mu.Lock(); defer b.mu.Unlock(); return b.now }
 
 func (b *bench) pass(d time.Duration) { b.mu.Lock(); defer b.mu.Unlock(); b.now = b.now.Add(d) }
+
+// devices are the store and what asks devices.
+type devices struct {
+	*device.Store
+	*device.Runner
+}
 
 func newBench(t *testing.T) *bench {
 	t.Helper()
@@ -96,7 +105,8 @@ func newBench(t *testing.T) *bench {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b.actions = action.New(db, keys.Order(), b.assets, b.clock, log)
+	b.devices = device.NewStore(db, keys, b.clock)
+	b.actions = action.New(db, keys.Order(), b.assets, b.devices, b.clock, log)
 	b.duties = duty.New(db, rules, b.clock, log)
 	if b.archive, err = archive.Open(t.Context(), filepath.Join(dir, "archive"), log, archive.WithClock(b.clock)); err != nil {
 		t.Fatal(err)
@@ -109,6 +119,7 @@ func newBench(t *testing.T) *bench {
 		People: b.keeper, Assets: b.assets, Alerts: b.alerts, Incidents: b.room, Ledger: ldg, Evidence: b.vault, Log: log,
 		Actions: b.actions, Duties: b.duties, Archive: b.archive, Searches: search.New(db, b.archive, b.clock, log),
 		Rules: b.rulebook, Now: b.clock,
+		Devices: devices{b.devices, device.NewRunner(b.devices, b.actions, keys.Order().Public().(ed25519.PublicKey), nil, b.clock, log)},
 		Reports: report.New(db, b.reporting(ldg, rules), b.clock, log),
 	})
 	b.story()

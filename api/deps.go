@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/sonae/sonae/action"
+	"github.com/sonae/sonae/action/device"
 	"github.com/sonae/sonae/alert"
 	"github.com/sonae/sonae/archive"
 	"github.com/sonae/sonae/auth"
@@ -37,6 +38,7 @@ type Deps struct {
 	Archive   Archive
 	Searches  Searches
 	Rules     Rules
+	Devices   Devices
 	Now       clock.Now
 	Log       *slog.Logger
 }
@@ -100,6 +102,8 @@ type Actions interface {
 	Refuse(ctx context.Context, id, reason string, by auth.Person) error
 	Release(ctx context.Context, id, reason string, by auth.Person) error
 	Code(ctx context.Context, id string, by auth.Person) (string, error)
+	Limits(ctx context.Context, site string) (action.Limits, error)
+	SetLimits(ctx context.Context, l action.Limits, by auth.Person) error
 	List(ctx context.Context, f action.Filter) ([]action.Action, int, error)
 	Get(ctx context.Context, id string) (action.Action, error)
 }
@@ -147,6 +151,15 @@ type Rules interface {
 	Changes(ctx context.Context, rule string, limit, offset int) ([]search.Tuned, int, error)
 	Tune(ctx context.Context, c tuning.Change, by auth.Person) (search.Tuned, error)
 	EndTuned(ctx context.Context, id, reason string, by auth.Person) error
+}
+
+// Devices is what the operations need from action/device.
+type Devices interface {
+	List(ctx context.Context, site string) ([]device.Device, error)
+	Get(ctx context.Context, id string) (device.Device, error)
+	Save(ctx context.Context, d device.Device, secrets device.Secrets, by auth.Person) (device.Device, error)
+	Remove(ctx context.Context, id string, by auth.Person) error
+	Test(ctx context.Context, id string) (string, error)
 }
 
 // Duties is what the operations need from duty.

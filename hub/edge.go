@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/sonae/sonae/action/device/hook"
 	"github.com/sonae/sonae/source/agentlink"
 )
 
@@ -146,6 +147,7 @@ func (h *Hub) openDoors(agents, public, control, local net.Listener) error {
 	main := http.NewServeMux()
 	main.HandleFunc("GET /healthz", healthy)
 	main.HandleFunc("GET /readyz", h.ready)
+	main.Handle("GET /blocklist/{id}", hook.Handler(h.devices, h.part("device")))
 	main.Handle("/api/v1/", h.openAPI())
 	main.Handle("/", pages)
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -32,7 +33,7 @@ import (
 var partitioned = []string{"event.*.*"}
 
 // streams are the first tokens of all subjects.
-var streams = []string{"event", "match", "finding", "alert", "incident", "action", "order", "evidence", "duty", "document", "rule", "drill", "record"}
+var streams = []string{"event", "match", "finding", "alert", "incident", "action", "order", "evidence", "duty", "document", "rule", "drill", "device", "record"}
 
 // flow joins the stages. Nothing else in Sonae knows who listens to whom.
 func (h *Hub) flow() []bus.Join {
@@ -45,6 +46,8 @@ func (h *Hub) flow() []bus.Join {
 		bus.On("incident.changed", "hold", h.hold),                                   // incident → its events stay
 		bus.On("action.>", "chronology-action", h.noteAction),                        // action   → chronology, bag
 		bus.On("order.issued", "dispatch", h.dispatch).Each(),                        // decision → endpoint
+		bus.On("device.stuck", "alarm", h.alarm),                                     // a block that cannot be undone → alert
+		bus.On("alert.>", "block", h.blockCertain).Led(),                             // alert    → block, where the site approved it
 		bus.On("evidence.sealed", "chronology-evidence", h.noteBag),                  // bag      → chronology
 		bus.On("document.made", "chronology-document", h.noteDocument),               // document → chronology
 		bus.On("duty.changed", "chronology-duty", h.noteFacts),                       // facts    → chronology
@@ -332,6 +335,10 @@ func (h *Hub) startClocks(ctx context.Context, in incident.Incident) error {
 func (h *Hub) dispatch(_ context.Context, o action.Issued) error {
 	if o.Host == drill.Host {
 		h.practice.Wake()
+	}
+	if strings.HasPrefix(o.Host, action.DevicePrefix) {
+		h.runner.Wake()
+		return nil
 	}
 	h.link.Wake(o.Host)
 	return nil

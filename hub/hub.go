@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/sonae/sonae/action"
+	"github.com/sonae/sonae/action/device"
 	"github.com/sonae/sonae/alert"
 	"github.com/sonae/sonae/archive"
 	"github.com/sonae/sonae/auth"
@@ -54,6 +55,8 @@ type Hub struct {
 	alerts    *alert.Desk
 	incidents *incident.Room
 	actions   *action.Desk
+	devices   *device.Store
+	runner    *device.Runner
 	vault     *evidence.Vault
 	duties    *duty.Desk
 	reports   *report.Desk
@@ -140,7 +143,7 @@ func (h *Hub) openStages(ctx context.Context) (err error) {
 	}
 	h.alerts = alert.New(h.state, now, h.log)
 	h.incidents = incident.New(h.state, now, h.log)
-	h.actions = action.New(h.state, h.keys.Order(), h.assets, now, h.part("action"))
+	h.openActions()
 	if err := h.openVault(); err != nil {
 		return err
 	}
@@ -174,6 +177,7 @@ func (h *Hub) work(ctx context.Context, out io.Writer) error {
 	g.Go(func() error { return h.state.Relay(ctx, h.bus.Publish) })
 	for what, work := range map[string]func(context.Context) error{ // one hub of all does these
 		"ledger": h.keepLedger, "correlate": h.correlate, "archive": h.archive.Maintain, "watch": h.watch, "practice": h.practise,
+		"devices": h.runner.Run,
 	} {
 		g.Go(func() error { return h.lead(ctx, what, work) })
 	}

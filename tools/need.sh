@@ -51,6 +51,7 @@ brings() {
 	apt-utils) echo apt-ftparchive ;;
 	dpkg-dev) echo dpkg-scanpackages ;;
 	procps) echo ps ;;
+	snmp) echo snmpget ;;
 	*) echo "$1" ;;
 	esac
 }

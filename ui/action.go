@@ -194,7 +194,7 @@ func (c *call) actionData() (view.Page, view.ActionData, error) {
 	if d.Host, err = c.Assets.Host(c.ctx(), a.Host); err != nil && fault.Of(err) != fault.Missing {
 		return view.Page{}, view.ActionData{}, fmt.Errorf("host of action: %w", err)
 	}
-	p := c.page("actions", c.t("action.title."+string(a.Kind), "host", c.hostName(a.Host)))
+	p := c.page("actions", view.ActionTitle(c.page("actions", ""), a))
 	p.Drill = a.Drill
 	return p, d, nil
 }
@@ -212,7 +212,7 @@ func (c *call) approvePage() (screen, error) {
 	if err != nil {
 		return screen{}, err
 	}
-	p.Title = c.t("approve.title", "host", c.hostName(d.Action.Host))
+	p.Title = view.ApproveTitle(p, d.Action)
 	return screen{page: p, body: view.Approve(p, d)}, nil
 }
 

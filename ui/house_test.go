@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/sonae/sonae/action"
+	"github.com/sonae/sonae/action/device"
 	"github.com/sonae/sonae/alert"
 	"github.com/sonae/sonae/auth"
 	"github.com/sonae/sonae/clock"
@@ -494,6 +495,9 @@ func (h actionsOf) Plan(_ context.Context, n action.NewRequest) (action.Action, 
 	}
 	a := action.Action{Kind: n.Kind, State: action.Requested, Incident: n.Incident, Host: n.Host, Site: x.Site, Reason: n.Reason, Lease: n.Lease,
 		Forbidden: n.Forbidden, Keep: []string{"192.0.2.1:8443"}, Drill: n.Drill}
+	if n.Kind == action.Block {
+		a.Means, a.Via, a.ViaName, a.Targets = action.PortDown, n.Via, "3階スイッチ", []string{"192.0.2.9"}
+	}
 	for _, s := range x.Services {
 		a.Consequences = append(a.Consequences, action.Consequence{Service: s.Name, Effect: s.Effect, Load: s.Load})
 	}
@@ -519,6 +523,47 @@ func (h actionsOf) Request(ctx context.Context, n action.NewRequest, by auth.Per
 	}
 	h.acts = append(h.acts, a)
 	return a, nil
+}
+
+func (h actionsOf) Limits(_ context.Context, site string) (action.Limits, error) {
+	l := action.Limits{Site: site, Lease: time.Hour, Protected: []action.Protected{{What: "192.0.2.53", Why: "DNS"}}}
+	return l, nil
+}
+
+func (h actionsOf) SetLimits(context.Context, action.Limits, auth.Person) error { return nil }
+
+// devicesOf are a switch and a list.
+type devicesOf struct{ *house }
+
+func (h devicesOf) List(context.Context, string) ([]device.Device, error) {
+	return []device.Device{
+		{ID: "dev-1", Site: "hospital", Name: "3階スイッチ", Means: action.PortDown, Address: "192.0.2.10:161", SNMP: "3", User: "sonae", Auth: "SHA256", Priv: "AES", Never: []int{49, 50}},
+		{ID: "dev-2", Site: "hospital", Name: "UTM", Means: action.List},
+	}, nil
+}
+
+func (h devicesOf) Get(ctx context.Context, id string) (device.Device, error) {
+	all, err := h.List(ctx, "")
+	for _, d := range all {
+		if d.ID == id {
+			return d, err
+		}
+	}
+	return device.Device{}, missing("device.unknown")
+}
+
+func (h devicesOf) Save(_ context.Context, d device.Device, _ device.Secrets, _ auth.Person) (device.Device, error) {
+	d.ID = "dev-1"
+	return d, nil
+}
+
+func (h devicesOf) Remove(context.Context, string, auth.Person) error { return nil }
+
+func (h devicesOf) Test(_ context.Context, id string) (string, error) {
+	if id == "dev-2" {
+		return "", fault.New(fault.Conflict, "device.silent", "UTM", "never-fetched")
+	}
+	return "Test switch", nil
 }
 
 func (h actionsOf) change(id string, f func(*action.Action) error) (action.Action, error) {
@@ -809,7 +854,7 @@ func (h *house) deps(live *Live, log *slog.Logger) Deps {
 		rules = rulesOf{h.rulebook, h}
 	}
 	return Deps{
-		People: peopleOf{h}, Assets: assetsOf{h}, Alerts: alertsOf{h}, Incidents: incidentsOf{h}, Actions: actionsOf{h}, Evidence: evidenceOf{h},
+		People: peopleOf{h}, Assets: assetsOf{h}, Alerts: alertsOf{h}, Incidents: incidentsOf{h}, Actions: actionsOf{h}, Devices: devicesOf{h}, Evidence: evidenceOf{h},
 		Duties: dutiesOf{h}, Reports: reportsOf{h}, Ledger: ledgerOf{h}, Archive: h.archive, Searches: h.searches, Rules: rules, Located: h.located, Live: live, Log: log, Address: "https://hub.example:8443",
 		Events: func(context.Context, []string, time.Time, int) ([]event.Event, error) {
 			return []event.Event{{ID: "ev-1", Time: start.Add(-30 * time.Second), Site: "callcentre", Host: "ho-1", Kind: event.KindFlow, Fields: map[string]string{

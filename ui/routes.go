@@ -65,6 +65,8 @@ func routes() []route {
 		{pattern: "GET /incidents/{id}/documents/{document}", verb: auth.View, kind: "report", of: "incident", raw: (*call).document},
 		{pattern: "GET /incidents/{id}/isolate", verb: auth.Request, kind: "action", of: "incident", page: (*call).plan},
 		{pattern: "POST /incidents/{id}/isolations", verb: auth.Request, kind: "action", of: "incident", do: (*call).requestIsolation, back: (*call).plan},
+		{pattern: "GET /incidents/{id}/block", verb: auth.Request, kind: "action", of: "incident", page: (*call).planBlock},
+		{pattern: "POST /incidents/{id}/blocks", verb: auth.Request, kind: "action", of: "incident", do: (*call).requestBlock, back: (*call).planBlock},
 		{pattern: "POST /incidents/{id}/bags", verb: auth.Preserve, kind: "evidence", of: "incident", do: (*call).preserve, back: (*call).room},
 
 		{pattern: "GET /actions", verb: auth.View, kind: "action", page: (*call).actions, topics: []string{"action"}},
@@ -117,6 +119,15 @@ func routes() []route {
 		{pattern: "POST /sites", verb: auth.Administer, kind: "site", do: (*call).saveSite, back: (*call).hosts},
 		{pattern: "POST /tokens", verb: auth.Administer, kind: "host", raw: (*call).makeToken, back: (*call).hosts},
 		{pattern: "POST /tokens/{token}/revoke", verb: auth.Administer, kind: "host", do: (*call).revokeToken, back: (*call).hosts},
+
+		{pattern: "GET /devices", verb: auth.Administer, kind: "host", page: (*call).devices},
+		{pattern: "GET /devices/new", verb: auth.Administer, kind: "host", page: (*call).newDevice},
+		{pattern: "POST /devices", verb: auth.Administer, kind: "host", do: (*call).saveDevice, back: (*call).newDevice},
+		{pattern: "POST /devices/limits", verb: auth.Administer, kind: "host", do: (*call).saveLimits, back: (*call).devices},
+		{pattern: "GET /devices/{device}", verb: auth.Administer, kind: "host", page: (*call).device},
+		{pattern: "POST /devices/{device}", verb: auth.Administer, kind: "host", do: (*call).saveDevice, back: (*call).device},
+		{pattern: "POST /devices/{device}/test", verb: auth.Administer, kind: "host", do: (*call).testDevice, back: (*call).device},
+		{pattern: "POST /devices/{device}/remove", verb: auth.Administer, kind: "host", do: (*call).removeDevice, back: (*call).device},
 
 		{pattern: "GET /settings", verb: auth.Administer, kind: "person", page: (*call).settings},
 		{pattern: "POST /settings/reporter", verb: auth.Administer, kind: "report", do: (*call).setReporter, back: (*call).settings},

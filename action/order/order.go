@@ -25,6 +25,8 @@ const (
 	Isolate  Kind = "isolate"
 	Release  Kind = "release"
 	Preserve Kind = "preserve"
+	Block    Kind = "block"   // a gateway or a device: let nothing of Targets pass
+	Unblock  Kind = "unblock" // undo Block
 )
 
 // Order is an instruction (指示).
@@ -41,6 +43,7 @@ type Order struct {
 	CodeHash  string        `json:"code_hash,omitempty"` // hex SHA-256 of the release code printed for the console
 	Bag       string        `json:"bag,omitempty"`       // evidence bag id (preserve)
 	PID       int           `json:"pid,omitempty"`       // process of interest (preserve)
+	Targets   []string      `json:"targets,omitempty"`   // addresses, or hardware addresses, of what is blocked
 	Drill     bool          `json:"drill,omitempty"`
 }
 
@@ -119,7 +122,7 @@ const (
 
 // Check is one observed fact after applying.
 type Check struct {
-	Name   string    `json:"name"` // hub-reachable | forbidden-blocked
+	Name   string    `json:"name"` // hub-reachable | forbidden-blocked | device-answers | block-holds
 	Target string    `json:"target"`
 	OK     bool      `json:"ok"`
 	Detail string    `json:"detail"`

@@ -5,11 +5,14 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
 	"golang.org/x/sys/unix"
+
+	"github.com/sonae/sonae/agent/act/conntrack"
 )
 
 // Names in the kernel. The table is ours alone.
@@ -69,8 +72,19 @@ func (f fence) apply(keep []netip.AddrPort, lease time.Duration) error {
 	if err := c.Flush(); err != nil {
 		return fmt.Errorf("apply isolation rules: %w", err)
 	}
-	forgetFlows(keep, f.log)
+	f.forget(keep)
 	return nil
+}
+
+// forget takes all tracked connections but those to keep out of the kernel's
+// table, so that none of them counts as established when the isolation ends.
+// Every packet is dropped anyhow; a failure here is logged only.
+func (f fence) forget(keep []netip.AddrPort) {
+	n, err := conntrack.Forget(func(c conntrack.Flow) bool {
+		kept := slices.ContainsFunc(keep, func(k netip.AddrPort) bool { return k.Addr() == c.Dst })
+		return !c.Dst.IsLoopback() && !kept
+	})
+	f.log.Debug("tracked connections forgotten", "count", n, "err", err)
 }
 
 // remove ends the isolation; none being there is a success.

@@ -20,9 +20,7 @@ func (fence) remove() error                               { return errUnsupporte
 func (fence) state() (present, running bool, err error)   { return false, false, nil }
 func (fence) dropped() (packets, bytes uint64, err error) { return 0, 0, errUnsupported }
 
-func bootID() string        { return "" }
-func uptime() time.Duration { return 0 }
-func syncDir(string) error  { return nil }
+func syncDir(string) error { return nil }
 
 // lock is held by the one agent process; there is no other here.
 func lock(path string) (func(), error) {

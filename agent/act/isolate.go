@@ -71,7 +71,7 @@ func (a *Actor) verify(ctx context.Context, m *memory, r order.Result, before *i
 // undo takes an isolation back and returns what is in force afterwards.
 func (a *Actor) undo(iso, before *isolation) *isolation {
 	if before != nil {
-		if left := before.left(a.cfg.Now()); left > 0 {
+		if left := before.Left(a.cfg.Now()); left > 0 {
 			err := a.fence.apply(before.keep(), left)
 			if err == nil {
 				a.cfg.Log.Warn("renewal failed, the isolation before it goes on", "action", before.Action)

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/sonae/sonae/action/order"
+	"github.com/sonae/sonae/agent/act/lease"
 )
 
 const (
@@ -21,13 +22,10 @@ const (
 
 // isolation is what is in force.
 type isolation struct {
-	Order     string        `json:"order"`
-	Action    string        `json:"action"`
-	Host      string        `json:"host"`
-	AppliedAt time.Time     `json:"applied_at"`
-	EndsAt    time.Time     `json:"ends_at"` // by the wall clock, for people and across a reboot
-	Boot      string        `json:"boot"`    // boot id in which EndsUp counts
-	EndsUp    time.Duration `json:"ends_up"` // by the clock since boot, which nobody can set
+	Order  string `json:"order"`
+	Action string `json:"action"`
+	Host   string `json:"host"`
+	lease.Lease
 	Keep      []string      `json:"keep"`
 	Forbidden string        `json:"forbidden"`
 	CodeHash  string        `json:"code_hash"`
@@ -50,29 +48,8 @@ type memory struct {
 }
 
 func newIsolation(o order.Order, now time.Time) *isolation {
-	return &isolation{Order: o.ID, Action: o.Action, Host: o.Host, AppliedAt: now.UTC(), EndsAt: now.Add(o.Lease).UTC(),
-		Boot: bootID(), EndsUp: uptime() + o.Lease, Keep: o.Keep, Forbidden: o.Forbidden, CodeHash: o.CodeHash}
-}
-
-// left is how long the lease still runs; not above zero means it is over.
-func (i *isolation) left(now time.Time) time.Duration {
-	if id := bootID(); id != "" && id == i.Boot {
-		return i.EndsUp - uptime()
-	}
-	return min(i.EndsAt.Sub(now), i.EndsAt.Sub(i.AppliedAt))
-}
-
-// rebase makes the lease count by the clock since boot again after a reboot.
-// The wall clock of a machine without a working battery may have lost years:
-// the lease never gets longer than it was, and runs out whatever that clock
-// says.
-func (i *isolation) rebase(now time.Time) {
-	id := bootID()
-	if id == "" || id == i.Boot {
-		return
-	}
-	left := min(i.EndsAt.Sub(now), i.EndsAt.Sub(i.AppliedAt))
-	i.Boot, i.EndsUp = id, uptime()+left
+	return &isolation{Order: o.ID, Action: o.Action, Host: o.Host, Lease: lease.New(o.Lease, now),
+		Keep: o.Keep, Forbidden: o.Forbidden, CodeHash: o.CodeHash}
 }
 
 // keep returns the addresses; they were checked before they were stored.

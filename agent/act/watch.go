@@ -66,7 +66,7 @@ func (a *Actor) Run(ctx context.Context, report func(order.Result)) {
 			found := a.tick(m)
 			out = append(out, found...)
 			if m.InForce != nil {
-				wait = min(wait, max(m.InForce.left(a.cfg.Now()), time.Millisecond))
+				wait = min(wait, max(m.InForce.Left(a.cfg.Now()), time.Millisecond))
 			}
 			if before == 0 && len(found) == 0 {
 				return errNoChange
@@ -98,8 +98,8 @@ func (a *Actor) tick(m *memory) []order.Result {
 		return nil
 	}
 	now := a.cfg.Now()
-	iso.rebase(now)
-	left := iso.left(now)
+	iso.Rebase(now)
+	left := iso.Left(now)
 	if left <= 0 {
 		return a.leaseOver(m, present, now)
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/sonae/sonae/agent"
 	"github.com/sonae/sonae/agent/act"
+	"github.com/sonae/sonae/agent/act/gateway"
 	"github.com/sonae/sonae/agent/collect"
 	"github.com/sonae/sonae/agent/forensic"
 	"github.com/sonae/sonae/agent/link"
@@ -24,6 +25,7 @@ type options struct {
 	ring, spool int64 // MiB
 	heartbeat   time.Duration
 	promiscuous bool
+	gateway     bool
 }
 
 // run is the agent itself.
@@ -32,6 +34,7 @@ func (p program) run(ctx context.Context, args []string) error {
 	var o options
 	f.StringVar(&o.nic, "interface", "", "network interface to watch; all when it is not given")
 	f.BoolVar(&o.promiscuous, "promiscuous", false, "also watch other machines' packets, on a mirror port")
+	f.BoolVar(&o.gateway, "gateway", false, "this machine is a router or an inline bridge: block other machines when the hub orders it")
 	f.Int64Var(&o.ring, "ring", 64, "MiB of the last packets kept in memory as evidence")
 	f.Int64Var(&o.spool, "spool", 512, "MiB on disk for events while the hub is away")
 	f.DurationVar(&o.heartbeat, "heartbeat", 5*time.Second, "time between heartbeats")
@@ -73,6 +76,10 @@ func (p program) watch(ctx context.Context, o options, id link.Identity) error {
 	collectors, load := collect.All(collect.Config{Dir: o.dir, Now: time.Now, Log: p.log.With("part", "collect")})
 	actor := act.New(act.Config{Dir: filepath.Join(o.dir, "act"), Hub: client.HubAddress, Probe: a.Probe, Now: time.Now, Log: p.log.With("part", "act")})
 	finder := owner.New(owner.Config{Now: time.Now})
+	var blocker agent.Blocker
+	if o.gateway {
+		blocker = gateway.New(gateway.Config{Dir: filepath.Join(o.dir, "gateway"), Hub: client.HubAddress, Own: gateway.Own, Probe: a.Probe, Now: time.Now, Log: p.log.With("part", "gateway")})
+	}
 	packets := &ring{}
 	evidence := forensic.New(forensic.Config{Ring: packets, Now: time.Now, Log: p.log.With("part", "forensic")})
 	err = a.Run(ctx, agent.Parts{
@@ -89,6 +96,7 @@ func (p program) watch(ctx context.Context, o options, id link.Identity) error {
 			return agent.Process{PID: q.PID, Image: q.Image, Command: q.Command, User: q.User}, ok
 		},
 		Actor:      actor,
+		Gateway:    blocker,
 		Preserve:   preserver(evidence, client, time.Now),
 		Collectors: collectors,
 		Load:       load,

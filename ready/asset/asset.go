@@ -70,4 +70,5 @@ type Health struct {
 	Isolated   bool          `json:"isolated"`    // an isolation is in force
 	SensorOn   bool          `json:"sensor_on"`   // packets are being seen
 	SensorDrop uint64        `json:"sensor_drop"` // packets the kernel dropped
+	Gateway    bool          `json:"gateway"`     // it forwards others' packets and can block them
 }

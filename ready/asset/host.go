@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/sonae/sonae/auth"
@@ -67,6 +68,46 @@ func (r *Registry) Host(ctx context.Context, id string) (Host, error) {
 		return Host{}, fmt.Errorf("host %s: %w", id, err)
 	}
 	return r.overlay(h), nil
+}
+
+// HostsAt lists the trusted hosts that say that an address is theirs. An
+// address in another form than heartbeats store it is nobody's.
+func (r *Registry) HostsAt(ctx context.Context, address string) ([]Host, error) {
+	if strings.ContainsAny(address, `%_"`) {
+		return nil, nil
+	}
+	rows, err := r.db.Query(ctx, `SELECT `+hostColumns+` FROM asset_host WHERE removed_at = 0 AND addresses LIKE $1 ORDER BY id LIMIT $2`, `%"`+address+`"%`, maxNumber)
+	if err != nil {
+		return nil, fmt.Errorf("hosts at an address: %w", err)
+	}
+	defer rows.Close()
+	var out []Host
+	for rows.Next() {
+		h, err := scanHost(rows)
+		if err != nil {
+			return nil, fmt.Errorf("hosts at an address: %w", err)
+		}
+		out = append(out, r.overlay(h))
+	}
+	return out, rows.Err()
+}
+
+// Hubs lists the addresses, as ip:port, at which agents reach hubs.
+func (r *Registry) Hubs(ctx context.Context) ([]string, error) {
+	rows, err := r.db.Query(ctx, `SELECT DISTINCT hub FROM asset_host WHERE removed_at = 0 AND hub <> '' AND drill = 0 ORDER BY hub`)
+	if err != nil {
+		return nil, fmt.Errorf("addresses of hubs: %w", err)
+	}
+	defer rows.Close()
+	var out []string
+	for rows.Next() {
+		var hub string
+		if err := rows.Scan(&hub); err != nil {
+			return nil, fmt.Errorf("addresses of hubs: %w", err)
+		}
+		out = append(out, hub)
+	}
+	return out, rows.Err()
 }
 
 // hostRecord is what the leaf of a host covers: what people decided about it,

@@ -112,8 +112,28 @@ func clockName(p Page, c duty.Clock) string {
 }
 
 // actionTitle says what an action does to which host.
-func actionTitle(p Page, a action.Action) string {
-	return p.T("action.title."+string(a.Kind), "host", p.Host(a.Host))
+func actionTitle(p Page, a action.Action) string { return ActionTitle(p, a) }
+
+// ActionTitle is what an action does, to whom.
+func ActionTitle(p Page, a action.Action) string {
+	return p.T("action.title."+string(a.Kind), "host", about(p, a))
+}
+
+// ApproveTitle is the question that the second person answers.
+func ApproveTitle(p Page, a action.Action) string {
+	if a.Kind == action.Block {
+		return p.T("approve.title.block", "host", about(p, a))
+	}
+	return p.T("approve.title", "host", about(p, a))
+}
+
+// about is the machine of an action: by name, or by address where it is not in
+// the register.
+func about(p Page, a action.Action) string {
+	if a.Host == "" {
+		return strings.Join(a.Targets, " ")
+	}
+	return p.Host(a.Host)
 }
 
 // preserved says whether a preservation is over: all of it is at the hub.

@@ -46,6 +46,7 @@ type Health struct {
 	Isolated   bool    `json:"isolated"`
 	SensorOn   bool    `json:"sensor_on"`
 	SensorDrop uint64  `json:"sensor_drop"`
+	Gateway    bool    `json:"gateway,omitempty"` // it forwards others' packets and can block them
 }
 
 // Heartbeat says that the agent lives, every 5 s.
