@@ -265,8 +265,9 @@ func (h *Hub) watchHosts(ctx context.Context) error {
 	return errors.Join(err, h.habits.Keep(last))
 }
 
-// lastWords bounds what is done after the hub was told to stop.
-const lastWords = 5 * time.Second
+// lastWords bounds what is done after this hub may no longer lead: another one
+// begins two seconds later.
+const lastWords = 1500 * time.Millisecond
 
 // opened starts everything that an incident needs from its first second: the
 // legal clocks, the chronology of its alerts, and the evidence of its hosts.

@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"github.com/sonae/sonae/detect"
+	"github.com/sonae/sonae/detect/baseline"
 	"github.com/sonae/sonae/event"
 	"github.com/sonae/sonae/source"
 )
@@ -32,6 +33,7 @@ type worker struct {
 	input      *Input
 	at         Source // where the record at hand stands
 	hits       []detect.Hit
+	habits     *baseline.Watch // of the hosts in the file at hand, nil until there is one
 	stats      Stats
 	outside    uint64
 	untimed    uint64
@@ -162,6 +164,7 @@ func (w *worker) leaf(name string, r *bufio.Reader) error {
 		w.input.Kinds = append(w.input.Kinds, kind)
 	}
 	w.place++
+	w.habits = nil
 	w.at = Source{Path: name, Kind: kind}
 	switch {
 	case read == nil:
@@ -235,12 +238,32 @@ func (w *worker) inTime(r *event.Record) bool {
 func (w *worker) match(r *event.Record) error {
 	w.hits = w.hits[:0]
 	w.matcher.Match(r, func(h detect.Hit) { w.hits = append(w.hits, h) })
-	if len(w.hits) == 0 {
+	if len(w.hits) > 0 {
+		if w.broken = w.hit(r.Event(w.at.id()), nil); w.broken != nil {
+			return w.broken
+		}
+	}
+	o, ok := baseline.OfRecord(r, w.at.id())
+	return w.watch(o, ok, nil)
+}
+
+// watch takes in what a host did, and matches the behaviour that this completes.
+// Each file is watched by itself: the hosts of another one may be others.
+func (w *worker) watch(o baseline.Observation, ok bool, about *Flow) error {
+	if !ok {
 		return nil
 	}
-	e := r.Event(w.at.id())
-	w.broken = w.hit(e, nil)
-	return w.broken
+	if w.habits == nil {
+		w.habits = baseline.New(baseline.Config{})
+	}
+	for _, e := range w.habits.Observe(o) {
+		w.hits = w.hits[:0]
+		w.matcher.Match(record(e), func(h detect.Hit) { w.hits = append(w.hits, h) })
+		if w.broken = w.hit(e, about); w.broken != nil {
+			return w.broken
+		}
+	}
+	return nil
 }
 
 // hit keeps the findings, and what correlations count.
