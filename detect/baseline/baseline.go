@@ -15,6 +15,8 @@
 package baseline
 
 import (
+	"encoding/binary"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -196,3 +198,15 @@ func (w *Watch) join(parts ...string) []byte {
 	}
 	return w.key
 }
+
+// with makes the key at hand longer by addresses; a port of 0 is none.
+func (w *Watch) with(addrs ...netip.AddrPort) []byte {
+	for _, a := range addrs {
+		b := a.Addr().As16()
+		w.key = append(w.key, b[:]...)
+		w.key = binary.BigEndian.AppendUint16(w.key, a.Port())
+	}
+	return w.key
+}
+
+func noPort(a netip.AddrPort) netip.AddrPort { return netip.AddrPortFrom(a.Addr(), 0) }

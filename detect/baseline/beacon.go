@@ -37,27 +37,26 @@ func (w *Watch) call(h *host, o *Observation) {
 		o.App == flow.LabelBitTorrent || o.App == flow.LabelDNS || vendor(o.Name) {
 		return
 	}
-	t, _ := w.things[series].get(w.join(o.Site, o.Host, o.Remote.String(), o.Proto))
+	w.join(o.Site, o.Host, o.Proto)
+	t, _ := w.things[series].get(w.with(o.Remote))
 	t.mark(o.First, o.Sent)
 	t.example(o.Flow)
 	if t.count++; t.count < leastCalls || t.count%4 != 0 {
 		return
 	}
-	if s := rate(t); s.beacon() && !w.settled(h, o) {
-		w.tellBeacon(h, o, t, s)
+	if w.settled(h, o) {
+		return
+	}
+	if r := rate(t); r.beacon() {
+		w.tellBeacon(h, o, t, r)
 	}
 }
 
 // settled says whether the host has called the place for as long as it takes to
 // learn: what was there before, or was told and left, is usual.
 func (w *Watch) settled(h *host, o *Observation) bool {
-	id := idOf("outside", o.place())
-	for i := range h.known {
-		if h.known[i].hash == id {
-			return w.learned(h, o.At) && int64(h.known[i].first) <= (o.At.Unix()-int64(w.conf.Learn/time.Second))/86400
-		}
-	}
-	return false
+	day, there := h.since(o.placeID())
+	return there && w.learned(h, o.At) && day <= (o.At.Unix()-int64(w.conf.Learn/time.Second))/86400
 }
 
 // rhythm is how regular calls are; parts of the score are 0 to 1.
@@ -80,13 +79,14 @@ func rate(t *thing) rhythm {
 	if n < leastCalls {
 		return rhythm{}
 	}
-	gaps := make([]int64, n-1)
+	var room [2][maxTimes]int64
+	gaps := room[0][:n-1]
 	for i := range gaps {
 		gaps[i] = t.times[i+1] - t.times[i]
 	}
 	var r rhythm
 	gap, skew, scatter := spread(gaps)
-	_, sizeSkew, sizeScatter := spread(slices.Clone(t.sizes))
+	_, sizeSkew, sizeScatter := spread(append(room[1][:0], t.sizes...))
 	r.gap, r.scatter = time.Duration(gap)*time.Millisecond, scatter
 	r.span = time.Duration(t.times[n-1]-t.times[0]) * time.Millisecond
 	r.timing = (1 - math.Abs(skew) + max(0, 1-scatter)) / 2

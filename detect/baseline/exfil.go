@@ -48,7 +48,7 @@ func (w *Watch) leave(h *host, o *Observation, sent, received int64) {
 	h.turn(at)
 	h.sent += sent
 	h.daily += sent
-	t, _ := w.things[destinations].get(w.join(o.Site, o.Host, o.place()))
+	t, _ := w.things[destinations].get(w.placeKey(o))
 	t.fresh(o.At, outWindow)
 	t.out += sent
 	t.in += received
@@ -67,26 +67,30 @@ func (w *Watch) exfiltrates(h *host, o *Observation, t *thing, hour int) bool {
 		return t.out >= w.conf.Unlearned
 	}
 	usual := max(h.usual(hour), h.dayMax/8)
-	if !w.before(h, o) {
+	if !before(h, o) {
 		return t.out > usual
 	}
 	return t.out >= leastMore && t.out >= manyTimes*max(usual, h.dayMax)
 }
 
 // before says whether the host talked to the place before today.
-func (w *Watch) before(h *host, o *Observation) bool {
-	id := idOf("outside", o.place())
-	for i := range h.known {
-		if h.known[i].hash == id {
-			return int64(h.known[i].first) < o.At.Unix()/86400-1
-		}
+func before(h *host, o *Observation) bool {
+	day, there := h.since(o.placeID())
+	return there && day < o.At.Unix()/86400-1
+}
+
+// placeKey is the key of a host and a place outside.
+func (w *Watch) placeKey(o *Observation) []byte {
+	if o.Name != "" {
+		return w.join(o.Site, o.Host, domainOf(o.Name))
 	}
-	return false
+	w.join(o.Site, o.Host)
+	return w.with(noPort(o.Remote))
 }
 
 func (w *Watch) tellExfiltration(h *host, o *Observation, t *thing, hour int) {
 	hourJa, hourEn := hourText(hour)
-	usual, place, isNew := h.usual(hour), o.place(), !w.before(h, o)
+	usual, place, isNew := h.usual(hour), o.place(), !before(h, o)
 	f := t.proof(o.At)
 	f[event.FieldSent], f[event.FieldReceived] = number64(t.out), number64(t.in)
 	f[FieldHour], f[FieldUsual] = hourEn, number64(usual)

@@ -1,6 +1,8 @@
 package baseline
 
 import (
+	"cmp"
+	"net/netip"
 	"slices"
 	"time"
 )
@@ -78,33 +80,57 @@ func (h *host) usual(hour int) int64 {
 // idOf is a number for what a host does. It is kept, so it must be the same in
 // every process: FNV-1a.
 func idOf(parts ...string) uint64 {
-	sum := uint64(14695981039346656037)
+	sum := uint64(fnvOffset)
 	for _, p := range parts {
 		for i := range len(p) {
-			sum = (sum ^ uint64(p[i])) * 1099511628211
+			sum = (sum ^ uint64(p[i])) * fnvPrime
 		}
-		sum *= 1099511628211
+		sum *= fnvPrime
 	}
 	return sum
 }
 
-// seen notes that the host did something, and returns for how many days that
-// was known before; fresh when it was not.
-func (h *host) seen(w *Watch, id uint64, at time.Time) (days int, fresh bool) {
+// idOfEnd is idOf for something about an address.
+func idOfEnd(what string, end netip.AddrPort) uint64 {
+	sum := idOf(what)
+	for _, c := range end.Addr().As16() {
+		sum = (sum ^ uint64(c)) * fnvPrime
+	}
+	return (sum ^ uint64(end.Port())) * fnvPrime
+}
+
+const (
+	fnvOffset = 14695981039346656037
+	fnvPrime  = 1099511628211
+)
+
+// find returns where something known stands, or would.
+func (h *host) find(id uint64) (int, bool) {
+	return slices.BinarySearchFunc(h.known, id, func(k known, id uint64) int { return cmp.Compare(k.hash, id) })
+}
+
+func (h *host) knows(id uint64) bool {
+	_, there := h.find(id)
+	return there
+}
+
+// since returns the day on which something was seen first.
+func (h *host) since(id uint64) (day int64, there bool) {
+	i, there := h.find(id)
+	if !there {
+		return 0, false
+	}
+	return int64(h.known[i].first), true
+}
+
+// seen notes that the host did something, and says whether that was not known.
+func (h *host) seen(w *Watch, id uint64, at time.Time) (fresh bool) {
 	day := uint16(at.Unix() / 86400)
-	i, there := slices.BinarySearchFunc(h.known, id, func(k known, id uint64) int {
-		switch {
-		case k.hash < id:
-			return -1
-		case k.hash > id:
-			return 1
-		}
-		return 0
-	})
+	i, there := h.find(id)
 	if there {
 		k := &h.known[i]
 		k.last = max(k.last, day)
-		return int(day) - int(k.first), false
+		return false
 	}
 	if len(h.known) >= maxKnown {
 		oldest := 0
@@ -120,7 +146,7 @@ func (h *host) seen(w *Watch, id uint64, at time.Time) (days int, fresh bool) {
 		w.stats.LostKnown++
 	}
 	h.known = slices.Insert(h.known, i, known{id, day, day})
-	return 0, true
+	return true
 }
 
 // thing is something under watch. Each topic uses the parts it needs.

@@ -2,7 +2,7 @@ package baseline
 
 import (
 	"fmt"
-	"slices"
+	"net/netip"
 	"strconv"
 	"time"
 
@@ -37,16 +37,12 @@ func (w *Watch) novelty(h *host, o *Observation) {
 	}
 }
 
-func (h *host) knows(id uint64) bool {
-	return slices.ContainsFunc(h.known, func(k known) bool { return k.hash == id })
-}
-
 // offers looks at services of the host.
 func (w *Watch) offers(h *host, o *Observation) {
-	port := strconv.Itoa(int(o.Local.Port()))
-	if _, fresh := h.seen(w, idOf("service", port), o.At); !fresh || !w.learned(h, o.At) {
+	if !h.seen(w, idOfEnd("service", netip.AddrPortFrom(netip.IPv4Unspecified(), o.Local.Port())), o.At) || !w.learned(h, o.At) {
 		return
 	}
+	port := strconv.Itoa(int(o.Local.Port()))
 	f := map[string]string{event.FieldLocalPort: port, event.FieldSrcIP: o.Remote.Addr().String(), event.FieldApp: o.App, event.FieldFlowID: o.Flow, FieldExamples: o.Flow}
 	ja := fmt.Sprintf("この機器がポート%sで接続を受けたのは、見守りを始めてから初めてです(相手 %s)。", port, o.Remote.Addr())
 	en := fmt.Sprintf("This host accepted a connection on port %s for the first time since it is watched (from %s).", port, o.Remote.Addr())
@@ -55,8 +51,7 @@ func (w *Watch) offers(h *host, o *Observation) {
 
 // reaches looks at places outside.
 func (w *Watch) reaches(h *host, o *Observation) {
-	_, fresh := h.seen(w, idOf("outside", o.place()), o.At)
-	if !fresh {
+	if !h.seen(w, o.placeID(), o.At) {
 		return
 	}
 	calm := h.outside <= fewPlaces && o.At.Unix()-h.newest >= int64(calmSince/time.Second)
@@ -74,8 +69,7 @@ func (w *Watch) reaches(h *host, o *Observation) {
 
 // moves looks at connections to other hosts of the site.
 func (w *Watch) moves(h *host, o *Observation) {
-	port := strconv.Itoa(int(o.Remote.Port()))
-	_, fresh := h.seen(w, idOf("edge", o.Remote.Addr().String(), port), o.At)
+	fresh := h.seen(w, idOfEnd("edge", o.Remote), o.At)
 	service := remoteControl[o.Remote.Port()]
 	if o.App == flow.LabelSSH {
 		service = "ssh"
@@ -83,6 +77,7 @@ func (w *Watch) moves(h *host, o *Observation) {
 	if !fresh || service == "" || !w.learned(h, o.At) {
 		return
 	}
+	port := strconv.Itoa(int(o.Remote.Port()))
 	f := map[string]string{FieldNew: "true", "LogOnService": service, event.FieldDstIP: o.Remote.Addr().String(), event.FieldDstPort: port,
 		event.FieldFlowID: o.Flow, FieldExamples: o.Flow, event.FieldSent: number64(o.Sent), event.FieldReceived: number64(o.Received)}
 	ja := fmt.Sprintf("この機器から%sへの%s接続は、見守りを始めてから初めてです。", o.Remote.Addr(), service)

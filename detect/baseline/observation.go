@@ -317,3 +317,11 @@ func (o *Observation) place() string {
 	}
 	return domainOf(o.Name)
 }
+
+// placeID is a number for place.
+func (o *Observation) placeID() uint64 {
+	if o.Name == "" {
+		return idOfEnd("outside", noPort(o.Remote))
+	}
+	return idOf("outside", domainOf(o.Name))
+}

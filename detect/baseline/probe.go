@@ -72,7 +72,8 @@ func (w *Watch) answered(o *Observation) {
 
 // knock looks for many ports of one target.
 func (w *Watch) knock(h *host, o *Observation, src, dst netip.AddrPort) {
-	t, _ := w.things[vertical].get(w.join(o.Site, o.Host, src.Addr().String(), dst.Addr().String(), o.Proto))
+	w.join(o.Site, o.Host, o.Proto)
+	t, _ := w.things[vertical].get(w.with(noPort(src), noPort(dst)))
 	t.fresh(o.At, verticalWindow)
 	t.example(o.Flow)
 	if !t.add(uint64(dst.Port())) {
@@ -98,14 +99,15 @@ func scanned(f map[string]string, o *Observation, src netip.AddrPort, to string,
 // sweep looks for one port of many targets. What the host reached before is
 // left out: a server that is down is no news.
 func (w *Watch) sweep(h *host, o *Observation, src, dst netip.AddrPort) {
-	if o.Opened && w.learned(h, o.At) && h.knows(idOf("edge", dst.Addr().String(), strconv.Itoa(int(dst.Port())))) {
+	if o.Opened && w.learned(h, o.At) && h.knows(idOfEnd("edge", dst)) {
 		return
 	}
 	outside := o.Opened && o.outside()
-	t, _ := w.things[horizontal].get(w.join(o.Site, o.Host, src.Addr().String(), strconv.Itoa(int(dst.Port())), strconv.FormatBool(outside)))
+	w.join(o.Site, o.Host, strconv.FormatBool(outside))
+	t, _ := w.things[horizontal].get(w.with(netip.AddrPortFrom(src.Addr(), dst.Port())))
 	t.fresh(o.At, horizontalWindow)
 	t.example(o.Flow)
-	if !t.add(idOf(dst.Addr().String())) {
+	if !t.add(idOfEnd("target", noPort(dst))) {
 		return
 	}
 	t.count++
@@ -138,12 +140,14 @@ const (
 )
 
 // logOns are services by port, with the most bytes that the server sends to
-// somebody who does not get in.
+// somebody who does not get in. OpenSSH 9.2 sends 3.7 to 3.9 kB when one key is
+// refused, and 5.1 kB when the shortest command has run; keys of RSA and more
+// attempts add up to 0.9 kB.
 var logOns = map[uint16]struct {
 	name string
 	most int64
 }{
-	21: {"ftp", 3000}, 22: {"ssh", 9000}, 23: {"telnet", 4000}, 445: {"smb", 6000}, 139: {"smb", 6000}, 3389: {"rdp", 12000}, 5900: {"vnc", 3000},
+	21: {"ftp", 3000}, 22: {"ssh", 5000}, 23: {"telnet", 4000}, 445: {"smb", 6000}, 139: {"smb", 6000}, 3389: {"rdp", 12000}, 5900: {"vnc", 3000},
 	5985: {"winrm", 6000}, 5986: {"winrm", 12000}, 1433: {"mssql", 4000}, 3306: {"mysql", 3000}, 5432: {"postgresql", 3000},
 }
 
@@ -178,11 +182,11 @@ func (w *Watch) session(h *host, o *Observation) {
 
 // guessKey is the same for sessions and for the log of the target.
 func (w *Watch) guessKey(o *Observation, src netip.Addr, service string) []byte {
-	target := ""
+	w.join(o.Site, o.Host, service)
 	if o.Kind == Connection && o.Opened {
-		target = o.Remote.Addr().String()
+		w.with(noPort(o.Remote))
 	}
-	return w.join(o.Site, o.Host, src.String(), target, service)
+	return w.with(netip.AddrPortFrom(src, 0))
 }
 
 // guessing says whether the sessions are guesses: by what the log says of them,
@@ -197,8 +201,8 @@ func (t *thing) guessing(most int64) bool {
 	if t.count < leastGuesses {
 		return false
 	}
-	sizes := append([]int64(nil), t.sizes...)
-	mid, _, scatter := spread(sizes)
+	var room [maxTimes]int64
+	mid, _, scatter := spread(append(room[:0], t.sizes...))
 	return mid <= most && scatter <= mostAlike
 }
 
