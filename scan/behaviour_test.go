@@ -68,3 +68,28 @@ func TestBehavioursInTheDataSet(t *testing.T) {
 		}
 	}
 }
+
+// TestBehavioursAreFoundWhereSeveralReadOneLog wants the same of a log that one
+// core reads and of the same in pieces.
+func TestBehavioursAreFoundWhereSeveralReadOneLog(t *testing.T) {
+	path := filepath.Join(shared(t, "net"), "fetched/slips/port-scans__vertical__conn.log")
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	filler := strings.Repeat(`{"ts":1700828200.1,"uid":"x","id.orig_h":"192.168.1.9","id.orig_p":50820,"id.resp_h":"192.168.1.1","id.resp_p":443,"proto":"tcp","conn_state":"SF","history":"ShADadFf","orig_pkts":9,"orig_ip_bytes":900,"resp_pkts":9,"resp_ip_bytes":9000}`+"\n", 20000)
+	var in strings.Builder
+	for line := range strings.Lines(string(text)) {
+		in.WriteString(line)
+		in.WriteString(filler[:len(filler)/40])
+	}
+	large := filepath.Join(t.TempDir(), "conn.log")
+	if err := os.WriteFile(large, []byte(in.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, jobs := range []int{1, 4} {
+		if got := told(t, scan.Options{Paths: []string{large}, Jobs: jobs, BigLog: 1 << 20}); !slices.Equal(got["conn.log"], []string{"scan_vertical"}) {
+			t.Errorf("%d jobs: found %v", jobs, got)
+		}
+	}
+}

@@ -34,6 +34,7 @@ type worker struct {
 	at         Source // where the record at hand stands
 	hits       []detect.Hit
 	habits     *baseline.Watch // of the hosts in the file at hand, nil until there is one
+	aside      *sorter         // what hosts did, where several read one file; else nil
 	stats      Stats
 	outside    uint64
 	untimed    uint64
@@ -173,7 +174,7 @@ func (w *worker) leaf(name string, r *bufio.Reader) error {
 	case kind == kindEVTX:
 		return w.chunked(r)
 	case kind == kindJSONL:
-		return w.pieces(r, read)
+		return w.together(func() error { return w.pieces(r, read) })
 	}
 	rep, err := read(w.ctx, r, w.run.opt.Source, w.record)
 	return errors.Join(bad(kind, rep), w.stop(err))
@@ -245,25 +246,6 @@ func (w *worker) match(r *event.Record) error {
 	}
 	o, ok := baseline.OfRecord(r, w.at.id())
 	return w.watch(o, ok, nil)
-}
-
-// watch takes in what a host did, and matches the behaviour that this completes.
-// Each file is watched by itself: the hosts of another one may be others.
-func (w *worker) watch(o baseline.Observation, ok bool, about *Flow) error {
-	if !ok {
-		return nil
-	}
-	if w.habits == nil {
-		w.habits = baseline.New(baseline.Config{})
-	}
-	for _, e := range w.habits.Observe(o) {
-		w.hits = w.hits[:0]
-		w.matcher.Match(record(e), func(h detect.Hit) { w.hits = append(w.hits, h) })
-		if w.broken = w.hit(e, about); w.broken != nil {
-			return w.broken
-		}
-	}
-	return nil
 }
 
 // hit keeps the findings, and what correlations count.
