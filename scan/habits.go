@@ -9,9 +9,9 @@ import (
 	"github.com/sonae/sonae/detect/baseline"
 )
 
-// done is what a host did, put away until those who read a file together are
+// deed is what a host did, put away until those who read a file together are
 // done.
-type done struct {
+type deed struct {
 	Source      Source               `json:"s"`
 	Observation baseline.Observation `json:"o"`
 }
@@ -23,7 +23,7 @@ func (w *worker) watch(o baseline.Observation, ok bool, about *Flow) error {
 		return nil
 	}
 	if w.aside != nil {
-		b, err := json.Marshal(done{w.at, o})
+		b, err := json.Marshal(deed{w.at, o})
 		if err != nil {
 			return fmt.Errorf("put an observation away: %w", err)
 		}
@@ -51,7 +51,7 @@ func (w *worker) together(read func() error) error {
 	w.aside = nil
 	defer aside.close()
 	return errors.Join(err, aside.each(func(b []byte) error {
-		var d done
+		var d deed
 		if err := json.Unmarshal(b, &d); err != nil {
 			return fmt.Errorf("read an observation that was put away: %w", err)
 		}

@@ -25,8 +25,8 @@ import (
 
 // Config bounds a Watch. Zero fields take the value named in the comment.
 type Config struct {
-	MaxHosts  int // hosts remembered: 16384, about 12 kB each when they are busy
-	MaxThings int // things under watch of each kind, such as a pair of hosts: 16384, up to 2 kB each
+	MaxHosts  int // hosts remembered: 16384, 1 kB each and 16 bytes for each thing they do, at most 17 kB
+	MaxThings int // things under watch of each kind, such as a host and a place outside: 32768, at most 2 kB each
 
 	// Learn is how long a host is watched before something counts as new: 7
 	// days, so that each hour of the week was seen.
@@ -44,7 +44,7 @@ func (c Config) withDefaults() Config {
 		c.MaxHosts = 16384
 	}
 	if c.MaxThings <= 0 {
-		c.MaxThings = 16384
+		c.MaxThings = 32768
 	}
 	if c.Learn <= 0 {
 		c.Learn = 7 * 24 * time.Hour

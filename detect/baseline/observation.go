@@ -220,12 +220,20 @@ func (o *Observation) sides(src, dst netip.AddrPort, out, in int64) {
 	}
 }
 
+// logOnServices are the services of log-ons by what the log calls them.
+var logOnServices = map[string]string{"sshd": "ssh", "vsftpd": "ftp", "proftpd": "ftp", "pure-ftpd": "ftp"}
+
+// ofLogOn reads a log-on of Linux, or of the security log of Windows.
 func ofLogOn(service string, get func(string) string) (Observation, bool) {
-	o := Observation{Kind: LogOn, Service: service, Remote: addrPort(get(event.FieldSrcIP), "0"), Failed: get("Action") == "failure"}
-	if service == "sshd" {
-		o.Service = "ssh"
+	o := Observation{Kind: LogOn, Service: logOnServices[service], Remote: addrPort(get(event.FieldSrcIP), "0"), Failed: get("Action") == "failure"}
+	switch get("EventID") {
+	case "4624", "4625":
+		o.Failed = get("EventID") == "4625"
+		o.Remote = addrPort(get("IpAddress"), "0")
+		o.Service = map[string]string{"3": "smb", "10": "rdp"}[get("LogonType")]
+		return o, o.Service != ""
 	}
-	return o, get("Action") == "failure" || get("Action") == "login" || get("Action") == "success"
+	return o, o.Service != "" && (o.Failed || get("Action") == "login")
 }
 
 func first(get func(string) string, names ...string) int64 {

@@ -75,10 +75,13 @@ func ParsePolicy(text []byte) (*Policy, error) {
 		p.segments = append(p.segments, made)
 	}
 	var err error
-	if p.allow, err = p.crossings(file.Allow); err == nil {
-		p.forbid, err = p.crossings(file.Forbid)
+	if p.allow, err = p.crossings(file.Allow); err != nil {
+		return nil, err
 	}
-	return p, err
+	if p.forbid, err = p.crossings(file.Forbid); err != nil {
+		return nil, err
+	}
+	return p, nil
 }
 
 func (p *Policy) crossings(lines []crossingLine) ([]crossing, error) {

@@ -147,8 +147,8 @@ var logOns = map[uint16]struct {
 	name string
 	most int64
 }{
-	21: {"ftp", 3000}, 22: {"ssh", 5000}, 23: {"telnet", 4000}, 445: {"smb", 6000}, 139: {"smb", 6000}, 3389: {"rdp", 12000}, 5900: {"vnc", 3000},
-	5985: {"winrm", 6000}, 5986: {"winrm", 12000}, 1433: {"mssql", 4000}, 3306: {"mysql", 3000}, 5432: {"postgresql", 3000},
+	21: {"ftp", 0}, // one that carries a file is as short: only the log of the target tells
+	22: {"ssh", 5000}, 23: {"telnet", 4000}, 445: {"smb", 2000}, 139: {"smb", 2000}, 3389: {"rdp", 8000}, 5900: {"vnc", 3000},
 }
 
 // session looks at short sessions of a log-on service.

@@ -441,3 +441,59 @@ func TestMemoryIsBoundedAndSaysSo(t *testing.T) {
 		t.Errorf("%+v", st)
 	}
 }
+
+// logOn is what the log of host says of somebody from elsewhere.
+func (s *site) logOn(at time.Time, host, from, action string) {
+	e := event.Event{ID: fmt.Sprint(at), Time: at, Site: "hospital", Host: host, Kind: event.KindLogin, Product: "linux", Category: "authentication", Service: "sshd",
+		Fields: map[string]string{"Action": action, event.FieldSrcIP: from}}
+	o, ok := baseline.Of(&e)
+	if !ok {
+		panic("a log-on is of no use")
+	}
+	s.see(o)
+}
+
+// session is a short SSH session with a host that has an agent.
+func (s *site) session(at time.Time, host, from string, back int64) {
+	s.connect(at, host, from+":50000", back, 4000, func(o *baseline.Observation) {
+		o.Opened, o.App = false, flow.LabelSSH
+		o.Local = netip.MustParseAddrPort("10.0.0.9:22")
+	})
+}
+
+func TestTheLogOfTheTargetDecides(t *testing.T) {
+	s := newSite(1, baseline.Config{})
+	for i := range 9 { // fewer than by size alone, and of other sizes
+		at := monday.Add(time.Duration(i) * 20 * time.Second)
+		s.logOn(at, "10.0.0.9", "10.0.0.66", "failure")
+		s.session(at, "10.0.0.9", "10.0.0.66", int64(3000+i*900))
+	}
+	s.want(t, baseline.BruteForce)
+	if got := s.found[0].Fields["FailuresLogged"]; got != "8" {
+		t.Errorf("%s failures are told", got)
+	}
+	s = newSite(1, baseline.Config{})
+	for i := range 60 { // a program at work
+		at := monday.Add(time.Duration(i) * 5 * time.Second)
+		s.logOn(at, "10.0.0.9", "10.0.0.66", "login")
+		s.session(at, "10.0.0.9", "10.0.0.66", 3800)
+	}
+	s.want(t, "")
+	s = newSite(1, baseline.Config{})
+	for i := range 16 { // without a log
+		s.session(monday.Add(time.Duration(i)*5*time.Second), "10.0.0.9", "10.0.0.66", 3800+s.Int64N(200))
+	}
+	s.want(t, baseline.BruteForce)
+}
+
+func TestSessionsThatDoWorkAreNoGuesses(t *testing.T) {
+	s := newSite(1, baseline.Config{})
+	for i := range 200 {
+		at := monday.Add(time.Duration(i) * 3 * time.Second)
+		s.session(at, "10.0.0.9", "10.0.0.66", 5050+s.Int64N(100))
+		s.connect(at, "10.0.0.5", "10.0.0.9:3306", 900, 1500, func(o *baseline.Observation) { o.App = "" })
+		s.connect(at, "10.0.0.5", "10.0.0.9:21", 900, 1500, func(o *baseline.Observation) { o.App = "" })
+		s.connect(at, "10.0.0.5", "10.0.0.9:445", 9000, 30000, func(o *baseline.Observation) { o.App = "" })
+	}
+	s.want(t, "")
+}
