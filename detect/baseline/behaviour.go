@@ -31,6 +31,14 @@ const (
 	Border         = "segment_border"
 )
 
+// MadeOf is the category of the events without which a behaviour is never found.
+func MadeOf(name string) string {
+	if name == Tunnel {
+		return "dns"
+	}
+	return "network_connection"
+}
+
 // Fields of a behaviour beyond those of a connection in package event.
 const (
 	FieldBehaviour = "Behaviour"      // its name, as Service
