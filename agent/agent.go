@@ -113,9 +113,12 @@ type Agent struct {
 	sensor   atomic.Pointer[Sensor]
 	drops    atomic.Uint64 // of sensors that ended
 	lost     atomic.Uint64 // events that could not be encoded
+	unsaid   atomic.Uint64 // messages inside connections that were too many to tell
 	refused  atomic.Uint64 // orders that were not the hub's
 	offset   atomic.Int64  // hub's clock minus ours, ns
 	lastBeat atomic.Int64  // when the hub answered last, ns
+
+	unsaidBefore uint64 // unsaid of sensors that ended; the goroutine of the sensor uses it
 
 	mu  sync.Mutex
 	why string // why the sensor is off

@@ -33,7 +33,8 @@ func (a *Agent) beat() wire.Heartbeat {
 func (a *Agent) beats(ctx context.Context) {
 	t := time.NewTicker(a.cfg.Heartbeat)
 	defer t.Stop()
-	var dropped uint64
+	var dropped, unsaid uint64
+	var unsaidAt time.Time
 	var quiet bool
 	for {
 		b := a.beat()
@@ -51,6 +52,10 @@ func (a *Agent) beats(ctx context.Context) {
 		if d := a.dropped(); d > dropped {
 			a.queue.Put(a.own("dropped", map[string]string{"Dropped": strconv.FormatUint(d, 10), "New": strconv.FormatUint(d-dropped, 10)}))
 			dropped = d
+		}
+		if n := a.unsaid.Load(); n > unsaid && time.Since(unsaidAt) > time.Minute {
+			a.queue.Put(a.own("left-out", map[string]string{"Messages": strconv.FormatUint(n, 10), "New": strconv.FormatUint(n-unsaid, 10)}))
+			unsaid, unsaidAt = n, time.Now()
 		}
 		a.say(b, err)
 		select {

@@ -39,8 +39,13 @@ func (a *Agent) senseOnce(ctx context.Context) error {
 	here := newLocal()
 	late := a.startLate()
 	defer late.stop() // after the table was flushed
-	t := flow.New(flow.Config{MaxFlows: a.cfg.MaxFlows, Emit: func(f flow.Flow) { a.flow(f, here, late) }})
-	s, err := a.parts.OpenSensor(t.Tick)
+	asked := newAsked(here.has, a.queue.Put)
+	t := flow.New(flow.Config{MaxFlows: a.cfg.MaxFlows, Emit: func(f flow.Flow) { a.flow(f, here, late) }, Tell: asked.message})
+	s, err := a.parts.OpenSensor(func(now time.Time) {
+		t.Tick(now)
+		asked.tick(now)
+		a.unsaid.Store(a.unsaidBefore + asked.left)
+	})
 	if err != nil {
 		return err
 	}
@@ -54,6 +59,9 @@ func (a *Agent) senseOnce(ctx context.Context) error {
 	}()
 	err = s.Run(ctx, t.Packet)
 	t.Flush() // Run has returned: nobody else uses the table
+	asked.flush()
+	a.unsaidBefore += asked.left
+	a.unsaid.Store(a.unsaidBefore)
 	return err
 }
 

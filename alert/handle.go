@@ -266,7 +266,7 @@ func connection(e event.Event) (namedPeer, bool) {
 		from := short(f[event.FieldSrcIP])
 		return namedPeer{"login " + from, Peer{Address: from, Protocol: "login", First: at, Last: at}}, true
 	}
-	if e.Kind != event.KindFlow || f[event.FieldRemoteIP] == "" {
+	if e.Kind != event.KindFlow && e.Kind != event.KindBehaviour || f[event.FieldRemoteIP] == "" {
 		return namedPeer{}, false
 	}
 	id := f[event.FieldFlowID]

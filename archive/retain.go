@@ -41,7 +41,7 @@ func classOf(kind event.Kind) Class {
 	switch kind {
 	case event.KindLogin, event.KindProcess:
 		return ClassAccess
-	case event.KindFlow:
+	case event.KindFlow, event.KindMessage, event.KindBehaviour:
 		return ClassNetwork
 	case event.KindLog:
 		return ClassLog

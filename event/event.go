@@ -10,13 +10,18 @@ import "time"
 // Kind says which part of an agent, or which source, observed an event.
 type Kind string
 
-// Kinds of events that agents send.
+// Kinds of events.
 const (
 	KindFlow    Kind = "flow"    // a network connection: identified, update or end
+	KindMessage Kind = "message" // what was asked or answered inside a connection
 	KindProcess Kind = "process" // a process started or ended
 	KindLogin   Kind = "login"   // somebody logged in, out, or failed to
 	KindLog     Kind = "log"     // one line of a system log
 	KindHealth  Kind = "health"  // processor, memory and disk of a host
+
+	// KindBehaviour is not sent by agents: the hub makes it of many events of
+	// one host (package detect/baseline).
+	KindBehaviour Kind = "behaviour"
 )
 
 // Event is one thing that was observed.

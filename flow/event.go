@@ -15,6 +15,8 @@ const (
 	FieldNamedBy = "NamedBy"             // Flow.NamedBy
 	FieldNamedIn = "NamedIn"             // Flow.NamedIn
 	FieldEnded   = "Ended"               // Flow.Ended
+	FieldOpening = "Opening"             // "seen" where Flow.SYN, else absent
+	FieldTimes   = "Times"               // of a message: how often the same was said, absent for once
 )
 
 // Event makes the event of a flow: everything but ID, Site, Host, Drill and
@@ -51,6 +53,9 @@ func Event(f Flow, local func(netip.Addr) bool) event.Event {
 			fields[name] = value
 		}
 	}
+	if f.SYN {
+		fields[FieldOpening] = "seen"
+	}
 	if f.Label != "" {
 		fields[event.FieldApp] = f.Label
 		fields[event.FieldConfidence] = string(f.Confidence)
@@ -66,6 +71,62 @@ func Event(f Flow, local func(netip.Addr) bool) event.Event {
 		Service:  "flow",
 		Fields:   fields,
 	}
+}
+
+// MessageEvent makes the event of a message: everything but ID, Site, Host,
+// Drill and what is known of the owning process. Its fields are those that tell
+// the connection, and the facts under their names; values of one name are
+// joined by line breaks. The category is Sigma's where it has one. local is as
+// for Event.
+func MessageEvent(m Message, local func(netip.Addr) bool) event.Event {
+	initiated := local(m.Src.Addr()) || !local(m.Dst.Addr())
+	here, there := m.Src, m.Dst
+	if !initiated {
+		here, there = m.Dst, m.Src
+	}
+	fields := make(map[string]string, 13+len(m.Facts))
+	for _, f := range m.Facts {
+		if before, several := fields[f.Name]; several {
+			fields[f.Name] = before + "\n" + f.Value
+		} else {
+			fields[f.Name] = f.Value
+		}
+	}
+	for name, value := range map[string]string{
+		event.FieldFlowID: m.Flow, event.FieldProtocol: m.Proto, event.FieldApp: m.Label,
+		event.FieldSrcIP: m.Src.Addr().String(), event.FieldSrcPort: port(m.Src),
+		event.FieldDstIP: m.Dst.Addr().String(), event.FieldDstPort: port(m.Dst),
+		event.FieldLocalIP: here.Addr().String(), event.FieldLocalPort: port(here),
+		event.FieldRemoteIP: there.Addr().String(), event.FieldRemotePort: port(there),
+		event.FieldInitiated: strconv.FormatBool(initiated), FieldFrom: from(m.FromOpener),
+	} {
+		fields[name] = value
+	}
+	return event.Event{Time: m.At.UTC(), Kind: event.KindMessage, Product: "sonae", Category: categoryOf(m.Label), Service: m.Label, Fields: fields}
+}
+
+// FieldFrom is the field of a message that says which end spoke.
+const FieldFrom = "From"
+
+// Values of FieldFrom.
+const (
+	FromClient = "client" // who opened the connection
+	FromServer = "server"
+)
+
+func from(opener bool) string {
+	if opener {
+		return FromClient
+	}
+	return FromServer
+}
+
+// categoryOf is Sigma's name for the messages of an application, else ours.
+func categoryOf(label string) string {
+	if label == LabelHTTP {
+		return "proxy"
+	}
+	return label
 }
 
 func port(a netip.AddrPort) string { return strconv.Itoa(int(a.Port())) }

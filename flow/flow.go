@@ -82,6 +82,7 @@ type Flow struct {
 	NamedBy     string // RuleHarvested only: the rule of the message that named the endpoint
 	NamedIn     string // RuleHarvested only: the ID of the connection in which it was named
 	Name        string // host name the client asked for in TLS (SNI) or HTTP (Host), when seen
+	SYN         bool   // TCP: the packet with which Src opened it was captured
 	Facts       []Fact // what it said about itself, as far as it is known yet
 
 	Ended string // Phase End only: fin, rst, idle, evicted or flush

@@ -150,6 +150,7 @@ func (t *Table) emit(i int32, phase Phase, ended string) {
 		Label:      appNames[s.app],
 		Confidence: confidenceNames[s.confidence],
 		Rule:       ruleNames[s.rule],
+		SYN:        s.proto == protoTCP && s.side[src].syn,
 		Ended:      ended,
 	}
 	if s.rule == ruleOfApp {

@@ -41,6 +41,7 @@ func (h *Hub) flow() []bus.Join {
 		h.archiving(), // remember everything
 		bus.OnBytes("event.>", "detect", h.find).Partitioned(), // event    → finding, match
 		h.correlating(), // match    → finding
+		h.watching(),    // event    → event: what a host does
 		bus.On("finding.>", "alert", h.alerts.HandleAll),                             // finding  → alert
 		bus.On("incident.opened", "opened", h.opened),                                // incident → clocks, alerts, evidence
 		bus.On("incident.changed", "hold", h.hold),                                   // incident → its events stay
@@ -246,6 +247,30 @@ func (h *Hub) correlate(ctx context.Context) error {
 	}
 	return h.bus.Handle(ctx, "correlate")
 }
+
+// watching learns what is usual for hosts, and tells as events what they do, on
+// one hub for all.
+func (h *Hub) watching() bus.Join {
+	take := func(ctx context.Context, body []byte) (struct{}, int) { return struct{}{}, h.habits.Take(ctx, body) }
+	save := func(ctx context.Context, _ []bus.Arrived[struct{}]) error { return h.habits.Save(ctx) }
+	return bus.OnArrival("event.>", "baseline", 4096, h.cfg.window(), windowBytes, take, save).Led()
+}
+
+// watchHosts watches until ctx ends, from where the hub that did so before
+// ended, and keeps what it learned.
+func (h *Hub) watchHosts(ctx context.Context) error {
+	if err := h.habits.Begin(ctx); err != nil {
+		return err
+	}
+	err := h.bus.Handle(ctx, "baseline")
+	last, stop := context.WithTimeout(context.WithoutCancel(ctx), lastWords)
+	defer stop()
+	return errors.Join(err, h.habits.Keep(last))
+}
+
+// lastWords bounds what is done after this hub may no longer lead: another one
+// begins two seconds later.
+const lastWords = 1500 * time.Millisecond
 
 // opened starts everything that an incident needs from its first second: the
 // legal clocks, the chronology of its alerts, and the evidence of its hosts.

@@ -20,6 +20,7 @@ import (
 	"github.com/sonae/sonae/blob"
 	"github.com/sonae/sonae/bus"
 	"github.com/sonae/sonae/detect"
+	"github.com/sonae/sonae/detect/baseline"
 	"github.com/sonae/sonae/detect/keep"
 	"github.com/sonae/sonae/duty"
 	"github.com/sonae/sonae/evidence"
@@ -51,6 +52,8 @@ type Hub struct {
 	assets    *asset.Registry
 	engine    *detect.Switch
 	counts    *keep.Keeper
+	watched   *baseline.Watch
+	habits    *keep.Watcher
 	rulebook  *search.Rulebook
 	alerts    *alert.Desk
 	incidents *incident.Room
@@ -176,7 +179,7 @@ func (h *Hub) work(ctx context.Context, out io.Writer) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return h.state.Relay(ctx, h.bus.Publish) })
 	for what, work := range map[string]func(context.Context) error{ // one hub of all does these
-		"ledger": h.keepLedger, "correlate": h.correlate, "archive": h.archive.Maintain, "watch": h.watch, "practice": h.practise,
+		"ledger": h.keepLedger, "correlate": h.correlate, "baseline": h.watchHosts, "archive": h.archive.Maintain, "watch": h.watch, "practice": h.practise,
 		"devices": h.runner.Run,
 	} {
 		g.Go(func() error { return h.lead(ctx, what, work) })

@@ -55,6 +55,9 @@ func gaugeNames() map[string]*prometheus.Desc {
 		"rules":    desc("rules", "Rules that are in force, and documents that were rejected.", "state"),
 		"open":     desc("alerts", "Alerts by state.", "state"),
 		"groups":   desc("correlation_groups", "Groups that a correlation counts, on the hub that does.", "rule"),
+		"watched":  desc("baseline_hosts", "Hosts whose behaviour is learned, on the hub that does."),
+		"told":     desc("baseline_behaviours_total", "Behaviours of hosts that were told."),
+		"lost":     desc("baseline_forgotten_total", "What had to be forgotten because there was too much.", "what"),
 		"left":     desc("correlation_left_out_total", "Events, or groups, that a correlation had to leave out.", "rule", "reason"),
 	}
 }
@@ -118,6 +121,7 @@ func (g gauges) Collect(out chan<- prometheus.Metric) {
 	}
 	g.rules(put)
 	g.correlations(put)
+	g.baselines(put)
 	for _, st := range []alert.State{alert.Open, alert.Acked, alert.Closed} {
 		if _, n, err := g.hub.alerts.List(ctx, alert.Filter{State: st, Limit: 1}); err == nil {
 			put("open", prometheus.GaugeValue, float64(n), string(st))
@@ -145,5 +149,14 @@ func (g gauges) correlations(put func(name string, kind prometheus.ValueType, v 
 		for reason, n := range map[string]uint64{"late": c.Late, "evicted": c.Evicted, "crowded": c.Crowded, "unfit": c.Unfit, "reset": c.Resets} {
 			put("left", prometheus.CounterValue, float64(n), rule, reason)
 		}
+	}
+}
+
+func (g gauges) baselines(put func(name string, kind prometheus.ValueType, v float64, labels ...string)) {
+	s := g.hub.watched.Stats()
+	put("watched", prometheus.GaugeValue, float64(s.Hosts))
+	put("told", prometheus.CounterValue, float64(s.Behaviours))
+	for what, n := range map[string]uint64{"host": s.LostHosts, "thing": s.LostThings, "known": s.LostKnown} {
+		put("lost", prometheus.CounterValue, float64(n), what)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/sonae/sonae/detect"
+	"github.com/sonae/sonae/detect/baseline"
 	"github.com/sonae/sonae/event"
 )
 
@@ -35,6 +36,9 @@ func (r *Result) Blind() *Blind {
 	ruled := make([]bool, len(r.Seen))
 	unseen := map[string]*Unseen{}
 	for _, s := range r.opt.Engine.Scopes() {
+		if s.Category == baseline.Category { // made of connections, where there are any
+			continue
+		}
 		var met []Seen
 		for i, seen := range r.Seen {
 			if s.Fits(seen.Product, seen.Categories, seen.Service) {

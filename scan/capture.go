@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/sonae/sonae/detect"
+	"github.com/sonae/sonae/detect/baseline"
 	"github.com/sonae/sonae/event"
 	"github.com/sonae/sonae/flow"
 	"github.com/sonae/sonae/source/pcap"
@@ -50,7 +51,7 @@ const maxTold = 1 << 20
 // capture runs the packets through the same table as an agent's sensor does.
 func (w *worker) capture(r *bufio.Reader) error {
 	c := &reading{worker: w, told: map[told]bool{}}
-	table := flow.New(flow.Config{Emit: c.flow})
+	table := flow.New(flow.Config{Emit: c.flow, Tell: c.message})
 	err := pcap.Read(r, func(p pcap.Packet) error {
 		w.stats.Packets++
 		w.at.Record = uint64(p.Number)
@@ -105,12 +106,28 @@ func (c *reading) emit(f flow.Flow) error {
 		}
 		return again && !h.Counted
 	})
-	if len(c.hits) == 0 {
-		return nil
-	}
 	e.ID = fmt.Sprintf("%s/%s/%s", c.at.id(), f.ID, f.Phase)
-	c.broken = c.hit(e, about)
-	return c.broken
+	if len(c.hits) > 0 {
+		if c.broken = c.hit(e, about); c.broken != nil {
+			return c.broken
+		}
+	}
+	o, ok := baseline.Of(&e)
+	return c.watch(o, ok, about)
+}
+
+// message takes in what was asked inside a connection.
+func (c *reading) message(m flow.Message) {
+	if c.err != nil || !m.FromOpener { // an answer repeats its question
+		return
+	}
+	e := flow.MessageEvent(m, local)
+	e.ID, e.Host = fmt.Sprintf("%s/%s", c.at.id(), m.Flow), e.Fields[event.FieldLocalIP]
+	if !c.inTime(record(e)) {
+		return
+	}
+	o, ok := baseline.Of(&e)
+	c.err = c.watch(o, ok, nil)
 }
 
 // local takes the private networks for one's own side: a capture does not say

@@ -113,7 +113,7 @@ type pieceReader struct {
 
 func newPieceReader(w *worker, read source.Reader) *pieceReader {
 	p := &pieceReader{worker: newWorker(w.run, w.ctx), reader: read}
-	p.place, p.at = w.place, w.at
+	p.place, p.at, p.aside = w.place, w.at, w.aside
 	return p
 }
 

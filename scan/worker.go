@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"github.com/sonae/sonae/detect"
+	"github.com/sonae/sonae/detect/baseline"
 	"github.com/sonae/sonae/event"
 	"github.com/sonae/sonae/source"
 )
@@ -32,6 +33,8 @@ type worker struct {
 	input      *Input
 	at         Source // where the record at hand stands
 	hits       []detect.Hit
+	habits     *baseline.Watch // of the hosts in the file at hand, nil until there is one
+	aside      *sorter         // what hosts did, where several read one file; else nil
 	stats      Stats
 	outside    uint64
 	untimed    uint64
@@ -162,6 +165,7 @@ func (w *worker) leaf(name string, r *bufio.Reader) error {
 		w.input.Kinds = append(w.input.Kinds, kind)
 	}
 	w.place++
+	w.habits = nil
 	w.at = Source{Path: name, Kind: kind}
 	switch {
 	case read == nil:
@@ -170,7 +174,7 @@ func (w *worker) leaf(name string, r *bufio.Reader) error {
 	case kind == kindEVTX:
 		return w.chunked(r)
 	case kind == kindJSONL:
-		return w.pieces(r, read)
+		return w.together(func() error { return w.pieces(r, read) })
 	}
 	rep, err := read(w.ctx, r, w.run.opt.Source, w.record)
 	return errors.Join(bad(kind, rep), w.stop(err))
@@ -235,12 +239,13 @@ func (w *worker) inTime(r *event.Record) bool {
 func (w *worker) match(r *event.Record) error {
 	w.hits = w.hits[:0]
 	w.matcher.Match(r, func(h detect.Hit) { w.hits = append(w.hits, h) })
-	if len(w.hits) == 0 {
-		return nil
+	if len(w.hits) > 0 {
+		if w.broken = w.hit(r.Event(w.at.id()), nil); w.broken != nil {
+			return w.broken
+		}
 	}
-	e := r.Event(w.at.id())
-	w.broken = w.hit(e, nil)
-	return w.broken
+	o, ok := baseline.OfRecord(r, w.at.id())
+	return w.watch(o, ok, nil)
 }
 
 // hit keeps the findings, and what correlations count.

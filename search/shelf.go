@@ -11,6 +11,7 @@ import (
 
 	"github.com/sonae/sonae/auth"
 	"github.com/sonae/sonae/detect"
+	"github.com/sonae/sonae/detect/baseline"
 	"github.com/sonae/sonae/detect/sigma"
 	"github.com/sonae/sonae/detect/tuning"
 	"github.com/sonae/sonae/event"
@@ -180,7 +181,12 @@ func (l *Listed) take(changes []Tuned) {
 	}
 }
 
+// heard says whether the records that a rule needs come in. Behaviours are rare
+// and made of others, which must come in.
 func heard(l sigma.Logsource, sources []SeenSource) bool {
+	if l.Category == baseline.Category {
+		l = sigma.Logsource{Category: baseline.MadeOf(l.Service)}
+	}
 	return slices.ContainsFunc(sources, func(s SeenSource) bool { return s.Fits(l) })
 }
 

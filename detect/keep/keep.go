@@ -13,18 +13,14 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"sync"
 
 	"github.com/sonae/sonae/blob"
 	"github.com/sonae/sonae/detect"
-	"github.com/sonae/sonae/fault"
 )
 
 // Message is what correlations must be told of a batch, or of a part of it.
@@ -49,7 +45,7 @@ type Keeper struct {
 	mu      sync.Mutex
 	seen    seen
 	waiting []parcel // findings that could not be published yet
-	stored  stored
+	shelf   shelf
 }
 
 // parcel is findings that are published together.
@@ -58,17 +54,13 @@ type parcel struct {
 	found []detect.Finding
 }
 
-// stored is which state lies in the store.
-type stored struct{ name, tag string }
-
-// head is the object that names the state in force.
-const head = "head"
-
 // maxParcel bounds a message of findings, in bytes.
 const maxParcel = 1 << 20
 
 // New makes a Keeper that has taken nothing.
-func New(d Deps) *Keeper { return &Keeper{deps: d} }
+func New(d Deps) *Keeper {
+	return &Keeper{deps: d, shelf: shelf{store: d.Store, log: d.Log, what: "correlations"}}
+}
 
 // Begin makes the engine count on from the state that was saved last, wherever
 // that was. A state that cannot be used is said and left: watching on from zero
@@ -76,9 +68,9 @@ func New(d Deps) *Keeper { return &Keeper{deps: d} }
 func (k *Keeper) Begin(ctx context.Context) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.seen, k.waiting, k.stored = seen{}, nil, stored{}
+	k.seen, k.waiting = seen{}, nil
 	k.deps.Engine().Forget()
-	body, err := k.load(ctx)
+	body, err := k.shelf.load(ctx)
 	switch {
 	case errors.Is(err, errDamaged):
 		k.deps.Log.Error("what correlations had counted is lost, they begin from zero", "err", err)
@@ -92,67 +84,8 @@ func (k *Keeper) Begin(ctx context.Context) error {
 		k.seen = seen{}
 		k.deps.Log.Error("what correlations had counted is lost, they begin from zero", "err", err)
 	}
-	k.sweep(ctx)
+	k.shelf.sweep(ctx)
 	return nil
-}
-
-// sweep removes states that a killed hub stored and did not put in force, or
-// not remove.
-func (k *Keeper) sweep(ctx context.Context) {
-	var old []string
-	err := k.deps.Store.List(ctx, "state-", "", func(i blob.Info) error {
-		if i.Name != k.stored.name {
-			old = append(old, i.Name)
-		}
-		return nil
-	})
-	for _, name := range old {
-		err = errors.Join(err, k.deps.Store.Remove(ctx, name))
-	}
-	if err != nil {
-		k.deps.Log.Warn("an old state of correlations stays", "err", err)
-	}
-}
-
-var errDamaged = errors.New("the stored state is damaged")
-
-// load reads the state in force; nil when there is none.
-func (k *Keeper) load(ctx context.Context) ([]byte, error) {
-	name, tag, err := k.read(ctx, head)
-	if fault.Of(err) == fault.Missing {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	k.stored = stored{string(name), tag}
-	body, _, err := k.read(ctx, string(name))
-	if fault.Of(err) == fault.Missing {
-		return nil, fmt.Errorf("%w: %s is missing", errDamaged, name)
-	}
-	if err != nil {
-		return nil, err
-	}
-	if nameOf(body) != string(name) {
-		return nil, errDamaged
-	}
-	return body, nil
-}
-
-func (k *Keeper) read(ctx context.Context, name string) ([]byte, string, error) {
-	r, info, err := k.deps.Store.Get(ctx, name)
-	if err != nil {
-		return nil, "", err
-	}
-	defer r.Close()
-	body, err := io.ReadAll(r)
-	return body, info.Tag, err
-}
-
-// nameOf names a state by its content.
-func nameOf(body []byte) string {
-	sum := sha256.Sum256(body)
-	return "state-" + hex.EncodeToString(sum[:])
 }
 
 // restore reads the ids that were taken, one line, and the engine's state.
@@ -232,29 +165,7 @@ func (k *Keeper) Save(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	k.mu.Lock()
-	old := k.stored
-	k.mu.Unlock()
-	name := nameOf(body)
-	if name == old.name {
-		return nil
-	}
-	if err := k.deps.Store.Put(ctx, name, bytes.NewReader(body), int64(len(body))); err != nil && !blob.IsExists(err) {
-		return fmt.Errorf("keep what correlations count: %w", err)
-	}
-	tag, err := k.deps.Store.Replace(ctx, head, []byte(name), old.tag)
-	if err != nil { // also when another hub counts by now: it must not be undone
-		return fmt.Errorf("keep what correlations count: %w", err)
-	}
-	k.mu.Lock()
-	k.stored = stored{name, tag}
-	k.mu.Unlock()
-	if old.name != "" {
-		if err := k.deps.Store.Remove(ctx, old.name); err != nil {
-			k.deps.Log.Warn("an old state of correlations stays", "err", err)
-		}
-	}
-	return nil
+	return k.shelf.save(ctx, body)
 }
 
 // snapshot is the state after everything that it contains was published.

@@ -167,7 +167,7 @@ var fields = []byte("fields.")
 // object with a kind.
 func (s *shaper) export(r *event.Record) bool {
 	switch event.Kind(s.text(r, kind)) {
-	case event.KindFlow, event.KindProcess, event.KindLogin, event.KindLog, event.KindHealth:
+	case event.KindFlow, event.KindProcess, event.KindLogin, event.KindLog, event.KindHealth, event.KindMessage, event.KindBehaviour:
 	default:
 		return false
 	}

@@ -19,6 +19,10 @@ func Sentence(p Page, e event.Event) string {
 		return processSentence(p, e)
 	case event.KindLogin:
 		return loginSentence(p, e)
+	case event.KindBehaviour:
+		if s := behaviourSentence(p, e); s != "" {
+			return s
+		}
 	case event.KindHealth:
 		if e.Fields["Cpu"] != "" {
 			return p.T("say.health", "host", p.Host(e.Host), "cpu", e.Fields["Cpu"], "memory", e.Fields["Memory"], "disk", e.Fields["Disk"])
@@ -69,6 +73,19 @@ func flowSentence(p Page, e event.Event) string {
 		more = append(more, image)
 	}
 	return s + inBrackets(p, more)
+}
+
+// behaviourSentence is what package baseline says of it, in the language of the
+// page.
+func behaviourSentence(p Page, e event.Event) string {
+	text := e.Fields["Reason"]
+	if ja := e.Fields["ReasonJa"]; p.Lang == "ja" && ja != "" {
+		text = ja
+	}
+	if text == "" {
+		return ""
+	}
+	return p.T("say.behaviour", "host", p.Host(e.Host), "text", text)
 }
 
 func processSentence(p Page, e event.Event) string {
