@@ -59,6 +59,7 @@ var only = map[string][]string{
 	"github.com/pquerna/otp":         {"auth"},
 	"github.com/google/nftables":     {"agent/act", "agent/forensic"},
 	"github.com/digitorus/timestamp": {"evidence"},
+	"github.com/netsampler/":         {"source/netflow"},
 	"github.com/prometheus/":         {"hub"},
 	"net/http":                       {"api", "ui", "hub", "source", "agent", "cmd", "e2e", "evidence/stamp", "ledger/witness", "blob"},
 }
