@@ -64,8 +64,7 @@ func readFields(values []netflow.DataField, clock ticks, now time.Time) (record,
 	if !f.clock.said.IsZero() && f.hasFirst && f.hasLast {
 		f.record.first, f.record.last = f.clock.at(uint32(f.first)), f.clock.at(uint32(f.last))
 	}
-	f.plausible(now)
-	return f.record, true
+	return f.plausible(now), true
 }
 
 func (f *fields) take(kind uint16, b []byte) {
@@ -130,13 +129,14 @@ func (f *fields) back(kind uint16, b []byte) {
 
 // plausible replaces times that cannot be: exporters without a clock begin in
 // 1970.
-func (f *fields) plausible(now time.Time) {
-	if d := now.Sub(f.record.last); d < -time.Hour || d > 24*time.Hour {
-		f.record.first, f.record.last = now, now
+func (r record) plausible(now time.Time) record {
+	if d := now.Sub(r.last); d < -time.Hour || d > 24*time.Hour {
+		r.first, r.last = now, now
 	}
-	if d := f.record.last.Sub(f.record.first); d < 0 || d > 7*24*time.Hour {
-		f.record.first = f.record.last
+	if d := r.last.Sub(r.first); d < 0 || d > 7*24*time.Hour {
+		r.first = r.last
 	}
+	return r
 }
 
 // options reads how many packets the exporter leaves out.
