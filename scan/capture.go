@@ -42,7 +42,7 @@ type reading struct {
 
 // told is a finding that was kept: a rule says the same of a connection when
 // it is identified, while it lives, and at its end.
-type told struct{ rule, flow string }
+type told struct{ rule, flow string } // or the field in which a threat list was named
 
 // maxTold bounds what is remembered; beyond it a rule may repeat itself.
 const maxTold = 1 << 20
@@ -105,12 +105,26 @@ func (c *reading) emit(f flow.Flow) error {
 		}
 		return again && !h.Counted
 	})
-	if len(c.hits) == 0 {
+	e.ID = fmt.Sprintf("%s/%s/%s", c.at.id(), f.ID, f.Phase)
+	if len(c.hits) > 0 {
+		if c.broken = c.hit(e, about); c.broken != nil {
+			return c.broken
+		}
+	}
+	return c.listedFlow(e, about)
+}
+
+// listedFlow judges what a connection names of threat lists, once for each.
+func (c *reading) listedFlow(e event.Event, about *Flow) error {
+	h, ok := c.run.opt.Lists.Event(&e, c.run.opt.Source.Now)
+	k := told{h.Field, e.Fields[event.FieldFlowID]}
+	if !ok || c.told[k] {
 		return nil
 	}
-	e.ID = fmt.Sprintf("%s/%s/%s", c.at.id(), f.ID, f.Phase)
-	c.broken = c.hit(e, about)
-	return c.broken
+	if len(c.told) < maxTold {
+		c.told[k] = true
+	}
+	return c.again(h.Event(e), about, nil)
 }
 
 // local takes the private networks for one's own side: a capture does not say

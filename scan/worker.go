@@ -235,12 +235,15 @@ func (w *worker) inTime(r *event.Record) bool {
 func (w *worker) match(r *event.Record) error {
 	w.hits = w.hits[:0]
 	w.matcher.Match(r, func(h detect.Hit) { w.hits = append(w.hits, h) })
-	if len(w.hits) == 0 {
-		return nil
+	if len(w.hits) > 0 {
+		if w.broken = w.hit(r.Event(w.at.id()), nil); w.broken != nil {
+			return w.broken
+		}
 	}
-	e := r.Event(w.at.id())
-	w.broken = w.hit(e, nil)
-	return w.broken
+	if err := w.connected(r, w.hits); err != nil {
+		return err
+	}
+	return w.listed(r)
 }
 
 // hit keeps the findings, and what correlations count.
