@@ -21,14 +21,18 @@ import (
 	"time"
 
 	"github.com/sonae/sonae/clock"
+	"github.com/sonae/sonae/source/feed"
 )
 
 // Config is what the collectors need.
 type Config struct {
 	Dir   string   // where positions in logs are kept; empty: they are not
 	Files []string // log files to follow where there is no journal; empty means the usual ones
-	Now   clock.Now
-	Log   *slog.Logger
+	// Sensors are those of others on this machine; where to, and how far, is
+	// set here.
+	Sensors feed.Config
+	Now     clock.Now
+	Log     *slog.Logger
 }
 
 // Collector is one source of events.
