@@ -8,12 +8,13 @@ import (
 
 	"github.com/sonae/sonae/event"
 	"github.com/sonae/sonae/source/feed"
+	"github.com/sonae/sonae/source/tail"
 )
 
 // Sensors reads what Suricata and Zeek on this machine write.
 type Sensors struct {
 	cfg  Config
-	pos  *positions
+	pos  *tail.Marks
 	feed atomic.Pointer[feed.Feed] // nil before Run
 }
 
@@ -22,7 +23,7 @@ func NewSensors(cfg Config) *Sensors {
 	if cfg.Sensors.Empty() {
 		return nil
 	}
-	return &Sensors{cfg: cfg, pos: openPositions(cfg.Dir, "sensors.json")}
+	return &Sensors{cfg: cfg, pos: tail.OpenMarks(cfg.Dir, "sensors.json")}
 }
 
 // Name implements Collector.
@@ -41,7 +42,7 @@ func (s *Sensors) Status() string {
 // Run implements Collector.
 func (s *Sensors) Run(ctx context.Context, q *Queue) error {
 	c := s.cfg.Sensors
-	c.Mark, c.Keep = s.pos.get, s.pos.set
+	c.Mark, c.Keep = s.pos.Get, s.pos.Set
 	c.Emit = func(ctx context.Context, e event.Event) bool { return q.Wait(ctx, e) }
 	c.Now, c.Log = s.cfg.Now, s.cfg.Log
 	f := feed.New(c)
@@ -50,7 +51,7 @@ func (s *Sensors) Run(ctx context.Context, q *Queue) error {
 	go func() {
 		defer close(saved)
 		for pause(ctx, time.Second) {
-			if err := s.pos.save(s.cfg.Now()); err != nil {
+			if err := s.pos.Save(s.cfg.Now()); err != nil {
 				s.cfg.Log.Error("log position", "err", err)
 			}
 		}
@@ -60,5 +61,5 @@ func (s *Sensors) Run(ctx context.Context, q *Queue) error {
 	if err != nil {
 		return err
 	}
-	return s.pos.close()
+	return s.pos.Close()
 }

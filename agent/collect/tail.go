@@ -21,7 +21,7 @@ type Files struct {
 	said
 	cfg   Config
 	files []logFile
-	pos   *positions
+	pos   *tail.Marks
 }
 
 // logFile is one of them.
@@ -36,7 +36,7 @@ func NewFiles(cfg Config) *Files {
 	if len(names) == 0 {
 		names = usual
 	}
-	f := &Files{cfg: cfg, pos: openPositions(cfg.Dir, "files.json")}
+	f := &Files{cfg: cfg, pos: tail.OpenMarks(cfg.Dir, "files.json")}
 	for _, n := range names {
 		f.files = append(f.files, logFile{File: tail.New(n), auth: strings.HasPrefix(filepath.Base(n), "auth") || filepath.Base(n) == "secure"})
 	}
@@ -60,7 +60,7 @@ func (f *Files) Name() string { return "files" }
 // Run implements Collector.
 func (f *Files) Run(ctx context.Context, q *Queue) error {
 	for _, t := range f.files {
-		t.Resume(f.pos.get(t.Path()))
+		t.Resume(f.pos.Get(t.Path()))
 		defer t.Close()
 	}
 	for {
@@ -76,15 +76,15 @@ func (f *Files) Run(ctx context.Context, q *Queue) error {
 			})
 			if t.Open() {
 				open++
-				f.pos.set(t.Path(), t.Mark())
+				f.pos.Set(t.Path(), t.Mark())
 			}
 		}
 		f.say(fmt.Sprintf("%d of %d log files", open, len(f.files)))
-		if err := f.pos.save(f.cfg.Now()); err != nil {
+		if err := f.pos.Save(f.cfg.Now()); err != nil {
 			f.cfg.Log.Error("log position", "err", err)
 		}
 		if !pause(ctx, tailEvery) {
-			return f.pos.close()
+			return f.pos.Close()
 		}
 	}
 }
