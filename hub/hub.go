@@ -30,6 +30,9 @@ import (
 	"github.com/sonae/sonae/search"
 	"github.com/sonae/sonae/secret"
 	"github.com/sonae/sonae/source/agentlink"
+	"github.com/sonae/sonae/source/feed"
+	"github.com/sonae/sonae/source/netflow"
+	"github.com/sonae/sonae/source/tail"
 	"github.com/sonae/sonae/state"
 	"github.com/sonae/sonae/ui"
 )
@@ -60,6 +63,11 @@ type Hub struct {
 	searches  *search.Desk
 	practice  *drill.Drill
 
+	feed   *feed.Feed
+	gather *feed.Gatherer
+	marks  *tail.Marks
+	flows  *netflow.Listener // nil: no port for flows
+
 	link  *agentlink.Server
 	live  *ui.Live
 	edge  edge
@@ -77,6 +85,7 @@ func New(ctx context.Context, cfg Config, log *slog.Logger) (*Hub, error) {
 		{"configuration", func(context.Context) error { return cfg.Validate() }},
 		{"stores", h.openStores},
 		{"stages", h.openStages},
+		{"sensors", h.openSensors},
 		{"edge", h.openEdge},
 	} {
 		if err := step.do(ctx); err != nil {
@@ -180,6 +189,7 @@ func (h *Hub) work(ctx context.Context, out io.Writer) error {
 	g.Go(func() error { return h.vault.Resume(ctx) }) // bags that a crash left half sealed; waits for the ledger
 	g.Go(func() error { return h.searches.Run(ctx) })
 	g.Go(func() error { return h.rulebook.Run(ctx) })
+	g.Go(func() error { return h.sense(ctx) })
 	h.edge.serve(ctx, g)
 	g.Go(func() error { return h.greet(ctx, out) })
 	return g.Wait()

@@ -55,6 +55,8 @@ func gaugeNames() map[string]*prometheus.Desc {
 		"rules":    desc("rules", "Rules that are in force, and documents that were rejected.", "state"),
 		"open":     desc("alerts", "Alerts by state.", "state"),
 		"groups":   desc("correlation_groups", "Groups that a correlation counts, on the hub that does.", "rule"),
+		"sensed":   desc("sensor_events_total", "Events that other sensors said to this hub.", "sensor"),
+		"unsensed": desc("sensor_left_out_total", "Events, datagrams and lines of other sensors that were left out.", "reason"),
 		"left":     desc("correlation_left_out_total", "Events, or groups, that a correlation had to leave out.", "rule", "reason"),
 	}
 }
@@ -71,6 +73,7 @@ func (g gauges) Collect(out chan<- prometheus.Metric) {
 	put := func(name string, kind prometheus.ValueType, v float64, labels ...string) {
 		out <- prometheus.MustNewConstMetric(g.names[name], kind, v, labels...)
 	}
+	g.sensors(put)
 	s := g.hub.link.Stats()
 	put("batches", prometheus.CounterValue, float64(s.Batches))
 	put("events", prometheus.CounterValue, float64(s.Events))
@@ -145,5 +148,23 @@ func (g gauges) correlations(put func(name string, kind prometheus.ValueType, v 
 		for reason, n := range map[string]uint64{"late": c.Late, "evicted": c.Evicted, "crowded": c.Crowded, "unfit": c.Unfit, "reset": c.Resets} {
 			put("left", prometheus.CounterValue, float64(n), rule, reason)
 		}
+	}
+}
+
+// sensors are the counters of what other sensors say.
+func (g gauges) sensors(put func(name string, kind prometheus.ValueType, v float64, labels ...string)) {
+	f := g.hub.feed.Stats()
+	put("sensed", prometheus.CounterValue, float64(f.Events), "logs")
+	put("unsensed", prometheus.CounterValue, float64(f.Dropped), "rate")
+	put("unsensed", prometheus.CounterValue, float64(f.Damaged), "unreadable-line")
+	put("unsensed", prometheus.CounterValue, float64(g.hub.gather.Dropped()), "no-room")
+	put("unsensed", prometheus.CounterValue, float64(g.hub.gather.Lost()), "refused")
+	if g.hub.flows == nil {
+		return
+	}
+	n := g.hub.flows.Stats()
+	put("sensed", prometheus.CounterValue, float64(n.Flows), "flows")
+	for reason, v := range map[string]uint64{"unknown-exporter": n.Refused, "unreadable-datagram": n.Unreadable, "no-template": n.Unknown, "exporter-rate": n.Dropped} {
+		put("unsensed", prometheus.CounterValue, float64(v), reason)
 	}
 }
