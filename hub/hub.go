@@ -28,6 +28,7 @@ import (
 	"github.com/sonae/sonae/ready/drill"
 	"github.com/sonae/sonae/report"
 	"github.com/sonae/sonae/search"
+	"github.com/sonae/sonae/search/threat"
 	"github.com/sonae/sonae/secret"
 	"github.com/sonae/sonae/source/agentlink"
 	"github.com/sonae/sonae/source/feed"
@@ -54,6 +55,7 @@ type Hub struct {
 	engine    *detect.Switch
 	counts    *keep.Keeper
 	rulebook  *search.Rulebook
+	threats   *threat.Desk
 	alerts    *alert.Desk
 	incidents *incident.Room
 	actions   *action.Desk
@@ -189,6 +191,7 @@ func (h *Hub) work(ctx context.Context, out io.Writer) error {
 	g.Go(func() error { return h.vault.Resume(ctx) }) // bags that a crash left half sealed; waits for the ledger
 	g.Go(func() error { return h.searches.Run(ctx) })
 	g.Go(func() error { return h.rulebook.Run(ctx) })
+	g.Go(func() error { return h.threats.Run(ctx) })
 	g.Go(func() error { return h.sense(ctx) })
 	h.edge.serve(ctx, g)
 	g.Go(func() error { return h.greet(ctx, out) })

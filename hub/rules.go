@@ -9,6 +9,7 @@ import (
 	"github.com/sonae/sonae/detect/keep"
 	"github.com/sonae/sonae/detect/rules"
 	"github.com/sonae/sonae/search"
+	"github.com/sonae/sonae/search/threat"
 )
 
 // openRules loads the rules that come with Sonae, those that people made, and
@@ -21,7 +22,12 @@ func (h *Hub) openRules(ctx context.Context) error {
 	if err := h.openCounts(); err != nil {
 		return err
 	}
-	return h.rulebook.Reload(ctx)
+	if err := h.rulebook.Reload(ctx); err != nil {
+		return err
+	}
+	h.threats = threat.New(h.state, h.archive, h.engine, h.cfg.own(), h.cfg.Now, h.part("threat"))
+	h.threats.OnSearch(func() { h.live.Notify("threat", "") })
+	return h.threats.Reload(ctx)
 }
 
 // openCounts opens what correlations have counted: the state lies in the hub's
@@ -48,5 +54,13 @@ func (h *Hub) reloadRules(ctx context.Context, _ search.RulesChanged) error {
 		return err
 	}
 	h.live.Notify("rule", "")
+	return nil
+}
+
+func (h *Hub) reloadLists(ctx context.Context, _ threat.Changed) error {
+	if err := h.threats.Reload(ctx); err != nil {
+		return err
+	}
+	h.live.Notify("threat", "")
 	return nil
 }

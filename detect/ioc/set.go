@@ -386,3 +386,28 @@ func (s *Set) count(h Hit, now time.Time) {
 	}
 	s.hits[k] = Count{c.Hits + 1, now}
 }
+
+// Holds says whether a list of the Set holds an indicator.
+func (s *Set) Holds(i Indicator) bool {
+	if s.Len() == 0 {
+		return false
+	}
+	switch i.Kind {
+	case IP:
+		a, err := netip.ParseAddr(i.Value)
+		return err == nil && has(s.addrs, a)
+	case Net:
+		p, err := netip.ParsePrefix(i.Value)
+		return err == nil && has(s.nets, p)
+	case Domain:
+		return has(s.names, i.Value)
+	case URL:
+		return has(s.urls, i.Value)
+	case Hash:
+		d, ok := digestOf(i.Value)
+		return ok && has(s.hashes, d)
+	case JA4:
+		return has(s.prints, i.Value)
+	}
+	return false
+}
