@@ -57,7 +57,7 @@ func (c *call) uploadList() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return "/lists/draft/" + url.PathEscape(d.ID), nil
+	return "/list-drafts/" + url.PathEscape(d.ID), nil
 }
 
 func (c *call) listDraft() (screen, error) {

@@ -109,8 +109,8 @@ func routes() []route {
 
 		{pattern: "GET /lists", verb: auth.View, kind: "rule", page: (*call).lists, topics: []string{"threat"}},
 		{pattern: "POST /lists", verb: auth.Administer, kind: "rule", do: (*call).uploadList, back: (*call).lists},
-		{pattern: "GET /lists/draft/{draft}", verb: auth.Administer, kind: "rule", page: (*call).listDraft},
-		{pattern: "POST /lists/draft/{draft}", verb: auth.Administer, kind: "rule", do: (*call).importList, back: (*call).listDraft},
+		{pattern: "GET /list-drafts/{draft}", verb: auth.Administer, kind: "rule", page: (*call).listDraft},
+		{pattern: "POST /list-drafts/{draft}", verb: auth.Administer, kind: "rule", do: (*call).importList, back: (*call).listDraft},
 		{pattern: "POST /lists/{list}/end", verb: auth.Administer, kind: "rule", do: (*call).endList, back: (*call).lists},
 		{pattern: "POST /lists/{list}/search", verb: auth.Administer, kind: "rule", do: (*call).searchList, back: (*call).lists},
 
