@@ -10,8 +10,8 @@ import (
 	"github.com/sonae/sonae/search/threat"
 )
 
-// ThreatList is a threat list with what it named.
-type ThreatList struct {
+// ThreatListLine is a threat list with what it named.
+type ThreatListLine struct {
 	threat.List
 	State string             `json:"state" enum:"in-force,over,ended"`
 	Hits  int64              `json:"hits" doc:"events that named one of its indicators"`
@@ -55,12 +55,12 @@ type threatDaysIn struct {
 
 func (s *server) listOperations() {
 	register(s, operation{"list-threat-lists", http.MethodGet, "/threat-lists", "Threat lists, newest first", 0}, ofRules[Paging](auth.View),
-		func(ctx context.Context, who auth.Person, in *Paging) (*body[page[ThreatList]], error) {
+		func(ctx context.Context, who auth.Person, in *Paging) (*body[page[ThreatListLine]], error) {
 			all, err := s.Threats.Lists(ctx)
 			if err != nil {
 				return nil, err
 			}
-			out := []ThreatList{}
+			out := []ThreatListLine{}
 			for _, l := range all[min(in.Offset, len(all)):min(in.Offset+in.Limit, len(all))] {
 				out = append(out, s.threatList(l, who))
 			}
@@ -86,8 +86,8 @@ func (s *server) listOperations() {
 		})
 }
 
-func (s *server) threatList(l threat.Shown, who auth.Person) ThreatList {
-	out := ThreatList{List: l.List, State: string(l.State(s.Now())), Hits: l.Hits, Top: append([]threat.Named{}, l.Top...), Back: l.Back}
+func (s *server) threatList(l threat.Shown, who auth.Person) ThreatListLine {
+	out := ThreatListLine{List: l.List, State: string(l.State(s.Now())), Hits: l.Hits, Top: append([]threat.Named{}, l.Top...), Back: l.Back}
 	if !l.Last.IsZero() {
 		out.Last = &l.Last
 	}
