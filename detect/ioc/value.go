@@ -43,8 +43,8 @@ func Read(kind Kind, value string) (Indicator, bool) {
 var readers = map[Kind]func(string) (string, bool){IP: readIP, Net: readNet, Hash: readHash, JA4: readJA4, URL: readURL, Domain: readDomain}
 
 func readIP(v string) (string, bool) {
-	if rest, ok := strings.CutSuffix(v, "/32"); ok {
-		v = rest
+	if p, err := netip.ParsePrefix(v); err == nil && p.IsSingleIP() {
+		return p.Addr().Unmap().String(), true
 	}
 	a, err := netip.ParseAddr(strings.Trim(v, "[]"))
 	if err != nil {
@@ -67,7 +67,7 @@ func readNet(v string) (string, bool) {
 		}
 		p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)
 	}
-	return p.Masked().String(), true
+	return p.Masked().String(), !p.IsSingleIP()
 }
 
 func readHash(v string) (string, bool) {
@@ -93,22 +93,39 @@ func readURL(v string) (string, bool) {
 	if !strings.Contains(v, "/") || strings.HasPrefix(v, "/") {
 		return "", false
 	}
-	if !strings.Contains(v, "://") {
+	if at := strings.Index(v, "://"); at < 0 || strings.ContainsAny(v[:at], "/.:?[") {
 		v = "http://" + v
 	}
 	u, err := url.Parse(v)
-	if err != nil || u.Host == "" || u.Path == "" || u.Path == "/" && u.RawQuery == "" || len(v) > maxURL {
+	if err != nil || u.User != nil || u.Scheme != "http" && u.Scheme != "https" && u.Scheme != "ftp" || u.Path == "" || u.Path == "/" && u.RawQuery == "" || len(v) > maxURL {
 		return "", false
 	}
-	host := strings.ToLower(u.Host)
-	if p := u.Port(); p == "80" || p == "443" {
-		host = strings.TrimSuffix(host, ":"+p)
+	host, ok := urlHost(u)
+	if !ok {
+		return "", false
 	}
 	out := host + u.EscapedPath()
 	if u.RawQuery != "" {
 		out += "?" + u.RawQuery
 	}
 	return out, true
+}
+
+// urlHost is the host of a URL, with its port where that is not the usual one.
+func urlHost(u *url.URL) (string, bool) {
+	host, ok := readDomain(u.Hostname())
+	if !ok {
+		if host, ok = readIP(u.Hostname()); !ok {
+			return "", false
+		}
+		if strings.Contains(host, ":") {
+			host = "[" + host + "]"
+		}
+	}
+	if p := u.Port(); p != "" && p != "80" && p != "443" {
+		host += ":" + p
+	}
+	return host, true
 }
 
 func readDomain(v string) (string, bool) {
