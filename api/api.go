@@ -22,6 +22,7 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	"github.com/sonae/sonae/auth"
+	"github.com/sonae/sonae/detect/ioc"
 	"github.com/sonae/sonae/fault"
 )
 
@@ -74,6 +75,7 @@ func (s *server) operations() {
 	s.searchOperations()
 	s.networkOperations()
 	s.ruleOperations()
+	s.listOperations()
 	s.evidenceOperations()
 	s.dutyOperations()
 	s.reportOperations()
@@ -160,11 +162,19 @@ type operation struct {
 	status                    int // of success; 0: 200, or 204 without a body
 }
 
+// most bounds the body of a request: only a threat list is a file.
+func (o operation) most() int64 {
+	if o.id == draftList {
+		return maxBody + ioc.MaxBytes
+	}
+	return maxBody
+}
+
 func (o operation) huma(extensions map[string]any) huma.Operation {
 	tag, _, _ := strings.Cut(strings.TrimPrefix(o.path, "/"), "/")
 	return huma.Operation{
 		OperationID: o.id, Method: o.method, Path: o.path, Summary: o.summary, Tags: []string{tag},
-		DefaultStatus: o.status, MaxBodyBytes: maxBody, Extensions: extensions,
+		DefaultStatus: o.status, MaxBodyBytes: o.most(), Extensions: extensions,
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/sonae/sonae/archive"
 	"github.com/sonae/sonae/auth"
 	"github.com/sonae/sonae/clock"
+	"github.com/sonae/sonae/detect/ioc"
 	"github.com/sonae/sonae/detect/tuning"
 	"github.com/sonae/sonae/duty"
 	"github.com/sonae/sonae/event"
@@ -22,6 +23,7 @@ import (
 	"github.com/sonae/sonae/ready/asset"
 	"github.com/sonae/sonae/report"
 	"github.com/sonae/sonae/search"
+	"github.com/sonae/sonae/search/threat"
 )
 
 // Deps is all that the operations call. Every field is needed.
@@ -39,6 +41,7 @@ type Deps struct {
 	Searches  Searches
 	Rules     Rules
 	Devices   Devices
+	Threats   Threats
 	Now       clock.Now
 	Log       *slog.Logger
 }
@@ -185,4 +188,13 @@ type Ledger interface {
 	Prove(ctx context.Context, l leaf.Leaf) (ledger.Proof, error)
 	Find(ctx context.Context, kind, ref string) (ledger.Proof, error)
 	ProveConsistency(ctx context.Context, from, to uint64) (ledger.Consistency, error)
+}
+
+// Threats is what the operations need of threat lists.
+type Threats interface {
+	Lists(ctx context.Context) ([]threat.Shown, error)
+	Draft(ctx context.Context, data []byte, format ioc.Format, by auth.Person) (threat.Draft, error)
+	Import(ctx context.Context, draft string, t threat.Terms, by auth.Person) (threat.List, error)
+	End(ctx context.Context, id, reason string, by auth.Person) error
+	Search(ctx context.Context, list string, days int, by auth.Person) error
 }

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/sonae/sonae/detect/ioc"
 	"github.com/sonae/sonae/detect/sigma"
 	"github.com/sonae/sonae/event"
 )
@@ -177,7 +178,16 @@ func (e *Engine) each(b event.Batch, f func(event.Event)) {
 	}
 }
 
+// judge runs the rules over an event, and over what it names of threat lists.
 func (e *Engine) judge(ev event.Event, found []Finding, counted []Match) ([]Finding, []Match) {
+	found, counted = e.judgeOne(ev, found, counted)
+	if h, ok := e.named(&ev); ok {
+		return e.judgeOne(h.Event(ev), found, counted)
+	}
+	return found, counted
+}
+
+func (e *Engine) judgeOne(ev event.Event, found []Finding, counted []Match) ([]Finding, []Match) {
 	category := [1]string{ev.Category}
 	view := sigma.Event{Source: sigma.Source{Product: ev.Product, Categories: category[:], Service: ev.Service}, Fields: ev.Fields, Raw: ev.Raw}
 	e.set.Match(view, func(r *sigma.Rule) {
@@ -187,6 +197,9 @@ func (e *Engine) judge(ev event.Event, found []Finding, counted []Match) ([]Find
 			return
 		}
 		if !j.silent {
+			if ev.Service == ioc.Service {
+				shown = saying(shown, ev.Fields)
+			}
 			found = append(found, finding(shown, findingID(r.ID, ev.ID), []event.Event{ev}))
 		}
 		if j.counted {

@@ -3,9 +3,11 @@ package detect
 import (
 	"maps"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sonae/sonae/clock"
+	"github.com/sonae/sonae/detect/ioc"
 	"github.com/sonae/sonae/detect/tuning"
 	"github.com/sonae/sonae/event"
 )
@@ -106,7 +108,8 @@ const maxSources = 2000
 
 // watch is what engines count in common.
 type watch struct {
-	now clock.Now
+	now   clock.Now
+	lists atomic.Pointer[ioc.Set]
 
 	mu      sync.Mutex
 	tuning  *tuning.Set

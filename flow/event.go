@@ -48,7 +48,8 @@ func Event(f Flow, local func(netip.Addr) bool) event.Event {
 		event.FieldFirst:      f.First.UTC().Format(time.RFC3339Nano),
 		event.FieldLast:       f.Last.UTC().Format(time.RFC3339Nano),
 	}
-	for name, value := range map[string]string{FieldName: f.Name, FieldNamedBy: f.NamedBy, FieldNamedIn: f.NamedIn, FieldEnded: f.Ended} {
+	for name, value := range map[string]string{FieldName: f.Name, FieldNamedBy: f.NamedBy, FieldNamedIn: f.NamedIn, FieldEnded: f.Ended,
+		FieldSensor: f.Sensor, FieldCommunity: CommunityID(f.Proto, f.Src, f.Dst)} {
 		if value != "" {
 			fields[name] = value
 		}
@@ -60,8 +61,10 @@ func Event(f Flow, local func(netip.Addr) bool) event.Event {
 		fields[event.FieldApp] = f.Label
 		fields[event.FieldConfidence] = string(f.Confidence)
 		fields[event.FieldVerdict] = f.Rule
-		fields[event.FieldProof] = hex.EncodeToString(f.Proof)
-		fields[event.FieldProofAt] = strconv.Itoa(f.ProofOffset)
+		if len(f.Proof) > 0 { // what another sensor says comes without
+			fields[event.FieldProof] = hex.EncodeToString(f.Proof)
+			fields[event.FieldProofAt] = strconv.Itoa(f.ProofOffset)
+		}
 	}
 	return event.Event{
 		Time:     f.Last.UTC(),

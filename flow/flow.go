@@ -86,6 +86,8 @@ type Flow struct {
 	Facts       []Fact // what it said about itself, as far as it is known yet
 
 	Ended string // Phase End only: fin, rst, idle, evicted or flush
+
+	Sensor string // who saw it, such as "suricata" or "netflow 192.0.2.1"; "" for the table of this package
 }
 
 // Stats counts what the table saw and what it had to leave out. All values

@@ -225,7 +225,7 @@ func TestEvent(t *testing.T) {
 			"LocalIp": "192.168.50.10", "LocalPort": "40000", "RemoteIp": "203.0.113.7", "RemotePort": "51413", "Initiated": "false",
 			"BytesSent": "2000", "BytesReceived": "100", "Packets": "7",
 			"FirstSeen": "2026-11-21T09:00:00Z", "LastSeen": "2026-11-21T09:00:01.5Z",
-			"Application": "bittorrent", "Confidence": "certain", "Verdict": "bt.harvested", "Proof": "cb00", "ProofOffset": "9", "NamedBy": "bt.dht", "NamedIn": "ab",
+			"Application": "bittorrent", "Confidence": "certain", "Verdict": "bt.harvested", "Proof": "cb00", "ProofOffset": "9", "NamedBy": "bt.dht", "NamedIn": "ab", "CommunityId": CommunityID("tcp", peer, pc),
 		},
 	}
 	if d := cmp.Diff(want, Event(f, mine)); d != "" {

@@ -80,6 +80,10 @@ type Config struct {
 	// Stall is how long a reader of a page, stream or download may take nothing
 	// before it is cut off.
 	Stall time.Duration
+	// Sensors say something to the hub itself.
+	Sensors Sensors
+	// Domains are own names, which no threat list may name.
+	Domains []string
 	// Now tells the time.
 	Now clock.Now
 }
@@ -104,6 +108,9 @@ func (c Config) Validate() error {
 	}
 	if c.Bus != nil && slices.ContainsFunc(c.Bus.URLs, noPlainAddress) {
 		return fault.New(fault.Invalid, "config.nats")
+	}
+	if err := c.Sensors.validate(); err != nil {
+		return err
 	}
 	if c.Local != "" {
 		host, _, err := net.SplitHostPort(c.Local)

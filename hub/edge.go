@@ -70,12 +70,13 @@ type Addresses struct {
 	Pages  string // pages and API over HTTPS
 	Local  string // pages and API over plain HTTP; empty: none
 	Agents string
+	Flows  string // NetFlow, IPFIX and sFlow; empty: none
 }
 
 // Addresses tells where the hub listens. Ports that were left to the system
 // are those that it chose.
 func (h *Hub) Addresses() Addresses {
-	return Addresses{Pages: h.cfg.Listen, Local: h.cfg.Local, Agents: h.cfg.Agents}
+	return Addresses{Pages: h.cfg.Listen, Local: h.cfg.Local, Agents: h.cfg.Agents, Flows: h.cfg.Sensors.Flows}
 }
 
 // listen takes an address, and writes back the port when the system chose it.

@@ -55,6 +55,7 @@ func (h *Hub) flow() []bus.Join {
 		bus.OnBatch("record.>", "ledger", 256, 200*time.Millisecond, h.record).Led(), // every change leaves a trace
 
 		bus.On("rule.changed", "rules", h.reloadRules).Each(),      // what people want to be told → engine
+		bus.On("rule.lists", "lists", h.reloadLists).Each(),        // what others call dangerous → engine
 		bus.On("drill.asked", drillJoin, h.playDrill).Led().Once(), // what people want to practise → event
 
 		// whoever looks at a page sees it change

@@ -30,8 +30,12 @@ import (
 	"github.com/sonae/sonae/ready/drill"
 	"github.com/sonae/sonae/report"
 	"github.com/sonae/sonae/search"
+	"github.com/sonae/sonae/search/threat"
 	"github.com/sonae/sonae/secret"
 	"github.com/sonae/sonae/source/agentlink"
+	"github.com/sonae/sonae/source/feed"
+	"github.com/sonae/sonae/source/netflow"
+	"github.com/sonae/sonae/source/tail"
 	"github.com/sonae/sonae/state"
 	"github.com/sonae/sonae/ui"
 )
@@ -55,6 +59,7 @@ type Hub struct {
 	watched   *baseline.Watch
 	habits    *keep.Watcher
 	rulebook  *search.Rulebook
+	threats   *threat.Desk
 	alerts    *alert.Desk
 	incidents *incident.Room
 	actions   *action.Desk
@@ -65,6 +70,11 @@ type Hub struct {
 	reports   *report.Desk
 	searches  *search.Desk
 	practice  *drill.Drill
+
+	feed   *feed.Feed
+	gather *feed.Gatherer
+	marks  *tail.Marks
+	flows  *netflow.Listener // nil: no port for flows
 
 	link  *agentlink.Server
 	live  *ui.Live
@@ -83,6 +93,7 @@ func New(ctx context.Context, cfg Config, log *slog.Logger) (*Hub, error) {
 		{"configuration", func(context.Context) error { return cfg.Validate() }},
 		{"stores", h.openStores},
 		{"stages", h.openStages},
+		{"sensors", h.openSensors},
 		{"edge", h.openEdge},
 	} {
 		if err := step.do(ctx); err != nil {
@@ -187,6 +198,8 @@ func (h *Hub) work(ctx context.Context, out io.Writer) error {
 	g.Go(func() error { return h.vault.Resume(ctx) }) // bags that a crash left half sealed; waits for the ledger
 	g.Go(func() error { return h.searches.Run(ctx) })
 	g.Go(func() error { return h.rulebook.Run(ctx) })
+	g.Go(func() error { return h.threats.Run(ctx) })
+	g.Go(func() error { return h.sense(ctx) })
 	h.edge.serve(ctx, g)
 	g.Go(func() error { return h.greet(ctx, out) })
 	return g.Wait()

@@ -58,6 +58,8 @@ func gaugeNames() map[string]*prometheus.Desc {
 		"watched":  desc("baseline_hosts", "Hosts whose behaviour is learned, on the hub that does."),
 		"told":     desc("baseline_behaviours_total", "Behaviours of hosts that were told."),
 		"lost":     desc("baseline_forgotten_total", "What had to be forgotten because there was too much.", "what"),
+		"sensed":   desc("sensor_events_total", "Events that other sensors said to this hub.", "sensor"),
+		"unsensed": desc("sensor_left_out_total", "Events, datagrams and lines of other sensors that were left out.", "reason"),
 		"left":     desc("correlation_left_out_total", "Events, or groups, that a correlation had to leave out.", "rule", "reason"),
 	}
 }
@@ -74,6 +76,7 @@ func (g gauges) Collect(out chan<- prometheus.Metric) {
 	put := func(name string, kind prometheus.ValueType, v float64, labels ...string) {
 		out <- prometheus.MustNewConstMetric(g.names[name], kind, v, labels...)
 	}
+	g.sensors(put)
 	s := g.hub.link.Stats()
 	put("batches", prometheus.CounterValue, float64(s.Batches))
 	put("events", prometheus.CounterValue, float64(s.Events))
@@ -158,5 +161,23 @@ func (g gauges) baselines(put func(name string, kind prometheus.ValueType, v flo
 	put("told", prometheus.CounterValue, float64(s.Behaviours))
 	for what, n := range map[string]uint64{"host": s.LostHosts, "thing": s.LostThings, "known": s.LostKnown} {
 		put("lost", prometheus.CounterValue, float64(n), what)
+	}
+}
+
+// sensors are the counters of what other sensors say.
+func (g gauges) sensors(put func(name string, kind prometheus.ValueType, v float64, labels ...string)) {
+	f := g.hub.feed.Stats()
+	put("sensed", prometheus.CounterValue, float64(f.Events), "logs")
+	put("unsensed", prometheus.CounterValue, float64(f.Dropped), "rate")
+	put("unsensed", prometheus.CounterValue, float64(f.Damaged), "unreadable-line")
+	put("unsensed", prometheus.CounterValue, float64(g.hub.gather.Dropped()), "no-room")
+	put("unsensed", prometheus.CounterValue, float64(g.hub.gather.Lost()), "refused")
+	if g.hub.flows == nil {
+		return
+	}
+	n := g.hub.flows.Stats()
+	put("sensed", prometheus.CounterValue, float64(n.Flows), "flows")
+	for reason, v := range map[string]uint64{"unknown-exporter": n.Refused, "unreadable-datagram": n.Unreadable, "no-template": n.Unknown, "exporter-rate": n.Dropped} {
+		put("unsensed", prometheus.CounterValue, float64(v), reason)
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/sonae/sonae/detect/rules"
 	"github.com/sonae/sonae/event"
 	"github.com/sonae/sonae/search"
+	"github.com/sonae/sonae/search/threat"
 	"github.com/sonae/sonae/source/agentlink/wire"
 )
 
@@ -30,7 +31,12 @@ func (h *Hub) openRules(ctx context.Context) error {
 	if err := h.openBaselines(); err != nil {
 		return err
 	}
-	return h.rulebook.Reload(ctx)
+	if err := h.rulebook.Reload(ctx); err != nil {
+		return err
+	}
+	h.threats = threat.New(h.state, h.archive, h.engine, h.cfg.own(), h.cfg.Now, h.part("threat"))
+	h.threats.OnSearch(func() { h.live.Notify("threat", "") })
+	return h.threats.Reload(ctx)
 }
 
 // unlearned is how many bytes to one place outside are told of a host whose
@@ -95,5 +101,13 @@ func (h *Hub) reloadRules(ctx context.Context, _ search.RulesChanged) error {
 		return err
 	}
 	h.live.Notify("rule", "")
+	return nil
+}
+
+func (h *Hub) reloadLists(ctx context.Context, _ threat.Changed) error {
+	if err := h.threats.Reload(ctx); err != nil {
+		return err
+	}
+	h.live.Notify("threat", "")
 	return nil
 }

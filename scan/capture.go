@@ -43,7 +43,7 @@ type reading struct {
 
 // told is a finding that was kept: a rule says the same of a connection when
 // it is identified, while it lives, and at its end.
-type told struct{ rule, flow string }
+type told struct{ rule, flow string } // or the field in which a threat list was named
 
 // maxTold bounds what is remembered; beyond it a rule may repeat itself.
 const maxTold = 1 << 20
@@ -112,6 +112,9 @@ func (c *reading) emit(f flow.Flow) error {
 			return c.broken
 		}
 	}
+	if err := c.listedFlow(e, about); err != nil {
+		return err
+	}
 	o, ok := baseline.Of(&e)
 	return c.watch(o, ok, about)
 }
@@ -126,8 +129,24 @@ func (c *reading) message(m flow.Message) {
 	if !c.inTime(record(e)) {
 		return
 	}
+	if c.err = c.listedFlow(e, nil); c.err != nil {
+		return
+	}
 	o, ok := baseline.Of(&e)
 	c.err = c.watch(o, ok, nil)
+}
+
+// listedFlow judges what a connection names of threat lists, once for each.
+func (c *reading) listedFlow(e event.Event, about *Flow) error {
+	h, ok := c.run.opt.Lists.Event(&e, c.run.opt.Source.Now)
+	k := told{h.Field, e.Fields[event.FieldFlowID]}
+	if !ok || c.told[k] {
+		return nil
+	}
+	if len(c.told) < maxTold {
+		c.told[k] = true
+	}
+	return c.again(h.Event(e), about, nil)
 }
 
 // local takes the private networks for one's own side: a capture does not say

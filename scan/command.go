@@ -107,6 +107,9 @@ func (c *command) load() error {
 	if err := c.loadAdjustments(); err != nil {
 		return err
 	}
+	if err := c.loadLists(); err != nil {
+		return err
+	}
 	if n := len(report.Rejected); n > 0 {
 		c.say(c.words().T("unusable", "n", strconv.Itoa(n), "all", strconv.Itoa(n+len(report.Loaded))))
 	}

@@ -53,6 +53,7 @@ func Flags() []Flag {
 		{Name: "flows"},
 		{Name: "stats"},
 		{Name: "adjust", Arg: "FILE", Path: true},
+		{Name: "ioc", Arg: "FILE", Path: true},
 		{Name: "zone", Arg: "ZONE"},
 		{Name: "jobs", Arg: "N"},
 		{Name: "lang", Arg: "LANG", Values: i18n.Languages()},
@@ -80,6 +81,7 @@ type args struct {
 	opt        Options
 	rules      list
 	adjust     list
+	lists      list
 	expand     string
 	pipelines  list
 	format     string
@@ -100,6 +102,7 @@ func parse(words []string, env func(string) string, now time.Time) (*args, error
 	fs.Usage = func() {}
 	fs.Var(&a.rules, "rules", "")
 	fs.Var(&a.adjust, "adjust", "")
+	fs.Var(&a.lists, "ioc", "")
 	fs.StringVar(&a.expand, "expand", "", "")
 	fs.Var(&a.pipelines, "pipeline", "")
 	level := fs.String("min-level", event.Info.String(), "")

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/sonae/sonae/detect"
+	"github.com/sonae/sonae/detect/ioc"
 	"github.com/sonae/sonae/event"
 	"github.com/sonae/sonae/source"
 )
@@ -31,6 +32,7 @@ type Options struct {
 	BigLog   int64     // size from which one event log, or log of JSON lines, is read by several cores, 0 for 32 MiB
 	Limits   Limits
 	Source   source.Options
+	Lists    *ioc.Set  // threat lists, may be nil
 	Progress *Progress // told while it runs, may be nil
 }
 

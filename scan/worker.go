@@ -244,6 +244,12 @@ func (w *worker) match(r *event.Record) error {
 			return w.broken
 		}
 	}
+	if err := w.connected(r, w.hits); err != nil {
+		return err
+	}
+	if err := w.listed(r); err != nil {
+		return err
+	}
 	o, ok := baseline.OfRecord(r, w.at.id())
 	return w.watch(o, ok, nil)
 }

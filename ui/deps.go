@@ -12,6 +12,7 @@ import (
 	"github.com/sonae/sonae/archive"
 	"github.com/sonae/sonae/auth"
 	"github.com/sonae/sonae/clock"
+	"github.com/sonae/sonae/detect/ioc"
 	"github.com/sonae/sonae/detect/tuning"
 	"github.com/sonae/sonae/duty"
 	"github.com/sonae/sonae/event"
@@ -22,10 +23,11 @@ import (
 	"github.com/sonae/sonae/ready/asset"
 	"github.com/sonae/sonae/report"
 	"github.com/sonae/sonae/search"
+	"github.com/sonae/sonae/search/threat"
 	"github.com/sonae/sonae/ui/view"
 )
 
-// Deps is all that the pages call. Every field but Rules is needed.
+// Deps is all that the pages call. Every field but Rules and Threats is needed.
 type Deps struct {
 	People    People
 	Assets    Assets
@@ -38,7 +40,8 @@ type Deps struct {
 	Ledger    Ledger
 	Archive   Archive
 	Searches  Searches
-	Rules     Rules // nil: nobody sees rules or makes one of a search
+	Rules     Rules   // nil: nobody sees rules or makes one of a search
+	Threats   Threats // nil: nobody sees threat lists
 	Devices   Devices
 
 	// Located tells where in the archive events are kept. What no segment holds
@@ -225,4 +228,14 @@ type Reports interface {
 type Ledger interface {
 	Checkpoint(ctx context.Context) (ledger.Checkpoint, error)
 	Leaves(ctx context.Context, from uint64, n int) ([]leaf.Leaf, error)
+}
+
+// Threats is what the pages need of threat lists.
+type Threats interface {
+	Lists(ctx context.Context) ([]threat.Shown, error)
+	Draft(ctx context.Context, data []byte, format ioc.Format, by auth.Person) (threat.Draft, error)
+	OpenDraft(ctx context.Context, id string, by auth.Person) (threat.Draft, error)
+	Import(ctx context.Context, draft string, t threat.Terms, by auth.Person) (threat.List, error)
+	End(ctx context.Context, id, reason string, by auth.Person) error
+	Search(ctx context.Context, list string, days int, by auth.Person) error
 }

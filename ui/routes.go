@@ -109,6 +109,13 @@ func routes() []route {
 		{pattern: "POST /rules/{rule}/changes", verb: auth.Handle, kind: "rule", do: (*call).changeRule, back: (*call).rule},
 		{pattern: "POST /rules/{rule}/changes/{change}/end", verb: auth.Handle, kind: "rule", do: (*call).endChange, back: (*call).rule},
 
+		{pattern: "GET /lists", verb: auth.View, kind: "rule", page: (*call).lists, topics: []string{"threat"}},
+		{pattern: "POST /lists", verb: auth.Administer, kind: "rule", do: (*call).uploadList, back: (*call).lists},
+		{pattern: "GET /list-drafts/{draft}", verb: auth.Administer, kind: "rule", page: (*call).listDraft},
+		{pattern: "POST /list-drafts/{draft}", verb: auth.Administer, kind: "rule", do: (*call).importList, back: (*call).listDraft},
+		{pattern: "POST /lists/{list}/end", verb: auth.Administer, kind: "rule", do: (*call).endList, back: (*call).lists},
+		{pattern: "POST /lists/{list}/search", verb: auth.Administer, kind: "rule", do: (*call).searchList, back: (*call).lists},
+
 		{pattern: "GET /evidence", verb: auth.View, kind: "evidence", page: (*call).bags, topics: []string{"evidence"}},
 		{pattern: "GET /evidence/{id}", verb: auth.View, kind: "evidence", page: (*call).bag, topics: []string{"evidence"}},
 		{pattern: "POST /evidence/{id}/zip", verb: auth.Preserve, kind: "evidence", raw: (*call).zip, back: (*call).bag},

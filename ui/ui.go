@@ -14,12 +14,15 @@ import (
 	"fmt"
 	"net/http"
 	"sync/atomic"
+
+	"github.com/sonae/sonae/detect/ioc"
 )
 
 //go:embed all:web/dist
 var dist embed.FS
 
-// maxBody bounds every request body; no form of ours comes near it.
+// maxBody bounds every request body but that of a threat list; no form of ours
+// comes near it.
 const maxBody = 1 << 20
 
 // server holds what the handlers share.
@@ -62,7 +65,11 @@ func handler(d Deps, a assets) http.Handler {
 // limit bounds the body of every request.
 func limit(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+		most := int64(maxBody)
+		if r.URL.Path == uploads {
+			most += ioc.MaxBytes
+		}
+		r.Body = http.MaxBytesReader(w, r.Body, most)
 		next.ServeHTTP(w, r)
 	})
 }

@@ -6,6 +6,9 @@ package collect
 func All(cfg Config) ([]Collector, Sampler) {
 	h := NewHealth(cfg)
 	out := []Collector{NewProcesses(cfg), h}
+	if s := NewSensors(cfg); s != nil {
+		out = append(out, s)
+	}
 	if j := NewJournal(cfg); j != nil {
 		return append(out, j), h
 	}

@@ -2,11 +2,15 @@
 
 package collect
 
-// All returns the log files that cfg names: the only source that does not
+// All returns the log files and sensors that cfg names: the sources that do not
 // depend on Linux. There is no sampler.
 func All(cfg Config) ([]Collector, Sampler) {
-	if len(cfg.Files) == 0 {
-		return nil, nil
+	var out []Collector
+	if len(cfg.Files) > 0 {
+		out = append(out, NewFiles(cfg))
 	}
-	return []Collector{NewFiles(cfg)}, nil
+	if s := NewSensors(cfg); s != nil {
+		out = append(out, s)
+	}
+	return out, nil
 }

@@ -10,25 +10,23 @@ package collect
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
-	"io/fs"
 	"log/slog"
-	"maps"
-	"os"
-	"path/filepath"
 	"sync"
 	"time"
 
 	"github.com/sonae/sonae/clock"
+	"github.com/sonae/sonae/source/feed"
 )
 
 // Config is what the collectors need.
 type Config struct {
 	Dir   string   // where positions in logs are kept; empty: they are not
 	Files []string // log files to follow where there is no journal; empty means the usual ones
-	Now   clock.Now
-	Log   *slog.Logger
+	// Sensors are those of others on this machine; where to, and how far, is
+	// set here.
+	Sensors feed.Config
+	Now     clock.Now
+	Log     *slog.Logger
 }
 
 // Collector is one source of events.
@@ -63,80 +61,6 @@ func (s *said) say(text string) { s.mu.Lock(); defer s.mu.Unlock(); s.text = tex
 
 // Status returns the newest text.
 func (s *said) Status() string { s.mu.Lock(); defer s.mu.Unlock(); return s.text }
-
-// positions remembers how far logs were read. What is written to disk is
-// settle old, because newer lines may still be in a queue in memory: after a
-// crash a few lines come twice rather than never.
-type positions struct {
-	path string
-
-	mu   sync.Mutex
-	now  map[string]string
-	past map[string]string
-	took time.Time
-}
-
-const settle = 3 * time.Second
-
-// openPositions reads the positions kept in dir; without dir nothing is kept.
-func openPositions(dir, name string) *positions {
-	if dir == "" {
-		return &positions{now: map[string]string{}}
-	}
-	p := &positions{path: filepath.Join(dir, name), now: map[string]string{}}
-	b, err := os.ReadFile(p.path)
-	if err != nil || json.Unmarshal(b, &p.now) != nil || p.now == nil {
-		p.now = map[string]string{} // begin at the end of every log
-	}
-	return p
-}
-
-func (p *positions) get(key string) string { p.mu.Lock(); defer p.mu.Unlock(); return p.now[key] }
-
-func (p *positions) set(key, value string) { p.mu.Lock(); defer p.mu.Unlock(); p.now[key] = value }
-
-// save writes what was known settle ago.
-func (p *positions) save(now time.Time) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if now.Sub(p.took) < settle {
-		return nil
-	}
-	out := p.past
-	p.past, p.took = maps.Clone(p.now), now
-	if out == nil {
-		return nil
-	}
-	return p.write(out)
-}
-
-// close writes what is known at the end of an orderly run.
-func (p *positions) close() error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.write(p.now)
-}
-
-func (p *positions) write(m map[string]string) error {
-	if p.path == "" {
-		return nil
-	}
-	b, err := json.Marshal(m)
-	if err != nil {
-		return err
-	}
-	if err := os.WriteFile(p.path+".new", b, 0o600); err != nil {
-		return errors.Join(err, remove(p.path+".new"))
-	}
-	return os.Rename(p.path+".new", p.path)
-}
-
-func remove(path string) error {
-	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	return nil
-}
 
 // pause waits and says whether ctx still holds.
 func pause(ctx context.Context, d time.Duration) bool {

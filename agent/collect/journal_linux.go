@@ -9,6 +9,8 @@ import (
 	"os"
 	"os/exec"
 	"time"
+
+	"github.com/sonae/sonae/source/tail"
 )
 
 // Journal follows the journal of systemd.
@@ -16,7 +18,7 @@ type Journal struct {
 	said
 	cfg Config
 	bin string
-	pos *positions
+	pos *tail.Marks
 }
 
 // journalSocket exists while journald runs.
@@ -31,7 +33,7 @@ func NewJournal(cfg Config) *Journal {
 	if _, err := os.Stat(journalSocket); err != nil {
 		return nil
 	}
-	j := &Journal{cfg: cfg, bin: bin, pos: openPositions(cfg.Dir, "journal.json")}
+	j := &Journal{cfg: cfg, bin: bin, pos: tail.OpenMarks(cfg.Dir, "journal.json")}
 	j.say("not started")
 	return j
 }
@@ -44,17 +46,17 @@ func (j *Journal) Run(ctx context.Context, q *Queue) error {
 	for wait := time.Second; ; wait = min(2*wait, time.Minute) {
 		n, err := j.follow(ctx, q)
 		if ctx.Err() != nil {
-			return j.pos.close()
+			return j.pos.Close()
 		}
 		if n > 0 {
 			wait = time.Second
 		} else {
-			j.pos.set("cursor", "") // a cursor that was rotated away would fail for ever
+			j.pos.Set("cursor", "") // a cursor that was rotated away would fail for ever
 		}
 		j.say(fmt.Sprintf("journalctl ended: %v", err))
 		j.cfg.Log.Warn("journal", "err", err)
 		if !pause(ctx, wait) {
-			return j.pos.close()
+			return j.pos.Close()
 		}
 	}
 }
@@ -62,7 +64,7 @@ func (j *Journal) Run(ctx context.Context, q *Queue) error {
 // follow runs journalctl until it or ctx ends, and returns how many lines came.
 func (j *Journal) follow(ctx context.Context, q *Queue) (int, error) {
 	args := []string{"--follow", "--output=json", "--no-pager", "--quiet"}
-	if c := j.pos.get("cursor"); c != "" {
+	if c := j.pos.Get("cursor"); c != "" {
 		args = append(args, "--after-cursor="+c)
 	} else {
 		args = append(args, "--lines=0")
@@ -109,8 +111,8 @@ func (j *Journal) read(ctx context.Context, from io.Reader, q *Queue) (int, erro
 				return n, ctx.Err()
 			}
 		}
-		j.pos.set("cursor", e.cursor)
-		if err := j.pos.save(j.cfg.Now()); err != nil {
+		j.pos.Set("cursor", e.cursor)
+		if err := j.pos.Save(j.cfg.Now()); err != nil {
 			j.cfg.Log.Error("log position", "err", err)
 		}
 	}

@@ -8,10 +8,11 @@ import (
 
 	"github.com/sonae/sonae/event"
 	"github.com/sonae/sonae/source/linux"
+	"github.com/sonae/sonae/source/tail"
 )
 
 // maxLine bounds one line of a log in bytes; the rest of a longer one is cut.
-const maxLine = 64 << 10
+const maxLine = tail.MaxLine
 
 // entry is one line of any system log.
 type entry struct {

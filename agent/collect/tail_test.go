@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -23,82 +22,6 @@ func appendTo(t *testing.T, path, s string) {
 	}
 	if err := f.Close(); err != nil {
 		t.Fatal(err)
-	}
-}
-
-// lines polls once and returns what came.
-func lines(tl *tail) string {
-	var out []string
-	tl.poll(func(s string) bool { out = append(out, s); return true })
-	return strings.Join(out, "|")
-}
-
-func TestTailThroughRotation(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "syslog")
-	appendTo(t, path, "old\n")
-	tl := &tail{path: path}
-	tl.resume("")
-	t.Cleanup(tl.close)
-	step := func(want string) {
-		t.Helper()
-		if got := lines(tl); got != want {
-			t.Errorf("got %q, want %q", got, want)
-		}
-	}
-	step("")
-	appendTo(t, path, "a\r\nb\nhal")
-	step("a|b")
-	appendTo(t, path, "f\n\n")
-	step("half")
-	appendTo(t, path, "last of the old file\n")
-	if err := os.Rename(path, path+".1"); err != nil {
-		t.Fatal(err)
-	}
-	appendTo(t, path, "first of the new\n")
-	step("last of the old file|first of the new")
-	if err := os.Truncate(path, 0); err != nil { // copytruncate
-		t.Fatal(err)
-	}
-	step("")
-	appendTo(t, path, "short\n")
-	step("short")
-	if err := os.Remove(path); err != nil {
-		t.Fatal(err)
-	}
-	step("")
-	appendTo(t, path, "made again\n\xff\n")
-	step("made again|\uFFFD")
-	appendTo(t, path, strings.Repeat("x", 3*maxLine)+"\nnext\n")
-	step(strings.Repeat("x", maxLine) + "|next")
-}
-
-func TestTailGoesOnWhereItStopped(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "syslog")
-	appendTo(t, path, "a\n")
-	tl := &tail{path: path}
-	tl.resume("")
-	appendTo(t, path, "b\nhal")
-	if got := lines(tl); got != "b" {
-		t.Fatalf("got %q", got)
-	}
-	mark := tl.mark()
-	tl.close()
-	appendTo(t, path, "f\n")
-	tl = &tail{path: path}
-	tl.resume(mark)
-	if got := lines(tl); got != "half" {
-		t.Errorf("got %q, want the whole line", got)
-	}
-	tl.close()
-	if err := os.Rename(path, path+".1"); err != nil {
-		t.Fatal(err)
-	}
-	appendTo(t, path, "new\n")
-	tl = &tail{path: path}
-	tl.resume(mark)
-	t.Cleanup(tl.close)
-	if got := lines(tl); got != "new" {
-		t.Errorf("after a rotation: got %q", got)
 	}
 }
 

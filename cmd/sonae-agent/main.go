@@ -25,7 +25,9 @@ Usage:
   sonae-agent enroll --token T [--hub URL] [--name N] [--dir DIR]
                                  make this machine known to a hub, once
   sonae-agent run [--dir DIR] [--interface NAME] [--ring MIB] [--spool MIB]
-                                 watch, report and obey until stopped
+                  [--eve FILE] [--eve-socket PATH] [--zeek FOLDER]
+                                 watch, report and obey until stopped; read
+                                 what Suricata and Zeek write here
   sonae-agent status [--dir DIR] [--json]
                                  what the running agent does
   sonae-agent release [--dir DIR] [CODE]

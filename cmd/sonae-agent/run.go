@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/sonae/sonae/agent"
@@ -17,6 +18,7 @@ import (
 	"github.com/sonae/sonae/agent/link"
 	"github.com/sonae/sonae/agent/owner"
 	"github.com/sonae/sonae/agent/sensor"
+	"github.com/sonae/sonae/source/feed"
 )
 
 // options of run.
@@ -26,6 +28,7 @@ type options struct {
 	heartbeat   time.Duration
 	promiscuous bool
 	gateway     bool
+	sensors     feed.Config
 }
 
 // run is the agent itself.
@@ -37,6 +40,9 @@ func (p program) run(ctx context.Context, args []string) error {
 	f.BoolVar(&o.gateway, "gateway", false, "this machine is a router or an inline bridge: block other machines when the hub orders it")
 	f.Int64Var(&o.ring, "ring", 64, "MiB of the last packets kept in memory as evidence")
 	f.Int64Var(&o.spool, "spool", 512, "MiB on disk for events while the hub is away")
+	f.Var((*several)(&o.sensors.EVE), "eve", "file that Suricata writes (eve.json), as many as wanted")
+	f.Var((*several)(&o.sensors.Sockets), "eve-socket", "socket that Suricata connects to, dgram:PATH for unix_dgram")
+	f.Var((*several)(&o.sensors.Zeek), "zeek", "folder in which Zeek writes its logs")
 	f.DurationVar(&o.heartbeat, "heartbeat", 5*time.Second, "time between heartbeats")
 	verbose := f.Bool("verbose", false, "log more")
 	if err := p.parse(f, args, 0); err != nil {
@@ -73,7 +79,7 @@ func (p program) watch(ctx context.Context, o options, id link.Identity) error {
 	if err != nil {
 		return err
 	}
-	collectors, load := collect.All(collect.Config{Dir: o.dir, Now: time.Now, Log: p.log.With("part", "collect")})
+	collectors, load := collect.All(collect.Config{Dir: o.dir, Sensors: o.sensors, Now: time.Now, Log: p.log.With("part", "collect")})
 	actor := act.New(act.Config{Dir: filepath.Join(o.dir, "act"), Hub: client.HubAddress, Probe: a.Probe, Now: time.Now, Log: p.log.With("part", "act")})
 	finder := owner.New(owner.Config{Now: time.Now})
 	var blocker agent.Blocker
@@ -103,3 +109,10 @@ func (p program) watch(ctx context.Context, o options, id link.Identity) error {
 	})
 	return errors.Join(err, a.Close())
 }
+
+// several is a flag that may be given several times.
+type several []string
+
+// String and Set are what package flag asks for.
+func (s *several) String() string     { return strings.Join(*s, " ") }
+func (s *several) Set(v string) error { *s = append(*s, v); return nil }

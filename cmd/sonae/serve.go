@@ -27,7 +27,7 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags.Uint64Var(&cfg.MinFree, "min-free", cfg.MinFree, "bytes the disk must have left to take in events")
 	witnesses := witnessFlags(flags)
 	shared, leaves := sharedFlags(flags), leafFlags(flags, stdout)
-	keep := keepFlags(flags)
+	keep, sensors := keepFlags(flags), sensorFlags(flags)
 	names := flags.String("names", "", "further host names and addresses for the certificate, separated by commas")
 	verbose := flags.Bool("verbose", false, "log more")
 	if status, ok := parsed(flags, args); !ok {
@@ -40,7 +40,7 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if *names != "" {
 		cfg.Names = strings.Split(*names, ",")
 	}
-	for _, set := range []func(*hub.Config) error{shared, leaves, keep} {
+	for _, set := range []func(*hub.Config) error{shared, leaves, keep, sensors} {
 		if err := set(&cfg); err != nil {
 			complain(stderr, "serve", err)
 			return 2

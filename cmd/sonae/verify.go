@@ -29,6 +29,7 @@ import (
 	"github.com/sonae/sonae/report"
 	"github.com/sonae/sonae/report/html"
 	"github.com/sonae/sonae/search"
+	"github.com/sonae/sonae/search/threat"
 	"github.com/sonae/sonae/state"
 	"github.com/sonae/sonae/state/rows"
 )
@@ -398,7 +399,7 @@ func (c *check) recorded(ctx context.Context, db *state.DB, leaves []leaf.Leaf) 
 	for _, t := range []struct {
 		what   string
 		verify func(context.Context, *state.DB, func(string) []leaf.Leaf) ([]rows.Difference, error)
-	}{{"decisions and orders", action.VerifyRows}, {"alerts", alert.VerifyRows}, {"custody and bags", evidence.VerifyRows}, {"looks at events and own rules", search.VerifyRows}} {
+	}{{"decisions and orders", action.VerifyRows}, {"alerts", alert.VerifyRows}, {"custody and bags", evidence.VerifyRows}, {"looks at events and own rules", search.VerifyRows}, {"threat lists", threat.VerifyRows}} {
 		found, err := t.verify(ctx, db, byType(leaves))
 		if err != nil {
 			return err

@@ -46,6 +46,9 @@ var needs = map[[3]string]map[string]string{
 	{"sonae", "application", "patient-record"}:  {"ja": "患者情報の監査の記録", "en": "audit events of patient data"},
 	{"sonae", behaviours, ""}:                   {"ja": "通信から学んだ振る舞い", "en": "behaviours learned from connections"},
 	{"sonae", "network_connection", "flow"}:     {"ja": "通信(エージェント、pcap)", "en": "connections (agent, pcap)"},
+	{"sonae", "threat_list", "ioc"}:             {"ja": "脅威リスト", "en": "threat lists"},
+	{"suricata", "", "alert"}:                   {"ja": "Suricata: alert", "en": "Suricata: alert"},
+	{"zeek", "", "notice"}:                      {"ja": "Zeek: notice.log", "en": "Zeek: notice.log"},
 }
 
 var levels = map[event.Severity]map[string]string{

@@ -1,6 +1,6 @@
 //go:build unix
 
-package collect
+package tail
 
 import (
 	"fmt"

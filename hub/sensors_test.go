@@ -1,0 +1,90 @@
+package hub_test
+
+import (
+	"encoding/binary"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/sonae/sonae/alert"
+	"github.com/sonae/sonae/detect/ioc"
+	"github.com/sonae/sonae/hub"
+	"github.com/sonae/sonae/hub/hubtest"
+	"github.com/sonae/sonae/search/threat"
+)
+
+const (
+	suricataAlert = `{"timestamp":"2026-11-28T10:00:02.000000+0900","flow_id":3,"event_type":"alert","src_ip":"192.168.1.5","src_port":50002,"dest_ip":"203.0.113.9","dest_port":80,"proto":"TCP","alert":{"action":"allowed","gid":1,"signature_id":1,"signature":"ET TROJAN Example","severity":1}}` + "\n"
+	networkRule   = "0d7a3c52-6f0e-4d3b-9a0b-6a3d8e0c7f11"
+	suricataRule  = "3a9f6c0e-8e0b-4b1c-9d65-2f6c5b7a1e01"
+)
+
+// netflowOf is a NetFlow 5 datagram of one connection to 198.51.100.7.
+func netflowOf(now time.Time) []byte {
+	var b []byte
+	for _, v := range []any{uint16(5), uint16(1), uint32(5000), uint32(now.Unix()), uint32(0), uint32(1), uint32(0),
+		uint32(0xc0a80106), uint32(0xc6336407), uint32(0), uint32(0), uint32(3), uint32(300), uint32(1000), uint32(2000),
+		uint16(40000), uint16(443), uint16(0x18), byte(6), byte(0), uint32(0), uint32(0)} {
+		b, _ = binary.Append(b, binary.BigEndian, v)
+	}
+	return b
+}
+
+// TestOtherSensorsAndThreatLists has a hub read Suricata's file and NetFlow,
+// and raise alerts by both, by a rule of its own and by a threat list.
+func TestOtherSensorsAndThreatLists(t *testing.T) {
+	eve := filepath.Join(t.TempDir(), "eve.json")
+	if err := os.WriteFile(eve, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	h := hubtest.Start(t, func(c *hub.Config) {
+		c.Sensors = hub.Sensors{Site: "hospital", EVE: []string{eve}, Flows: "127.0.0.1:0", Exporters: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}}
+	})
+	admin := h.FirstAdmin()
+	h.Site("hospital", "hospital")
+	time.Sleep(time.Second) // the file is open
+
+	var d threat.Draft
+	admin.Must("POST", "/threat-list-drafts", map[string]any{"text": "198.51.100.7\n10.0.0.1\n"}, &d)
+	if d.Count != 1 || d.Reasons[ioc.Internal] != 1 {
+		t.Fatalf("draft %+v", d)
+	}
+	var l threat.List
+	admin.Must("POST", "/threat-list-drafts/"+d.ID+"/import", map[string]any{"name": "試験", "source": "NPA", "confidence": 80, "days": 30}, &l)
+	f, err := os.OpenFile(eve, os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.WriteString(suricataAlert); err != nil {
+		t.Fatal(err)
+	}
+	_ = f.Close()
+	c, err := net.Dial("udp", h.Addresses().Flows)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	var one, two alert.Alert
+	for end := time.Now().Add(90 * time.Second); one.ID == "" || two.ID == ""; time.Sleep(500 * time.Millisecond) {
+		if _, err := c.Write(netflowOf(time.Now())); err != nil { // until the list is in force
+			t.Fatal(err)
+		}
+		for _, a := range hubtest.List[alert.Alert](admin, "/alerts") {
+			switch a.Rule.ID {
+			case suricataRule:
+				one = a
+			case networkRule:
+				two = a
+			}
+		}
+		if time.Now().After(end) {
+			t.Fatalf("alerts: %+v %+v", one, two)
+		}
+	}
+	if one.Host != "ip-192-168-1-5" || two.Host != "ip-192-168-1-6" || one.Site != "hospital" {
+		t.Errorf("alerts about %s and %s", one.Host, two.Host)
+	}
+}
