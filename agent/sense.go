@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/sonae/sonae/agent/sensor"
 	"github.com/sonae/sonae/event"
 	"github.com/sonae/sonae/flow"
 )
@@ -39,21 +40,27 @@ func (a *Agent) senseOnce(ctx context.Context) error {
 	here := newLocal()
 	late := a.startLate()
 	defer late.stop() // after the table was flushed
-	t := flow.New(flow.Config{MaxFlows: a.cfg.MaxFlows, Emit: func(f flow.Flow) { a.flow(f, here, late) }})
-	s, err := a.parts.OpenSensor(t.Tick)
+	s, err := a.parts.OpenSensor()
 	if err != nil {
 		return err
 	}
+	// One table for each queue; what they say comes together here, so that
+	// whoever counts what a host does sees all of it.
+	g := flow.NewGroup(s.Queues(), flow.Config{MaxFlows: a.cfg.MaxFlows, Emit: func(f flow.Flow) { a.flow(f, here, late) }})
 	a.sensor.Store(&s)
 	a.sensing.Store(true)
 	a.beatNow()
 	defer func() {
 		a.sensing.Store(false)
 		a.sensor.Store(nil)
-		a.drops.Add(s.Drops())
+		a.ended.add(s.Stats())
 	}()
-	err = s.Run(ctx, t.Packet)
-	t.Flush() // Run has returned: nobody else uses the table
+	lanes := make([]sensor.Lane, g.Lanes())
+	for i := range lanes {
+		lanes[i] = g.Lane(i)
+	}
+	err = s.Run(ctx, lanes)
+	g.Flush() // Run has returned: nobody else uses the tables
 	return err
 }
 
@@ -101,14 +108,6 @@ func (a *Agent) off(why error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.why = why.Error()
-}
-
-func (a *Agent) sensorDrops() uint64 {
-	n := a.drops.Load()
-	if s := a.sensor.Load(); s != nil {
-		n += (*s).Drops()
-	}
-	return n
 }
 
 // local knows the machine's own addresses. It looks again every few seconds,
