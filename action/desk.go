@@ -66,6 +66,9 @@ type NewRequest struct {
 	Lease     time.Duration `json:"lease"`     // 0: DefaultLease
 	PID       int           `json:"pid"`       // process of interest, 0: none known
 	Drill     bool          `json:"drill"`
+	// Packets chooses packets that the machine keeps (preserve). With Only set
+	// nothing else is collected, and no incident is needed.
+	Packets *order.Packets `json:"packets,omitempty"`
 }
 
 // Filter selects actions. Zero fields select all.

@@ -75,6 +75,7 @@ func (s *server) operations() {
 	s.networkOperations()
 	s.ruleOperations()
 	s.evidenceOperations()
+	s.packetOperations()
 	s.dutyOperations()
 	s.reportOperations()
 	s.assetOperations()
