@@ -329,6 +329,7 @@ func (r *role) until(path string, ok func([]flow.Flow) bool) (a answer) {
 	r.t.Helper()
 	var flows []flow.Flow
 	for range 40 {
+		time.Sleep(250 * time.Millisecond) // what was sent is on its way, and asking cuts connections in two
 		a = r.ask(path)
 		flows = append(flows, a.Flows...)
 		if ok(flows) {
