@@ -10,6 +10,8 @@ package action
 
 import (
 	"time"
+
+	"github.com/sonae/sonae/action/order"
 )
 
 // Kind is what an action does.
@@ -73,35 +75,36 @@ type Check struct {
 
 // Action is a measure (措置).
 type Action struct {
-	ID           string        `json:"id"`
-	Kind         Kind          `json:"kind"`
-	State        State         `json:"state"`
-	Incident     string        `json:"incident"`
-	Host         string        `json:"host"`
-	Site         string        `json:"site"`
-	Reason       string        `json:"reason"`
-	Consequences []Consequence `json:"consequences"`
-	Keep         []string      `json:"keep"`      // addresses that stay reachable: the hub's
-	Forbidden    string        `json:"forbidden"` // ip:port that must not answer afterwards
-	Lease        time.Duration `json:"lease"`
-	RequestedBy  string        `json:"requested_by"`
-	RequestedAt  time.Time     `json:"requested_at"`
-	DecidedBy    string        `json:"decided_by"`
-	DecidedAt    time.Time     `json:"decided_at"`
-	AppliedAt    time.Time     `json:"applied_at"`
-	VerifiedAt   time.Time     `json:"verified_at"`
-	ExpiresAt    time.Time     `json:"expires_at"` // end of the lease
-	EndedAt      time.Time     `json:"ended_at"`
-	Checks       []Check       `json:"checks"`
-	Failure      string        `json:"failure"`
-	Drill        bool          `json:"drill"`
-	Bag          string        `json:"bag"`         // evidence bag that the action fills (preserve)
-	PID          int           `json:"pid"`         // process of interest, 0: none known
-	Cause        string        `json:"cause"`       // why it ended: order | code | lease | renewed
-	ReleasedBy   string        `json:"released_by"` // person id of who released it early
-	WrongCodes   int           `json:"wrong_codes"` // wrong release codes typed on the console
-	ReleasedAt   time.Time     `json:"released_at"` // when ReleasedBy asked for it
-	LastSign     time.Time     `json:"last_sign"`   // when the agent last said something about it
+	ID           string         `json:"id"`
+	Kind         Kind           `json:"kind"`
+	State        State          `json:"state"`
+	Incident     string         `json:"incident"`
+	Host         string         `json:"host"`
+	Site         string         `json:"site"`
+	Reason       string         `json:"reason"`
+	Consequences []Consequence  `json:"consequences"`
+	Keep         []string       `json:"keep"`      // addresses that stay reachable: the hub's
+	Forbidden    string         `json:"forbidden"` // ip:port that must not answer afterwards
+	Lease        time.Duration  `json:"lease"`
+	RequestedBy  string         `json:"requested_by"`
+	RequestedAt  time.Time      `json:"requested_at"`
+	DecidedBy    string         `json:"decided_by"`
+	DecidedAt    time.Time      `json:"decided_at"`
+	AppliedAt    time.Time      `json:"applied_at"`
+	VerifiedAt   time.Time      `json:"verified_at"`
+	ExpiresAt    time.Time      `json:"expires_at"` // end of the lease
+	EndedAt      time.Time      `json:"ended_at"`
+	Checks       []Check        `json:"checks"`
+	Failure      string         `json:"failure"`
+	Drill        bool           `json:"drill"`
+	Bag          string         `json:"bag"`               // evidence bag that the action fills (preserve)
+	PID          int            `json:"pid"`               // process of interest, 0: none known
+	Packets      *order.Packets `json:"packets,omitempty"` // which packets are wanted (preserve)
+	Cause        string         `json:"cause"`             // why it ended: order | code | lease | renewed
+	ReleasedBy   string         `json:"released_by"`       // person id of who released it early
+	WrongCodes   int            `json:"wrong_codes"`       // wrong release codes typed on the console
+	ReleasedAt   time.Time      `json:"released_at"`       // when ReleasedBy asked for it
+	LastSign     time.Time      `json:"last_sign"`         // when the agent last said something about it
 
 	// Of a block. Host is the machine that is blocked, empty when it is not in
 	// the register.

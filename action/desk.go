@@ -75,6 +75,9 @@ type NewRequest struct {
 	Drill     bool          `json:"drill"`
 	Via       string        `json:"via"`     // block: gateway or device that carries it out
 	Targets   []string      `json:"targets"` // block: addresses; empty: those of the host
+	// Packets chooses packets that the machine keeps (preserve). With Only set
+	// nothing else is collected, and no incident is needed.
+	Packets *order.Packets `json:"packets,omitempty"`
 }
 
 // Filter selects actions. Zero fields select all.

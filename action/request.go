@@ -35,7 +35,8 @@ func (d *Desk) Plan(ctx context.Context, q NewRequest) (Action, error) {
 	}
 	switch q.Kind {
 	case Preserve: // changes nothing on the host, so nothing stops
-		return a, nil
+		a.Packets = q.Packets
+		return a, wanted(q.Packets)
 	case Isolate:
 		return d.planIsolate(ctx, a, h, q)
 	}
@@ -94,7 +95,7 @@ func (d *Desk) Request(ctx context.Context, q NewRequest, by auth.Person) (Actio
 	if strings.TrimSpace(q.Reason) == "" || utf8.RuneCountInString(q.Reason) > maxReason {
 		return Action{}, fault.New(fault.Invalid, "action.reason")
 	}
-	if q.Incident == "" {
+	if q.Incident == "" && (q.Kind != Preserve || !onlyPackets(q.Packets)) {
 		return Action{}, fault.New(fault.Invalid, "action.incident")
 	}
 	a, err := d.Plan(ctx, q)
@@ -147,14 +148,16 @@ func (d *Desk) create(ctx context.Context, tx *state.Tx, a *Action, by auth.Pers
 // evidence by itself when it opens, and whoever presses the button a second
 // later means the same thing.
 func (d *Desk) preserveOnce(ctx context.Context, tx *state.Tx, a *Action, by auth.Person) error {
-	under, err := list[Action](ctx, inTx{tx}, `SELECT body FROM action WHERE incident = $1 AND host = $2 AND kind = $3 AND state IN ('approved', 'applied') ORDER BY requested_at LIMIT 1`,
+	under, err := list[Action](ctx, inTx{tx}, `SELECT body FROM action WHERE incident = $1 AND host = $2 AND kind = $3 AND state IN ('approved', 'applied') ORDER BY requested_at`,
 		a.Incident, a.Host, string(Preserve))
 	if err != nil {
 		return err
 	}
-	if len(under) > 0 {
-		*a = under[0]
-		return nil
+	for _, o := range under {
+		if !onlyPackets(a.Packets) && !onlyPackets(o.Packets) {
+			*a = o
+			return nil
+		}
 	}
 	return d.startPreserve(ctx, tx, a, by)
 }
@@ -166,7 +169,7 @@ func (d *Desk) startPreserve(ctx context.Context, tx *state.Tx, a *Action, by au
 	}
 	now := d.now().UTC()
 	o := order.Order{ID: clock.ID("or", now), Kind: order.Preserve, Host: a.Host, Action: a.ID, IssuedAt: now,
-		ExpiresAt: now.Add(waitPreserve), Bag: a.Bag, PID: a.PID, Drill: a.Drill}
+		ExpiresAt: now.Add(waitPreserve), Bag: a.Bag, PID: a.PID, Drill: a.Drill, Packets: a.Packets}
 	if _, err := d.issue(ctx, tx, o); err != nil {
 		return err
 	}
@@ -177,17 +180,18 @@ func (d *Desk) startPreserve(ctx context.Context, tx *state.Tx, a *Action, by au
 // preserveFirst orders evidence unless this incident has, or gets, some of the
 // host.
 func (d *Desk) preserveFirst(ctx context.Context, tx *state.Tx, iso Action, by auth.Person) error {
-	var n int
-	err := tx.QueryRowContext(ctx, `SELECT COUNT(*) FROM action WHERE incident = $1 AND host = $2 AND kind = $3 AND state NOT IN ('failed', 'expired', 'refused')`,
-		iso.Incident, iso.Host, string(Preserve)).Scan(&n)
+	have, err := list[Action](ctx, inTx{tx}, `SELECT body FROM action WHERE incident = $1 AND host = $2 AND kind = $3 AND state NOT IN ('failed', 'expired', 'refused')`,
+		iso.Incident, iso.Host, string(Preserve))
 	if err != nil {
 		return fmt.Errorf("look for evidence of %s: %w", iso.Host, err)
 	}
-	if n > 0 {
-		return nil
+	for _, o := range have {
+		if !onlyPackets(o.Packets) {
+			return nil
+		}
 	}
 	p := Action{Kind: Preserve, Incident: iso.Incident, Host: iso.Host, Site: iso.Site, Reason: iso.Reason, Drill: iso.Drill,
-		PID: iso.PID, Consequences: []Consequence{}, Keep: []string{}}
+		PID: iso.PID, Packets: iso.Packets, Consequences: []Consequence{}, Keep: []string{}}
 	return d.startPreserve(ctx, tx, &p, by)
 }
 

@@ -25,9 +25,10 @@ import (
 	"github.com/sonae/sonae/action/order"
 	"github.com/sonae/sonae/agent/collect"
 	"github.com/sonae/sonae/agent/link"
+	"github.com/sonae/sonae/agent/ring"
+	"github.com/sonae/sonae/agent/sensor"
 	"github.com/sonae/sonae/agent/spool"
 	"github.com/sonae/sonae/clock"
-	"github.com/sonae/sonae/flow"
 	"github.com/sonae/sonae/source/agentlink/wire"
 )
 
@@ -40,15 +41,22 @@ type Config struct {
 	FlushEvery time.Duration // the longest an event waits for others; 0 means 1 s
 	SpoolBytes int64         // 0 means 512 MiB
 	MaxFlows   int           // 0 means the default of package flow
+	LossAlarm  float64       // share of the packets within a minute that may be lost without an alarm; 0 means 0.01
 }
 
 // Sensor sees packets.
 type Sensor interface {
-	// Run calls packet for every frame until ctx ends.
-	Run(ctx context.Context, packet func(at time.Time, link flow.LinkType, frame []byte)) error
-	// Drops is how many packets the kernel could not hand over.
-	Drops() uint64
+	// Queues is how many lanes Run needs.
+	Queues() int
+	// Run hands every frame to one of the lanes until ctx ends, both directions
+	// of a connection to the same one.
+	Run(ctx context.Context, lanes []sensor.Lane) error
+	// Stats counts packets, and those that the kernel could not hand over.
+	Stats() sensor.Stats
 }
+
+// Keeping is what keeps packets on disk.
+type Keeping interface{ Stats() ring.Stats }
 
 // Process owns a connection.
 type Process struct {
@@ -80,9 +88,9 @@ type Blocker interface {
 // Parts are the organs of the agent. A nil field is an organ it lacks; orders
 // for it are rejected.
 type Parts struct {
-	// OpenSensor opens the sensor; it is tried again when it fails. tick is
-	// to be called a few times a second from the goroutine of Sensor.Run.
-	OpenSensor func(tick func(time.Time)) (Sensor, error)
+	// OpenSensor opens the sensor; it is tried again when it fails.
+	OpenSensor func() (Sensor, error)
+	Packets    Keeping
 	// Owner finds the process that owns a connection.
 	Owner func(proto string, local, remote netip.AddrPort) (Process, bool)
 	Actor Actor
@@ -111,7 +119,8 @@ type Agent struct {
 	pulse    chan struct{} // tell the hub now
 	sensing  atomic.Bool
 	sensor   atomic.Pointer[Sensor]
-	drops    atomic.Uint64 // of sensors that ended
+	ended    sensorSums    // of sensors that ended
+	losing   atomic.Bool   // more than LossAlarm of the packets of the last minute were lost
 	lost     atomic.Uint64 // events that could not be encoded
 	unsaid   atomic.Uint64 // messages inside connections that were too many to tell
 	refused  atomic.Uint64 // orders that were not the hub's
@@ -134,6 +143,9 @@ func New(cfg Config, client *link.Client, now clock.Now, log *slog.Logger) (*Age
 	}
 	if cfg.FlushEvery <= 0 {
 		cfg.FlushEvery = time.Second
+	}
+	if cfg.LossAlarm <= 0 {
+		cfg.LossAlarm = 0.01
 	}
 	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("agent: %w", err)
@@ -242,7 +254,13 @@ func (a *Agent) heartbeat(ctx context.Context, b wire.Heartbeat) error {
 
 // health gathers what the heartbeat says.
 func (a *Agent) health() wire.Health {
-	h := wire.Health{Spool: a.spool.Bytes(), Dropped: a.dropped(), SensorOn: a.sensing.Load(), SensorDrop: a.sensorDrops()}
+	seen := a.sensorStats()
+	h := wire.Health{Spool: a.spool.Bytes(), Dropped: a.dropped(), SensorOn: a.sensing.Load(), SensorDrop: seen.Drops, SensorSeen: seen.Packets,
+		SensorLosing: a.losing.Load()}
+	if a.parts.Packets != nil {
+		r := a.parts.Packets.Stats()
+		h.RingBytes, h.RingSince, h.RingLost, h.RingOff = r.Bytes, r.Oldest, r.Lost, r.Trouble != ""
+	}
 	if a.parts.Load != nil {
 		l := a.parts.Load.Sample()
 		h.CPU, h.Memory, h.Disk = l.CPU, l.Memory, l.Disk

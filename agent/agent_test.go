@@ -104,8 +104,8 @@ func TestConnectionIsReportedAtOnceWithItsOwner(t *testing.T) {
 	finder := owner.New(owner.Config{})
 	open := make(chan error, 1)
 	start(t, t.TempDir(), id, agent.Parts{
-		OpenSensor: func(tick func(time.Time)) (agent.Sensor, error) {
-			s, err := sensor.Open(sensor.Config{Interface: "lo", RingBytes: 1 << 20, Tick: tick})
+		OpenSensor: func() (agent.Sensor, error) {
+			s, err := sensor.Open(sensor.Config{Interfaces: []string{"lo"}, RingBytes: 1 << 20})
 			select {
 			case open <- err:
 			default:
@@ -162,14 +162,15 @@ func TestConnectionIsReportedAtOnceWithItsOwner(t *testing.T) {
 // packets is a Sensor that sees one packet again and again.
 type packets struct{ frame []byte }
 
-func (s packets) Run(ctx context.Context, packet func(time.Time, flow.LinkType, []byte)) error {
+func (s packets) Run(ctx context.Context, lanes []sensor.Lane) error {
 	for ctx.Err() == nil {
-		packet(time.Now(), flow.LinkRaw, s.frame)
+		lanes[0].Packet(time.Now(), flow.LinkRaw, s.frame)
 		time.Sleep(10 * time.Millisecond)
 	}
 	return nil
 }
-func (s packets) Drops() uint64 { return 0 }
+func (packets) Queues() int         { return 1 }
+func (packets) Stats() sensor.Stats { return sensor.Stats{} }
 
 // TestOwnerThatIsKnownLate: whoever looks for owners may not look as often as
 // connections are opened; the connection waits for its owner, but not for long.
@@ -186,7 +187,7 @@ func TestOwnerThatIsKnownLate(t *testing.T) {
 			_, id := h.Enrol("callcentre")
 			var asked atomic.Int32
 			start(t, t.TempDir(), id, agent.Parts{
-				OpenSensor: func(func(time.Time)) (agent.Sensor, error) { return packets{dhtPing()}, nil },
+				OpenSensor: func() (agent.Sensor, error) { return packets{dhtPing()}, nil },
 				Owner: func(string, netip.AddrPort, netip.AddrPort) (agent.Process, bool) {
 					return agent.Process{PID: 4711}, asked.Add(1) >= c.asked
 				},
@@ -225,8 +226,8 @@ func TestWithoutSensor(t *testing.T) {
 	_, id := h.Enrol("callcentre")
 	dir := t.TempDir()
 	start(t, dir, id, agent.Parts{
-		OpenSensor: func(func(time.Time)) (agent.Sensor, error) {
-			return sensor.Open(sensor.Config{Interface: "no-such-if"})
+		OpenSensor: func() (agent.Sensor, error) {
+			return sensor.Open(sensor.Config{Interfaces: []string{"no-such-if"}})
 		},
 		Collectors: []collect.Collector{once{}},
 	})

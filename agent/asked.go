@@ -4,6 +4,7 @@ import (
 	"container/list"
 	"net/netip"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/sonae/sonae/event"
@@ -13,11 +14,13 @@ import (
 // asked turns what is said inside connections into few events. A question and
 // its answer are one event; the same question again within a minute is only
 // counted, and told at its end. What comes faster than the hub should be asked to
-// keep is left out and counted. One goroutine may use it, that of the sensor.
+// keep is left out and counted. It is safe for concurrent use: lanes of a sensor
+// tick beside each other.
 type asked struct {
 	put  func(event.Event)
 	here func(netip.Addr) bool
 
+	mu     sync.Mutex // guards what follows
 	open   map[question]*list.Element
 	order  *list.List // of *asking, by the time they were asked first
 	budget float64    // events that may be put now
@@ -57,6 +60,8 @@ func newAsked(here func(netip.Addr) bool, put func(event.Event)) *asked {
 // message takes one in. What the machine only overhears is left out, and what a
 // name server is asked: those who ask tell it, and it asks others itself.
 func (a *asked) message(m flow.Message) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	asks, serves := a.here(m.Src.Addr()), a.here(m.Dst.Addr())
 	if m.Label != flow.LabelDNS {
 		if asks || serves {
@@ -89,6 +94,8 @@ func (a *asked) message(m flow.Message) {
 
 // tick tells what has waited for long enough.
 func (a *asked) tick(now time.Time) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	for el := a.order.Front(); el != nil; {
 		next := el.Next()
 		k := el.Value.(*asking)
@@ -118,6 +125,8 @@ func (a *asked) close(el *list.Element) {
 
 // flush tells all that waits.
 func (a *asked) flush() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	for a.order.Len() > 0 {
 		a.close(a.order.Front())
 	}
@@ -139,4 +148,11 @@ func (a *asked) tell(m flow.Message, times int64) {
 		e.Fields[flow.FieldTimes] = strconv.FormatInt(times, 10)
 	}
 	a.put(e)
+}
+
+// count is how many messages were left out.
+func (a *asked) count() uint64 {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.left
 }

@@ -36,7 +36,9 @@ func (a *Agent) beats(ctx context.Context) {
 	var dropped, unsaid uint64
 	var unsaidAt time.Time
 	var quiet bool
+	loss := lossWindow{limit: a.cfg.LossAlarm}
 	for {
+		a.watchLoss(&loss)
 		b := a.beat()
 		b.Hub = a.hubFor(b.Hub)
 		beatCtx, cancel := context.WithTimeout(ctx, max(2*a.cfg.Heartbeat, 5*time.Second))

@@ -67,6 +67,16 @@ func (a *Agent) open(ctx context.Context, s order.Signed) (order.Order, error) {
 func (a *Agent) inOwnTime(o order.Order) order.Order {
 	offset := time.Duration(a.offset.Load())
 	o.IssuedAt, o.ExpiresAt = o.IssuedAt.Add(-offset), o.ExpiresAt.Add(-offset)
+	if o.Packets == nil {
+		return o
+	}
+	p := *o.Packets
+	for _, t := range []*time.Time{&p.From, &p.To} {
+		if !t.IsZero() {
+			*t = t.Add(-offset)
+		}
+	}
+	o.Packets = &p
 	return o
 }
 

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/sonae/sonae/agent/sensor"
 	"github.com/sonae/sonae/event"
 	"github.com/sonae/sonae/flow"
 )
@@ -39,30 +40,48 @@ func (a *Agent) senseOnce(ctx context.Context) error {
 	here := newLocal()
 	late := a.startLate()
 	defer late.stop() // after the table was flushed
-	asked := newAsked(here.has, a.queue.Put)
-	t := flow.New(flow.Config{MaxFlows: a.cfg.MaxFlows, Emit: func(f flow.Flow) { a.flow(f, here, late) }, Tell: asked.message})
-	s, err := a.parts.OpenSensor(func(now time.Time) {
-		t.Tick(now)
-		asked.tick(now)
-		a.unsaid.Store(a.unsaidBefore + asked.left)
-	})
+	s, err := a.parts.OpenSensor()
 	if err != nil {
 		return err
 	}
+	// One table for each queue; what they say comes together here, so that
+	// whoever counts what a host does sees all of it.
+	asked := newAsked(here.has, a.queue.Put)
+	g := flow.NewGroup(s.Queues(), flow.Config{MaxFlows: a.cfg.MaxFlows, Emit: func(f flow.Flow) { a.flow(f, here, late) }, Tell: asked.message})
 	a.sensor.Store(&s)
 	a.sensing.Store(true)
 	a.beatNow()
 	defer func() {
 		a.sensing.Store(false)
 		a.sensor.Store(nil)
-		a.drops.Add(s.Drops())
+		a.ended.add(s.Stats())
 	}()
-	err = s.Run(ctx, t.Packet)
-	t.Flush() // Run has returned: nobody else uses the table
+	lanes := make([]sensor.Lane, g.Lanes())
+	for i := range lanes {
+		lanes[i] = g.Lane(i)
+	}
+	lanes[0] = ticking{lanes[0], func(now time.Time) {
+		asked.tick(now)
+		a.unsaid.Store(a.unsaidBefore + asked.count())
+	}}
+	err = s.Run(ctx, lanes)
+	g.Flush() // Run has returned: nobody else uses the tables
 	asked.flush()
-	a.unsaidBefore += asked.left
+	a.unsaidBefore += asked.count()
 	a.unsaid.Store(a.unsaidBefore)
 	return err
+}
+
+// ticking is a lane that something else is done for at each tick, too.
+type ticking struct {
+	sensor.Lane
+	too func(now time.Time)
+}
+
+// Tick tells both the time.
+func (l ticking) Tick(now time.Time) {
+	l.Lane.Tick(now)
+	l.too(now)
 }
 
 // flow turns what the table says into an event, with the process that owns the
@@ -109,14 +128,6 @@ func (a *Agent) off(why error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.why = why.Error()
-}
-
-func (a *Agent) sensorDrops() uint64 {
-	n := a.drops.Load()
-	if s := a.sensor.Load(); s != nil {
-		n += (*s).Drops()
-	}
-	return n
 }
 
 // local knows the machine's own addresses. It looks again every few seconds,

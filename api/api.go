@@ -77,6 +77,7 @@ func (s *server) operations() {
 	s.ruleOperations()
 	s.listOperations()
 	s.evidenceOperations()
+	s.packetOperations()
 	s.dutyOperations()
 	s.reportOperations()
 	s.assetOperations()

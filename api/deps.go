@@ -109,6 +109,7 @@ type Actions interface {
 	SetLimits(ctx context.Context, l action.Limits, by auth.Person) error
 	List(ctx context.Context, f action.Filter) ([]action.Action, int, error)
 	Get(ctx context.Context, id string) (action.Action, error)
+	Packets(ctx context.Context, host, end string, at time.Time) ([]action.Action, error)
 }
 
 // Evidence is what the operations need from evidence.
@@ -117,6 +118,7 @@ type Evidence interface {
 	Get(ctx context.Context, id string) (evidence.Bag, error)
 	Custody(ctx context.Context, id string) ([]evidence.Custody, error)
 	Zip(ctx context.Context, id string, w io.Writer, purpose string, by auth.Person) error
+	Packets(ctx context.Context, id string, w io.Writer, purpose string, by auth.Person) error
 }
 
 // Archive is what the operations ask about events.

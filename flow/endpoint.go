@@ -118,6 +118,9 @@ func (t *Table) name(i int32, side int, e endpoint, proof []byte, at int, via ru
 	}
 	n.source, n.via, n.at = idOf(&t.slots[i]), via, uint32(at)
 	n.proofN = uint8(copy(n.proof[:], proof))
+	if t.conf.Named != nil {
+		t.conf.Named(Peer{key: n.key, proof: n.proof, proofN: n.proofN, at: n.at, via: n.via, source: n.source})
+	}
 	t.accuse(e)
 }
 

@@ -120,6 +120,8 @@ type Config struct {
 	Emit func(Flow)    // called from inside Packet, Tick and Flush; must not call back into the Table
 	Tell func(Message) // the same for messages within connections; nil when nobody wants them
 
+	Named func(Peer) // the same for endpoints when they are harvested for the first time; may be nil
+
 	UpdateEvery time.Duration // between two updates of a connection of interest: 5 s
 	EndpointTTL time.Duration // a harvested endpoint is believed this long after it was last named: 2 h
 

@@ -46,6 +46,9 @@ func (h *Hub) noteAction(ctx context.Context, a action.Action) error {
 }
 
 func (h *Hub) noteLine(ctx context.Context, id, source, ref string, l action.Line) error {
+	if id == "" { // packets of no incident: the custody record and the ledger tell of them
+		return nil
+	}
 	return h.incidents.Note(ctx, id, incident.Note{
 		Key: l.Key, Args: l.Args, OccurredAt: l.OccurredAt, Source: source, Ref: ref, Unique: l.Unique})
 }

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/sonae/sonae/action"
+	"github.com/sonae/sonae/action/order"
 	"github.com/sonae/sonae/alert"
 	"github.com/sonae/sonae/archive"
 	"github.com/sonae/sonae/auth"
@@ -332,8 +333,15 @@ func (h *Hub) linked(ctx context.Context, in incident.Incident, id string, by au
 	return h.actions.PreserveFirst(ctx, preserve(in, a), by)
 }
 
+// beforeAlert is how far before an alert packets are preserved, where a machine
+// keeps them that long.
+const beforeAlert = 10 * time.Minute
+
 func preserve(in incident.Incident, a alert.Alert) action.NewRequest {
 	q := action.NewRequest{Incident: in.ID, Host: a.Host, Reason: in.Title, Drill: in.Drill}
+	if !a.First.IsZero() && !in.Drill {
+		q.Packets = &order.Packets{From: a.First.Add(-beforeAlert)}
+	}
 	if len(a.Process) > 0 {
 		q.PID, _ = strconv.Atoi(a.Process[0].PID) // not a number: no process of interest
 	}

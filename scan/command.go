@@ -70,6 +70,7 @@ func (c *command) run() int {
 	}
 	c.opt.Hash = c.html != "" || c.format == formatHTML
 	c.opt.Progress = &Progress{}
+	c.opt.Stdin = os.Stdin
 	stop := func() {}
 	if !c.noProgress && terminal(c.stderr) {
 		stop = c.opt.Progress.show(c.stderr, c.words())

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"runtime"
 	"slices"
 	"sync"
@@ -19,6 +20,7 @@ import (
 // Options say what to scan. Paths and Engine are needed, the rest may be zero.
 type Options struct {
 	Paths    []string
+	Stdin    io.Reader      // what the path Stdin means
 	Engine   *detect.Engine // its counting rules begin at zero
 	Kind     string         // format of all files, see Kinds; "" finds out for each
 	MinLevel event.Severity

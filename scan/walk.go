@@ -14,6 +14,9 @@ type file struct {
 	named bool // asked for by name, not met in a folder
 }
 
+// Stdin is the path that means standard input.
+const Stdin = "-"
+
 // walk lists the files below paths, each folder in the order of its names. It
 // follows no symbolic link that it meets in a folder, and opens nothing but
 // plain files; note hears of what was left out, damaged of what could not be
@@ -21,6 +24,10 @@ type file struct {
 func walk(ctx context.Context, paths []string, note, damaged func(path string, err error)) []file {
 	var all []file
 	for _, root := range paths {
+		if root == Stdin {
+			all = append(all, file{path: Stdin, named: true})
+			continue
+		}
 		err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 			switch {
 			case ctx.Err() != nil:

@@ -104,6 +104,9 @@ func (w *worker) open(f file) (err error) {
 			err = fmt.Errorf("a mistake of Sonae, please report it: %v", p)
 		}
 	}()
+	if f.path == Stdin {
+		return w.stdin()
+	}
 	in, err := os.Open(f.path)
 	if err != nil {
 		return err
@@ -119,6 +122,38 @@ func (w *worker) open(f file) (err error) {
 		w.stats.Files++
 	}
 	return errors.Join(err, w.keep(in))
+}
+
+// stdin reads standard input, once and from its beginning to its end.
+func (w *worker) stdin() error {
+	if w.run.opt.Stdin == nil {
+		return errors.New("there is no standard input")
+	}
+	h := sha256.New()
+	in := io.Reader(w.run.opt.Stdin)
+	if w.run.opt.Hash {
+		in = io.TeeReader(in, h)
+	}
+	u := &unpacker{limits: w.run.opt.Limits, tmp: w.run.opt.TempDir, leaf: w.leaf, failed: w.member}
+	before := w.stats.Events
+	counted := &counter{r: in, add: func(n int) { u.in += int64(n); w.run.opt.Progress.read.Add(int64(n)) }}
+	err := u.stream(bufio.NewReaderSize(counted, peek), Stdin, depth{})
+	if err == nil || w.run.opt.Hash { // what follows the end of a format belongs to the input
+		_, e := io.Copy(io.Discard, counted)
+		err = errors.Join(err, e)
+	}
+	w.stats.Bytes += u.in
+	w.input.Events, w.input.Size = w.stats.Events-before, u.in
+	if len(w.input.Kinds) > 0 || u.in == 0 {
+		w.stats.Files++
+	}
+	if w.run.opt.Hash {
+		w.input.SHA256 = hex.EncodeToString(h.Sum(nil))
+	}
+	w.run.mu.Lock()
+	defer w.run.mu.Unlock()
+	w.run.inputs[w.place/maxMembers] = *w.input
+	return err
 }
 
 // keep remembers the file, with its digest where one is wanted.

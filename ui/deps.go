@@ -150,6 +150,7 @@ type Evidence interface {
 	Get(ctx context.Context, id string) (evidence.Bag, error)
 	Custody(ctx context.Context, id string) ([]evidence.Custody, error)
 	Zip(ctx context.Context, id string, w io.Writer, purpose string, by auth.Person) error
+	Packets(ctx context.Context, id string, w io.Writer, purpose string, by auth.Person) error
 	AddEvents(ctx context.Context, incident string, events []event.Event, found []evidence.Location, purpose string, by auth.Person) (evidence.Bag, error)
 }
 

@@ -2,7 +2,11 @@ package ui
 
 import (
 	"fmt"
+	"net/url"
+	"time"
 
+	"github.com/sonae/sonae/action"
+	"github.com/sonae/sonae/auth"
 	"github.com/sonae/sonae/evidence"
 	"github.com/sonae/sonae/fault"
 	"github.com/sonae/sonae/ui/view"
@@ -48,4 +52,48 @@ func (c *call) zip() (bool, error) {
 	}}
 	err := w.end(c.Evidence.Zip(c.ctx(), id, w, c.form("purpose"), c.who))
 	return err == nil || w.wrote, err
+}
+
+// packets hands the packets of a bag over; the purpose goes into its custody
+// record.
+func (c *call) packets() (bool, error) {
+	if c.form("purpose") == "" {
+		return false, fault.New(fault.Invalid, "ui.purpose")
+	}
+	id := c.id()
+	w := &lateWriter{c: c, header: func() {
+		c.w.Header().Set("Content-Type", "application/vnd.tcpdump.pcap")
+		c.w.Header().Set("Content-Disposition", fmt.Sprintf(`attachment; filename="%s.pcapng"`, id))
+	}}
+	err := w.end(c.Evidence.Packets(c.ctx(), id, w, c.form("purpose"), c.who))
+	return err == nil || w.wrote, err
+}
+
+// orderPackets asks the machine that saw a connection for its packets. They
+// come into a bag of their own.
+func (c *call) orderPackets() (string, error) {
+	at, err := time.Parse(time.RFC3339Nano, c.query("at"))
+	if err != nil {
+		at = c.at
+	}
+	phases, err := c.Searches.Connection(c.ctx(), c.query("id"), at, c.who)
+	if err != nil {
+		return "", err
+	}
+	q, err := action.PacketsOf(phases)
+	if err != nil {
+		return "", err
+	}
+	h, err := c.Assets.Host(c.ctx(), q.Host)
+	if err != nil {
+		return "", err
+	}
+	if err := c.must(auth.Preserve, auth.Resource{Kind: "evidence", Site: h.Site}); err != nil {
+		return "", err
+	}
+	q.Reason = c.form("reason")
+	if _, err := c.Actions.Request(c.ctx(), q, c.who); err != nil {
+		return "", err
+	}
+	return "/evidence?host=" + url.QueryEscape(h.ID), nil
 }

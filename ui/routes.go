@@ -99,6 +99,7 @@ func routes() []route {
 		{pattern: "GET /network/host", verb: auth.View, kind: "event", page: (*call).party},
 		{pattern: "GET /network/flows", verb: auth.View, kind: "event", page: (*call).connections},
 		{pattern: "GET /network/flow", verb: auth.View, kind: "event", page: (*call).connection},
+		{pattern: "POST /network/flow/packets", verb: auth.Preserve, kind: "event", do: (*call).orderPackets, back: (*call).connection},
 		{pattern: "GET /network/sensors", verb: auth.View, kind: "host", page: (*call).sensors, topics: []string{"host"}},
 		{pattern: "GET /rules", verb: auth.View, kind: "rule", page: (*call).rules, topics: []string{"rule"}},
 		{pattern: "GET /rules/{rule}", verb: auth.View, kind: "rule", page: (*call).rule, topics: []string{"rule", "trial", "alert"}},
@@ -119,6 +120,7 @@ func routes() []route {
 		{pattern: "GET /evidence", verb: auth.View, kind: "evidence", page: (*call).bags, topics: []string{"evidence"}},
 		{pattern: "GET /evidence/{id}", verb: auth.View, kind: "evidence", page: (*call).bag, topics: []string{"evidence"}},
 		{pattern: "POST /evidence/{id}/zip", verb: auth.Preserve, kind: "evidence", raw: (*call).zip, back: (*call).bag},
+		{pattern: "POST /evidence/{id}/packets", verb: auth.Preserve, kind: "evidence", raw: (*call).packets, back: (*call).bag},
 
 		{pattern: "GET /hosts", verb: auth.View, kind: "host", page: (*call).hosts, topics: []string{"host", "action"}},
 		{pattern: "GET /hosts/{id}", verb: auth.View, kind: "host", page: (*call).host, topics: []string{"host", "alert", "action"}},

@@ -45,6 +45,25 @@ type Order struct {
 	PID       int           `json:"pid,omitempty"`       // process of interest (preserve)
 	Targets   []string      `json:"targets,omitempty"`   // addresses, or hardware addresses, of what is blocked
 	Drill     bool          `json:"drill,omitempty"`
+	Packets   *Packets      `json:"packets,omitempty"` // which packets (preserve); nil: those of the last minutes
+}
+
+// Packets says which of the packets that a machine keeps are wanted: those of a
+// window of time that have one of the hosts as an end or belong to one of the
+// flows, all of the window where neither is named.
+type Packets struct {
+	From  time.Time `json:"from,omitzero"` // zero: as far back as they are kept
+	To    time.Time `json:"to,omitzero"`   // zero: until now
+	Hosts []string  `json:"hosts,omitempty"`
+	Flows []Flow    `json:"flows,omitempty"`
+	Only  bool      `json:"only,omitempty"` // nothing else is collected
+}
+
+// Flow is the two ends of a connection, "address:port", and "tcp" or "udp".
+type Flow struct {
+	Proto string `json:"proto"`
+	A     string `json:"a"`
+	B     string `json:"b"`
 }
 
 // Signed is an order as it travels: the exact bytes and their signature.

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/sonae/sonae/action/order"
+	"github.com/sonae/sonae/agent/ring"
 	"github.com/sonae/sonae/clock"
 )
 
@@ -39,9 +40,15 @@ type Ring interface {
 	WriteRing(ctx context.Context, w io.Writer) (packets int, err error)
 }
 
+// Disk holds packets for longer (agent/ring).
+type Disk interface {
+	Cut(ctx context.Context, q ring.Query, w io.Writer) (packets int, err error)
+}
+
 // Config is what a Collector needs.
 type Config struct {
-	Ring     Ring // nil: packets are not being seen
+	Ring     Ring // packets in memory; nil: packets are not being seen
+	Disk     Disk // packets on disk, which are taken instead; nil: none are kept there
 	Now      clock.Now
 	Log      *slog.Logger
 	MaxItem  int64 // bytes of one item; 0: 256 MiB
@@ -91,7 +98,7 @@ const sendTries = 6
 // items; the order can be carried out again.
 func (c *Collector) Collect(ctx context.Context, o order.Order, send Send, progress func(done, total int)) (Summary, error) {
 	var sum Summary
-	tasks := c.tasks(o)
+	tasks := c.chosen(o)
 	for i, t := range tasks {
 		if err := c.one(ctx, t, send, &sum); err != nil {
 			return sum, fmt.Errorf("preserve %s: %w", t.path, err)

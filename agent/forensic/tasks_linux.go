@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"strconv"
 
 	"github.com/sonae/sonae/action/order"
@@ -31,7 +30,7 @@ func (c *Collector) tasks(o order.Order) []task {
 		c.command("network/nft.json", "通信規則（nftables）", "nft", "-j", "list", "ruleset"),
 		c.file("network/resolv.conf", "名前解決の設定", "/etc/resolv.conf"),
 		c.file("network/hosts", "名前解決の固定設定", "/etc/hosts"),
-		c.packets())
+		c.packets(o))
 	for _, f := range [][3]string{
 		{"kernel/modules.txt", "カーネルモジュール", "/proc/modules"}, {"kernel/tainted.txt", "カーネルの改変の印", "/proc/sys/kernel/tainted"},
 		{"kernel/cmdline.txt", "起動時の指定", "/proc/cmdline"}, {"kernel/mounts.txt", "接続中のファイルシステム", "/proc/self/mountinfo"},
@@ -59,21 +58,6 @@ func (c *Collector) process(pid int) []task {
 		small(dir+"links.txt", fmt.Sprintf("プロセス %d のプログラムと作業場所", pid), "readlink "+proc+"{exe,cwd,root,ns/*}", links(proc)),
 		small(dir+"fd.txt", fmt.Sprintf("プロセス %d が開いているもの", pid), "readlink "+proc+"fd/*", descriptors(proc)),
 		c.file(dir+"exe.bin", fmt.Sprintf("プロセス %d のプログラム本体", pid), proc+"exe"))
-}
-
-// packets is the sensor's ring, streamed as it is written.
-func (c *Collector) packets() task {
-	return task{"network/packets.pcapng", "直前の通信の中身", "agent ring buffer (AF_PACKET)", func(ctx context.Context, _ int64) (io.ReadCloser, string, error) {
-		if c.cfg.Ring == nil {
-			return nil, "", errors.New("the sensor is not running")
-		}
-		r, w := io.Pipe()
-		go func() { // ends when the ring is written or the reader closes
-			_, err := c.cfg.Ring.WriteRing(ctx, w)
-			_ = w.CloseWithError(err) // a pipe's writer never fails to close
-		}()
-		return r, "", nil
-	}}
 }
 
 // logs prefers the journal; where there is none, the text files.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -14,17 +15,18 @@ import (
 	"github.com/sonae/sonae/flow"
 )
 
-// Sensor captures from a TPACKET_V3 ring that it shares with the kernel.
+// Sensor captures from TPACKET_V3 rings that it shares with the kernel.
 // gopacket's afpacket does the same but keeps to itself on which kind of
 // device and in which direction a packet was seen, which listening to all
 // interfaces needs, and allocates for every VLAN tag.
 type Sensor struct {
 	conf  Config
 	kept  *ring
-	count atomic.Uint64
+	watch *watch
+	count []atomic.Uint64 // frames, for each queue
 
-	mu    sync.Mutex // guards what Close takes away while Drops and Run use it
-	sock  *socket    // nil when closed
+	mu    sync.Mutex // guards what Close takes away while Stats and Run use it
+	socks []*socket  // one for each queue; nil when closed
 	drops uint64
 	runs  bool // Run is running or has been
 	busy  bool // Run is running
@@ -33,99 +35,167 @@ type Sensor struct {
 const (
 	pollFor   = 100 * time.Millisecond // a cancelled context is noticed after this
 	tickEvery = 250 * time.Millisecond
-	lookEvery = time.Second // for an interface that was made anew
+	lookEvery = time.Second // for interfaces that were made anew
 )
 
-// Open begins to capture. It needs CAP_NET_RAW; the interface must exist, but
+// Open begins to capture. It needs CAP_NET_RAW; the interfaces must exist, but
 // may be down.
 func Open(c Config) (*Sensor, error) {
 	c = c.withDefaults()
-	if c.Interface == "any" {
-		c.Interface = ""
-	}
-	if c.Promiscuous && c.Interface == "" {
+	if c.Promiscuous && len(c.Interfaces) == 0 {
 		return nil, errors.New("open sensor: promiscuous mode needs a named interface")
 	}
-	k, err := openSocket(c)
-	if err != nil {
-		return nil, fmt.Errorf("open sensor on %q: %w", c.Interface, err)
+	s := &Sensor{conf: c, kept: newRing(c.RingBytes), count: make([]atomic.Uint64, c.Queues)}
+	if err := s.open(); err != nil {
+		return nil, errors.Join(fmt.Errorf("open sensor on %q: %w", strings.Join(c.Interfaces, ","), err), s.Close())
 	}
-	return &Sensor{conf: c, kept: newRing(c.RingBytes), sock: k}, nil
+	return s, nil
 }
 
-// Run calls packet for every frame until ctx ends, then closes the Sensor and
-// returns nil. The frame is only valid during the call. Run may be called once.
-func (s *Sensor) Run(ctx context.Context, packet func(at time.Time, link flow.LinkType, frame []byte)) error {
+// open opens the sockets. Until all of them share the packets nothing passes,
+// or the first ones would see what is not theirs.
+func (s *Sensor) open() (err error) {
+	group := 0
+	for i := range s.conf.Queues {
+		k, err := openSocket(s.conf.KernelBytes)
+		if err != nil {
+			return err
+		}
+		s.socks = append(s.socks, k)
+		if s.conf.Queues == 1 {
+			break
+		}
+		if group, err = k.join(i == 0, group); err != nil {
+			return err
+		}
+	}
+	if s.watch, err = newWatch(s.conf, s.socks); err != nil {
+		return err
+	}
+	missing, err := s.watch.look()
+	if err == nil && len(missing) > 0 {
+		return fmt.Errorf("no interface %s", strings.Join(missing, ", "))
+	}
+	return err
+}
+
+// Queues is how many lanes Run needs.
+func (s *Sensor) Queues() int { return s.conf.Queues }
+
+// Run hands every frame to one of the lanes until ctx ends, then closes the
+// Sensor and returns nil. There must be as many lanes as queues. Run may be
+// called once.
+func (s *Sensor) Run(ctx context.Context, lanes []Lane) error {
 	s.mu.Lock()
-	k := s.sock
-	again := s.runs
-	if k != nil && !again {
+	socks, again := s.socks, s.runs
+	if socks != nil && !again {
 		s.runs, s.busy = true, true
 	}
 	s.mu.Unlock()
-	if k == nil || again {
+	if socks == nil || again {
 		return ErrClosed
 	}
 	defer s.stop()
-	see := func(at time.Time, link flow.LinkType, frame []byte, length int) {
-		s.count.Add(1)
-		s.kept.add(at, link, frame, length)
-		packet(at, link, frame)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	errs := make([]error, len(socks)+1)
+	var all sync.WaitGroup
+	for i, k := range socks {
+		all.Go(func() {
+			defer cancel() // one that fails ends all: half of the packets are no capture
+			errs[i] = s.read(ctx, i, k, lanes[i])
+		})
 	}
-	var ticked, looked time.Time
+	all.Go(func() { s.follow(ctx) })
+	all.Wait()
+	return errors.Join(errs...)
+}
+
+// read hands out the frames of one queue until ctx ends.
+func (s *Sensor) read(ctx context.Context, queue int, k *socket, lane Lane) error {
+	var keep Keeper
+	if s.conf.Keep != nil {
+		keep = s.conf.Keep(queue)
+	}
+	see := func(at time.Time, link flow.LinkType, frame []byte, length int) {
+		s.count[queue].Add(1)
+		s.kept.add(at, link, frame, length)
+		if keep != nil {
+			keep.Add(at, link, frame, length)
+		}
+		lane.Packet(at, link, frame)
+	}
+	var ticked time.Time
 	for ctx.Err() == nil {
 		// The kernel hands a block over when it is full or after some
-		// milliseconds; all that are ready are read before waiting again.
-		for ctx.Err() == nil && k.block(see) {
-		}
-		now := time.Now()
-		if now.Sub(ticked) >= tickEvery {
-			ticked = now
-			s.Drops() // the kernel's counters are small: fetch them in time
-			if s.conf.Tick != nil {
-				s.conf.Tick(now)
+		// milliseconds; all that are ready are read before waiting again, but
+		// the time goes on for the others as well.
+		for range 64 {
+			if ctx.Err() != nil || !k.block(see) {
+				break
 			}
 		}
-		if now.Sub(looked) >= lookEvery {
-			looked = now
-			s.follow(k)
+		if now := time.Now(); now.Sub(ticked) >= tickEvery {
+			ticked = now
+			lane.Tick(now)
+			if keep != nil {
+				keep.Tick(now)
+			}
+		}
+		if k.ready() {
+			continue
 		}
 		if err := k.wait(pollFor); err != nil {
-			return fmt.Errorf("capture on %q: %w", s.conf.Interface, err)
+			return fmt.Errorf("capture: %w", err)
 		}
 	}
 	return nil
 }
 
-// follow binds anew when the interface has another index than before.
-func (s *Sensor) follow(k *socket) {
-	switch changed, err := k.follow(); {
-	case err != nil:
-		if !k.missed {
-			s.conf.Log.Warn("the interface is gone, waiting for it", "interface", s.conf.Interface, "err", err)
+// follow looks at the interfaces, and fetches the kernel's counters while they
+// are small, until ctx ends.
+func (s *Sensor) follow(ctx context.Context) {
+	t := time.NewTicker(lookEvery)
+	defer t.Stop()
+	gone := ""
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
 		}
-		k.missed = true
-	case changed:
-		s.conf.Log.Info("the interface was made anew, listening again", "interface", s.conf.Interface)
-		k.missed = false
+		s.Stats()
+		missing, err := s.watch.look()
+		switch now := strings.Join(missing, ","); {
+		case err != nil:
+			s.conf.Log.Warn("the interfaces cannot be looked at", "err", err)
+		case now != gone && now != "":
+			s.conf.Log.Warn("an interface is gone, waiting for it", "interface", now)
+			gone = now
+		case now != gone:
+			s.conf.Log.Info("the interface was made anew, listening again", "interface", gone)
+			gone = now
+		}
 	}
 }
 
-// Packets returns how many frames were handed out.
-func (s *Sensor) Packets() uint64 { return s.count.Load() }
-
-// Drops returns how many frames the kernel could not keep because the sensor
-// was too slow. It is safe for concurrent use, also after Close.
-func (s *Sensor) Drops() uint64 {
+// Stats counts what the sensor saw. It is safe for concurrent use, also after
+// Close.
+func (s *Sensor) Stats() Stats {
+	var st Stats
+	for i := range s.count {
+		st.Packets += s.count[i].Load()
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.sock != nil {
+	for _, k := range s.socks {
 		// Reading resets the kernel's counter.
-		if st, err := unix.GetsockoptTpacketStatsV3(s.sock.fd, unix.SOL_PACKET, unix.PACKET_STATISTICS); err == nil {
-			s.drops += uint64(st.Drops)
+		if now, err := unix.GetsockoptTpacketStatsV3(k.fd, unix.SOL_PACKET, unix.PACKET_STATISTICS); err == nil {
+			s.drops += uint64(now.Drops)
 		}
 	}
-	return s.drops
+	st.Drops = s.drops
+	return st
 }
 
 // WriteRing writes the frames that are kept as pcapng to w, oldest first, and
@@ -140,17 +210,23 @@ func (s *Sensor) WriteRing(ctx context.Context, w io.Writer) (packets int, err e
 func (s *Sensor) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.sock == nil || s.busy {
+	if s.busy {
 		return nil
 	}
-	k := s.sock
-	s.sock = nil
-	return k.close()
+	var errs []error
+	for _, k := range s.socks {
+		errs = append(errs, k.close())
+	}
+	if s.watch != nil {
+		errs = append(errs, s.watch.close())
+	}
+	s.socks, s.watch = nil, nil
+	return errors.Join(errs...)
 }
 
 // stop is the end of Run.
 func (s *Sensor) stop() {
-	s.Drops() // a last time, for those who ask later
+	s.Stats() // a last time, for those who ask later
 	s.mu.Lock()
 	s.busy = false
 	s.mu.Unlock()

@@ -13,11 +13,14 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
+	disk "github.com/sonae/sonae/agent/ring"
 	"github.com/sonae/sonae/flow"
 	"github.com/sonae/sonae/source/pcap"
+	"github.com/sonae/sonae/source/pcap/filter"
 )
 
 // The test program starts itself again inside network namespaces that it made,
@@ -34,73 +37,131 @@ func TestMain(m *testing.M) {
 		os.Exit(runServer(os.Args[1]))
 	case "client":
 		os.Exit(runClient(os.Args[1], os.Args[2]))
+	case "sender":
+		os.Exit(runSender(os.Args[1], os.Args[2]))
 	}
 	os.Exit(2)
 }
 
 // answer is what the sensor says when asked.
 type answer struct {
-	Packets uint64
-	Drops   uint64
+	Stats
 	Slowest time.Duration // between the kernel's time and the call
 	Ticks   int
+	Queues  []uint64 // packets of each
 	Flows   []flow.Flow
 	Ring    int
 	Error   string
 }
 
-// runSensor captures on an interface until its input ends; for every line of
-// input it flushes the flows, writes the ring to the file named by the line,
+// setting is how a sensor is started.
+type setting struct {
+	Interfaces  []string
+	Promiscuous bool
+	Filter      string
+	Queues      int
+	KernelBytes int
+	Disk        string // folder of a ring on disk, "" for one in memory
+	Blind       bool   // packets are counted, nothing more
+}
+
+func (s setting) String() string {
+	b, err := json.Marshal(s)
+	if err != nil {
+		panic(err)
+	}
+	return string(b)
+}
+
+// testLane is a lane of a flow.Group that remembers how it did.
+type testLane struct {
+	*flow.Lane
+	blind   bool
+	mu      sync.Mutex
+	slowest time.Duration
+	ticks   int
+	packets uint64
+}
+
+func (l *testLane) Packet(at time.Time, link flow.LinkType, frame []byte) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.packets++
+	if l.blind {
+		return
+	}
+	l.slowest = max(l.slowest, time.Since(at))
+	l.Lane.Packet(at, link, frame)
+}
+
+func (l *testLane) Tick(now time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.ticks++
+	l.Lane.Tick(now)
+}
+
+// runSensor captures until its input ends; for every line of input it flushes
+// the flows, writes the packets that it keeps to the file named by the line,
 // and answers.
-func runSensor(name string) int {
-	var a answer
-	table := flow.New(flow.Config{Emit: func(f flow.Flow) {
+func runSensor(words string) int {
+	var set setting
+	if err := json.Unmarshal([]byte(words), &set); err != nil {
+		panic(err)
+	}
+	var flows []flow.Flow
+	group := flow.NewGroup(set.Queues, flow.Config{Emit: func(f flow.Flow) {
 		if f.Phase == flow.End {
-			a.Flows = append(a.Flows, f)
+			flows = append(flows, f)
 		}
 	}})
-	orders := make(chan string)
-	answers := make(chan answer)
-	var s *Sensor
-	// Orders are handled in Tick, on the goroutine that owns the table.
-	tick := func(now time.Time) {
-		table.Tick(now)
-		a.Ticks++
-		select {
-		case path := <-orders:
-			table.Flush()
-			a.Packets, a.Drops = s.Packets(), s.Drops()
-			if f, err := os.Create(path); err != nil {
-				a.Error = err.Error()
-			} else {
-				if a.Ring, err = s.WriteRing(context.Background(), f); err != nil {
-					a.Error = err.Error()
-				}
-				f.Close()
-			}
-			answers <- a
-			a.Flows = nil
-		default:
+	conf := Config{Interfaces: set.Interfaces, Promiscuous: set.Promiscuous, Queues: set.Queues, KernelBytes: set.KernelBytes, RingBytes: 16 << 20,
+		Log: slog.New(slog.NewTextHandler(os.Stderr, nil))}
+	var kept *disk.Ring
+	var err error
+	if set.Disk != "" {
+		if kept, err = disk.Open(disk.Config{Dir: set.Disk, Lanes: max(set.Queues, 1), Log: conf.Log, MinFree: 1}); err == nil {
+			conf.Keep, conf.RingBytes = func(i int) Keeper { return kept.Lane(i) }, -1
 		}
 	}
-	s, err := Open(Config{Interface: name, RingBytes: 16 << 20, Tick: tick, Log: slog.New(slog.NewTextHandler(os.Stderr, nil))})
+	if err == nil && set.Filter != "" {
+		conf.Filter, err = filter.Parse(set.Filter)
+	}
+	var s *Sensor
+	if err == nil {
+		s, err = Open(conf)
+	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
+	all := make([]*testLane, group.Lanes())
+	lanes := make([]Lane, len(all))
+	for i := range all {
+		all[i] = &testLane{Lane: group.Lane(i), blind: set.Blind}
+		lanes[i] = all[i]
+	}
 	done := make(chan error, 1)
-	go func() {
-		done <- s.Run(ctx, func(at time.Time, link flow.LinkType, frame []byte) {
-			a.Slowest = max(a.Slowest, time.Since(at))
-			table.Packet(at, link, frame)
-		})
-	}()
+	go func() { done <- s.Run(ctx, lanes) }()
 	fmt.Println("ready")
 	for in := bufio.NewScanner(os.Stdin); in.Scan(); {
-		orders <- in.Text()
-		if err := json.NewEncoder(os.Stdout).Encode(<-answers); err != nil {
+		a := answer{Stats: s.Stats()}
+		for _, l := range all {
+			l.mu.Lock() // until the flows are flushed
+			a.Slowest, a.Ticks = max(a.Slowest, l.slowest), a.Ticks+l.ticks
+			a.Queues = append(a.Queues, l.packets)
+		}
+		group.Flush()
+		a.Flows, flows = flows, nil
+		for _, l := range all {
+			l.mu.Unlock()
+		}
+		if a.Ring, err = dump(s, kept, in.Text()); err != nil {
+			a.Error = err.Error()
+		}
+		if err := json.NewEncoder(os.Stdout).Encode(a); err != nil {
 			return 1
 		}
 	}
@@ -110,6 +171,18 @@ func runSensor(name string) int {
 		return 1
 	}
 	return 0
+}
+
+func dump(s *Sensor, kept *disk.Ring, path string) (int, error) {
+	f, err := os.Create(path)
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	if kept != nil {
+		return kept.Cut(context.Background(), disk.Query{}, f)
+	}
+	return s.WriteRing(context.Background(), f)
 }
 
 // runServer sends back what it receives on every connection.
@@ -256,6 +329,7 @@ func (r *role) until(path string, ok func([]flow.Flow) bool) (a answer) {
 	r.t.Helper()
 	var flows []flow.Flow
 	for range 40 {
+		time.Sleep(250 * time.Millisecond) // what was sent is on its way, and asking cuts connections in two
 		a = r.ask(path)
 		flows = append(flows, a.Flows...)
 		if ok(flows) {
@@ -293,9 +367,15 @@ func torrent(flows []flow.Flow) *flow.Flow {
 
 func TestCaptureOfRealTraffic(t *testing.T) {
 	pc, peer := twoHosts(t)
-	for name, where := range map[string]string{"one interface": "cable", "all interfaces": "any"} {
+	for name, where := range map[string]setting{
+		"one interface":      {Interfaces: []string{"cable"}},
+		"all interfaces":     {Interfaces: []string{"any"}},
+		"several queues":     {Interfaces: []string{"cable"}, Queues: 3},
+		"kept on disk":       {Interfaces: []string{"cable"}, Disk: t.TempDir()},
+		"kept in two queues": {Interfaces: []string{"cable"}, Queues: 2, Disk: t.TempDir()},
+	} {
 		t.Run(name, func(t *testing.T) {
-			s, _ := begin(t, pc, "sensor", where)
+			s, _ := begin(t, pc, "sensor", where.String())
 			_, address := begin(t, peer, "server", "198.51.100.2:0")
 			const size = 300000
 			talk(t, pc, address, size)
@@ -351,7 +431,7 @@ func checkRing(t *testing.T, path string, want int) {
 
 func TestLoopbackIsSeenOnce(t *testing.T) {
 	pc, _ := twoHosts(t)
-	s, _ := begin(t, pc, "sensor", "any")
+	s, _ := begin(t, pc, "sensor", setting{}.String())
 	_, address := begin(t, pc, "server", "127.0.0.1:0")
 	talk(t, pc, address, 1000)
 	var packets int64
@@ -373,7 +453,7 @@ func TestLoopbackIsSeenOnce(t *testing.T) {
 
 func TestAnInterfaceThatComesBack(t *testing.T) {
 	pc, peer := twoHosts(t)
-	s, _ := begin(t, pc, "sensor", "cable")
+	s, _ := begin(t, pc, "sensor", setting{Interfaces: []string{"cable"}}.String())
 	path := filepath.Join(t.TempDir(), "ring")
 	_, address := begin(t, peer, "server", "0.0.0.0:0")
 	_, port, err := net.SplitHostPort(strings.Replace(address, "[::]", "0.0.0.0", 1))
@@ -410,13 +490,13 @@ func TestOpenNamesWhatIsMissing(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("a packet socket needs root")
 	}
-	if _, err := Open(Config{Interface: "nosuchcard0"}); err == nil || !strings.Contains(err.Error(), "nosuchcard0") {
+	if _, err := Open(Config{Interfaces: []string{"lo", "nosuchcard0"}}); err == nil || !strings.Contains(err.Error(), "nosuchcard0") {
 		t.Errorf("error %v, want one that names the interface", err)
 	}
 	if _, err := Open(Config{Promiscuous: true}); err == nil {
 		t.Error("promiscuous mode on all interfaces was accepted")
 	}
-	s, err := Open(Config{Interface: "lo"})
+	s, err := Open(Config{Interfaces: []string{"lo"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -426,7 +506,7 @@ func TestOpenNamesWhatIsMissing(t *testing.T) {
 	if err := s.Run(t.Context(), nil); !errors.Is(err, ErrClosed) {
 		t.Errorf("error %v, want ErrClosed", err)
 	}
-	if s.Drops() != 0 {
-		t.Errorf("%d drops", s.Drops())
+	if s.Stats().Drops != 0 {
+		t.Errorf("%d drops", s.Stats().Drops)
 	}
 }

@@ -5,9 +5,6 @@ package sensor
 import (
 	"context"
 	"io"
-	"time"
-
-	"github.com/sonae/sonae/flow"
 )
 
 // Sensor cannot be had on this system.
@@ -17,15 +14,13 @@ type Sensor struct{}
 func Open(Config) (*Sensor, error) { return nil, ErrNotSupported }
 
 // Run returns ErrNotSupported.
-func (*Sensor) Run(context.Context, func(time.Time, flow.LinkType, []byte)) error {
-	return ErrNotSupported
-}
+func (*Sensor) Run(context.Context, []Lane) error { return ErrNotSupported }
 
-// Drops returns 0.
-func (*Sensor) Drops() uint64 { return 0 }
+// Queues returns 0.
+func (*Sensor) Queues() int { return 0 }
 
-// Packets returns 0.
-func (*Sensor) Packets() uint64 { return 0 }
+// Stats returns nothing.
+func (*Sensor) Stats() Stats { return Stats{} }
 
 // WriteRing returns ErrNotSupported.
 func (*Sensor) WriteRing(context.Context, io.Writer) (int, error) { return 0, ErrNotSupported }

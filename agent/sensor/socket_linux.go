@@ -8,6 +8,7 @@ import (
 	"time"
 	"unsafe"
 
+	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
 
 	"github.com/sonae/sonae/flow"
@@ -46,35 +47,34 @@ const outgoing = 4
 // socket is a packet socket with its ring. One goroutine reads it.
 type socket struct {
 	fd     int
-	conf   Config
 	ring   []byte
-	next   int // block to read next
-	index  int // of the interface it is bound to, 0 for all
-	missed bool
+	next   int    // block to read next
 	tagged []byte // a frame with its VLAN tag put back
 }
 
 // see receives one frame and its length on the wire.
 type see func(at time.Time, link flow.LinkType, frame []byte, length int)
 
-func openSocket(c Config) (*socket, error) {
-	// Protocol 0: nothing arrives before bind has said from which interface.
+// openSocket opens a socket on all interfaces that takes nothing until attach
+// has said what.
+func openSocket(ringBytes int) (*socket, error) {
+	// Protocol 0: nothing arrives before bind.
 	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
 		return nil, fmt.Errorf("packet socket: %w", err)
 	}
-	k := &socket{fd: fd, conf: c}
-	if err := k.setUp(); err != nil {
+	k := &socket{fd: fd}
+	if err := k.setUp(ringBytes); err != nil {
 		return nil, errors.Join(err, k.close())
 	}
 	return k, nil
 }
 
-func (k *socket) setUp() error {
+func (k *socket) setUp(ringBytes int) error {
 	if err := unix.SetsockoptInt(k.fd, unix.SOL_PACKET, unix.PACKET_VERSION, unix.TPACKET_V3); err != nil {
 		return fmt.Errorf("TPACKET_V3: %w", err)
 	}
-	blocks := max(k.conf.KernelBytes/blockSize, 4)
+	blocks := max(ringBytes/blockSize, 4)
 	const frame = 2048 // only has to divide the block
 	req := unix.TpacketReq3{
 		Block_size:     blockSize,
@@ -91,58 +91,59 @@ func (k *socket) setUp() error {
 		return fmt.Errorf("map the receive ring: %w", err)
 	}
 	k.ring = ring
-	index, err := k.lookUp()
-	if err != nil {
+	if err := k.attach([]bpf.Instruction{bpf.RetConstant{Val: 0}}); err != nil {
 		return err
 	}
-	return k.bind(index)
-}
-
-// lookUp returns the index of the interface, 0 for all. It asks through the
-// socket, so in the network namespace that the socket belongs to.
-func (k *socket) lookUp() (int, error) {
-	if k.conf.Interface == "" {
-		return 0, nil
-	}
-	r, err := unix.NewIfreq(k.conf.Interface)
-	if err != nil {
-		return 0, fmt.Errorf("interface name: %w", err)
-	}
-	if err := unix.IoctlIfreq(k.fd, unix.SIOCGIFINDEX, r); err != nil {
-		return 0, fmt.Errorf("interface: %w", err)
-	}
-	return int(r.Uint32()), nil
-}
-
-func (k *socket) bind(index int) error {
 	all := binary.NativeEndian.Uint16([]byte{0, unix.ETH_P_ALL}) // network byte order
-	if err := unix.Bind(k.fd, &unix.SockaddrLinklayer{Protocol: all, Ifindex: index}); err != nil {
+	if err := unix.Bind(k.fd, &unix.SockaddrLinklayer{Protocol: all}); err != nil {
 		return fmt.Errorf("bind: %w", err)
-	}
-	k.index = index
-	if !k.conf.Promiscuous {
-		return nil
-	}
-	m := unix.PacketMreq{Ifindex: int32(index), Type: unix.PACKET_MR_PROMISC}
-	if err := unix.SetsockoptPacketMreq(k.fd, unix.SOL_PACKET, unix.PACKET_ADD_MEMBERSHIP, &m); err != nil {
-		return fmt.Errorf("promiscuous mode: %w", err)
 	}
 	return nil
 }
 
-// follow binds anew when the interface has another index than before, and
-// says whether it did. An interface that only went down keeps its index, and
-// the kernel resumes by itself.
-func (k *socket) follow() (changed bool, err error) {
-	index, err := k.lookUp()
+// attach makes p the filter of the socket, in the place of the one before.
+func (k *socket) attach(p []bpf.Instruction) error {
+	raw, err := bpf.Assemble(p)
 	if err != nil {
-		k.index = -1
-		return false, err
+		return fmt.Errorf("packet filter: %w", err)
 	}
-	if index == k.index {
-		return false, nil
+	code := make([]unix.SockFilter, len(raw))
+	for i, r := range raw {
+		code[i] = unix.SockFilter{Code: r.Op, Jt: r.Jt, Jf: r.Jf, K: r.K}
 	}
-	return true, k.bind(index)
+	prog := unix.SockFprog{Len: uint16(len(code)), Filter: &code[0]}
+	if err := unix.SetsockoptSockFprog(k.fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &prog); err != nil {
+		return fmt.Errorf("packet filter of %d instructions: %w", len(code), err)
+	}
+	return nil
+}
+
+// join makes the socket share the packets with the others of a group, which the
+// first one founds. It returns the group.
+func (k *socket) join(first bool, group int) (int, error) {
+	how := group&0xffff | unix.PACKET_FANOUT_HASH<<16
+	if first {
+		how = (unix.PACKET_FANOUT_HASH | unix.PACKET_FANOUT_FLAG_UNIQUEID) << 16
+	}
+	if err := unix.SetsockoptInt(k.fd, unix.SOL_PACKET, unix.PACKET_FANOUT, how); err != nil {
+		return 0, fmt.Errorf("share packets between queues: %w", err)
+	}
+	group, err := unix.GetsockoptInt(k.fd, unix.SOL_PACKET, unix.PACKET_FANOUT)
+	if err != nil {
+		return 0, fmt.Errorf("share packets between queues: %w", err)
+	}
+	return group, nil
+}
+
+// ready says whether a block waits to be read.
+func (k *socket) ready() bool {
+	return atomic.LoadUint32(k.status())&unix.TP_STATUS_USER != 0
+}
+
+// status is the hand-over of the next block between kernel and reader: its load
+// and store order all other accesses to the block.
+func (k *socket) status() *uint32 {
+	return (*uint32)(unsafe.Pointer(&k.ring[k.next*blockSize+blockStatus]))
 }
 
 // wait returns when a block may be ready, or after d. An interface that goes
@@ -171,9 +172,7 @@ func (k *socket) wait(d time.Duration) error {
 // over, and gives it back.
 func (k *socket) block(f see) bool {
 	b := k.ring[k.next*blockSize : (k.next+1)*blockSize]
-	// The status is the hand-over between kernel and reader: its load and
-	// store order all other accesses to the block.
-	status := (*uint32)(unsafe.Pointer(&b[blockStatus]))
+	status := k.status()
 	if atomic.LoadUint32(status)&unix.TP_STATUS_USER == 0 {
 		return false
 	}

@@ -24,8 +24,11 @@ const usage = `sonae-agent watches this machine for the hub of Sonae.
 Usage:
   sonae-agent enroll --token T [--hub URL] [--name N] [--dir DIR]
                                  make this machine known to a hub, once
-  sonae-agent run [--dir DIR] [--interface NAME] [--ring MIB] [--spool MIB]
-                  [--eve FILE] [--eve-socket PATH] [--zeek FOLDER]
+  sonae-agent run [--dir DIR] [--interface NAME]... [--ring MIB] [--spool MIB]
+                  [--promiscuous] [--filter EXPR] [--queues N]
+                  [--kernel-ring MIB] [--packets MIB] [--packets-age D]
+                  [--packets-dir DIR] [--loss-alarm PERCENT]
+                  [--gateway] [--eve FILE] [--eve-socket PATH] [--zeek FOLDER]
                                  watch, report and obey until stopped; read
                                  what Suricata and Zeek write here
   sonae-agent status [--dir DIR] [--json]

@@ -5,13 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"sync/atomic"
 	"time"
 
 	"github.com/sonae/sonae/action/order"
 	"github.com/sonae/sonae/agent/forensic"
 	"github.com/sonae/sonae/agent/link"
-	"github.com/sonae/sonae/agent/sensor"
 	"github.com/sonae/sonae/source/agentlink/wire"
 )
 
@@ -72,16 +70,4 @@ func preserver(c *forensic.Collector, up uploader, now func() time.Time) func(co
 			}
 		}
 	}
-}
-
-// ring gives the packets of the sensor that runs, or of the one that ran last.
-type ring struct{ now atomic.Pointer[sensor.Sensor] }
-
-// WriteRing writes the last packets as pcapng.
-func (r *ring) WriteRing(ctx context.Context, w io.Writer) (int, error) {
-	s := r.now.Load()
-	if s == nil {
-		return 0, errors.New("packets are not being seen")
-	}
-	return s.WriteRing(ctx, w)
 }

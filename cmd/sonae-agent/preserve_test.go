@@ -20,7 +20,7 @@ import (
 func TestEvidenceSurvivesARestartOfTheHub(t *testing.T) {
 	h := linktest.Start(t)
 	client, id := h.Enrol("callcentre")
-	do := preserver(forensic.New(forensic.Config{Ring: &ring{}, Now: time.Now, Log: slog.New(slog.DiscardHandler)}), client, time.Now)
+	do := preserver(forensic.New(forensic.Config{Ring: &recent{}, Now: time.Now, Log: slog.New(slog.DiscardHandler)}), client, time.Now)
 	o := order.Order{ID: "or-1", Kind: order.Preserve, Host: id.Host, Action: "ac-1", Bag: "bg-1", PID: os.Getpid(), ExpiresAt: time.Now().Add(time.Hour)}
 	var results []order.Result
 	var once sync.Once

@@ -17,27 +17,25 @@ import (
 	"github.com/sonae/sonae/agent/forensic"
 	"github.com/sonae/sonae/agent/link"
 	"github.com/sonae/sonae/agent/owner"
-	"github.com/sonae/sonae/agent/sensor"
 	"github.com/sonae/sonae/source/feed"
 )
 
 // options of run.
 type options struct {
-	dir, nic    string
+	dir         string
 	ring, spool int64 // MiB
 	heartbeat   time.Duration
-	promiscuous bool
 	gateway     bool
 	sensors     feed.Config
+	capture     captureOptions
 }
 
 // run is the agent itself.
 func (p program) run(ctx context.Context, args []string) error {
 	f, dir := p.flags("run")
 	var o options
-	f.StringVar(&o.nic, "interface", "", "network interface to watch; all when it is not given")
-	f.BoolVar(&o.promiscuous, "promiscuous", false, "also watch other machines' packets, on a mirror port")
 	f.BoolVar(&o.gateway, "gateway", false, "this machine is a router or an inline bridge: block other machines when the hub orders it")
+	o.capture.flags(f)
 	f.Int64Var(&o.ring, "ring", 64, "MiB of the last packets kept in memory as evidence")
 	f.Int64Var(&o.spool, "spool", 512, "MiB on disk for events while the hub is away")
 	f.Var((*several)(&o.sensors.EVE), "eve", "file that Suricata writes (eve.json), as many as wanted")
@@ -53,6 +51,10 @@ func (p program) run(ctx context.Context, args []string) error {
 	}
 	if o.ring < 1 || o.spool < 1 || o.heartbeat < 100*time.Millisecond {
 		fmt.Fprintf(p.err, "sonae-agent: run: --ring and --spool begin at 1, --heartbeat at 100ms\n")
+		return errUsage
+	}
+	if err := o.capture.check(); err != nil {
+		fmt.Fprintf(p.err, "sonae-agent: run: %v\n", err)
 		return errUsage
 	}
 	o.dir = *dir
@@ -75,7 +77,7 @@ func (p program) watch(ctx context.Context, o options, id link.Identity) error {
 		return err
 	}
 	defer client.Close()
-	a, err := agent.New(agent.Config{Dir: o.dir, Version: version(), OS: system(), Heartbeat: o.heartbeat, SpoolBytes: o.spool << 20}, client, time.Now, p.log)
+	a, err := agent.New(agent.Config{Dir: o.dir, Version: version(), OS: system(), Heartbeat: o.heartbeat, SpoolBytes: o.spool << 20, LossAlarm: o.capture.alarm / 100}, client, time.Now, p.log)
 	if err != nil {
 		return err
 	}
@@ -86,17 +88,14 @@ func (p program) watch(ctx context.Context, o options, id link.Identity) error {
 	if o.gateway {
 		blocker = gateway.New(gateway.Config{Dir: filepath.Join(o.dir, "gateway"), Hub: client.HubAddress, Own: gateway.Own, Probe: a.Probe, Now: time.Now, Log: p.log.With("part", "gateway")})
 	}
-	packets := &ring{}
-	evidence := forensic.New(forensic.Config{Ring: packets, Now: time.Now, Log: p.log.With("part", "forensic")})
+	packets, err := p.openPackets(o)
+	if err != nil {
+		return errors.Join(err, a.Close())
+	}
+	evidence := forensic.New(packets.evidence(forensic.Config{Now: time.Now, Log: p.log.With("part", "forensic")}))
 	err = a.Run(ctx, agent.Parts{
-		OpenSensor: func(tick func(time.Time)) (agent.Sensor, error) {
-			s, err := sensor.Open(sensor.Config{Interface: o.nic, Promiscuous: o.promiscuous, RingBytes: o.ring << 20, Tick: tick, Log: p.log})
-			if err != nil {
-				return nil, err
-			}
-			packets.now.Store(s)
-			return s, nil
-		},
+		OpenSensor: packets.open,
+		Packets:    packets.keeping(),
 		Owner: func(proto string, local, remote netip.AddrPort) (agent.Process, bool) {
 			q, ok := finder.Of(proto, local, remote)
 			return agent.Process{PID: q.PID, Image: q.Image, Command: q.Command, User: q.User}, ok
@@ -107,7 +106,7 @@ func (p program) watch(ctx context.Context, o options, id link.Identity) error {
 		Collectors: collectors,
 		Load:       load,
 	})
-	return errors.Join(err, a.Close())
+	return errors.Join(err, packets.close(), a.Close())
 }
 
 // several is a flag that may be given several times.

@@ -48,7 +48,16 @@ func (p program) print(st agent.Status) {
 	} else {
 		row("hub", "NOT connected: %s: %s", st.Hub, st.Trouble)
 	}
-	row("sensor", "%s, %d packets dropped", st.Sensor, st.Health.SensorDrop)
+	row("sensor", "%s, %d packets seen, %d dropped", st.Sensor, st.Health.SensorSeen, st.Health.SensorDrop)
+	if st.Health.SensorLosing {
+		row("", "LOSING PACKETS: what is not detected may be there all the same")
+	}
+	if h := st.Health; h.RingBytes > 0 || h.RingOff {
+		row("packets", "%d bytes on disk since %s, %d lost", h.RingBytes, h.RingSince.Local().Format(time.DateTime), h.RingLost)
+		if h.RingOff {
+			row("", "NOT WRITTEN: the disk refuses packets, see the log")
+		}
+	}
 	for _, name := range slices.Sorted(maps.Keys(st.Sources)) {
 		row(name, "%s", st.Sources[name])
 	}

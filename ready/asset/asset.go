@@ -61,14 +61,22 @@ type Host struct {
 
 // Health is what the last heartbeat said.
 type Health struct {
-	CPU        float64       `json:"cpu"`         // share 0–1 of all processors
-	Memory     float64       `json:"memory"`      // share used 0–1
-	Disk       float64       `json:"disk"`        // share used 0–1 of the fullest volume
-	Spool      int64         `json:"spool"`       // bytes waiting in the agent's spool
-	Dropped    uint64        `json:"dropped"`     // events the agent had to drop since start
-	Offset     time.Duration `json:"offset"`      // agent clock minus hub clock
-	Isolated   bool          `json:"isolated"`    // an isolation is in force
-	SensorOn   bool          `json:"sensor_on"`   // packets are being seen
-	SensorDrop uint64        `json:"sensor_drop"` // packets the kernel dropped
-	Gateway    bool          `json:"gateway"`     // it forwards others' packets and can block them
+	CPU        float64       `json:"cpu"`                   // share 0–1 of all processors
+	Memory     float64       `json:"memory"`                // share used 0–1
+	Disk       float64       `json:"disk"`                  // share used 0–1 of the fullest volume
+	Spool      int64         `json:"spool"`                 // bytes waiting in the agent's spool
+	Dropped    uint64        `json:"dropped"`               // events the agent had to drop since start
+	Offset     time.Duration `json:"offset"`                // agent clock minus hub clock
+	Isolated   bool          `json:"isolated"`              // an isolation is in force
+	SensorOn   bool          `json:"sensor_on"`             // packets are being seen
+	SensorDrop uint64        `json:"sensor_drop"`           // packets the kernel dropped
+	SensorSeen uint64        `json:"sensor_seen,omitempty"` // packets that were seen
+	// SensorLosing says that more packets were lost within a minute than may be,
+	// by default one in a hundred: what is not detected may be there all the same.
+	SensorLosing bool      `json:"sensor_losing,omitempty"`
+	RingBytes    int64     `json:"ring_bytes,omitempty"` // of packets kept on the machine's disk; 0: none are kept
+	RingSince    time.Time `json:"ring_since,omitzero"`  // of the oldest of them
+	RingLost     uint64    `json:"ring_lost,omitempty"`  // packets that the disk was too slow or too full for
+	RingOff      bool      `json:"ring_off,omitempty"`   // nothing can be written now
+	Gateway      bool      `json:"gateway"`              // it forwards others' packets and can block them
 }

@@ -78,7 +78,7 @@ func (r *Registry) Beat(ctx context.Context, host string, h Heartbeat) error {
 // sameButLoad says whether only numbers changed that may be half a minute old.
 func sameButLoad(a, b Heartbeat) bool {
 	return a.Agent == b.Agent && a.OS == b.OS && a.Hub == b.Hub && a.Action == b.Action && a.LeaseEnd.Equal(b.LeaseEnd) &&
-		a.Health.Isolated == b.Health.Isolated && a.Health.SensorOn == b.Health.SensorOn && a.Health.Gateway == b.Health.Gateway && slices.Equal(a.Addresses, b.Addresses)
+		a.Health.Isolated == b.Health.Isolated && a.Health.SensorOn == b.Health.SensorOn && a.Health.SensorLosing == b.Health.SensorLosing && a.Health.Gateway == b.Health.Gateway && slices.Equal(a.Addresses, b.Addresses)
 }
 
 // DrillBeat is the heartbeat of a practice host, which has no agent. A real
@@ -163,5 +163,6 @@ func (g Gate) Enroll(ctx context.Context, q wire.EnrollRequest) (host, site stri
 func (g Gate) Beat(ctx context.Context, host string, b wire.Heartbeat) error {
 	return g.r.Beat(ctx, host, Heartbeat{At: b.At, Agent: b.Agent, OS: b.OS, Addresses: b.Addresses, Hub: b.Hub, Action: b.Action, LeaseEnd: b.LeaseEnd,
 		Health: Health{CPU: b.Health.CPU, Memory: b.Health.Memory, Disk: b.Health.Disk, Spool: b.Health.Spool, Dropped: b.Health.Dropped,
-			Isolated: b.Health.Isolated, SensorOn: b.Health.SensorOn, SensorDrop: b.Health.SensorDrop, Gateway: b.Health.Gateway}})
+			Isolated: b.Health.Isolated, SensorOn: b.Health.SensorOn, SensorDrop: b.Health.SensorDrop, SensorSeen: b.Health.SensorSeen, SensorLosing: b.Health.SensorLosing,
+			RingBytes: b.Health.RingBytes, RingSince: b.Health.RingSince, RingLost: b.Health.RingLost, RingOff: b.Health.RingOff, Gateway: b.Health.Gateway}})
 }

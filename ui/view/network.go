@@ -228,3 +228,9 @@ func bare(address string) string {
 	a, _, _ := strings.Cut(address, "/")
 	return a
 }
+
+// packetsOf is where the packets of the connection of an event are ordered.
+func packetsOf(e event.Event) templ.SafeURL {
+	v := url.Values{"id": {e.Fields[event.FieldFlowID]}, "at": {e.Time.UTC().Format(time.RFC3339Nano)}}
+	return templ.SafeURL("/network/flow/packets?" + v.Encode())
+}

@@ -47,6 +47,13 @@ type Health struct {
 	SensorOn   bool    `json:"sensor_on"`
 	SensorDrop uint64  `json:"sensor_drop"`
 	Gateway    bool    `json:"gateway,omitempty"` // it forwards others' packets and can block them
+	SensorSeen uint64  `json:"sensor_seen,omitempty"`
+	// SensorLosing says that more packets were lost within a minute than may be.
+	SensorLosing bool      `json:"sensor_losing,omitempty"`
+	RingBytes    int64     `json:"ring_bytes,omitempty"` // of packets kept on disk
+	RingSince    time.Time `json:"ring_since,omitzero"`  // of the oldest of them
+	RingLost     uint64    `json:"ring_lost,omitempty"`  // packets that the disk was too slow or too full for
+	RingOff      bool      `json:"ring_off,omitempty"`   // nothing can be written now
 }
 
 // Heartbeat says that the agent lives, every 5 s.
