@@ -64,7 +64,7 @@ func (d *decoder) five(data []byte, now time.Time, each func(record)) error {
 	d.sampling = uint32(p.SamplingInterval & 0x3fff) // the upper two bits are the mode
 	for _, r := range p.Records {
 		each(d.sampled(record{kind: "netflow", proto: protoName(uint64(r.Proto)), src: four(uint32(r.SrcAddr), r.SrcPort), dst: four(uint32(r.DstAddr), r.DstPort),
-			bytes: int64(r.DOctets), packets: int64(r.DPkts), first: clock.at(r.First), last: clock.at(r.Last)}.plausible(now)))
+			bytes: int64(r.DOctets), packets: int64(r.DPkts), syn: r.TCPFlags&tcpSYN != 0, first: clock.at(r.First), last: clock.at(r.Last)}.plausible(now)))
 	}
 	return nil
 }

@@ -12,7 +12,7 @@ import (
 // Elements"; those up to 127 are the same in NetFlow 9).
 const (
 	octets, packets                = 1, 2
-	protocol                       = 4
+	protocol, controlBits          = 4, 6
 	sourcePort, sourceFour         = 7, 8
 	destinationPort                = 11
 	destinationFour                = 12
@@ -30,6 +30,9 @@ const (
 
 	reverse = 29305 // private enterprise number of the other direction (RFC 5103)
 )
+
+// tcpSYN is a bit of tcpControlBits (RFC 9293 section 3.1).
+const tcpSYN = 2
 
 // fields is a record under way.
 type fields struct {
@@ -70,6 +73,8 @@ func readFields(values []netflow.DataField, clock ticks, now time.Time) (record,
 func (f *fields) take(kind uint16, b []byte) {
 	n := number(b)
 	switch kind {
+	case controlBits:
+		f.syn = n&tcpSYN != 0
 	case octets, octetsTotal:
 		f.bytes = counter(n)
 	case packets, packetsTotal:

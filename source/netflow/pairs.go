@@ -16,6 +16,7 @@ type record struct {
 	packets     int64
 	backBytes   int64 // dst→src, where the exporter tells both (RFC 5103)
 	backPackets int64
+	syn         bool // a packet src→dst opened or answered a TCP connection
 	first, last time.Time
 }
 
@@ -28,7 +29,7 @@ type pairKey struct {
 
 // side is one direction of a connection.
 type side struct {
-	seen           bool
+	seen, syn      bool
 	bytes, packets int64
 	first, last    time.Time
 }
@@ -72,6 +73,7 @@ func (p *pairs) add(from netip.Addr, r record, now time.Time) (early bool) {
 		p.line = append(p.line, key)
 	}
 	held.sides[from0].add(r.bytes, r.packets, r.first, r.last)
+	held.sides[from0].syn = held.sides[from0].syn || r.syn
 	if r.backPackets > 0 || r.backBytes > 0 {
 		held.sides[1-from0].add(r.backBytes, r.backPackets, r.first.Add(1), r.last) // the opener was first
 	}
@@ -122,7 +124,7 @@ func (h *pair) flow(key pairKey) flow.Flow {
 	sensor := h.kind + " " + key.exporter.String()
 	return flow.Flow{ID: flow.NewID(sensor, key.proto+" "+src.String()+" "+dst.String()+" "+first.UTC().Format(time.RFC3339Nano)),
 		Phase: flow.End, Proto: key.proto, Src: src, Dst: dst, First: first.UTC(), Last: last.UTC(),
-		Out: out.bytes, In: in.bytes, PacketsOut: out.packets, PacketsIn: in.packets, Ended: "idle", Sensor: sensor}
+		Out: out.bytes, In: in.bytes, PacketsOut: out.packets, PacketsIn: in.packets, SYN: out.syn, Ended: "idle", Sensor: sensor}
 }
 
 // openedByB guesses who opened a connection: who was first; when only one side

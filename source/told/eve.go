@@ -18,7 +18,7 @@ func eveFlow(r *event.Record) (flow.Flow, bool) {
 	f := flow.Flow{ID: eveID(r), Phase: flow.End, Proto: proto, Src: src, Dst: dst, First: r.Time, Last: r.Time,
 		Out: count(r, "flow.bytes_toserver"), In: count(r, "flow.bytes_toclient"),
 		PacketsOut: count(r, "flow.pkts_toserver"), PacketsIn: count(r, "flow.pkts_toclient"),
-		Sensor: eve.Product, Ended: eveEnd(value(r, "flow.reason"), value(r, "tcp.rst"), value(r, "flow.state"))}
+		SYN: value(r, "tcp.syn") == "true", Sensor: eve.Product, Ended: eveEnd(value(r, "flow.reason"), value(r, "tcp.rst"), value(r, "flow.state"))}
 	if at, ok := source.Time([]byte(value(r, "flow.start")), time.UTC); ok {
 		f.First = at
 	}

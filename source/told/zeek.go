@@ -2,6 +2,7 @@ package told
 
 import (
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/sonae/sonae/event"
@@ -18,7 +19,7 @@ func zeekFlow(r *event.Record) (flow.Flow, bool) {
 	}
 	f := flow.Flow{ID: flow.NewID(zeek.Product, value(r, "uid")), Phase: flow.End, Proto: proto, Src: src, Dst: dst, First: r.Time, Last: r.Time,
 		Out: firstCount(r, "orig_ip_bytes", "orig_bytes"), In: firstCount(r, "resp_ip_bytes", "resp_bytes"),
-		PacketsOut: count(r, "orig_pkts"), PacketsIn: count(r, "resp_pkts"), Sensor: zeek.Product, Ended: zeekEnd(value(r, "conn_state"))}
+		PacketsOut: count(r, "orig_pkts"), PacketsIn: count(r, "resp_pkts"), SYN: strings.Contains(value(r, "history"), "S"), Sensor: zeek.Product, Ended: zeekEnd(value(r, "conn_state"))}
 	if s, err := strconv.ParseFloat(value(r, "duration"), 64); err == nil && s > 0 && s < span.Seconds() {
 		f.Last = f.First.Add(time.Duration(s * float64(time.Second)))
 	}
