@@ -16,6 +16,8 @@ package flow
 import (
 	"net/netip"
 	"time"
+
+	"github.com/sonae/sonae/flow/proto"
 )
 
 // LinkType says how a frame begins. The numbers are the LINKTYPE_ values of
@@ -48,13 +50,13 @@ const (
 )
 
 // Confidence is how sure a label is. Only Certain may start containment.
-type Confidence string
+type Confidence = proto.Confidence
 
 // Confidences, from the surest to the weakest.
 const (
-	Certain  Confidence = "certain"
-	Probable Confidence = "probable"
-	Hint     Confidence = "hint"
+	Certain  = proto.Certain
+	Probable = proto.Probable
+	Hint     = proto.Hint
 )
 
 // Flow is one connection as it stands at the moment of emission: a plain

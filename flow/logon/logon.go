@@ -37,12 +37,12 @@ const (
 // Is looks at the first bytes of both directions. A greeting alone is enough
 // when it names the protocol; "220 ready" wants a command of the client's that
 // only one of them knows.
-func Is(client, server []byte) (v proto.Verdict, more bool) {
+func Is(client, server []byte, final bool) (v proto.Verdict, more bool) {
 	switch {
 	case len(server) == 0:
 		return v, false
 	case proto.MayStart(server, "220 ") || proto.MayStart(server, "220-"):
-		return ftpOrSMTP(client, server)
+		return ftpOrSMTP(client, server, final)
 	case proto.MayStart(server, "+OK "):
 		line, _, whole := proto.Line(server)
 		if !whole {
@@ -71,7 +71,7 @@ func say(label string, c proto.Confidence, line []byte) proto.Verdict {
 	return proto.Verdict{Label: label, Confidence: c, From: proto.Answerer, Size: len(line)}
 }
 
-func ftpOrSMTP(client, server []byte) (v proto.Verdict, more bool) {
+func ftpOrSMTP(client, server []byte, final bool) (v proto.Verdict, more bool) {
 	line, _, whole := proto.Line(server)
 	switch {
 	case !whole:
@@ -80,14 +80,14 @@ func ftpOrSMTP(client, server []byte) (v proto.Verdict, more bool) {
 		return say(LabelSMTP, proto.Certain, line), false
 	case command(client, "user ", "auth tls", "auth ssl", "feat", "syst"):
 		return say(LabelFTP, proto.Certain, line), false
-	case len(client) >= 6:
-		return v, false
+	case len(client) < 6 && !final: // the client's first command is better proof
+		return v, true
 	case bytes.Contains(line, []byte("SMTP")):
 		return say(LabelSMTP, proto.Probable, line), false
 	case bytes.Contains(line, []byte("FTP")):
 		return say(LabelFTP, proto.Probable, line), false
 	}
-	return v, true
+	return v, false
 }
 
 // command reports whether b begins with one of names, which are in lower case.

@@ -375,7 +375,7 @@ func mysql(b []byte) (v proto.Verdict, more bool) {
 	}
 	n := int(b[0]) | int(b[1])<<8 | int(b[2])<<16
 	end := bytes.IndexByte(b[5:min(len(b), 60)], 0)
-	if n < 40 || n > 300 || end < 3 || b[5] < '3' || b[5] > '9' && b[5] != '1' || !printable(b[5:5+end]) {
+	if n < 40 || n > 300 || end < 3 || b[5] < '1' || b[5] > '9' || !printable(b[5:5+end]) {
 		return v, false
 	}
 	return proto.Verdict{Label: LabelMySQL, Confidence: proto.Certain, From: proto.Answerer, Size: 5 + end}, false

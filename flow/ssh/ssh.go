@@ -212,7 +212,7 @@ func (s *Session) sizeOfSuccess() int {
 // encrypted looks at one segment of the server's after its NEWKEYS. The server
 // first accepts that somebody logs on, in a packet 16 bytes longer than the one
 // that says yes, whatever the cipher; a packet that says no lists the ways
-// that remain and is longer still.
+// that remain and is longer still, though shorter than one that takes a key up.
 func (s *Session) encrypted(from proto.Side, b []byte, out *proto.Sink) {
 	if from != proto.Answerer || s.success == 0 || s.decided || len(b) == 0 {
 		return
@@ -225,7 +225,7 @@ func (s *Session) encrypted(from proto.Side, b []byte, out *proto.Sink) {
 	case !s.begun:
 		// Before the acceptance the server may tell of extensions (RFC 8308).
 		s.begun = len(b) == s.success+16 || len(b) > s.success+16 && len(b) < 1500
-	case len(b) > s.success+8 && len(b) <= s.success+80:
+	case len(b) > s.success+8 && len(b) <= s.success+64:
 		s.refused++
 	}
 }

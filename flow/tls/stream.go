@@ -10,6 +10,8 @@
 package tls
 
 import (
+	"slices"
+
 	"github.com/sonae/sonae/flow/proto"
 )
 
@@ -41,6 +43,7 @@ const MaxHandshake = 16 << 10
 const (
 	recordHandshake = 22
 	recordAlert     = 21
+	recordData      = 23
 )
 
 // Is looks at the first bytes of one direction. Proof is the record header
@@ -48,6 +51,9 @@ const (
 // sections 4 and 5.1). A ClientHello is waited for as a whole, so that its
 // facts are there when the connection gets its name, unless final is set.
 func Is(b []byte, final bool) (v proto.Verdict, more bool) {
+	if b[0] == recordData {
+		return inside(b)
+	}
 	if b[0] != recordHandshake || len(b) > 1 && b[1] != 3 {
 		return v, false
 	}
@@ -63,6 +69,29 @@ func Is(b []byte, final bool) (v proto.Verdict, more bool) {
 		return v, true
 	}
 	return proto.Verdict{Label: Label, Confidence: proto.Certain, Size: 11}, false
+}
+
+// inside recognises a connection whose beginning was not captured: two records
+// of application data, one behind the other, that nothing else would make.
+func inside(b []byte) (v proto.Verdict, more bool) {
+	if len(b) > 1 && b[1] != 3 || len(b) > 2 && b[2] > 3 {
+		return v, false
+	}
+	if len(b) < headerOfRecord {
+		return v, true
+	}
+	n := int(b[3])<<8 | int(b[4])
+	if n < 16 || n > 1<<14+256 {
+		return v, false
+	}
+	next := headerOfRecord + n
+	if len(b) < next+headerOfRecord {
+		return v, true
+	}
+	if h := b[next:]; h[0] != recordData || h[1] != 3 || h[2] != b[2] || int(h[3])<<8|int(h[4]) > 1<<14+256 {
+		return v, false
+	}
+	return proto.Verdict{Label: Label, Confidence: proto.Probable, Size: headerOfRecord}, false
 }
 
 // whole reports whether the records in b hold want bytes of handshake, or
@@ -199,7 +228,11 @@ func (s *Session) client(out *proto.Sink) {
 	out.Fact(FactJA4, h.JA4(s.transport))
 	out.Fact(FactJA3, h.JA3())
 	if v := ofClient(h, name); v.Label != "" {
-		out.Better = s.prove(v, proto.Opener, h.Name)
+		part := h.Name
+		if v.Confidence == proto.Certain { // by a protocol's name
+			part = h.Protocols[slices.IndexFunc(h.Protocols, isAnyDesk)]
+		}
+		out.Better = s.prove(v, proto.Opener, part)
 	}
 }
 

@@ -1,6 +1,7 @@
 package tls
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/sonae/sonae/flow/proto"
@@ -24,7 +25,6 @@ var names = [...]struct{ suffix, label string }{
 	{".teamviewer.com", LabelTeamViewer},
 	{".splashtop.com", LabelSplashtop},
 	{".splashtop.eu", LabelSplashtop},
-	{".relay.splashtop.com", LabelSplashtop},
 	{".rustdesk.com", LabelRustDesk},
 	{".screenconnect.com", LabelRemoteTool},
 	{".logmein.com", LabelRemoteTool},
@@ -44,6 +44,9 @@ var web = [...]string{"www.", "get.", "download.", "support.", "help.", "communi
 
 // ofClient names the program behind a ClientHello.
 func ofClient(h *Hello, name string) proto.Verdict {
+	if slices.ContainsFunc(h.Protocols, isAnyDesk) {
+		return proto.Verdict{Label: LabelAnyDesk, Confidence: proto.Certain}
+	}
 	if name == "" {
 		return proto.Verdict{}
 	}
@@ -63,11 +66,13 @@ func ofClient(h *Hello, name string) proto.Verdict {
 	return proto.Verdict{}
 }
 
+func isAnyDesk(protocol []byte) bool { return proto.Starts(protocol, "anydesk/") }
+
 // ofCertificate names the program behind a server's certificate, given the
 // common names of subject and issuer and of how many parts each is made.
 func ofCertificate(subject, issuer string, subjectParts, issuerParts int) proto.Verdict {
 	switch {
-	case subject == "AnyNet Relay" || strings.HasPrefix(issuer, "AnyNet "):
+	case subject == "AnyNet Relay" || subject == "AnyDesk Client" || strings.HasPrefix(issuer, "AnyNet "):
 		return proto.Verdict{Label: LabelAnyDesk, Confidence: proto.Certain}
 	case subjectParts == 1 && issuerParts == 1 && subject != issuer && torName(subject) && torName(issuer):
 		// Tor makes both names up: www., 8 to 20 letters of base 32, .net and .com.

@@ -62,8 +62,39 @@ func IsHTTP2(b []byte) (v proto.Verdict, more bool) {
 	return proto.Verdict{Label: LabelHTTP2, Confidence: proto.Certain, Size: len(preface)}, false
 }
 
+// Is looks at the first bytes of one direction: a request line that ends with a
+// version, or a status line (RFC 9112).
+func Is(b []byte) (v proto.Verdict, more bool) {
+	if proto.MayStart(b, "HTTP/1.") {
+		if len(b) < 12 {
+			return v, true
+		}
+		if (b[7] == '0' || b[7] == '1') && b[8] == ' ' && b[9] >= '1' && b[9] <= '5' {
+			v = proto.Verdict{Label: Label, Confidence: proto.Certain, Size: 12}
+		}
+		return v, false
+	}
+	for _, m := range methods {
+		if !proto.MayStart(b, m) {
+			continue
+		}
+		line, _, whole := proto.Line(b)
+		if !whole {
+			return v, len(b) < maxHead
+		}
+		if bytes.HasSuffix(line, []byte(" HTTP/1.1")) || bytes.HasSuffix(line, []byte(" HTTP/1.0")) {
+			v = proto.Verdict{Label: Label, Confidence: proto.Certain, Size: len(line)}
+		}
+		return v, false
+	}
+	return v, false
+}
+
 // Begins reports whether a request or an answer may begin at b[0].
 func Begins(b []byte) bool {
+	if len(b) < 12 || b[0] < 'C' || b[0] > 'U' {
+		return false
+	}
 	if proto.Starts(b, "HTTP/1.") {
 		return true
 	}

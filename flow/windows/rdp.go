@@ -41,6 +41,21 @@ func IsRDP(b []byte) (v proto.Verdict, more bool) {
 	return v, false
 }
 
+// IsRDPDatagram wants the SYN of the UDP transport (MS-RDPEUDP section 2.2.2):
+// no packet acknowledged yet, only known flags, both MTUs within the range that
+// is allowed, and the padding that brings it to the MTU.
+func IsRDPDatagram(b []byte) (v proto.Verdict) {
+	if len(b) < 1132 || len(b) > 1232 || string(b[:4]) != "\xff\xff\xff\xff" || b[6]&0xe0 != 0 || b[7]&1 == 0 {
+		return v
+	}
+	for _, at := range [2]int{12, 14} {
+		if mtu := int(b[at])<<8 | int(b[at+1]); mtu < 1132 || mtu > 1232 {
+			return v
+		}
+	}
+	return proto.Verdict{Label: LabelRDP, Confidence: proto.Certain, Size: 16}
+}
+
 // negotiation returns the eight bytes of a request, answer or failure.
 func negotiation(body []byte) []byte {
 	if n := len(body); n >= 8 {
