@@ -161,6 +161,10 @@ func (s *Session) Bytes(from proto.Side, b []byte, _ int, out *proto.Sink) (more
 func (s *Session) command(line []byte, out *proto.Sink) {
 	switch s.label {
 	case LabelIMAP:
+		if s.wait != "" {
+			s.encoded(line, out)
+			return
+		}
 		_, line, _ = bytes.Cut(line, []byte{' '}) // the tag
 		if proto.Fold(line, "login ") {
 			args := bytes.Fields(line[6:])
@@ -169,8 +173,6 @@ func (s *Session) command(line []byte, out *proto.Sink) {
 			}
 		} else if proto.Fold(line, "authenticate plain") {
 			s.wait = "plain"
-		} else if s.wait != "" {
-			s.encoded(line, out)
 		}
 	case LabelSMTP:
 		s.smtp(line, out)
@@ -256,7 +258,7 @@ func (s *Session) logon(user string, out *proto.Sink) {
 // answer reads a line of the server's.
 func (s *Session) answer(line []byte, first bool, out *proto.Sink) {
 	if first {
-		out.Fact(FactServer, proto.Text(line[min(4, len(line)):]))
+		out.Fact(FactServer, proto.Text(bytes.TrimSpace(line[min(4, len(line)):])))
 		return
 	}
 	switch {

@@ -339,9 +339,12 @@ func (s *SOCKS) version4(b []byte, out *proto.Sink) (more bool) {
 	out.Fact(FactSOCKSVersion, "4")
 	a, _ := netip.AddrFromSlice(b[4:8])
 	host := a.String()
-	if _, rest, ok := bytes.Cut(b[8:], []byte{0}); ok && b[4]|b[5]|b[6] == 0 && b[7] != 0 { // 4a: a name behind the user
-		name, _, _ := bytes.Cut(rest, []byte{0})
-		host = proto.Text(name)
+	if b[4]|b[5]|b[6] == 0 && b[7] != 0 { // 4a: a name behind the user
+		parts := bytes.SplitN(b[8:], []byte{0}, 3)
+		if len(parts) < 3 {
+			return len(b) < 600
+		}
+		host = proto.Text(parts[1])
 	}
 	target := host + ":" + strconv.Itoa(int(binary.BigEndian.Uint16(b[2:])))
 	out.Fact(FactSOCKSTarget, target)

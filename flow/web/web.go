@@ -45,6 +45,9 @@ const (
 // preface begins every connection of HTTP/2 (RFC 9113 section 3.4).
 const preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
+// shortest is the length of the shortest first line there is.
+const shortest = 12
+
 // maxHead bounds the head of a message.
 const maxHead = 8 << 10
 
@@ -92,7 +95,7 @@ func Is(b []byte) (v proto.Verdict, more bool) {
 
 // Begins reports whether a request or an answer may begin at b[0].
 func Begins(b []byte) bool {
-	if len(b) < 12 || b[0] < 'C' || b[0] > 'U' {
+	if len(b) < shortest || b[0] < 'C' || b[0] > 'U' {
 		return false
 	}
 	if proto.Starts(b, "HTTP/1.") {
@@ -133,7 +136,7 @@ func (s *Session) Bytes(from proto.Side, b []byte, _ int, out *proto.Sink) (more
 		}
 		h.at, h.skip = h.at+h.skip, 0
 		rest := b[h.at:]
-		if len(rest) == 0 {
+		if len(rest) < shortest && !h.lost {
 			return true
 		}
 		if h.lost || !Begins(rest) { // within a body of unknown size: look for the next head in segments
