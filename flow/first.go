@@ -1,8 +1,6 @@
 package flow
 
 import (
-	"slices"
-
 	"github.com/sonae/sonae/flow/clinic"
 	"github.com/sonae/sonae/flow/logon"
 	"github.com/sonae/sonae/flow/plain"
@@ -15,41 +13,6 @@ import (
 	"github.com/sonae/sonae/flow/web"
 	"github.com/sonae/sonae/flow/windows"
 )
-
-// dissected are the labels that the dissectors give beside those of the table.
-var dissected = [...]string{
-	tls.LabelAnyDesk, tls.LabelTeamViewer, tls.LabelSplashtop, tls.LabelRustDesk, tls.LabelRemoteTool, tls.LabelTailscale,
-	quic.Label, web.LabelHTTP2, web.LabelIPP, web.LabelNetSupport, web.LabelWebSocket,
-	windows.LabelSMB, windows.LabelRDP, windows.LabelKerberos, windows.LabelLDAP, windows.LabelRPC,
-	clinic.LabelDICOM, clinic.LabelHL7,
-	logon.LabelFTP, logon.LabelSMTP, logon.LabelPOP, logon.LabelIMAP, logon.LabelTelnet,
-	remote.LabelVNC, tunnel.LabelWireGuard, tunnel.LabelOpenVPN, tunnel.LabelIKE, tunnel.LabelSOCKS,
-	plain.LabelSTUN, plain.LabelSIP, plain.LabelNTP, plain.LabelDHCP, plain.LabelDHCPv6, plain.LabelSNMP, plain.LabelSSDP, plain.LabelNetBIOS,
-	plain.LabelMQTT, plain.LabelTDS, plain.LabelPG, plain.LabelMySQL, plain.LabelRADIUS, plain.LabelSyslog, plain.LabelRTSP, plain.LabelWSD,
-	tls.LabelDTLS, tls.LabelTor,
-}
-
-// appDissected is the number of the first of them.
-const appDissected app = 128
-
-// name is the label for others.
-func (a app) name() string {
-	if a >= appDissected {
-		return dissected[a-appDissected]
-	}
-	return appNames[a]
-}
-
-// appOf is the number of a label, that of the table where it has one.
-func appOf(label string) app {
-	if i := slices.Index(appNames[:], label); i >= 0 {
-		return app(i)
-	}
-	if i := slices.Index(dissected[:], label); i >= 0 {
-		return appDissected + app(i)
-	}
-	return appUnknown
-}
 
 // first looks at the first bytes of both directions of a TCP connection, of
 // which one may be missing yet. more says that further bytes could tell more;

@@ -233,6 +233,9 @@ func foundBy(v proto.Verdict, b []byte) verdict {
 	switch v.Confidence {
 	case proto.Probable:
 		w.sure = probable
+		if w.app == appTor {
+			w.rule = ruleTorTLS
+		}
 	case proto.Hint:
 		w.sure = hint
 	}
@@ -396,14 +399,14 @@ func (t *Table) conclude(i int32) {
 	if !s.app.general() || v.app == s.app && s.confidence <= v.sure || s.app >= appDissected && v.app < appDissected {
 		return
 	}
-	t.identify(i, &v, v.sure)
+	t.identify(i, &v)
 	t.emit(i, Identified, "")
 }
 
 // general reports whether a dissector may say more of a connection than its
 // label does.
 func (a app) general() bool {
-	return a == appUnknown || a == appTLS || a == appHTTP || a >= appDissected
+	return a == appUnknown || a == appTLS || a == appHTTP || a == appNetBIOS || a >= appDissected
 }
 
 // ender is a session that has something to say when the connection ends.

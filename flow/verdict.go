@@ -158,7 +158,7 @@ func (t *Table) emit(i int32, phase Phase, ended string) {
 		f.Rule = f.Label
 	}
 	if s.shape.state == shapeFits {
-		f.Facts = append(f.Facts, Fact{FactFlights, s.shape.text()})
+		f.Facts = append(f.Facts, Fact{Name: FactFlights, Value: s.shape.text()})
 	}
 	if s.note != none && s.app != appUnknown {
 		n := &t.notes.all[s.note]

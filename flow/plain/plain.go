@@ -33,7 +33,7 @@ const (
 	LabelRADIUS  = "radius"
 	LabelSyslog  = "syslog"
 	LabelRTSP    = "rtsp"
-	LabelWSD     = "ws-discovery"
+	LabelWSD     = "wsd"
 
 	FactHost       = "dhcp.hostname"
 	FactClass      = "dhcp.vendor_class"

@@ -82,6 +82,7 @@ type SMB struct {
 	pending map[uint64]string // message → what its answer is about: a share or a file
 	dialect string
 	dark    bool
+	wrapped bool // a NetBIOS session came first: that it carries SMB is still to be told
 }
 
 // NewSMB follows a connection that IsSMB has recognised.
@@ -95,7 +96,7 @@ func (s *SMB) Bytes(from proto.Side, b []byte, _ int, out *proto.Sink) (more boo
 			return true
 		}
 		n := int(rest[1])<<16 | int(rest[2])<<8 | int(rest[3])
-		if rest[0] == 0x81 || rest[0] == 0x82 || rest[0] == 0x85 { // NetBIOS: request, answer, keep-alive
+		if s.wrapped = s.wrapped || rest[0] == 0x81; rest[0] == 0x81 || rest[0] == 0x82 || rest[0] == 0x85 { // NetBIOS: request, answer, keep-alive
 			n &= 0x1ffff
 		} else if rest[0] != 0 {
 			return false
@@ -103,6 +104,10 @@ func (s *SMB) Bytes(from proto.Side, b []byte, _ int, out *proto.Sink) (more boo
 		whole := len(rest) >= 4+n
 		if !whole && len(rest) < 4+512 { // of a long message the head is enough
 			return true
+		}
+		if s.wrapped && rest[0] == 0 && len(rest) >= 8 && string(rest[5:8]) == "SMB" {
+			s.wrapped = false
+			out.Better = proto.Verdict{Label: LabelSMB, Confidence: proto.Certain, From: from, At: s.at[from], Size: 8}
 		}
 		s.frame(from, rest[4:min(4+n, len(rest))], out)
 		if s.at[from] += 4 + n; !whole {
