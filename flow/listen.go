@@ -390,10 +390,10 @@ func (t *Table) said(s *slot, f *Flow) {
 // conclude gives the connection the name that dissectors have found with this
 // packet, where the table has none or a more general one.
 func (t *Table) conclude(i int32) {
-	v := t.found
-	if v.app == appUnknown {
+	if t.found.app == appUnknown {
 		return
 	}
+	v := t.found
 	t.found = verdict{}
 	s := &t.slots[i]
 	if !s.app.general() || v.app == s.app && s.confidence <= v.sure || s.app >= appDissected && v.app < appDissected {

@@ -62,7 +62,7 @@ func Is(b []byte, final bool) (v proto.Verdict, more bool) {
 	}
 	record := int(b[3])<<8 | int(b[4])
 	kind, size := b[5], int(b[6])<<16|int(b[7])<<8|int(b[8])
-	if b[2] > 4 || record < 6 || record > 1<<14+256 || kind != helloClient && kind != helloServer || size < 38 || size > MaxHandshake || b[9] != 3 || b[10] > 4 {
+	if b[2] > 4 || record < 6 || record > 1<<14 || kind != helloClient && kind != helloServer || size < 38 || size > MaxHandshake || b[9] != 3 || b[10] > 4 {
 		return v, false
 	}
 	if kind == helloClient && !final && !whole(b, size+4) {
