@@ -93,6 +93,34 @@ func line(facts []flow.Fact) string {
 	return out.String()
 }
 
+// TestJA4OfOthers compares with what Suricata's and nDPI's own tests expect of
+// the same captures. Of nDPI the two hashes are taken: its first part counts a
+// missing name and the last letter of a protocol in another way in some
+// versions.
+func TestJA4OfOthers(t *testing.T) {
+	dir := captures(t)
+	for name, want := range map[string][]string{
+		"sv/ja4-tls__input.pcap":  {"tls.ja4: t12i1810s1_27d4652c4487_06a4338d0495"},
+		"sv/ja4-quic__input.pcap": {"quic.ja4: q13d0310h3_55b375c5d22e_cd85d2d88918"},
+		"ndpi/443-curl.pcap":      {"tls.ja4: t12d6707h2_2955a3196ffa_c83f907a73d3"},
+		"ndpi/quic-mvfst-22.pcap": {"quic.ja4: q00d0109h5_0f2cb44170f4_01b7bde4a3dd"},
+		"ndpi/tor.pcap":           {"tls.ja4: t10d360300_77f462745360_33a13ba74d1c"},
+		"ndpi/anydesk.pcapng":     {"0500_9197985d2161_a1e935682795", "0500_168bb377f8c8_a1e935682795"},
+		"ndpi/zoom.pcap":          {"t12d930700_72a4e8475a2e_4446390ac224", "_9cedc1f1428b_046e095b7c4a", "t12d800700_64d9932cae36_4446390ac224", "t10d0909h2_61c4dbd01224_cc731f12afbb"},
+		"ndpi/teams.pcap":         {"t12d150700_0707305c9f76_0f3b2bcde21d", "t12d220700_0d4ca5d4ec72_3304d8368043", "t12d1311h2_8b80da21ef18_77989cba1f4a", "t12d1312h2_8b80da21ef18_b00751acaffa"},
+	} {
+		got := facts(t, filepath.Join(dir, "fetched", filepath.FromSlash(name)))
+		for _, w := range want {
+			if !strings.Contains(got, w) {
+				t.Errorf("%s: no %s", name, w)
+			}
+		}
+		if strings.HasPrefix(name, "sv/ja4-quic") && strings.Count(got, want[0]) != 11 {
+			t.Errorf("%s: %d times, want 11", name, strings.Count(got, want[0]))
+		}
+	}
+}
+
 // TestFactsOfCaptures compares what is told of the shared captures with what
 // was looked through once.
 func TestFactsOfCaptures(t *testing.T) {

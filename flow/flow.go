@@ -10,7 +10,8 @@
 // be forgotten is counted; no input makes it panic; a label is given for bytes
 // that prove it or for an endpoint that such bytes named, never for a port
 // number; a packet that changes nothing but counters allocates nothing. The
-// package does no input or output of its own and imports nothing but event.
+// package does no input or output of its own and imports nothing but event and
+// the dissectors below it, which import the standard library only.
 package flow
 
 import (
@@ -117,7 +118,7 @@ type Config struct {
 	MaxFlows     int // connections held at once: 16384
 	MaxEndpoints int // harvested endpoints held at once: 16384
 	MaxHosts     int // addresses about which evidence is kept: 2048, 2 KiB each
-	MaxStreams   int // directions of TCP whose first bytes are being put together: 1024, 4 KiB each
+	MaxStreams   int // directions of TCP whose first bytes are being put together: 1024, 20 KiB each
 
 	Emit func(Flow)    // called from inside Packet, Tick and Flush; must not call back into the Table
 	Tell func(Message) // the same for messages within connections; nil when nobody wants them

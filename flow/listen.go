@@ -34,6 +34,7 @@ type talk struct {
 	watcher proto.Watcher // session, when it goes on after the first bytes
 	label   string        // of the messages
 	name    string        // the host that the client asked for
+	late    *verdict      // what was found while the table had not decided yet
 	facts   []byte        // name, zero, value, zero …: one allocation a connection
 	side    [2]ears
 }
@@ -126,7 +127,7 @@ func (t *Table) hear(i int32, side, rel int, b []byte, cut bool) {
 			return
 		}
 	}
-	prefix := t.keep(i, side, rel, b)
+	prefix := t.gather(i, side, rel, b)
 	if len(prefix) > t.talks.all[s.talk].side[side].seen {
 		t.offer(i, side, prefix, cut || len(prefix) == listenBytes)
 	} else if cut {
@@ -134,8 +135,8 @@ func (t *Table) hear(i int32, side, rel int, b []byte, cut bool) {
 	}
 }
 
-// keep puts b into its place and returns what is complete from the start.
-func (t *Table) keep(i int32, side, rel int, b []byte) []byte {
+// gather puts b into its place and returns what is complete from the start.
+func (t *Table) gather(i int32, side, rel int, b []byte) []byte {
 	e := &t.talks.all[t.slots[i].talk].side[side]
 	if e.buf == none {
 		n, robbed := t.deep.take(i*2 + int32(side))
@@ -280,7 +281,7 @@ func (t *Table) hangUp(i int32) {
 	t.release(&x.side[0])
 	t.release(&x.side[1])
 	x.session, x.watcher, x.talk = nil, nil, nil
-	if len(x.facts) == 0 && x.name == "" {
+	if len(x.facts) == 0 && x.name == "" && x.late == nil {
 		t.talks.put(s.talk)
 		s.talk = none
 	}
@@ -390,17 +391,51 @@ func (t *Table) said(s *slot, f *Flow) {
 // conclude gives the connection the name that dissectors have found with this
 // packet, where the table has none or a more general one.
 func (t *Table) conclude(i int32) {
-	if t.found.app == appUnknown {
+	s := &t.slots[i]
+	v := t.found
+	switch {
+	case v.app != appUnknown:
+		t.found = verdict{}
+	case s.talk == none || t.talks.all[s.talk].late == nil:
+		return
+	default:
+		v = *t.talks.all[s.talk].late
+	}
+	if v.app < appDissected && t.deciding(s) {
+		t.postpone(s, v)
 		return
 	}
-	v := t.found
-	t.found = verdict{}
-	s := &t.slots[i]
+	if s.talk != none {
+		t.talks.all[s.talk].late = nil
+	}
 	if !s.app.general() || v.app == s.app && s.confidence <= v.sure || s.app >= appDissected && v.app < appDissected {
 		return
 	}
+	if s.note != none { // the name that the table has read stays
+		v.name = append([]byte(nil), t.notes.all[s.note].text()...)
+	}
 	t.identify(i, &v)
 	t.emit(i, Identified, "")
+}
+
+// text is the name that is kept.
+func (n *note) text() []byte { return n.name[:n.nameN] }
+
+// deciding reports whether the table itself still waits for bytes that could
+// tell what a connection is.
+func (t *Table) deciding(s *slot) bool {
+	return s.app == appUnknown && s.proto == protoTCP && (s.side[0].buf != none || s.side[1].buf != none)
+}
+
+// postpone keeps a verdict until the table has decided.
+func (t *Table) postpone(s *slot, v verdict) {
+	if s.talk == none {
+		s.talk = t.talks.get()
+	}
+	if x := &t.talks.all[s.talk]; x.late == nil {
+		v.proof = append([]byte(nil), v.proof...)
+		x.late = &v
+	}
 }
 
 // general reports whether a dissector may say more of a connection than its
@@ -415,7 +450,7 @@ type ender interface{ End(*proto.Sink) }
 // lastWord lets the dissectors decide on what there is.
 func (t *Table) lastWord(i int32) {
 	s := &t.slots[i]
-	if s.ear == earClosed || s.talk == none || s.proto != protoTCP {
+	if s.talk == none || s.proto != protoTCP {
 		return
 	}
 	for side := range 2 {

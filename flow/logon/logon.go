@@ -12,6 +12,7 @@ import (
 	"encoding/base64"
 
 	"github.com/sonae/sonae/flow/proto"
+	"github.com/sonae/sonae/flow/tls"
 )
 
 // Labels and facts of this package.
@@ -124,24 +125,25 @@ type Session struct {
 	user   string
 	asked  bool // a password is expected next, or passed and is not answered yet
 	passed bool
-	wait   string // SMTP: what the next line of the client's is (user or password)
-	tls    bool
-	line   []byte // Telnet: what the client typed since the last return
-	prompt string // Telnet: what the server asked for
-	iac    uint8  // Telnet: where in a negotiation we are
+	wait   string       // SMTP: what the next line of the client's is (user or password)
+	offers bool         // the client has asked to go on in TLS
+	inner  *tls.Session // and the server has agreed
+	line   []byte       // Telnet: what the client typed since the last return
+	prompt string       // Telnet: what the server asked for
+	iac    uint8        // Telnet: where in a negotiation we are
 }
 
 // New follows a connection with one of the labels of this package.
 func New(label string) *Session { return &Session{label: label} }
 
 // Bytes implements proto.Session.
-func (s *Session) Bytes(from proto.Side, b []byte, _ int, out *proto.Sink) (more bool) {
+func (s *Session) Bytes(from proto.Side, b []byte, seen int, out *proto.Sink) (more bool) {
 	if s.label == LabelTelnet {
 		s.telnet(from, b[s.at[from]:], out)
 		s.at[from] = len(b)
 		return true
 	}
-	for !s.tls {
+	for s.inner == nil {
 		line, rest, whole := proto.Line(b[s.at[from]:])
 		if !whole {
 			return true
@@ -154,7 +156,10 @@ func (s *Session) Bytes(from proto.Side, b []byte, _ int, out *proto.Sink) (more
 			s.command(line, out)
 		}
 	}
-	return false
+	if s.at[from] == len(b) {
+		return true
+	}
+	return s.inner.Bytes(from, b, seen, out)
 }
 
 // command reads a line of the client's.
@@ -166,6 +171,7 @@ func (s *Session) command(line []byte, out *proto.Sink) {
 			return
 		}
 		_, line, _ = bytes.Cut(line, []byte{' '}) // the tag
+		s.offers = command(line, "starttls")
 		if proto.Fold(line, "login ") {
 			args := bytes.Fields(line[6:])
 			if len(args) == 2 {
@@ -183,6 +189,7 @@ func (s *Session) command(line []byte, out *proto.Sink) {
 
 // userAndPass reads the commands that FTP (RFC 959) and POP (RFC 1939) share.
 func (s *Session) userAndPass(line []byte, out *proto.Sink) {
+	s.offers = command(line, "auth tls", "auth ssl", "stls")
 	switch {
 	case proto.Fold(line, "user "):
 		s.user = proto.Text(line[5:])
@@ -198,6 +205,8 @@ func (s *Session) smtp(line []byte, out *proto.Sink) {
 	switch {
 	case s.wait != "":
 		s.encoded(line, out)
+	case command(line, "starttls"):
+		s.offers = true
 	case command(line, "ehlo ", "helo "):
 		out.Fact(FactHELO, proto.Text(line[5:]))
 	case proto.Fold(line, "auth plain "):
@@ -262,22 +271,30 @@ func (s *Session) answer(line []byte, first bool, out *proto.Sink) {
 		return
 	}
 	switch {
-	case s.startsTLS(line):
-		s.tls = true
-		out.Fact(FactTLS, "true")
+	case s.offers:
+		s.offers = false
+		if s.accepts(line) {
+			s.inner = tls.NewSession(s.at[proto.Opener], s.at[proto.Answerer])
+			out.Fact(FactTLS, "true")
+		}
 	case s.asked:
 		s.judge(line, out)
 	}
 }
 
-func (s *Session) startsTLS(line []byte) bool {
+// accepts reports whether the server agrees to go on in TLS (RFC 3207, RFC
+// 4217, RFC 2595).
+func (s *Session) accepts(line []byte) bool {
 	switch s.label {
 	case LabelSMTP:
-		return proto.Starts(line, "220 ") // a second greeting is the answer to STARTTLS (RFC 3207)
+		return proto.Starts(line, "220")
 	case LabelFTP:
-		return proto.Starts(line, "234 ") // RFC 4217
+		return proto.Starts(line, "234")
+	case LabelPOP:
+		return proto.Starts(line, "+OK")
 	}
-	return false
+	_, rest, _ := bytes.Cut(line, []byte{' '})
+	return proto.Fold(rest, "ok")
 }
 
 // judge reads whether the log-on was accepted.

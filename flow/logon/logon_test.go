@@ -82,13 +82,25 @@ func TestMailTellsDomainsNotPeople(t *testing.T) {
 }
 
 func TestNothingIsReadAfterTLSBegins(t *testing.T) {
-	s := New(LabelSMTP)
-	told := prototest.Feed(t, s, nil, []byte("220 mail ESMTP\r\n250 STARTTLS\r\n220 go\r\n"), 0)
-	if told.Value(FactTLS) != "true" {
-		t.Errorf("%+v", told)
-	}
-	if told = prototest.Feed(t, s, []byte("AUTH PLAIN "+encoded("\x00a\x00b")+"\r\n"), nil, 0); len(told.Messages) != 0 {
-		t.Errorf("%+v", told)
+	for label, lines := range map[string][]string{
+		LabelSMTP: {"220 mail ESMTP\r\n", "STARTTLS\r\n", "220 go\r\n"},
+		LabelFTP:  {"220 ready\r\n", "AUTH TLS\r\n", "234 go\r\n"},
+		LabelPOP:  {"+OK ready\r\n", "STLS\r\n", "+OK go\r\n"},
+		LabelIMAP: {"* OK IMAP4\r\n", "a STARTTLS\r\n", "a OK go\r\n"},
+	} {
+		s := New(label)
+		var all [2][]byte
+		var out proto.Sink
+		more := true
+		for i, line := range append(lines, "PASS x\r\nAUTH PLAIN "+encoded("\x00a\x00b")+"\r\n") {
+			side := proto.Side((i + 1) % 2)
+			seen := len(all[side])
+			all[side] = append(all[side], line...)
+			more = s.Bytes(side, all[side], seen, &out)
+		}
+		if told := (prototest.Told{Facts: out.Facts}); told.Value(FactTLS) != "true" || len(out.Messages) != 0 || more {
+			t.Errorf("%s: %+v %v", label, out, more)
+		}
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"strconv"
 
 	"github.com/sonae/sonae/flow/proto"
+	"github.com/sonae/sonae/flow/tls"
 )
 
 // Labels and facts of this package. The names are those of Sigma's category
@@ -113,7 +114,9 @@ func Begins(b []byte) bool {
 type Session struct {
 	side     [2]half
 	upgraded bool
-	dark     bool // after CONNECT or an upgrade it is no longer HTTP
+	connect  bool         // the client asked a proxy for a connection
+	dark     bool         // after CONNECT or an upgrade it is no longer HTTP
+	inner    *tls.Session // what goes through the proxy, if it is TLS
 }
 
 type half struct {
@@ -126,8 +129,11 @@ type half struct {
 func New() *Session { return &Session{} }
 
 // Bytes implements proto.Session.
-func (s *Session) Bytes(from proto.Side, b []byte, _ int, out *proto.Sink) (more bool) {
+func (s *Session) Bytes(from proto.Side, b []byte, seen int, out *proto.Sink) (more bool) {
 	h := &s.side[from]
+	if s.inner != nil && len(b) > h.at {
+		return s.inner.Bytes(from, b, seen, out)
+	}
 	for !s.dark {
 		if h.at+h.skip > len(b) {
 			h.skip -= len(b) - h.at
@@ -136,6 +142,9 @@ func (s *Session) Bytes(from proto.Side, b []byte, _ int, out *proto.Sink) (more
 		}
 		h.at, h.skip = h.at+h.skip, 0
 		rest := b[h.at:]
+		if s.connect && from == proto.Opener { // what follows waits for the proxy's answer
+			return true
+		}
 		if len(rest) < shortest && !h.lost {
 			return true
 		}
@@ -151,7 +160,10 @@ func (s *Session) Bytes(from proto.Side, b []byte, _ int, out *proto.Sink) (more
 		h.at += end + 4
 		h.skip, h.lost = max(length, 0), length < 0
 	}
-	return false
+	if s.connect && s.inner == nil {
+		s.inner = tls.NewSession(s.side[proto.Opener].at, s.side[proto.Answerer].at)
+	}
+	return s.connect
 }
 
 // Segment implements proto.Watcher: heads that begin with a segment are read as
@@ -198,9 +210,7 @@ func (s *Session) head(from proto.Side, b []byte, out *proto.Sink) (length int) 
 		out.Name = host(f.host)
 	}
 	s.better(from, &f, b, out)
-	if string(method) == "CONNECT" {
-		s.dark = true
-	}
+	s.connect = string(method) == "CONNECT"
 	if f.chunked {
 		return -1
 	}
@@ -240,7 +250,13 @@ func (s *Session) answer(from proto.Side, line, rest []byte, out *proto.Sink) (l
 	facts = proto.With(facts, FactServer, proto.Text(f.server))
 	facts = proto.With(facts, FactLocation, URI(f.location))
 	out.Tell(from, facts)
+	if s.connect {
+		s.connect = status[0] == '2'
+		s.dark = s.connect
+	}
 	switch {
+	case s.connect:
+		return 0
 	case string(status) == "101" && s.upgraded:
 		s.dark = true
 		return -1

@@ -83,6 +83,22 @@ func TestWhatFollowsAnUpgradeIsNotRead(t *testing.T) {
 	}
 }
 
+// TestTLSThroughAProxy: the fingerprint of a client behind a proxy is told.
+func TestTLSThroughAProxy(t *testing.T) {
+	hello := "\x16\x03\x01\x00\x2d\x01\x00\x00\x29\x03\x03" + strings.Repeat("r", 32) + "\x00\x00\x02\xc0\x2b\x01\x00"
+	for answer, want := range map[string]bool{"HTTP/1.1 200 Connection established\r\n\r\n": true, "HTTP/1.1 407 no\r\nContent-Length: 0\r\n\r\n": false} {
+		s := New()
+		var out proto.Sink
+		client := []byte("CONNECT portal.example:443 HTTP/1.1\r\nHost: portal.example:443\r\n\r\n")
+		s.Bytes(proto.Opener, client, 0, &out)
+		s.Bytes(proto.Answerer, []byte(answer), 0, &out)
+		s.Bytes(proto.Opener, append(client, hello...), len(client), &out)
+		if told := (prototest.Told{Facts: out.Facts}); len(out.Messages) != 2 || out.Name != "portal.example" || (told.Value("tls.ja3.hash") != "") != want {
+			t.Errorf("%q: %+v", answer, out)
+		}
+	}
+}
+
 func TestRejectionAllocatesNothing(t *testing.T) {
 	is := func(b []byte) proto.Verdict { v, _ := Is(b); return v }
 	prototest.Rejects(t, "another protocol", []byte("GET a SIP/2.0\r\n"), is)
