@@ -367,6 +367,9 @@ func (x *talk) remember(f Fact) {
 	if at := bytes.Index(x.facts, entry); at == 0 || at > 0 && x.facts[at-1] == 0 {
 		return
 	}
+	if x.facts == nil {
+		x.facts = make([]byte, 0, 384) // what a handshake of TLS tells
+	}
 	x.facts = append(x.facts, entry...)
 }
 
