@@ -108,10 +108,10 @@ func server(client, server []byte, before, final bool) (v proto.Verdict, more bo
 
 // sessionOf makes what follows a connection with that label, nil for labels
 // of which nothing more is to be learned.
-func sessionOf(label string) proto.Session {
+func (t *Table) sessionOf(label string) proto.Session {
 	switch label {
 	case tls.Label:
-		return tls.NewSession(0, 0)
+		return tls.NewSession(&t.hellos, 0, 0)
 	case web.Label:
 		return web.New()
 	case ssh.Label:

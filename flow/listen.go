@@ -203,7 +203,7 @@ func (t *Table) recognise(i int32, side int, prefix []byte, final bool) (more bo
 	t.found = foundBy(v, b[v.From])
 	x := &t.talks.all[s.talk]
 	x.label = v.Label
-	if x.session = sessionOf(v.Label); x.session == nil {
+	if x.session = t.sessionOf(v.Label); x.session == nil {
 		t.hangUp(i)
 		return false
 	}
@@ -385,10 +385,16 @@ func (t *Table) said(s *slot, f *Flow) {
 	if len(x.facts) == 0 {
 		return
 	}
-	parts := strings.Split(string(x.facts), "\x00")
-	for j := 0; j+1 < len(parts); j += 2 {
-		f.Facts = append(f.Facts, Fact{Name: parts[j], Value: parts[j+1]})
+	text := string(x.facts)
+	all := make([]Fact, 0, len(f.Facts)+strings.Count(text, "\x00")/2)
+	all = append(all, f.Facts...)
+	for text != "" {
+		var fact Fact
+		fact.Name, text, _ = strings.Cut(text, "\x00")
+		fact.Value, text, _ = strings.Cut(text, "\x00")
+		all = append(all, fact)
 	}
+	f.Facts = all
 }
 
 // conclude gives the connection the name that dissectors have found with this

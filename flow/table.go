@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/sonae/sonae/flow/proto"
+	"github.com/sonae/sonae/flow/tls"
 )
 
 // Table holds the connections that live now. It is not safe for concurrent
@@ -36,6 +37,8 @@ type Table struct {
 	talks talks
 	sink  proto.Sink
 	found verdict // by a dissector, for conclude
+
+	hellos tls.Shared
 }
 
 // sweepEvery bounds how late an end or an update is noticed.

@@ -274,7 +274,7 @@ func (s *Session) answer(line []byte, first bool, out *proto.Sink) {
 	case s.offers:
 		s.offers = false
 		if s.accepts(line) {
-			s.inner = tls.NewSession(s.at[proto.Opener], s.at[proto.Answerer])
+			s.inner = tls.NewSession(nil, s.at[proto.Opener], s.at[proto.Answerer])
 			out.Fact(FactTLS, "true")
 		}
 	case s.asked:

@@ -90,6 +90,9 @@ func With(facts []Fact, name, value string) []Fact {
 	if len(value) > MaxValue {
 		value = cut(value, MaxValue)
 	}
+	if facts == nil {
+		facts = make([]Fact, 0, 6) // most messages have fewer: one allocation
+	}
 	f := Fact{name, value}
 	for _, have := range facts {
 		if have == f {

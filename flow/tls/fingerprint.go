@@ -25,7 +25,8 @@ func (h *Hello) JA4(transport byte) string {
 	b = append(b, ja4ALPN(h.Protocols)...)
 
 	text := make([]byte, 0, 512)
-	list := slices.Clone(h.Ciphers)
+	var room [128]uint16
+	list := append(room[:0], h.Ciphers...)
 	slices.Sort(list)
 	b = append(b, '_')
 	b = shortHash(b, hexList(text, list))

@@ -116,7 +116,7 @@ type Session struct {
 	start     [2]int // where TLS begins in the stream of each side
 	transport byte   // 't' or 'q' for JA4
 	side      [2]half
-	hello     Hello
+	shared    *Shared
 	stream    []byte // of the side that speaks, during Bytes only
 }
 
@@ -128,9 +128,12 @@ type half struct {
 }
 
 // NewSession follows a connection whose TLS begins at these offsets of the
-// streams: zero, or behind what RDP or STARTTLS say first.
-func NewSession(opener, answerer int) *Session {
-	return &Session{start: [2]int{opener, answerer}, transport: 't'}
+// streams: zero, or behind what RDP or STARTTLS say first. shared may be nil.
+func NewSession(shared *Shared, opener, answerer int) *Session {
+	if shared == nil {
+		shared = new(Shared)
+	}
+	return &Session{start: [2]int{opener, answerer}, transport: 't', shared: shared}
 }
 
 // Bytes implements proto.Session.
@@ -196,16 +199,16 @@ func (s *Session) record(from proto.Side, b []byte, out *proto.Sink) {
 func (s *Session) message(from proto.Side, kind byte, b []byte, out *proto.Sink) (more bool) {
 	switch kind {
 	case helloClient:
-		if s.hello.Parse(kind, b, false) {
+		if s.shared.hello.Parse(kind, b, false) {
 			s.client(out)
 		}
 		return false
 	case helloServer:
-		if !s.hello.Parse(kind, b, false) {
+		if !s.shared.hello.Parse(kind, b, false) {
 			return false
 		}
 		s.server(out)
-		return s.hello.Best < 0x0304
+		return s.shared.hello.Best < 0x0304
 	case handshakeCert:
 		if from == proto.Answerer {
 			s.certificate(b, out)
@@ -216,7 +219,7 @@ func (s *Session) message(from proto.Side, kind byte, b []byte, out *proto.Sink)
 }
 
 func (s *Session) client(out *proto.Sink) {
-	h := &s.hello
+	h := &s.shared.hello
 	name := hostName(h.Name)
 	if name != "" {
 		out.Name = name
@@ -248,7 +251,7 @@ func (s *Session) prove(v proto.Verdict, from proto.Side, part []byte) proto.Ver
 }
 
 func (s *Session) server(out *proto.Sink) {
-	h := &s.hello
+	h := &s.shared.hello
 	out.Fact(FactVersion, VersionName(h.Best))
 	for _, p := range h.Protocols {
 		out.Fact(FactServerALPN, proto.Text(p))
@@ -282,11 +285,11 @@ func ClientHello(b []byte, transport byte, out *proto.Sink) bool {
 		return false
 	}
 	n := int(b[1])<<16 | int(b[2])<<8 | int(b[3])
-	s := Session{transport: transport}
-	if len(b) < 4+n || !s.hello.Parse(helloClient, b[4:4+n], false) {
+	s := Session{transport: transport, shared: new(Shared)}
+	if len(b) < 4+n || !s.shared.hello.Parse(helloClient, b[4:4+n], false) {
 		return false
 	}
 	s.client(out)
-	out.Fact(FactVersion, VersionName(s.hello.Best))
+	out.Fact(FactVersion, VersionName(s.shared.hello.Best))
 	return true
 }

@@ -68,7 +68,7 @@ func handshake(t testing.TB, version uint16, subject, name string, protocols ...
 func TestHandshakeTellsBothSides(t *testing.T) {
 	client, server := handshake(t, gotls.VersionTLS12, "device", "portal.example", "h2", "http/1.1")
 	for _, step := range []int{0, 1, 7, 100} {
-		told := prototest.Feed(t, NewSession(0, 0), client, server, step)
+		told := prototest.Feed(t, NewSession(nil, 0, 0), client, server, step)
 		for name, want := range map[string]string{FactName: "portal.example", FactVersion: "TLS 1.2", FactClientALPN: "h2", FactServerALPN: "h2",
 			FactSubject: "CN=device", FactIssuer: "CN=device", FactSelfSigned: "true", FactSerial: "abc", FactNotBefore: "2026-01-02T03:04:05Z",
 			FactNotAfter: "2036-01-02T03:04:05Z", FactAlternative: "portal.example"} {
@@ -84,7 +84,7 @@ func TestHandshakeTellsBothSides(t *testing.T) {
 
 func TestOfTLS13OnlyTheHellosAreRead(t *testing.T) {
 	client, server := handshake(t, gotls.VersionTLS13, "device", "portal.example")
-	told := prototest.Feed(t, NewSession(0, 0), client, server, 0)
+	told := prototest.Feed(t, NewSession(nil, 0, 0), client, server, 0)
 	if told.Value(FactVersion) != "TLS 1.3" || told.Value(FactSHA256) != "" || told.Value(FactJA4)[:4] != "t13d" {
 		t.Errorf("%+v", told)
 	}
@@ -96,7 +96,7 @@ func TestClientHelloInSeveralRecords(t *testing.T) {
 	client, _ := handshake(t, gotls.VersionTLS12, "device", "portal.example", "h2")
 	n := int(client[3])<<8 | int(client[4])
 	body := client[headerOfRecord : headerOfRecord+n]
-	want := prototest.Feed(t, NewSession(0, 0), client, nil, 0)
+	want := prototest.Feed(t, NewSession(nil, 0, 0), client, nil, 0)
 	for _, size := range []int{50, 64, 200} {
 		var split []byte
 		for part := range slices.Chunk(body, size) {
@@ -111,7 +111,7 @@ func TestClientHelloInSeveralRecords(t *testing.T) {
 		if v, _ := Is(split, false); v.Label != Label {
 			t.Errorf("records of %d: %+v", size, v)
 		}
-		got := prototest.Feed(t, NewSession(0, 0), split, nil, 0)
+		got := prototest.Feed(t, NewSession(nil, 0, 0), split, nil, 0)
 		if got.Value(FactJA4) != want.Value(FactJA4) || got.Name != "portal.example" {
 			t.Errorf("records of %d: %+v", size, got)
 		}
@@ -139,7 +139,7 @@ func TestProgramsInsideTLS(t *testing.T) {
 			protocols = []string{c.protocol}
 		}
 		client, server := handshake(t, gotls.VersionTLS12, c.subject, c.name, protocols...)
-		told := prototest.Feed(t, NewSession(0, 0), client, server, 0)
+		told := prototest.Feed(t, NewSession(nil, 0, 0), client, server, 0)
 		if told.Better.Label != c.label || told.Better.Confidence != c.sure {
 			t.Errorf("%+v: %+v", c, told.Better)
 		}
@@ -198,8 +198,8 @@ func FuzzSession(f *testing.F) {
 		}
 		v, _ := Is(client, true)
 		prototest.Verdict(t, v, client)
-		prototest.Feed(t, NewSession(0, 0), client, server, int(step%2000))
-		prototest.Feed(t, NewSession(int(step%64), 1), client, server, 0)
+		prototest.Feed(t, NewSession(nil, 0, 0), client, server, int(step%2000))
+		prototest.Feed(t, NewSession(nil, int(step%64), 1), client, server, 0)
 	})
 }
 

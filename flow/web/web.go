@@ -161,7 +161,7 @@ func (s *Session) Bytes(from proto.Side, b []byte, seen int, out *proto.Sink) (m
 		h.skip, h.lost = max(length, 0), length < 0
 	}
 	if s.connect && s.inner == nil {
-		s.inner = tls.NewSession(s.side[proto.Opener].at, s.side[proto.Answerer].at)
+		s.inner = tls.NewSession(nil, s.side[proto.Opener].at, s.side[proto.Answerer].at)
 	}
 	return s.connect
 }

@@ -98,7 +98,7 @@ func (s *RDP) Bytes(from proto.Side, b []byte, seen int, out *proto.Sink) (more 
 		s.negotiate(from, b[11:n], out)
 	}
 	if s.inner == nil && s.secure && s.end[proto.Opener] > 0 {
-		s.inner = tls.NewSession(s.end[0], s.end[1])
+		s.inner = tls.NewSession(nil, s.end[0], s.end[1])
 	}
 	if s.inner == nil {
 		return from == proto.Opener && s.end[proto.Answerer] == 0 || s.secure
