@@ -14,6 +14,7 @@ import (
 	"strconv"
 
 	"github.com/sonae/sonae/flow/proto"
+	"github.com/sonae/sonae/flow/tls"
 )
 
 // Labels and facts of this package.
@@ -254,64 +255,96 @@ func IsSOCKS(client, server []byte) (v proto.Verdict, more bool) {
 	return v, false
 }
 
-// SOCKS reads whom the proxy is asked for.
+// SOCKS reads whom the proxy is asked for, and the TLS that goes through it.
 type SOCKS struct {
-	at   int
-	auth byte // the way to log on that the server chose
-	seen bool // the server's choice
+	at    [2]int // bytes that are consumed
+	auth  byte   // the way to log on that the server chose
+	logs  bool   // and that the client uses it
+	seen  bool   // the server's choice
+	asked bool   // the target is read
+	inner *tls.Session
 }
 
 // NewSOCKS follows a connection that IsSOCKS has recognised.
 func NewSOCKS() *SOCKS { return &SOCKS{} }
 
 // Bytes implements proto.Session.
-func (s *SOCKS) Bytes(from proto.Side, b []byte, _ int, out *proto.Sink) (more bool) {
+func (s *SOCKS) Bytes(from proto.Side, b []byte, seen int, out *proto.Sink) (more bool) {
+	if s.inner != nil {
+		return len(b) == s.at[from] || s.inner.Bytes(from, b, seen, out)
+	}
 	if from == proto.Answerer {
-		if len(b) < 2 {
-			return true
-		}
-		if b[0] == 5 {
-			s.auth, s.seen = b[1], true
-		}
-		return false
+		return s.answer(b)
 	}
 	if b[0] == 4 {
 		return s.version4(b, out)
 	}
+	if s.asked {
+		return true
+	}
 	if len(b) < 2 {
 		return true
 	}
-	if s.at == 0 {
-		s.at = 2 + int(b[1])
+	if s.at[proto.Opener] == 0 {
+		s.at[proto.Opener] = 2 + int(b[1])
 		out.Fact(FactSOCKSVersion, "5")
 	}
-	if len(b) <= s.at || !s.seen {
+	if len(b) <= s.at[proto.Opener] || !s.seen {
 		return true
 	}
-	rest := b[s.at:]
-	if s.auth == 2 && rest[0] == 1 { // RFC 1929: user and password in the clear
+	rest := b[s.at[proto.Opener]:]
+	if s.auth == 2 && !s.logs && rest[0] == 1 { // RFC 1929: user and password in the clear
 		r := proto.Reader{B: rest[1:]}
 		user, password := r.Vector(1), r.Vector(1)
 		if r.Bad {
 			return true
 		}
-		s.at, s.auth = len(b)-len(r.B), 0
+		s.at[proto.Opener], s.logs = len(b)-len(r.B), true
 		out.Fact(FactPassword, map[bool]string{true: "true"}[len(password) > 0])
 		facts := proto.With(nil, FactUser, proto.Text(user))
 		out.Tell(from, proto.With(facts, FactPassword, map[bool]string{true: "true"}[len(password) > 0]))
 		return true
 	}
-	target, ok := address(rest)
-	if !ok {
+	target, size := address(rest)
+	if size == 0 {
 		return len(rest) < 262
 	}
+	s.at[proto.Opener] += size
+	s.asked = true
 	out.Fact(FactSOCKSTarget, target)
 	out.Tell(from, proto.With(nil, FactSOCKSTarget, target))
-	return false
+	return true
 }
 
-// address reads a request of version 5 (RFC 1928 section 4).
-func address(b []byte) (string, bool) {
+// answer reads what the server says: its choice, whether it accepts the
+// password, and whether it has connected. Then the way is free.
+func (s *SOCKS) answer(b []byte) (more bool) {
+	if len(b) < 2 || b[0] != 5 {
+		return len(b) < 2
+	}
+	s.auth, s.seen = b[1], true
+	at := 2
+	if s.auth == 2 {
+		at = 4
+	}
+	if len(b) < at+4 {
+		return s.auth != 0xff
+	}
+	_, size := address(b[at:])
+	if size == 0 {
+		return len(b) < at+262
+	}
+	if b[at+1] != 0 || !s.asked {
+		return false
+	}
+	s.at[proto.Answerer] = at + size
+	s.inner = tls.NewSession(nil, s.at[proto.Opener], s.at[proto.Answerer])
+	return true
+}
+
+// address reads a request of version 5 or its answer (RFC 1928 sections 4 and
+// 6) and returns how long it is, 0 while it is not whole.
+func address(b []byte) (target string, size int) {
 	r := proto.Reader{B: b}
 	r.Take(3)
 	host := ""
@@ -327,9 +360,9 @@ func address(b []byte) (string, bool) {
 	}
 	port := r.Uint(2)
 	if r.Bad || host == "" {
-		return "", false
+		return "", 0
 	}
-	return host + ":" + strconv.Itoa(port), true
+	return host + ":" + strconv.Itoa(port), len(b) - len(r.B)
 }
 
 func (s *SOCKS) version4(b []byte, out *proto.Sink) (more bool) {

@@ -103,6 +103,27 @@ func TestSOCKS(t *testing.T) {
 	}
 }
 
+// TestTLSThroughSOCKS: the fingerprint of a client behind a proxy is told.
+func TestTLSThroughSOCKS(t *testing.T) {
+	hello := "\x16\x03\x01\x00\x2d\x01\x00\x00\x29\x03\x03" + string(make([]byte, 32)) + "\x00\x00\x02\xc0\x2b\x01\x00"
+	for code, want := range map[byte]bool{0: true, 5: false} {
+		s := NewSOCKS()
+		var out proto.Sink
+		client := []byte("\x05\x01\x00")
+		server := []byte("\x05\x00")
+		s.Bytes(proto.Opener, client, 0, &out)
+		s.Bytes(proto.Answerer, server, 0, &out)
+		client = append(client, "\x05\x01\x00\x03\x09a.example\x01\xbb"...)
+		s.Bytes(proto.Opener, client, 3, &out)
+		server = append(server, 5, code, 0, 1, 0, 0, 0, 0, 0, 0)
+		s.Bytes(proto.Answerer, server, 2, &out)
+		s.Bytes(proto.Opener, append(client, hello...), len(client), &out)
+		if told := (prototest.Told{Facts: out.Facts}); (told.Value("tls.ja3.hash") != "") != want {
+			t.Errorf("%d: %+v", code, out)
+		}
+	}
+}
+
 func TestRejectionAllocatesNothing(t *testing.T) {
 	chance := bytes.Repeat([]byte{7, 0x38, 0xb1, 0x92}, 50)
 	prototest.Rejects(t, "chance", chance, First)
