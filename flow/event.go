@@ -128,16 +128,4 @@ func categoryOf(label string) string {
 	return label
 }
 
-// addFacts adds facts under their names. Values of one name are joined by line
-// breaks.
-func addFacts(fields map[string]string, facts []Fact) {
-	for _, f := range facts {
-		if before, several := fields[f.Name]; several {
-			fields[f.Name] = before + "\n" + f.Value
-			continue
-		}
-		fields[f.Name] = f.Value
-	}
-}
-
 func port(a netip.AddrPort) string { return strconv.Itoa(int(a.Port())) }

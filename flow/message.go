@@ -43,6 +43,18 @@ func valueOf(facts []Fact, name string) string {
 	return ""
 }
 
+// addFacts adds facts under their names. Values of one name are joined by line
+// breaks.
+func addFacts(fields map[string]string, facts []Fact) {
+	for _, f := range facts {
+		if before, several := fields[f.Name]; several {
+			fields[f.Name] = before + "\n" + f.Value
+			continue
+		}
+		fields[f.Name] = f.Value
+	}
+}
+
 // tell hands a message on. The caller has made sure that somebody listens.
 func (t *Table) tell(i int32, side int, label string, facts []Fact) {
 	s := &t.slots[i]
