@@ -155,17 +155,15 @@ func (t *Table) gather(i int32, side, rel int, b []byte) []byte {
 // whether they want more of it.
 func (t *Table) offer(i int32, side int, prefix []byte, final bool) (more bool) {
 	s := &t.slots[i]
-	x := &t.talks.all[s.talk]
 	if s.ear == earOpen {
 		more = t.recognise(i, side, prefix, final)
-		if s.ear == earOpen && !more {
+		if s.ear == earOpen && (!more || final) {
 			t.hangUp(i)
 		}
-		if s.ear == earClosed || s.ear == earOpen {
-			return more && !final
+		if s.ear != earBusy {
+			return s.ear == earOpen
 		}
-		x = &t.talks.all[s.talk]
-		return !x.side[side].done
+		return !t.talks.all[s.talk].side[side].done
 	}
 	return t.give(i, side, prefix, final)
 }

@@ -123,8 +123,7 @@ type Session struct {
 	label  string
 	at     [2]int
 	user   string
-	asked  bool // a password is expected next, or passed and is not answered yet
-	passed bool
+	asked  bool         // a password is expected next, or passed and is not answered yet
 	wait   string       // SMTP: what the next line of the client's is (user or password)
 	offers bool         // the client has asked to go on in TLS
 	inner  *tls.Session // and the server has agreed

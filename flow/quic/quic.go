@@ -160,7 +160,6 @@ type Talk struct {
 	keys  *keys
 	hello []byte
 	have  []span // of hello, in order
-	end   int
 	tries int
 }
 

@@ -220,3 +220,14 @@ func FuzzDatagrams(f *testing.F) {
 		prototest.Datagrams(t, NewDatagrams(), a, b, a, b)
 	})
 }
+
+// BenchmarkClientHello reads one hello with its three fingerprints.
+func BenchmarkClientHello(b *testing.B) {
+	client, _ := handshake(b, gotls.VersionTLS13, "device", "portal.example", "h2")
+	var shared Shared
+	b.ReportAllocs()
+	for b.Loop() {
+		var out proto.Sink
+		NewSession(&shared, 0, 0).Bytes(proto.Opener, client, 0, &out)
+	}
+}

@@ -80,7 +80,6 @@ type SMB struct {
 	at      [2]int
 	trees   map[uint32]string // id → share
 	pending map[uint64]string // message → what its answer is about: a share or a file
-	dialect string
 	dark    bool
 	wrapped bool // a NetBIOS session came first: that it carries SMB is still to be told
 }
