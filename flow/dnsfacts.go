@@ -27,15 +27,15 @@ func dnsFacts(b []byte) []Fact {
 		return nil
 	}
 	facts := []Fact{
-		{FactQuery, strings.ToLower(name)},
-		{FactRecordType, dnsType(binary.BigEndian.Uint16(b[at:]))},
-		{FactSize, strconv.Itoa(len(b))},
+		{Name: FactQuery, Value: strings.ToLower(name)},
+		{Name: FactRecordType, Value: dnsType(binary.BigEndian.Uint16(b[at:]))},
+		{Name: FactSize, Value: strconv.Itoa(len(b))},
 	}
 	flags := binary.BigEndian.Uint16(b[2:])
 	if flags&0x8000 == 0 {
 		return facts
 	}
-	facts = append(facts, Fact{FactRcode, dnsRcode(flags & 15)})
+	facts = append(facts, Fact{Name: FactRcode, Value: dnsRcode(flags & 15)})
 	at += 4
 	for range min(int(binary.BigEndian.Uint16(b[6:])), answersKept) {
 		if at = dnsName(b, at, false); at < 0 || at+10 > len(b) {
@@ -46,7 +46,7 @@ func dnsFacts(b []byte) []Fact {
 			break
 		}
 		if v := dnsAnswer(b, kind, at, size); v != "" {
-			facts = append(facts, Fact{FactAnswer, v})
+			facts = append(facts, Fact{Name: FactAnswer, Value: v})
 		}
 		at += size
 	}

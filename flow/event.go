@@ -20,7 +20,8 @@ const (
 )
 
 // Event makes the event of a flow: everything but ID, Site, Host, Drill and
-// what is known of the owning process. local tells which addresses are the
+// what is known of the owning process. Facts are fields under their own names.
+// local tells which addresses are the
 // watched machine's own; when both or neither end is, the opener counts as
 // local. Event.Time is when the newest packet was seen.
 func Event(f Flow, local func(netip.Addr) bool) event.Event {
@@ -66,6 +67,7 @@ func Event(f Flow, local func(netip.Addr) bool) event.Event {
 			fields[event.FieldProofAt] = strconv.Itoa(f.ProofOffset)
 		}
 	}
+	addFacts(fields, f.Facts)
 	return event.Event{
 		Time:     f.Last.UTC(),
 		Kind:     event.KindFlow,
@@ -88,13 +90,7 @@ func MessageEvent(m Message, local func(netip.Addr) bool) event.Event {
 		here, there = m.Dst, m.Src
 	}
 	fields := make(map[string]string, 13+len(m.Facts))
-	for _, f := range m.Facts {
-		if before, several := fields[f.Name]; several {
-			fields[f.Name] = before + "\n" + f.Value
-		} else {
-			fields[f.Name] = f.Value
-		}
-	}
+	addFacts(fields, m.Facts)
 	for name, value := range map[string]string{
 		event.FieldFlowID: m.Flow, event.FieldProtocol: m.Proto, event.FieldApp: m.Label,
 		event.FieldSrcIP: m.Src.Addr().String(), event.FieldSrcPort: port(m.Src),

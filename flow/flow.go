@@ -10,12 +10,15 @@
 // be forgotten is counted; no input makes it panic; a label is given for bytes
 // that prove it or for an endpoint that such bytes named, never for a port
 // number; a packet that changes nothing but counters allocates nothing. The
-// package does no input or output of its own and imports nothing but event.
+// package does no input or output of its own and imports nothing but event and
+// the dissectors below it, which import the standard library only.
 package flow
 
 import (
 	"net/netip"
 	"time"
+
+	"github.com/sonae/sonae/flow/proto"
 )
 
 // LinkType says how a frame begins. The numbers are the LINKTYPE_ values of
@@ -48,13 +51,13 @@ const (
 )
 
 // Confidence is how sure a label is. Only Certain may start containment.
-type Confidence string
+type Confidence = proto.Confidence
 
 // Confidences, from the surest to the weakest.
 const (
-	Certain  Confidence = "certain"
-	Probable Confidence = "probable"
-	Hint     Confidence = "hint"
+	Certain  = proto.Certain
+	Probable = proto.Probable
+	Hint     = proto.Hint
 )
 
 // Flow is one connection as it stands at the moment of emission: a plain
@@ -115,7 +118,7 @@ type Config struct {
 	MaxFlows     int // connections held at once: 16384
 	MaxEndpoints int // harvested endpoints held at once: 16384
 	MaxHosts     int // addresses about which evidence is kept: 2048, 2 KiB each
-	MaxStreams   int // directions of TCP whose first bytes are being put together: 1024, 4 KiB each
+	MaxStreams   int // directions of TCP whose first bytes are being put together: 1024, 20 KiB each
 
 	Emit func(Flow)    // called from inside Packet, Tick and Flush; must not call back into the Table
 	Tell func(Message) // the same for messages within connections; nil when nobody wants them

@@ -1,5 +1,19 @@
 package flow
 
+import (
+	"slices"
+
+	"github.com/sonae/sonae/flow/clinic"
+	"github.com/sonae/sonae/flow/logon"
+	"github.com/sonae/sonae/flow/plain"
+	"github.com/sonae/sonae/flow/quic"
+	"github.com/sonae/sonae/flow/remote"
+	"github.com/sonae/sonae/flow/tls"
+	"github.com/sonae/sonae/flow/tunnel"
+	"github.com/sonae/sonae/flow/web"
+	"github.com/sonae/sonae/flow/windows"
+)
+
 // This file is the one place where a label or a rule is entered: its name for
 // others, its number in the table, and what the number means.
 
@@ -76,6 +90,40 @@ var appNames = [...]string{
 	appDNS: LabelDNS, appMDNS: LabelMDNS, appLLMNR: LabelLLMNR, appTLS: LabelTLS, appHTTP: LabelHTTP, appSSH: LabelSSH,
 	appSTUN: LabelSTUN, appDTLS: LabelDTLS, appSSDP: LabelSSDP, appNetBIOS: LabelNetBIOS, appDHCP: LabelDHCP, appNTP: LabelNTP,
 	appWSD: LabelWSD, appICMP: LabelICMP,
+}
+
+// dissected are the labels that the dissectors give beside those of the table.
+var dissected = [...]string{
+	tls.LabelAnyDesk, tls.LabelTeamViewer, tls.LabelSplashtop, tls.LabelRustDesk, tls.LabelRemoteTool, tls.LabelTailscale,
+	quic.Label, web.LabelHTTP2, web.LabelIPP, web.LabelNetSupport, web.LabelWebSocket,
+	windows.LabelSMB, windows.LabelRDP, windows.LabelKerberos, windows.LabelLDAP, windows.LabelRPC,
+	clinic.LabelDICOM, clinic.LabelHL7,
+	logon.LabelFTP, logon.LabelSMTP, logon.LabelPOP, logon.LabelIMAP, logon.LabelTelnet,
+	remote.LabelVNC, tunnel.LabelWireGuard, tunnel.LabelOpenVPN, tunnel.LabelIKE, tunnel.LabelSOCKS,
+	plain.LabelSIP, plain.LabelDHCPv6, plain.LabelSNMP, plain.LabelMQTT, plain.LabelTDS, plain.LabelPG, plain.LabelMySQL,
+	plain.LabelRADIUS, plain.LabelSyslog, plain.LabelRTSP,
+}
+
+// appDissected is the number of the first of them.
+const appDissected app = 128
+
+// name is the label for others.
+func (a app) name() string {
+	if a >= appDissected {
+		return dissected[a-appDissected]
+	}
+	return appNames[a]
+}
+
+// appOf is the number of a label, that of the table where it has one.
+func appOf(label string) app {
+	if i := slices.Index(appNames[:], label); i >= 0 {
+		return app(i)
+	}
+	if i := slices.Index(dissected[:], label); i >= 0 {
+		return appDissected + app(i)
+	}
+	return appUnknown
 }
 
 // ofInterest reports whether connections of a are told of while they live, and

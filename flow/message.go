@@ -3,14 +3,12 @@ package flow
 import (
 	"net/netip"
 	"time"
+
+	"github.com/sonae/sonae/flow/proto"
 )
 
-// Fact is one thing that a connection or a message said about itself. Name is
-// Sigma's name for it where the category has one (dns: query, record_type,
-// answer; proxy: cs-method, cs-host, c-uri, c-useragent, sc-status), else the
-// dotted name of Suricata's EVE (tls.ja4, ssh.client.hassh). A name may occur
-// more than once, as answers do.
-type Fact struct{ Name, Value string }
+// Fact is one thing that a connection or a message said about itself; see there.
+type Fact = proto.Fact
 
 // FactFlights is how many bytes the first three stretches of a TCP connection
 // had in which only one side sent, of one that opens like an obfuscated
@@ -43,6 +41,18 @@ func valueOf(facts []Fact, name string) string {
 		}
 	}
 	return ""
+}
+
+// addFacts adds facts under their names. Values of one name are joined by line
+// breaks.
+func addFacts(fields map[string]string, facts []Fact) {
+	for _, f := range facts {
+		if before, several := fields[f.Name]; several {
+			fields[f.Name] = before + "\n" + f.Value
+			continue
+		}
+		fields[f.Name] = f.Value
+	}
 }
 
 // tell hands a message on. The caller has made sure that somebody listens.

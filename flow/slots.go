@@ -60,6 +60,9 @@ type slot struct {
 	before     int32 // in the list of its class
 	after      int32
 	note       int32 // proof and name, none until identified
+	talk       int32 // what is being listened to and what was said, none when nothing
+	ear        ear
+	looked     uint8 // datagrams looked at without being recognised
 }
 
 // half is what one side sent.
@@ -200,6 +203,7 @@ func (t *Table) drop(i int32) {
 	s := &t.slots[i]
 	t.silence(i, 0)
 	t.silence(i, 1)
+	t.forgetTalk(i)
 	t.unlink(i, 0)
 	t.unlink(i, 1)
 	h := t.hash(s.key[:])

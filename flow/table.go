@@ -5,6 +5,9 @@ import (
 	"encoding/binary"
 	"hash/maphash"
 	"time"
+
+	"github.com/sonae/sonae/flow/proto"
+	"github.com/sonae/sonae/flow/tls"
 )
 
 // Table holds the connections that live now. It is not safe for concurrent
@@ -29,6 +32,13 @@ type Table struct {
 	frags fragments
 	pkt   packet
 	text  [frameBytes]byte // of the WebSocket frame being read
+
+	deep  pool // what dissectors read, of both directions
+	talks talks
+	sink  proto.Sink
+	found verdict // by a dissector, for conclude
+
+	hellos tls.Shared
 }
 
 // sweepEvery bounds how late an end or an update is noticed.
@@ -38,8 +48,9 @@ const sweepEvery = int64(250 * time.Millisecond)
 const stepBack = int64(time.Minute)
 
 // New makes an empty table. A Table keeps at most about
-// MaxFlows × 0.8 KiB + MaxStreams × 4 KiB + MaxEndpoints × 0.2 KiB +
-// MaxHosts × 2 KiB + 4 MiB.
+// MaxFlows × 0.8 KiB + MaxStreams × 20 KiB + MaxEndpoints × 0.2 KiB +
+// MaxHosts × 2 KiB + 4 MiB, and for each connection that says something about
+// itself what it says: half a KiB for a handshake of TLS, at most 4 KiB.
 func New(c Config) *Table {
 	c = c.withDefaults()
 	size := 1
@@ -55,6 +66,7 @@ func New(c Config) *Table {
 		notes: notes{free: none},
 		small: newPool(4<<10, c.MaxStreams),
 		large: newPool(32<<10, 64),
+		deep:  newPool(listenBytes, c.MaxStreams),
 		named: newEndpoints(c.MaxEndpoints, int64(c.EndpointTTL)),
 		hosts: newHosts(c.MaxHosts),
 	}
@@ -80,7 +92,7 @@ func (t *Table) Stats() Stats {
 	s.Forgotten = t.named.forgotten
 	s.FragmentsDropped = t.frags.dropped
 	s.Hosts, s.HostsForgotten = len(t.hosts.all), t.hosts.forgotten
-	s.Starved = t.small.stolen + t.large.stolen
+	s.Starved = t.small.stolen + t.large.stolen + t.deep.stolen
 	return s
 }
 
@@ -180,7 +192,7 @@ func (t *Table) reopened(i int32, side int, p *packet) bool {
 func (t *Table) open(k key, h uint32, side int, p *packet, now int64) int32 {
 	i := t.take()
 	s := &t.slots[i]
-	*s = slot{key: k, next: t.index[h], first: now, last: now, told: now, note: none, proto: p.proto, opener: uint8(opener(p, side))}
+	*s = slot{key: k, next: t.index[h], first: now, last: now, told: now, note: none, talk: none, proto: p.proto, opener: uint8(opener(p, side))}
 	s.side[0].buf, s.side[1].buf = none, none
 	t.index[h] = i
 	t.stats.Flows++

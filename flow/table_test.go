@@ -215,6 +215,7 @@ func TestEvent(t *testing.T) {
 		ID: "0123", Phase: Update, Proto: "tcp", Src: peer, Dst: pc, First: start, Last: start.Add(1500 * time.Millisecond),
 		Out: 100, In: 2000, PacketsOut: 3, PacketsIn: 4,
 		Label: LabelBitTorrent, Confidence: Certain, Rule: RuleHarvested, Proof: []byte{0xcb, 0}, ProofOffset: 9, NamedBy: RuleDHT, NamedIn: "ab",
+		Facts: []Fact{{Name: "tls.client_alpns", Value: "h2"}, {Name: "tls.ja4", Value: "t13"}, {Name: "tls.client_alpns", Value: "http/1.1"}},
 	}
 	mine := func(a netip.Addr) bool { return a == pc.Addr() }
 	want := event.Event{
@@ -226,6 +227,7 @@ func TestEvent(t *testing.T) {
 			"BytesSent": "2000", "BytesReceived": "100", "Packets": "7",
 			"FirstSeen": "2026-11-21T09:00:00Z", "LastSeen": "2026-11-21T09:00:01.5Z",
 			"Application": "bittorrent", "Confidence": "certain", "Verdict": "bt.harvested", "Proof": "cb00", "ProofOffset": "9", "NamedBy": "bt.dht", "NamedIn": "ab", "CommunityId": CommunityID("tcp", peer, pc),
+			"tls.client_alpns": "h2\nhttp/1.1", "tls.ja4": "t13",
 		},
 	}
 	if d := cmp.Diff(want, Event(f, mine)); d != "" {

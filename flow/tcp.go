@@ -24,7 +24,9 @@ func (t *Table) tcp(i int32, side int, p *packet) {
 		}
 	}
 	if p.plen > 0 {
+		t.listen(i, side, p, seq) // first, so that a name comes with its facts
 		t.segment(i, side, p, seq)
+		t.conclude(i)
 		if t.slots[i].hidden() {
 			t.follow(i, side, p, seq)
 		}

@@ -148,7 +148,7 @@ var sharing = []string{
 var benign = map[string]map[string]int{
 	"neg_https_highport_multi.pcap":   {"tls": 10},
 	"neg_ssh_scp_port2222.pcap":       {"ssh": 1},
-	"neg_dicom_hl7_lan.pcap":          {"": 3},
+	"neg_dicom_hl7_lan.pcap":          {"dicom": 2, "hl7": 1},
 	"neg_openvpn_static_tcp.pcap":     {"": 1},
 	"neg_shadowsocks_aes.pcap":        {"": 10},
 	"thr_beacon_jitter10.pcap":        {"tls": 60},
@@ -157,7 +157,7 @@ var benign = map[string]map[string]int{
 	"thr_portscan_nmap.pcap":          {"": 350},
 	"syncthing.pcap":                  {"syncthing": 4},
 	"teams.pcap":                      {"stun": 12},
-	"netbios.pcap":                    {"netbios": 14},
+	"netbios.pcap":                    {"netbios": 15},
 	"bt_lsd_lan_mse_libtorrent.pcap":  {"icmp": 2},
 	"dnscrypt-v2-doh.pcap":            {"tls": 34},
 	"ssh.pcap":                        {"ssh": 2},

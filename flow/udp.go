@@ -14,10 +14,16 @@ const (
 // datagram looks at one UDP payload. Datagrams stand for themselves, so a
 // connection that is not recognised by its first may be by a later one.
 func (t *Table) datagram(i int32, side int, p *packet) {
-	s := &t.slots[i]
 	if len(p.payload) == 0 {
 		return
 	}
+	t.listenDatagram(i, side, p)
+	t.recogniseDatagram(i, side, p)
+	t.conclude(i)
+}
+
+func (t *Table) recogniseDatagram(i int32, side int, p *packet) {
+	s := &t.slots[i]
 	var v verdict
 	if s.app == appDNS && t.conf.Tell != nil {
 		t.tellDNS(i, side, p, &v)

@@ -117,6 +117,7 @@ func (t *Table) end(i int32, why ending) {
 	if s.proto == protoTCP {
 		t.lastLook(i)
 	}
+	t.lastWord(i)
 	if s.app == appUnknown && s.suspect {
 		// Somebody was at least asked for: without a byte exchanged this is
 		// an attempt, which a scanner could also have made.
@@ -147,7 +148,7 @@ func (t *Table) emit(i int32, phase Phase, ended string) {
 		In:         s.side[dst].bytes,
 		PacketsOut: s.side[src].packets,
 		PacketsIn:  s.side[dst].packets,
-		Label:      appNames[s.app],
+		Label:      s.app.name(),
 		Confidence: confidenceNames[s.confidence],
 		Rule:       ruleNames[s.rule],
 		SYN:        s.proto == protoTCP && s.side[src].syn,
@@ -157,7 +158,7 @@ func (t *Table) emit(i int32, phase Phase, ended string) {
 		f.Rule = f.Label
 	}
 	if s.shape.state == shapeFits {
-		f.Facts = append(f.Facts, Fact{FactFlights, s.shape.text()})
+		f.Facts = append(f.Facts, Fact{Name: FactFlights, Value: s.shape.text()})
 	}
 	if s.note != none && s.app != appUnknown {
 		n := &t.notes.all[s.note]
@@ -167,6 +168,7 @@ func (t *Table) emit(i int32, phase Phase, ended string) {
 			f.NamedBy, f.NamedIn = ruleNames[n.via], inHex(n.source)
 		}
 	}
+	t.said(s, &f)
 	t.conf.Emit(f)
 }
 
