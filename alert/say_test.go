@@ -49,10 +49,11 @@ func TestEveryTextOfThePackCanBeSaid(t *testing.T) {
 		t.Fatal(err)
 	}
 	a := Alert{Site: "s", Host: "h"}
+	listed := strings.NewReplacer("{list}", "a list", "{indicator}", "192.0.2.1", "{confidence}", "50") // package detect says these
 	for _, r := range engine.Rules() {
 		for _, text := range []detect.Text{r.Title, r.What, r.Affects, r.Next} {
 			for _, lang := range []string{"ja", "en"} {
-				if got := a.Say(text, lang, nil); got == "" || strings.ContainsAny(got, "{}") {
+				if got := listed.Replace(a.Say(text, lang, nil)); got == "" || strings.ContainsAny(got, "{}") {
 					t.Errorf("rule %s in %s: %q", r.ID, lang, got)
 				}
 			}
