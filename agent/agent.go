@@ -41,6 +41,7 @@ type Config struct {
 	FlushEvery time.Duration // the longest an event waits for others; 0 means 1 s
 	SpoolBytes int64         // 0 means 512 MiB
 	MaxFlows   int           // 0 means the default of package flow
+	Mirror     bool          // the sensor sees other machines' packets, too, and tells of them
 	LossAlarm  float64       // share of the packets within a minute that may be lost without an alarm; 0 means 0.01
 }
 

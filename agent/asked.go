@@ -19,6 +19,7 @@ import (
 type asked struct {
 	put  func(event.Event)
 	here func(netip.Addr) bool
+	all  bool // what other machines say is told, too
 
 	mu     sync.Mutex // guards what follows
 	open   map[question]*list.Element
@@ -53,16 +54,19 @@ type asking struct {
 	again int64 // how often it was asked since it was told
 }
 
-func newAsked(here func(netip.Addr) bool, put func(event.Event)) *asked {
-	return &asked{put: put, here: here, open: map[question]*list.Element{}, order: list.New(), budget: askedBurst}
+func newAsked(here func(netip.Addr) bool, all bool, put func(event.Event)) *asked {
+	return &asked{put: put, here: here, all: all, open: map[question]*list.Element{}, order: list.New(), budget: askedBurst}
 }
 
-// message takes one in. What the machine only overhears is left out, and what a
-// name server is asked: those who ask tell it, and it asks others itself.
+// message takes one in. What the machine only overhears is left out, unless it
+// is there to listen, and what a name server is asked: those who ask tell it, and it asks others itself.
 func (a *asked) message(m flow.Message) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	asks, serves := a.here(m.Src.Addr()), a.here(m.Dst.Addr())
+	if a.all && !asks && !serves {
+		asks = true
+	}
 	if m.Label != flow.LabelDNS {
 		if asks || serves {
 			a.tell(m, 1)
@@ -143,7 +147,14 @@ func (a *asked) tell(m flow.Message, times int64) {
 		return
 	}
 	a.budget--
-	e := flow.MessageEvent(m, a.here)
+	mine, sensor := a.here, ""
+	if a.all && !a.here(m.Src.Addr()) && !a.here(m.Dst.Addr()) {
+		mine, sensor = inside, SensorMirror
+	}
+	e := flow.MessageEvent(m, mine)
+	if sensor != "" {
+		e.Fields[flow.FieldSensor] = sensor
+	}
 	if times > 1 {
 		e.Fields[flow.FieldTimes] = strconv.FormatInt(times, 10)
 	}

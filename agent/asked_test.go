@@ -16,7 +16,7 @@ var asking0 = time.Date(2026, 11, 28, 9, 0, 0, 0, time.UTC)
 func listener() (*asked, *[]event.Event) {
 	var got []event.Event
 	here := func(a netip.Addr) bool { return a == netip.MustParseAddr("10.0.0.5") }
-	return newAsked(here, func(e event.Event) { got = append(got, e) }), &got
+	return newAsked(here, false, func(e event.Event) { got = append(got, e) }), &got
 }
 
 func dns(at time.Time, name string, answer ...string) flow.Message {

@@ -46,7 +46,7 @@ func (a *Agent) senseOnce(ctx context.Context) error {
 	}
 	// One table for each queue; what they say comes together here, so that
 	// whoever counts what a host does sees all of it.
-	asked := newAsked(here.has, a.queue.Put)
+	asked := newAsked(here.has, a.cfg.Mirror, a.queue.Put)
 	g := flow.NewGroup(s.Queues(), flow.Config{MaxFlows: a.cfg.MaxFlows, Emit: func(f flow.Flow) { a.flow(f, here, late) }, Tell: asked.message})
 	a.sensor.Store(&s)
 	a.sensing.Store(true)
@@ -89,9 +89,12 @@ func (l ticking) Tick(now time.Time) {
 // owner is known.
 //
 // What the machine only overhears, such as a neighbour's multicast, says
-// nothing about this machine and is left out.
+// nothing about this machine and is left out, unless it is there to listen.
 func (a *Agent) flow(f flow.Flow, here *local, late *late) {
 	if !here.has(f.Src.Addr()) && !here.has(f.Dst.Addr()) {
+		if a.cfg.Mirror {
+			a.overheard(f)
+		}
 		return
 	}
 	e := flow.Event(f, here.has)
@@ -104,6 +107,27 @@ func (a *Agent) flow(f flow.Flow, here *local, late *late) {
 	case owned || !late.put(e, f):
 		a.urgent(e)
 	}
+}
+
+// SensorMirror is the sensor of connections that an agent overheard: they are
+// about the machine that has their local address, not about the agent's.
+const SensorMirror = "mirror"
+
+// overheard tells of a connection between other machines, which has no owner
+// here.
+func (a *Agent) overheard(f flow.Flow) {
+	f.Sensor = SensorMirror
+	e := flow.Event(f, inside)
+	if f.Phase == flow.Identified {
+		a.urgent(e)
+		return
+	}
+	a.queue.Put(e)
+}
+
+// inside takes the private networks for one's own.
+func inside(a netip.Addr) bool {
+	return a.IsPrivate() || a.IsLoopback() || a.IsLinkLocalUnicast()
 }
 
 // owner adds the process that owns a connection, and reports whether it is known.

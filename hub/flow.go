@@ -201,7 +201,7 @@ func (h *Hub) record(ctx context.Context, bodies [][]byte) error {
 }
 
 func (h *Hub) find(ctx context.Context, body []byte) error {
-	b, err := wire.DecodeStamped(body)
+	b, err := h.heard(ctx, body)
 	if err != nil {
 		h.log.Error("stored batch cannot be read", "err", err)
 		return nil

@@ -73,6 +73,7 @@ type Hub struct {
 
 	feed   *feed.Feed
 	gather *feed.Gatherer
+	homes  *feed.Homes
 	marks  *tail.Marks
 	flows  *netflow.Listener // nil: no port for flows
 

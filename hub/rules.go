@@ -57,7 +57,7 @@ func (h *Hub) openBaselines() (err error) {
 		return err
 	}
 	h.watched = baseline.New(conf)
-	d := keep.WatchDeps{Watch: h.watched, Decode: wire.DecodeStamped, Publish: h.publishBehaviours, Now: h.cfg.Now, Log: h.part("detect")}
+	d := keep.WatchDeps{Watch: h.watched, Decode: h.heard, Publish: h.publishBehaviours, Now: h.cfg.Now, Log: h.part("detect")}
 	if h.store != nil {
 		d.Store = blob.Sub(h.store, "baseline")
 	} else if d.Store, err = blob.OpenFolder(h.cfg.path("baseline")); err != nil {

@@ -58,8 +58,9 @@ func (c Config) own() ioc.Own {
 // openSensors opens the port for flows; files and sockets are opened by Run.
 func (h *Hub) openSensors(context.Context) error {
 	s := h.cfg.Sensors
-	h.gather = &feed.Gatherer{Site: s.Site, Local: s.inside, Hosts: h.byAddress, Publish: h.offer, Now: h.cfg.Now, Log: h.part("sensors")}
+	h.gather = &feed.Gatherer{Site: s.Site, Local: s.inside, Hosts: func(ctx context.Context) (map[netip.Addr]string, error) { return h.byAddress(ctx, s.Site) }, Publish: h.offer, Now: h.cfg.Now, Log: h.part("sensors")}
 	h.gather.Begin()
+	h.homes = &feed.Homes{Local: s.inside, Hosts: h.byAddress, Now: h.cfg.Now, Log: h.part("sensors")}
 	h.feed = feed.New(feed.Config{EVE: s.EVE, Sockets: s.Sockets, Zeek: s.Zeek, Local: s.inside, Emit: h.gather.Wait,
 		Mark: h.mark, Keep: h.keepMark, Now: h.cfg.Now, Log: h.part("sensors")})
 	h.marks = tail.OpenMarks(h.cfg.Dir, "sensors.json")
@@ -121,12 +122,22 @@ func (h *Hub) saveMarks(ctx context.Context) error {
 	}
 }
 
-// byAddress tells enrolled machines by their addresses.
-func (h *Hub) byAddress(ctx context.Context) (map[netip.Addr]string, error) {
+// heard reads a batch as detection looks at it: what a sensor overheard is about
+// the machine that did it.
+func (h *Hub) heard(ctx context.Context, body []byte) (event.Batch, error) {
+	b, err := wire.DecodeStamped(body)
+	if err == nil {
+		h.homes.Settle(ctx, &b)
+	}
+	return b, err
+}
+
+// byAddress tells enrolled machines of a site by their addresses.
+func (h *Hub) byAddress(ctx context.Context, site string) (map[netip.Addr]string, error) {
 	out := map[netip.Addr]string{}
 	const page = 200
 	for from := 0; ; from += page {
-		list, total, err := h.assets.Hosts(ctx, asset.Filter{Limit: page, Offset: from})
+		list, total, err := h.assets.Hosts(ctx, asset.Filter{Site: site, Limit: page, Offset: from})
 		if err != nil {
 			return nil, fmt.Errorf("machines by address: %w", err)
 		}

@@ -9,11 +9,16 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sonae/sonae/agent"
 	"github.com/sonae/sonae/alert"
 	"github.com/sonae/sonae/detect/ioc"
+	"github.com/sonae/sonae/event"
+	"github.com/sonae/sonae/flow"
 	"github.com/sonae/sonae/hub"
 	"github.com/sonae/sonae/hub/hubtest"
 	"github.com/sonae/sonae/search/threat"
+	"github.com/sonae/sonae/source/agentlink/wire"
+	"github.com/sonae/sonae/source/feed"
 )
 
 const (
@@ -86,5 +91,38 @@ func TestOtherSensorsAndThreatLists(t *testing.T) {
 	}
 	if one.Host != "ip-192-168-1-5" || two.Host != "ip-192-168-1-6" || one.Site != "hospital" {
 		t.Errorf("alerts about %s and %s", one.Host, two.Host)
+	}
+}
+
+// TestWhatAMirrorOverhearsIsAboutTheMachineThatDidIt: nobody may cut off the
+// sensor for what another machine did.
+func TestWhatAMirrorOverhearsIsAboutTheMachineThatDidIt(t *testing.T) {
+	h := hubtest.Start(t)
+	one := h.FirstAdmin()
+	h.Site("callcentre", "contractor")
+	sensor, pc := h.Enrol("callcentre", "mirror"), h.Enrol("callcentre", "pc-7")
+	h.Site("clinic", "hospital")
+	elsewhere := h.Enrol("clinic", "same-address")
+	for _, a := range []*hubtest.Agent{elsewhere, pc} {
+		if _, err := a.Heartbeat(t.Context(), wire.Heartbeat{At: time.Now(), Addresses: []string{"192.168.1.5"}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	talk := func(id, src string) event.Event {
+		e := flow.Event(flow.Flow{ID: id, Phase: flow.Identified, Proto: "tcp", Src: netip.MustParseAddrPort(src), Dst: netip.MustParseAddrPort("203.0.113.7:6881"),
+			Label: flow.LabelBitTorrent, Confidence: flow.Certain, Rule: flow.RuleHandshake, Proof: []byte("\x13BitTorrent protocol"), Sensor: agent.SensorMirror,
+			First: time.Now(), Last: time.Now()}, feed.Private)
+		return e
+	}
+	sensor.Report(talk("fl-1", "192.168.1.5:50000"), talk("fl-2", "192.168.1.6:50000"))
+	hosts := map[string]bool{}
+	h.Await("two alerts", func() bool {
+		for _, a := range hubtest.List[alert.Alert](one, "/alerts") {
+			hosts[a.Host] = true
+		}
+		return len(hosts) >= 2
+	})
+	if len(hosts) != 2 || !hosts[pc.Identity().Host] || !hosts["ip-192-168-1-6"] {
+		t.Errorf("alerts about %v, want %s and ip-192-168-1-6", hosts, pc.Identity().Host)
 	}
 }

@@ -22,7 +22,7 @@ type WatchDeps struct {
 	Watch *baseline.Watch
 	Store blob.Store
 	// Decode reads the message of a batch.
-	Decode func(body []byte) (event.Batch, error)
+	Decode func(ctx context.Context, body []byte) (event.Batch, error)
 	// Publish hands behaviours on as a batch of their host.
 	Publish func(ctx context.Context, b event.Batch) error
 	Now     clock.Now
@@ -97,7 +97,7 @@ func (w *Watcher) restore(body []byte) error {
 // Take observes a batch, unless it was taken before, and publishes the
 // behaviours that it completes. It returns about how many bytes wait for Save.
 func (w *Watcher) Take(ctx context.Context, body []byte) int {
-	b, err := w.deps.Decode(body)
+	b, err := w.deps.Decode(ctx, body)
 	if err != nil {
 		w.deps.Log.Error("stored batch cannot be read", "err", err)
 		return len(body)

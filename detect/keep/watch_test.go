@@ -34,7 +34,7 @@ func openHouse(t *testing.T, dir string) *house {
 	}
 	h := &house{watch: baseline.New(baseline.Config{}), now: time.Date(2026, 4, 6, 0, 0, 0, 0, time.UTC)}
 	h.Watcher = NewWatcher(WatchDeps{Watch: h.watch, Store: store, Log: slog.New(slog.NewTextHandler(&h.log, nil)), Now: func() time.Time { return h.now },
-		Decode: func(body []byte) (b event.Batch, err error) { return b, json.Unmarshal(body, &b) },
+		Decode: func(_ context.Context, body []byte) (b event.Batch, err error) { return b, json.Unmarshal(body, &b) },
 		Publish: func(_ context.Context, b event.Batch) error {
 			if h.refuse == nil {
 				h.found = append(h.found, b)

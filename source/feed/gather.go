@@ -5,7 +5,6 @@ import (
 	"log/slog"
 	"net/netip"
 	"strconv"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -141,7 +140,7 @@ func (w *gathering) host(e event.Event) string {
 	if id, ok := w.hosts[a]; ok {
 		return id
 	}
-	return "ip-" + strings.NewReplacer(".", "-", ":", "-").Replace(a.String())
+	return nameOf(a)
 }
 
 func (w *gathering) publish(ctx context.Context) {
