@@ -61,14 +61,18 @@ func start(t *testing.T, dir string, id link.Identity, parts agent.Parts) (a *ag
 }
 
 // startAt is start on a machine with a clock of its own.
-func startAt(t *testing.T, dir string, id link.Identity, now func() time.Time, parts agent.Parts) (a *agent.Agent, stop func()) {
+func startAt(t *testing.T, dir string, id link.Identity, now func() time.Time, parts agent.Parts, with ...func(*agent.Config)) (a *agent.Agent, stop func()) {
 	t.Helper()
+	cfg := agent.Config{Dir: dir, Version: "v0-test", OS: "test", Heartbeat: 100 * time.Millisecond, FlushEvery: 50 * time.Millisecond}
+	for _, w := range with {
+		w(&cfg)
+	}
 	log := slog.New(slog.NewTextHandler(t.Output(), nil))
 	c, err := link.Dial(dir, id, log)
 	if err != nil {
 		t.Fatal(err)
 	}
-	a, err = agent.New(agent.Config{Dir: dir, Version: "v0-test", OS: "test", Heartbeat: 100 * time.Millisecond, FlushEvery: 50 * time.Millisecond}, c, now, log)
+	a, err = agent.New(cfg, c, now, log)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -205,6 +209,31 @@ func TestOwnerThatIsKnownLate(t *testing.T) {
 				t.Errorf("%d events, process %q, want one with %q", len(got), got[0].Fields[event.FieldPID], c.pid)
 			}
 		})
+	}
+}
+
+// TestOnlyAMirrorTellsOfOtherMachines: what passes by says nothing about a PC,
+// but it is what a sensor at a mirror port is there for.
+func TestOnlyAMirrorTellsOfOtherMachines(t *testing.T) {
+	frame := dhtPing()
+	copy(frame[12:], []byte{10, 9, 0, 7, 203, 0, 113, 7})
+	h := linktest.Start(t)
+	_, pc := h.Enrol("callcentre")
+	_, mirror := h.Enrol("callcentre")
+	parts := agent.Parts{OpenSensor: func() (agent.Sensor, error) { return packets{frame}, nil },
+		Owner: func(string, netip.AddrPort, netip.AddrPort) (agent.Process, bool) { return agent.Process{PID: 4711}, true }}
+	start(t, t.TempDir(), pc, parts)
+	startAt(t, t.TempDir(), mirror, time.Now, parts, func(c *agent.Config) { c.Mirror = true })
+	var got []event.Event
+	linktest.Await(t, "the connection", func() bool {
+		got = h.Events(event.KindFlow)
+		return len(got) > 0
+	})
+	time.Sleep(300 * time.Millisecond) // the other agent has had as much time by now
+	for _, e := range append(got, h.Events(event.KindFlow)...) {
+		if e.Host != mirror.Host || e.Fields[flow.FieldSensor] != agent.SensorMirror || e.Fields[event.FieldLocalIP] != "10.9.0.7" || e.Fields[event.FieldPID] != "" {
+			t.Errorf("told by %s: %v", e.Host, e.Fields)
+		}
 	}
 }
 

@@ -77,7 +77,7 @@ func (p program) watch(ctx context.Context, o options, id link.Identity) error {
 		return err
 	}
 	defer client.Close()
-	a, err := agent.New(agent.Config{Dir: o.dir, Version: version(), OS: system(), Heartbeat: o.heartbeat, SpoolBytes: o.spool << 20, LossAlarm: o.capture.alarm / 100, Mirror: o.capture.promiscuous}, client, time.Now, p.log)
+	a, err := agent.New(agent.Config{Dir: o.dir, Version: version(), OS: system(), Heartbeat: o.heartbeat, SpoolBytes: o.spool << 20, LossAlarm: o.capture.alarm / 100, Mirror: o.capture.promiscuous || o.gateway}, client, time.Now, p.log)
 	if err != nil {
 		return err
 	}
