@@ -47,6 +47,7 @@ var needs = map[[3]string]map[string]string{
 	{"sonae", behaviours, ""}:                   {"ja": "通信から学んだ振る舞い", "en": "behaviours learned from connections"},
 	{"sonae", "network_connection", "flow"}:     {"ja": "通信(エージェント、pcap)", "en": "connections (agent, pcap)"},
 	{"sonae", "threat_list", "ioc"}:             {"ja": "脅威リスト", "en": "threat lists"},
+	{"sonae", "", "agent"}:                      {"ja": "エージェントの見張り", "en": "the agent's sensor"},
 	{"suricata", "", "alert"}:                   {"ja": "Suricata: alert", "en": "Suricata: alert"},
 	{"zeek", "", "notice"}:                      {"ja": "Zeek: notice.log", "en": "Zeek: notice.log"},
 }
