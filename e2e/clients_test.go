@@ -5,6 +5,7 @@ package e2e
 import (
 	"fmt"
 	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -160,10 +161,19 @@ func firstPayload(t *testing.T, file, pc string) time.Time {
 	return time.UnixMicro(int64(seconds * 1e6))
 }
 
-// isSilent checks that nothing was raised about the decent PC and nothing
-// unknown about the others.
+// isSilent checks that nothing was raised about the decent PC, and that
+// Syncthing was known as what it is.
 func (o *office) isSilent(t *testing.T) {
 	t.Helper()
+	await(t, 30*time.Second, "Syncthing being found in the archive", func() bool {
+		var bars list[struct {
+			Count int64 `json:"count"`
+		}]
+		q := url.Values{"q": {"kind=flow Application=syncthing host=" + o.quiet.ID}, "buckets": {"1"},
+			"from": {time.Now().Add(-time.Hour).UTC().Format(time.RFC3339)}, "to": {time.Now().Add(time.Minute).UTC().Format(time.RFC3339)}}
+		o.admin.do(t, http.MethodGet, "/search/histogram?"+q.Encode(), nil, &bars, 0)
+		return len(bars.Items) == 1 && bars.Items[0].Count > 0
+	})
 	for _, a := range o.alerts(t, "?host="+o.quiet.ID) {
 		t.Errorf("decent use raised %s: %s", a.Rule.ID, describe(a))
 	}
