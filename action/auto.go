@@ -86,21 +86,17 @@ func (d *Desk) blocks(ctx context.Context, q querier, a Action) (bool, error) {
 }
 
 // Inside returns the machines inside of the own networks that events about
-// connections name: private addresses (RFC 1918, RFC 4193), the openers first.
+// connections are about (LocalIp): private addresses (RFC 1918, RFC 4193), of
+// events that are certain.
 func Inside(events []event.Event) []string {
 	var out []string
-	for _, field := range []string{event.FieldSrcIP, event.FieldDstIP} {
-		for _, e := range events {
-			if e.Fields[event.FieldConfidence] != "certain" {
-				continue
-			}
-			a, err := netip.ParseAddr(e.Fields[field])
-			if err == nil && a.Unmap().IsPrivate() && !slices.Contains(out, a.Unmap().String()) {
-				out = append(out, a.Unmap().String())
-			}
+	for _, e := range events {
+		if e.Fields[event.FieldConfidence] != "certain" {
+			continue
 		}
-		if len(out) > 0 { // two machines of ours: the one that opened
-			return out
+		a, err := netip.ParseAddr(e.Fields[event.FieldLocalIP])
+		if err == nil && a.Unmap().IsPrivate() && !slices.Contains(out, a.Unmap().String()) {
+			out = append(out, a.Unmap().String())
 		}
 	}
 	return out

@@ -209,15 +209,12 @@ func TestOnlyWhatIsCertainIsBlockedByItselfAndOnlyWhereItWasApproved(t *testing.
 	wantFault(t, b.Follow(t.Context(), q, probable), fault.Denied, "action.not-automatic")
 }
 
-func TestInsideNamesTheOpenerAmongOurMachines(t *testing.T) {
-	e := func(src, dst, confidence string) event.Event {
-		return event.Event{Fields: map[string]string{event.FieldSrcIP: src, event.FieldDstIP: dst, event.FieldConfidence: confidence}}
+func TestInsideNamesOurMachinesThatAreCertain(t *testing.T) {
+	e := func(local, confidence string) event.Event {
+		return event.Event{Fields: map[string]string{event.FieldLocalIP: local, event.FieldConfidence: confidence}}
 	}
-	got := Inside([]event.Event{e("10.0.0.5", "198.51.100.1", "certain"), e("10.0.0.6", "198.51.100.1", "probable"), e("10.0.0.5", "10.0.0.9", "certain")})
-	if d := cmp.Diff([]string{"10.0.0.5"}, got); d != "" {
+	got := Inside([]event.Event{e("10.0.0.5", "certain"), e("10.0.0.6", "probable"), e("fd00::7", "certain"), e("10.0.0.5", "certain"), e("198.51.100.1", "certain"), e("x", "certain")})
+	if d := cmp.Diff([]string{"10.0.0.5", "fd00::7"}, got); d != "" {
 		t.Error(d)
-	}
-	if got := Inside([]event.Event{e("198.51.100.1", "fd00::7", "certain"), e("x", "y", "certain")}); !slices.Equal(got, []string{"fd00::7"}) {
-		t.Error(got)
 	}
 }

@@ -58,6 +58,9 @@ func (h *Hub) alarm(ctx context.Context, s device.Stuck) error {
 	return h.alerts.Handle(ctx, s.Finding())
 }
 
+// follow lets one hub of all follow alerts, so that one machine is blocked once.
+func (h *Hub) follow(ctx context.Context) error { return h.bus.Handle(ctx, "block") }
+
 // blockCertain follows an alert where the site has approved that beforehand:
 // an incident opens, and the machine is blocked.
 func (h *Hub) blockCertain(ctx context.Context, a alert.Alert) error {
@@ -65,11 +68,11 @@ func (h *Hub) blockCertain(ctx context.Context, a alert.Alert) error {
 		return nil
 	}
 	t := action.Trigger{Alert: a.ID, Site: a.Site, Certain: true, Host: a.Host}
-	host, err := h.assets.Host(ctx, a.Host)
-	if err != nil {
-		return h.notFollowed(err, a)
+	_, err := h.assets.Host(ctx, a.Host)
+	if err != nil && fault.Of(err) != fault.Missing {
+		return err
 	}
-	if host.Health.Gateway { // it saw others' packets
+	if err != nil { // a sensor saw a machine that is not enrolled: its address is known
 		events, err := h.archive.Query(ctx, archive.Query{IDs: a.Events, From: a.First.Add(-time.Hour), Limit: len(a.Events)})
 		if err != nil {
 			return err

@@ -9,8 +9,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sonae/sonae/action"
 	"github.com/sonae/sonae/agent"
 	"github.com/sonae/sonae/alert"
+	"github.com/sonae/sonae/auth"
 	"github.com/sonae/sonae/detect/ioc"
 	"github.com/sonae/sonae/event"
 	"github.com/sonae/sonae/flow"
@@ -124,5 +126,34 @@ func TestWhatAMirrorOverhearsIsAboutTheMachineThatDidIt(t *testing.T) {
 	})
 	if len(hosts) != 2 || !hosts[pc.Identity().Host] || !hosts["ip-192-168-1-6"] {
 		t.Errorf("alerts about %v, want %s and ip-192-168-1-6", hosts, pc.Identity().Host)
+	}
+}
+
+// TestWhatIsCertainIsBlockedByItself where an approver said so beforehand: at
+// the gateway, for a machine that has no agent, and for nobody else.
+func TestWhatIsCertainIsBlockedByItself(t *testing.T) {
+	h := hubtest.Start(t)
+	one := h.FirstAdmin()
+	h.Site("callcentre", "contractor")
+	gateway := h.Enrol("callcentre", "gateway")
+	if _, err := gateway.Heartbeat(t.Context(), wire.Heartbeat{At: time.Now(), Addresses: []string{"192.168.1.1"}, Hub: "192.168.10.5:8444", Health: wire.Health{Gateway: true}}); err != nil {
+		t.Fatal(err)
+	}
+	approver := h.Person("approver", "", auth.Administrator, auth.Approver)
+	approver.Must("PUT", "/sites/callcentre/blocks", map[string]any{"protected": []action.Protected{}, "auto": true, "via": gateway.Identity().Host, "lease_seconds": 600}, nil)
+	e := flow.Event(flow.Flow{ID: "fl-1", Phase: flow.Identified, Proto: "tcp", Src: netip.MustParseAddrPort("192.168.1.6:50000"), Dst: netip.MustParseAddrPort("203.0.113.7:6881"),
+		Label: flow.LabelBitTorrent, Confidence: flow.Certain, Rule: flow.RuleHandshake, Proof: []byte("\x13BitTorrent protocol"), Sensor: agent.SensorMirror, First: time.Now(), Last: time.Now()}, feed.Private)
+	gateway.Report(e)
+	var a action.Action
+	h.Await("a block", func() bool {
+		for _, x := range hubtest.List[action.Action](one, "/actions") {
+			if x.Kind == action.Block {
+				a = x
+			}
+		}
+		return a.ID != ""
+	})
+	if a.Via != gateway.Identity().Host || len(a.Targets) != 1 || a.Targets[0] != "192.168.1.6" || a.Auto == "" || a.Incident == "" {
+		t.Errorf("blocked %v by %s for alert %q, incident %q", a.Targets, a.Via, a.Auto, a.Incident)
 	}
 }
