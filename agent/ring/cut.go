@@ -74,8 +74,17 @@ func (r *Ring) within(q Query) Query {
 // sync returns when everything added before is on the disk.
 func (r *Ring) sync(ctx context.Context) error {
 	for _, l := range r.lanes {
-		l.flush()
+		for !l.flush() { // all blocks are on their way: one is free when they are on the disk
+			if err := r.wait(ctx); err != nil {
+				return err
+			}
+		}
 	}
+	return r.wait(ctx)
+}
+
+// wait returns when everything handed over before is on the disk.
+func (r *Ring) wait(ctx context.Context) error {
 	done := make(chan struct{})
 	r.mu.Lock()
 	if r.closed {

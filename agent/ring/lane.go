@@ -73,13 +73,12 @@ func (l *Lane) turn() bool {
 	}
 }
 
-// flush hands over what is in memory, if it can.
-func (l *Lane) flush() {
+// flush hands over what is in memory. It returns false when no other block is
+// free.
+func (l *Lane) flush() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.now != nil && l.now.count > 0 {
-		l.turn()
-	}
+	return l.now == nil || l.now.count == 0 || l.turn()
 }
 
 func (l *Lane) close() {
