@@ -221,7 +221,9 @@ func TestOnlyAMirrorTellsOfOtherMachines(t *testing.T) {
 	_, pc := h.Enrol("callcentre")
 	_, mirror := h.Enrol("callcentre")
 	parts := agent.Parts{OpenSensor: func() (agent.Sensor, error) { return packets{frame}, nil },
-		Owner: func(string, netip.AddrPort, netip.AddrPort) (agent.Process, bool) { return agent.Process{PID: 4711}, true }}
+		Owner: func(string, netip.AddrPort, netip.AddrPort) (agent.Process, bool) {
+			return agent.Process{PID: 4711}, true
+		}}
 	start(t, t.TempDir(), pc, parts)
 	startAt(t, t.TempDir(), mirror, time.Now, parts, func(c *agent.Config) { c.Mirror = true })
 	var got []event.Event
