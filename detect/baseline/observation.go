@@ -8,6 +8,7 @@ import (
 
 	"github.com/sonae/sonae/event"
 	"github.com/sonae/sonae/flow"
+	"github.com/sonae/sonae/flow/ssh"
 )
 
 // Kind says what an observation is about.
@@ -40,6 +41,7 @@ type Observation struct {
 	Packets        int64
 	Done           bool // it ended: the counters are final
 	Refused        bool // it ended by a reset
+	LoggedIn       bool // its packets say that somebody got in
 	App, Name      string
 
 	Query string // of a question: lower case
@@ -140,7 +142,7 @@ func ofFlow(get func(string) string) Observation {
 		Opened: get(event.FieldInitiated) == "true", SYN: get(flow.FieldOpening) != "",
 		Sent: number(get(event.FieldSent)), Received: number(get(event.FieldReceived)), Packets: number(get(event.FieldPackets)),
 		Done: get(event.FieldPhase) == string(flow.End), Refused: get(flow.FieldEnded) == "rst",
-		App: get(event.FieldApp), Name: get(flow.FieldName),
+		LoggedIn: get(ssh.FactGuess) == "success", App: get(event.FieldApp), Name: get(flow.FieldName),
 	}
 	o.First, _ = time.Parse(time.RFC3339Nano, get(event.FieldFirst))
 	return o

@@ -141,14 +141,15 @@ const (
 
 // logOns are services by port, with the most bytes that the server sends to
 // somebody who does not get in. OpenSSH 9.2 sends 3.7 to 3.9 kB when one key is
-// refused, and 5.1 kB when the shortest command has run; keys of RSA and more
-// attempts add up to 0.9 kB.
+// refused, and 4.9 to 5.1 kB when the shortest command has run; keys of RSA and
+// more attempts add up to 0.9 kB. Where the packets were seen, the dissector of
+// SSH says who got in, and the size decides nothing.
 var logOns = map[uint16]struct {
 	name string
 	most int64
 }{
 	21: {"ftp", 0}, // one that carries a file is as short: only the log of the target tells
-	22: {"ssh", 5000}, 23: {"telnet", 4000}, 445: {"smb", 2000}, 139: {"smb", 2000}, 3389: {"rdp", 8000}, 5900: {"vnc", 3000},
+	22: {"ssh", 4800}, 23: {"telnet", 4000}, 445: {"smb", 2000}, 139: {"smb", 2000}, 3389: {"rdp", 8000}, 5900: {"vnc", 3000},
 }
 
 // session looks at short sessions of a log-on service.
@@ -162,7 +163,7 @@ func (w *Watch) session(h *host, o *Observation) {
 	if !o.Opened {
 		back = o.Sent
 	}
-	if !known || o.Proto != "tcp" || o.empty() || back == 0 || o.At.Sub(o.First) > longestGuess {
+	if !known || o.LoggedIn || o.Proto != "tcp" || o.empty() || back == 0 || o.At.Sub(o.First) > longestGuess {
 		return
 	}
 	t, _ := w.things[guesses].get(w.guessKey(o, src.Addr(), service.name))
