@@ -24,7 +24,8 @@ import (
 // expected is what each capture and log of the developers' data set shows. Every
 // file that is not named shows nothing. What is said to be in a file comes from
 // the data set's own README, but for test6, a recording of a machine that is open
-// to the Internet: who scans it was counted by hand.
+// to the Internet: what is expected of it are the detector's own findings, of
+// which only some were compared with the flow records.
 var expected = map[string][]string{
 	"selfmade/thr_exfil_https_put.pcap":              {baseline.Exfiltration},
 	"selfmade/thr_beacon_jitter10.pcap":              {baseline.Beacon},
