@@ -432,6 +432,26 @@ func (p *hubProcess) idle() bool {
 // waiting lists the joins for which messages wait, and the outbox, as the
 // metrics say it.
 func (p *hubProcess) waiting() (lines []string, err error) {
+	all, err := p.metrics()
+	if err != nil {
+		return nil, err
+	}
+	joins := false
+	for name, value := range all {
+		join := strings.HasPrefix(name, "sonae_bus_waiting_messages{") && !strings.Contains(name, `"dead"`)
+		joins = joins || join
+		if (join || name == "sonae_outbox_messages") && value != "0" {
+			lines = append(lines, name+" "+value)
+		}
+	}
+	if !joins || all["sonae_outbox_messages"] == "" {
+		return nil, errors.New("the metrics do not say what waits")
+	}
+	return lines, nil
+}
+
+// metrics are the hub's metrics by name with labels.
+func (p *hubProcess) metrics() (map[string]string, error) {
 	client := http.Client{Transport: &http.Transport{DialContext: p.host.Dial, DisableKeepAlives: true}, Timeout: 10 * time.Second}
 	res, err := client.Get("http://127.0.0.1:8080/metrics")
 	if err != nil {
@@ -439,33 +459,14 @@ func (p *hubProcess) waiting() (lines []string, err error) {
 	}
 	defer res.Body.Close()
 	body, err := io.ReadAll(res.Body)
-	if err != nil {
-		return nil, err
-	}
-	joins, outbox := false, false
+	all := map[string]string{}
 	for line := range strings.Lines(string(body)) {
 		line = strings.TrimSpace(line)
-		i := strings.LastIndexByte(line, ' ')
-		if i < 0 {
-			continue
-		}
-		name, value := line[:i], line[i+1:]
-		switch {
-		case name == "sonae_outbox_messages":
-			outbox = true
-		case strings.HasPrefix(name, "sonae_bus_waiting_messages{") && !strings.Contains(name, `"dead"`):
-			joins = true
-		default:
-			continue
-		}
-		if value != "0" {
-			lines = append(lines, line)
+		if i := strings.LastIndexByte(line, ' '); i > 0 && line[0] != '#' {
+			all[line[:i]] = line[i+1:]
 		}
 	}
-	if !joins || !outbox {
-		return nil, errors.New("the metrics do not say what waits")
-	}
-	return lines, nil
+	return all, err
 }
 
 // check wants each entry that somebody was told of, once, and none twice.
@@ -571,7 +572,7 @@ func (x *torture) verifies(t *testing.T) {
 	began := time.Now()
 	out, err := exec.Command(x.sonae, "verify", x.hub.dir).CombinedOutput()
 	if err != nil {
-		t.Errorf("verify: %v\n%s", err, out)
+		t.Errorf("verify: %v\n%s", err, differencesIn(string(out)))
 	}
 	size := int64(0)
 	_ = filepath.WalkDir(x.hub.dir, func(_ string, d fs.DirEntry, err error) error { // for the log only

@@ -139,11 +139,11 @@ func (c *check) path(ctx context.Context, path string) error {
 	case !info.IsDir() && strings.HasSuffix(path, ".zip"), info.IsDir() && has(bag.TagManifest), info.IsDir() && has(bag.Declaration):
 		return c.bag(path)
 	case info.IsDir() && has("ledger") && c.store != nil:
-		return c.hubs(ctx, path)
+		return c.settled(ctx, path, func() error { return c.hubs(ctx, path) })
 	case info.IsDir() && has("state.db") && c.state == "":
-		return c.hub(ctx, path, filepath.Join(path, "state.db"))
+		return c.settled(ctx, path, func() error { return c.hub(ctx, path, filepath.Join(path, "state.db")) })
 	case info.IsDir() && has("ledger") && has("archive") && c.state != "":
-		return c.hub(ctx, path, c.state)
+		return c.settled(ctx, path, func() error { return c.hub(ctx, path, c.state) })
 	case c.state != "":
 		return fmt.Errorf("%s: %w", path, errNoHub)
 	case info.IsDir() && has("ledger") && has("archive"):
@@ -171,9 +171,12 @@ func (c *check) keyFor(dir string) (string, error) {
 	return strings.TrimSpace(string(b)), nil
 }
 
+// differsWord begins the line of a difference.
+const differsWord = "DIFFERS"
+
 func (c *check) differ(what string) {
 	c.differences++
-	fmt.Fprintln(c.out, "DIFFERS", what)
+	fmt.Fprintln(c.out, differsWord, what)
 }
 
 // note says what an interrupted write left behind: nothing was changed.
