@@ -8,7 +8,7 @@ LISTEN ?= :8443
 BUILD_PACKAGES = gcc g++ libc6-dev ca-certificates
 TEST_PACKAGES  = $(BUILD_PACKAGES) iproute2 nftables transmission-daemon transmission-cli aria2 opentracker tcpdump \
 	libevtx-utils chromium fonts-noto-cjk poppler-utils openssh-server openssh-client python3-libtorrent syncthing restic curl openssl jq apt-utils dpkg-dev procps conntrack postgresql \
-	snmpd snmp freeradius softflowd pmacct
+	snmpd snmp freeradius softflowd pmacct wine64 clang lld
 
 # Packages in which goroutines meet, tested with the race detector too.
 RACE = ./hub ./bus ./state ./ledger/... ./auth ./alert ./incident ./action ./agent/... ./source/agentlink/... ./ui ./blob/... ./search ./detect ./detect/keep ./detect/tuning ./scan
@@ -19,7 +19,7 @@ VCS := $(shell git status --porcelain >/dev/null 2>&1 || echo -buildvcs=false)
 BUILD = go build $(VCS)
 
 .NOTPARALLEL:
-.PHONY: run build web test unit race e2e torture fuzz bench bench-store bench-search bench-detect bench-sensor lint clean help need-build need-test s3
+.PHONY: run build web test unit race e2e windows torture fuzz bench bench-store bench-search bench-detect bench-sensor lint clean help need-build need-test s3
 
 # Where the tests find the S3 server that they start.
 export SONAE_VERSITYGW = $(CURDIR)/bin/versitygw
@@ -38,7 +38,7 @@ ui/web/dist/app.js: $(wildcard ui/web/src/*) ui/web/package.json ui/web/package-
 	@echo "== web: script, style and fonts of the pages"
 	@sh ui/web/build.sh
 
-test: need-test lint build unit race e2e
+test: need-test lint build unit race windows e2e
 
 # A real S3 server for the tests, built from source because Debian has none.
 s3:
@@ -52,6 +52,13 @@ race: web s3
 	@echo "== race: packages in which goroutines meet, with the race detector"
 	SONAE_TEST_STATE=sqlite go test -race -timeout 15m $(RACE)
 	go test -race -timeout 5m -run 'Goroutines|Cache' ./detect/sigma
+
+# What of the Windows agent runs under Wine, which keeps its files in bin/wine.
+windows:
+	@echo "== windows: the agent for Windows, and its own tests under Wine"
+	GOOS=windows CGO_ENABLED=0 $(BUILD) -o bin/sonae-agent.exe ./cmd/sonae-agent
+	WINEPREFIX=$(CURDIR)/bin/wine GOOS=windows CGO_ENABLED=0 go test -p 1 -timeout 5m -exec $(CURDIR)/tools/wine/run.sh -run 'Windows|Own|Gone|Known' \
+		./agent/winproc ./agent/owner ./agent/collect
 
 # Real clients in network namespaces and a real browser; needs root on Linux.
 e2e: need-test web s3
@@ -109,7 +116,7 @@ lint: web
 	go vet ./... && go vet -tags e2e ./e2e/... ./ui/...
 	GOOS=windows go vet ./agent/... ./cmd/sonae-agent
 	go tool -modfile=tools/go.mod staticcheck ./...
-	@for f in tools/need.sh tools/s3server.sh ui/web/build.sh; do sh -n $$f || exit 1; done
+	@for f in tools/need.sh tools/s3server.sh tools/wine/run.sh ui/web/build.sh; do sh -n $$f || exit 1; done
 
 clean:
 	rm -rf bin ui/web/node_modules && find ui/web/dist -mindepth 1 ! -name .keep -delete
@@ -117,7 +124,7 @@ clean:
 help:
 	@echo "make run     build, start the hub in DIR=$(DIR) on LISTEN=$(LISTEN), print the set-up link"
 	@echo "make test    build and run everything below"
-	@echo "make build | lint | unit | race | e2e | clean"
+	@echo "make build | lint | unit | race | windows | e2e | clean"
 	@echo "make torture | fuzz | bench | bench-store | bench-search | bench-detect | bench-sensor   take long and are no part of make test"
 
 need-build:

@@ -58,6 +58,7 @@ var only = map[string][]string{
 	"github.com/cedar-policy/":       {"auth"},
 	"github.com/pquerna/otp":         {"auth"},
 	"github.com/google/nftables":     {"agent/act", "agent/forensic"},
+	"github.com/tailscale/wf":        {"agent/act"},
 	"github.com/digitorus/timestamp": {"evidence"},
 	"github.com/netsampler/":         {"source/netflow"},
 	"github.com/prometheus/":         {"hub"},

@@ -9,6 +9,8 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+
+	"github.com/sonae/sonae/agent/spool"
 )
 
 // Identity is what makes this machine a known host. It is kept in one file,
@@ -87,5 +89,5 @@ func WriteFile(path string, b []byte) (err error) {
 	if err = os.Rename(f.Name(), path); err != nil {
 		return err
 	}
-	return SyncDir(filepath.Dir(path))
+	return spool.SyncDir(filepath.Dir(path))
 }

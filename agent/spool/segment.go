@@ -158,21 +158,12 @@ func (s *Spool) begin() error {
 	if err != nil {
 		return err
 	}
-	if err := syncDir(s.cfg.Dir); err != nil {
+	if err := SyncDir(s.cfg.Dir); err != nil {
 		return errors.Join(err, f.Close(), os.Remove(path))
 	}
 	s.file = f
 	s.segs = append(s.segs, &segment{path: path, first: s.next})
 	return nil
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	return d.Sync()
 }
 
 // readNumber reads a number that writeNumber wrote; what is damaged is 0.

@@ -38,13 +38,14 @@ Usage:
                                  without CODE it is asked for
   sonae-agent collect [--for D]  print what would be reported, as JSON lines,
                                  without any hub
+  sonae-agent service install|remove [--dir DIR]
+                                 on Windows: run with the system
   sonae-agent version
 
-DIR is /var/lib/sonae-agent when it is not given. Exit status: 0 done,
+DIR is /var/lib/sonae-agent, on Windows C:\ProgramData\Sonae\agent, when it is
+not given. Exit status: 0 done,
 1 could not be done, 2 unusable arguments.
 `
-
-const defaultDir = "/var/lib/sonae-agent"
 
 // program is one invocation.
 type program struct {
@@ -67,7 +68,7 @@ func run(args []string, in io.Reader, out, errs io.Writer) int {
 		return 2
 	}
 	commands := map[string]func(context.Context, []string) error{
-		"enroll": p.enroll, "run": p.run, "status": p.status, "release": p.release, "collect": p.collect, "version": p.version,
+		"enroll": p.enroll, "run": p.run, "status": p.status, "release": p.release, "collect": p.collect, "service": p.service, "version": p.version,
 	}
 	name := args[0]
 	switch name {
@@ -82,7 +83,10 @@ func run(args []string, in io.Reader, out, errs io.Writer) int {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	err := command(ctx, args[1:])
+	err, ran := started(ctx, func(ctx context.Context) error { return command(ctx, args[1:]) })
+	if !ran {
+		err = command(ctx, args[1:])
+	}
 	switch {
 	case err == nil, errors.Is(err, flag.ErrHelp):
 		return 0
@@ -101,7 +105,7 @@ func (p program) flags(name string) (*flag.FlagSet, *string) {
 	f := flag.NewFlagSet(name, flag.ContinueOnError)
 	f.SetOutput(p.err)
 	f.Usage = func() { fmt.Fprint(p.err, usage) }
-	return f, f.String("dir", defaultDir, "state directory")
+	return f, f.String("dir", defaultDir(), "state directory")
 }
 
 // parse reads the flags and checks how many arguments follow.

@@ -1,6 +1,6 @@
 //go:build !unix
 
-package link
+package spool
 
 // SyncDir does nothing: this system journals names by itself.
 func SyncDir(string) error { return nil }
