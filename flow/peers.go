@@ -229,17 +229,21 @@ func bitcoinMagic(b []byte) bool {
 	return false
 }
 
+// maxStratum bounds a line of a mining pool, in bytes.
+const maxStratum = 2048
+
 // classifyStratum reads the JSON of mining pools, a line for each message.
 func classifyStratum(b []byte, final bool, v *verdict) (more bool) {
-	nl := bytes.IndexByte(b, '\n')
-	if nl < 0 && !final {
-		return len(b) < 2048
+	s := b[:min(len(b), maxStratum)]
+	nl := bytes.IndexByte(s, '\n')
+	switch {
+	case nl >= 0:
+		s = s[:nl]
+	case len(b) >= maxStratum: // too long for a line of theirs, however it is cut into packets
+		return false
+	case !final:
+		return true
 	}
-	s := b
-	if nl >= 0 {
-		s = b[:nl]
-	}
-	s = s[:min(len(s), 2048)]
 	at := bytes.Index(s, []byte(`"method"`))
 	if at < 0 {
 		return false
