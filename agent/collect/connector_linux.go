@@ -32,6 +32,7 @@ var errNoConnector = errors.New("not permitted here")
 // procEvent is one message of the connector.
 type procEvent struct {
 	what      uint32
+	cpu, seq  uint32 // the kernel counts the messages of each processor
 	pid, tgid int
 	code      uint32 // wait status (exit), or the answer to listen (none)
 }
@@ -47,6 +48,7 @@ func parseConnector(b []byte, each func(procEvent)) {
 		if m := b[netlinkHeader:size]; len(m) >= cnHeader+eventHeader &&
 			binary.NativeEndian.Uint32(m) == cnIdxProc && binary.NativeEndian.Uint32(m[4:]) == cnValProc {
 			if e, ok := parseProcEvent(m[cnHeader:]); ok {
+				e.seq = binary.NativeEndian.Uint32(m[8:])
 				each(e)
 			}
 		}
@@ -55,7 +57,7 @@ func parseConnector(b []byte, each func(procEvent)) {
 }
 
 func parseProcEvent(b []byte) (procEvent, bool) {
-	e := procEvent{what: binary.NativeEndian.Uint32(b)}
+	e := procEvent{what: binary.NativeEndian.Uint32(b), cpu: binary.NativeEndian.Uint32(b[4:])}
 	d := b[eventHeader:]
 	switch e.what {
 	case procNone:
@@ -122,7 +124,7 @@ func (p *Processes) listen(ctx context.Context, q *Queue) error {
 				return errNoConnector
 			}
 			continue
-		case errors.Is(err, unix.ENOBUFS): // too many at once: see what is there now
+		case errors.Is(err, unix.ENOBUFS): // too many at once: see what is there now; how many is seen by the next numbers
 			p.poll(q)
 			continue
 		case err != nil:
@@ -141,6 +143,7 @@ func (p *Processes) listen(ctx context.Context, q *Queue) error {
 				p.fill()
 				p.say("process connector")
 			}
+			q.Lost(p.missed.note(e))
 			p.happened(e, q)
 		})
 		if refused != nil {
@@ -150,6 +153,29 @@ func (p *Processes) listen(ctx context.Context, q *Queue) error {
 	return nil
 }
 
+// gaps finds what the kernel could not hand over, by the numbers that it gives
+// the messages of each processor.
+type gaps map[uint32]uint32
+
+// note returns how many messages are missing before e.
+func (g gaps) note(e procEvent) uint64 {
+	if e.what == procNone { // the answer to us has a number of our own
+		return 0
+	}
+	last, known := g[e.cpu]
+	if !known && len(g) >= maxProcessors {
+		return 0
+	}
+	g[e.cpu] = e.seq
+	if n := e.seq - last - 1; known && n < 1<<31 { // else it came out of order
+		return uint64(n)
+	}
+	return 0
+}
+
+// maxProcessors bounds what a wrong message can make the map hold.
+const maxProcessors = 8192
+
 // happened reports one event of the connector. Ends of threads are none.
 func (p *Processes) happened(e procEvent, q *Queue) {
 	now := p.cfg.Now()
@@ -157,8 +183,9 @@ func (p *Processes) happened(e procEvent, q *Queue) {
 	switch {
 	case e.what == procExec:
 		pr, ok := p.t.read(e.tgid, now)
-		if !ok {
-			return // gone before it could be looked at
+		if !ok { // gone before it could be looked at
+			q.Lost(1)
+			return
 		}
 		p.t.add(pr)
 		q.Put(p.t.start(pr))

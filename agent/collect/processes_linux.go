@@ -15,6 +15,8 @@ type Processes struct {
 	cfg Config
 	t   *table
 	n   uint64 // polls so far
+
+	missed gaps
 }
 
 const (
@@ -25,7 +27,7 @@ const (
 
 // NewProcesses makes the collector.
 func NewProcesses(cfg Config) *Processes {
-	p := &Processes{cfg: cfg, t: newTable()}
+	p := &Processes{cfg: cfg, t: newTable(), missed: gaps{}}
 	p.say("not started")
 	return p
 }

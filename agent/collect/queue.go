@@ -43,8 +43,11 @@ func (q *Queue) Wait(ctx context.Context, e event.Event) bool {
 	}
 }
 
+// Lost counts events that a collector knows it could not see.
+func (q *Queue) Lost(n uint64) { q.dropped.Add(n) }
+
 // Events is where the events come out.
 func (q *Queue) Events() <-chan event.Event { return q.c }
 
-// Dropped is how many events found no room.
+// Dropped is how many events found no room or were lost before.
 func (q *Queue) Dropped() uint64 { return q.dropped.Load() }
