@@ -110,13 +110,12 @@ type Agent struct {
 	id      link.Identity
 	now     clock.Now
 	log     *slog.Logger
-	spool   *spool.Spool
+	plain   outgoing // telemetry
+	vital   outgoing // what the agent itself found
 	results *link.Results
 	orders  *memory
-	queue   *collect.Queue
 	parts   Parts
 
-	flush    chan struct{} // an event must not wait for others
 	pulse    chan struct{} // tell the hub now
 	sensing  atomic.Bool
 	sensor   atomic.Pointer[Sensor]
@@ -134,8 +133,13 @@ type Agent struct {
 	why string // why the sensor is off
 }
 
-// queued is how many events may wait for the spool.
-const queued = 16384
+// How many events may wait for the spools, and how large the one of what the
+// agent found may be: nothing of it is given up for telemetry.
+const (
+	queued      = 16384
+	queuedVital = 4096
+	vitalBytes  = 64 << 20
+)
 
 // New opens the agent's state in cfg.Dir. Call Close when Run has returned.
 func New(cfg Config, client *link.Client, now clock.Now, log *slog.Logger) (*Agent, error) {
@@ -152,7 +156,7 @@ func New(cfg Config, client *link.Client, now clock.Now, log *slog.Logger) (*Age
 		return nil, fmt.Errorf("agent: %w", err)
 	}
 	a := &Agent{cfg: cfg, client: client, id: client.Identity(), now: now, log: log.With("part", "agent"),
-		queue: collect.NewQueue(queued), flush: make(chan struct{}, 1), pulse: make(chan struct{}, 1)}
+		pulse: make(chan struct{}, 1)}
 	var err error
 	if a.results, err = link.OpenResults(filepath.Join(cfg.Dir, "results"), log); err != nil {
 		return nil, fmt.Errorf("agent: %w", err)
@@ -160,14 +164,20 @@ func New(cfg Config, client *link.Client, now clock.Now, log *slog.Logger) (*Age
 	if a.orders, err = openMemory(filepath.Join(cfg.Dir, "orders.json"), now()); err != nil {
 		return nil, fmt.Errorf("agent: %w", err)
 	}
-	if a.spool, err = spool.Open(spool.Config{Dir: filepath.Join(cfg.Dir, "spool"), MaxBytes: cfg.SpoolBytes, Log: log.With("part", "spool")}); err != nil {
+	open := func(name string, room int, most int64) (outgoing, error) {
+		return openOutgoing(room, spool.Config{Dir: filepath.Join(cfg.Dir, name), MaxBytes: most, Log: log.With("part", name)})
+	}
+	if a.plain, err = open("spool", queued, cfg.SpoolBytes); err != nil {
 		return nil, fmt.Errorf("agent: %w", err)
+	}
+	if a.vital, err = open("vital", queuedVital, vitalBytes); err != nil {
+		return nil, errors.Join(fmt.Errorf("agent: %w", err), a.plain.spool.Close())
 	}
 	return a, nil
 }
 
 // Close closes the state.
-func (a *Agent) Close() error { return a.spool.Close() }
+func (a *Agent) Close() error { return errors.Join(a.plain.spool.Close(), a.vital.spool.Close()) }
 
 // Run works until ctx ends. It returns after the last events are in the spool.
 func (a *Agent) Run(ctx context.Context, parts Parts) error {
@@ -185,8 +195,10 @@ func (a *Agent) Run(ctx context.Context, parts Parts) error {
 	}
 	ends, stop := context.WithCancel(context.Background())
 	var batches, rest sync.WaitGroup
-	batches.Go(func() { a.batch(ends) }) // outlives what fills the queue
-	rest.Go(func() { a.client.Drain(ctx, a.spool) })
+	for _, o := range []outgoing{a.vital, a.plain} {
+		batches.Go(func() { a.batch(ends, o) }) // outlives what fills the queue
+		rest.Go(func() { a.client.Drain(ctx, o.spool) })
+	}
 	rest.Go(func() { a.results.Drain(ctx, a.client) })
 	rest.Go(func() { a.beats(ctx) })
 	if parts.Actor != nil {
@@ -203,7 +215,7 @@ func (a *Agent) Run(ctx context.Context, parts Parts) error {
 	}
 	for _, c := range parts.Collectors {
 		rest.Go(func() {
-			if err := c.Run(ctx, a.queue); err != nil {
+			if err := c.Run(ctx, a.plain.queue); err != nil {
 				a.log.Error("collector ended", "collector", c.Name(), "err", err)
 			}
 		})
@@ -211,7 +223,7 @@ func (a *Agent) Run(ctx context.Context, parts Parts) error {
 	rest.Wait()
 	stop()
 	batches.Wait()
-	a.log.Info("agent stopped", "waiting_bytes", a.spool.Bytes())
+	a.log.Info("agent stopped", "waiting_bytes", a.waiting())
 	return nil
 }
 
@@ -256,7 +268,7 @@ func (a *Agent) heartbeat(ctx context.Context, b wire.Heartbeat) error {
 // health gathers what the heartbeat says.
 func (a *Agent) health() wire.Health {
 	seen := a.sensorStats()
-	h := wire.Health{Spool: a.spool.Bytes(), Dropped: a.dropped(), SensorOn: a.sensing.Load(), SensorDrop: seen.Drops, SensorSeen: seen.Packets,
+	h := wire.Health{Spool: a.waiting(), Dropped: a.Dropped(), SensorOn: a.sensing.Load(), SensorDrop: seen.Drops, SensorSeen: seen.Packets,
 		SensorLosing: a.losing.Load()}
 	if a.parts.Packets != nil {
 		r := a.parts.Packets.Stats()
@@ -269,5 +281,8 @@ func (a *Agent) health() wire.Health {
 	return h
 }
 
-// dropped is all events that were given up, wherever.
-func (a *Agent) dropped() uint64 { return a.spool.Dropped() + a.queue.Dropped() + a.lost.Load() }
+// Dropped is how many events were given up, wherever, since the state was made.
+func (a *Agent) Dropped() uint64 { return a.plain.dropped() + a.vital.dropped() + a.lost.Load() }
+
+// waiting is how many bytes wait for the hub.
+func (a *Agent) waiting() int64 { return a.plain.spool.Bytes() + a.vital.spool.Bytes() }

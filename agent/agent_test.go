@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -448,6 +449,59 @@ func TestEventsOutliveTheHub(t *testing.T) {
 			t.Fatalf("event %d is %s", i, e.Raw)
 		}
 	}
+}
+
+// TestFindingsOutliveTelemetry: a long time without the hub costs the oldest
+// telemetry, which is counted, and nothing of what the agent found.
+func TestFindingsOutliveTelemetry(t *testing.T) {
+	h := linktest.Start(t)
+	_, id := h.Enrol("callcentre")
+	h.Stop()
+	dir := t.TempDir()
+	small := func(c *agent.Config) { c.SpoolBytes = 4 << 20 }
+	told := make(chan struct{})
+	a, stop := startAt(t, dir, id, time.Now, agent.Parts{Collectors: []collect.Collector{noise{12, told}},
+		OpenSensor: func() (agent.Sensor, error) { return packets{dhtPing()}, nil }}, small)
+	select {
+	case <-told:
+	case <-time.After(time.Minute):
+		t.Fatal("the noise was not taken")
+	}
+	stop()
+	if a.Dropped() == 0 {
+		t.Error("nothing was dropped, or not counted")
+	}
+	h.Listen(h.Addr)
+	startAt(t, dir, id, time.Now, agent.Parts{}, small)
+	linktest.Await(t, "what was found before the noise", func() bool {
+		return slices.ContainsFunc(h.Events(event.KindFlow), func(e event.Event) bool { return e.Fields[event.FieldPhase] == "identified" })
+	})
+	linktest.Await(t, "how much was dropped", func() bool {
+		host, err := h.Registry.Host(t.Context(), id.Host)
+		return err == nil && host.Health.Dropped == a.Dropped()
+	})
+}
+
+// noise gives so many megabytes that do not compress, some time after the
+// beginning.
+type noise struct {
+	megabytes int
+	told      chan struct{}
+}
+
+func (noise) Name() string   { return "noise" }
+func (noise) Status() string { return "" }
+func (n noise) Run(ctx context.Context, q *collect.Queue) error {
+	time.Sleep(500 * time.Millisecond)
+	for range 2 * n.megabytes * 32 {
+		b := make([]byte, 16<<10)
+		_, _ = rand.Read(b) // never fails
+		if !q.Wait(ctx, event.Event{Kind: event.KindLog, Time: time.Now(), Raw: hex.EncodeToString(b)}) {
+			return ctx.Err()
+		}
+	}
+	close(n.told)
+	return nil
 }
 
 // counting gives so many numbered events.

@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/sonae/sonae/agent/collect"
+	"github.com/sonae/sonae/agent/spool"
 	"github.com/sonae/sonae/clock"
 	"github.com/sonae/sonae/event"
 	"github.com/sonae/sonae/source/agentlink/wire"
@@ -20,10 +22,26 @@ const (
 	leastGap = 50 * time.Millisecond
 )
 
+// outgoing is a way of events to the hub: a queue in memory, then a spool on
+// disk.
+type outgoing struct {
+	queue *collect.Queue
+	spool *spool.Spool
+	flush chan struct{} // an event must not wait for others
+}
+
+func openOutgoing(room int, cfg spool.Config) (outgoing, error) {
+	s, err := spool.Open(cfg)
+	return outgoing{queue: collect.NewQueue(room), spool: s, flush: make(chan struct{}, 1)}, err
+}
+
+// dropped is how many events were given up on this way.
+func (o outgoing) dropped() uint64 { return o.queue.Dropped() + o.spool.Dropped() }
+
 // batch gathers events and puts them into the spool: at the latest after
 // FlushEvery, sooner when there are many or one is urgent. When ctx ends it
 // takes what is left in the queue.
-func (a *Agent) batch(ctx context.Context) {
+func (a *Agent) batch(ctx context.Context, o outgoing) {
 	var events []event.Event
 	var size int
 	var last time.Time
@@ -33,7 +51,7 @@ func (a *Agent) batch(ctx context.Context) {
 	defer soon.Stop()
 	put := func() {
 		if len(events) > 0 {
-			a.store(events)
+			a.store(o.spool, events)
 			events, size, last = nil, 0, time.Now()
 		}
 	}
@@ -46,11 +64,11 @@ func (a *Agent) batch(ctx context.Context) {
 	}
 	for {
 		select {
-		case e := <-a.queue.Events():
+		case e := <-o.queue.Events():
 			add(e)
-		case <-a.flush:
-			for n := len(a.queue.Events()); n > 0; n-- { // the urgent event is among these
-				add(<-a.queue.Events())
+		case <-o.flush:
+			for n := len(o.queue.Events()); n > 0; n-- { // the urgent event is among these
+				add(<-o.queue.Events())
 			}
 			if wait := leastGap - time.Since(last); wait > 0 {
 				soon.Reset(wait)
@@ -62,8 +80,8 @@ func (a *Agent) batch(ctx context.Context) {
 		case <-t.C:
 			put()
 		case <-ctx.Done():
-			for n := len(a.queue.Events()); n > 0; n-- {
-				add(<-a.queue.Events())
+			for n := len(o.queue.Events()); n > 0; n-- {
+				add(<-o.queue.Events())
 			}
 			put()
 			return
@@ -71,18 +89,19 @@ func (a *Agent) batch(ctx context.Context) {
 	}
 }
 
-// urgent adds an event that the hub must see at once.
+// urgent adds an event that the hub must see at once, and that is not given up
+// for the sake of telemetry: its way is its own.
 func (a *Agent) urgent(e event.Event) {
-	a.queue.Put(e)
+	a.vital.queue.Put(e)
 	select {
-	case a.flush <- struct{}{}:
+	case a.vital.flush <- struct{}{}:
 	default:
 	}
 }
 
-// store encodes events and puts them into the spool. A batch that the wire
+// store encodes events and puts them into a spool. A batch that the wire
 // does not allow is halved.
-func (a *Agent) store(events []event.Event) {
+func (a *Agent) store(to *spool.Spool, events []event.Event) {
 	now := a.now()
 	b := event.Batch{ID: a.id.Host + "." + clock.ID("ba", now), SentAt: now.UTC(), Events: events}
 	for i := range events {
@@ -91,13 +110,13 @@ func (a *Agent) store(events []event.Event) {
 	data, err := wire.EncodeBatch(b)
 	switch {
 	case errors.Is(err, wire.ErrTooLarge) && len(events) > 1:
-		a.store(events[:len(events)/2])
-		a.store(events[len(events)/2:])
+		a.store(to, events[:len(events)/2])
+		a.store(to, events[len(events)/2:])
 	case err != nil:
 		a.lost.Add(uint64(len(events)))
 		a.log.Error("events not encoded", "events", len(events), "err", err)
 	default:
-		if err := a.spool.Append(len(events), data); err != nil { // counted by the spool
+		if err := to.Append(len(events), data); err != nil { // counted by the spool
 			a.log.Error("events not spooled", "events", len(events), "err", err)
 			return
 		}

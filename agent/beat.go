@@ -51,12 +51,12 @@ func (a *Agent) beats(ctx context.Context) {
 			quiet = true
 			a.log.Warn("hub does not answer heartbeats", "err", err)
 		}
-		if d := a.dropped(); d > dropped {
-			a.queue.Put(a.own("dropped", map[string]string{"Dropped": strconv.FormatUint(d, 10), "New": strconv.FormatUint(d-dropped, 10)}))
+		if d := a.Dropped(); d > dropped {
+			a.plain.queue.Put(a.own("dropped", map[string]string{"Dropped": strconv.FormatUint(d, 10), "New": strconv.FormatUint(d-dropped, 10)}))
 			dropped = d
 		}
 		if n := a.unsaid.Load(); n > unsaid && time.Since(unsaidAt) > time.Minute {
-			a.queue.Put(a.own("left-out", map[string]string{"Messages": strconv.FormatUint(n, 10), "New": strconv.FormatUint(n-unsaid, 10)}))
+			a.plain.queue.Put(a.own("left-out", map[string]string{"Messages": strconv.FormatUint(n, 10), "New": strconv.FormatUint(n-unsaid, 10)}))
 			unsaid, unsaidAt = n, time.Now()
 		}
 		a.say(b, err)

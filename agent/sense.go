@@ -46,7 +46,7 @@ func (a *Agent) senseOnce(ctx context.Context) error {
 	}
 	// One table for each queue; what they say comes together here, so that
 	// whoever counts what a host does sees all of it.
-	asked := newAsked(here.has, a.cfg.Mirror, a.queue.Put)
+	asked := newAsked(here.has, a.cfg.Mirror, a.plain.queue.Put)
 	g := flow.NewGroup(s.Queues(), flow.Config{MaxFlows: a.cfg.MaxFlows, Emit: func(f flow.Flow) { a.flow(f, here, late) }, Tell: asked.message})
 	a.sensor.Store(&s)
 	a.sensing.Store(true)
@@ -103,7 +103,7 @@ func (a *Agent) flow(f flow.Flow, here *local, late *late) {
 		a.owner(e, f)
 	switch {
 	case f.Phase != flow.Identified:
-		a.queue.Put(e)
+		a.plain.queue.Put(e)
 	case owned || !late.put(e, f):
 		a.urgent(e)
 	}
@@ -122,7 +122,7 @@ func (a *Agent) overheard(f flow.Flow) {
 		a.urgent(e)
 		return
 	}
-	a.queue.Put(e)
+	a.plain.queue.Put(e)
 }
 
 // inside takes the private networks for one's own.

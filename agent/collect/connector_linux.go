@@ -184,7 +184,8 @@ func (p *Processes) happened(e procEvent, q *Queue) {
 	case e.what == procExec:
 		pr, ok := p.t.read(e.tgid, now)
 		if !ok { // gone before it could be looked at
-			q.Lost(1)
+			p.unread++
+			p.say(fmt.Sprintf("process connector; %d processes ended before they could be looked at", p.unread))
 			return
 		}
 		p.t.add(pr)

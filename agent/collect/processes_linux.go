@@ -17,6 +17,7 @@ type Processes struct {
 	n   uint64 // polls so far
 
 	missed gaps
+	unread uint64 // processes that were gone before they could be looked at
 }
 
 const (
