@@ -118,8 +118,8 @@ func (t *Table) name(i int32, side int, e endpoint, proof []byte, at int, via ru
 	}
 	n.source, n.via, n.at = idOf(&t.slots[i]), via, uint32(at)
 	n.proofN = uint8(copy(n.proof[:], proof))
-	if t.conf.Named != nil {
-		t.conf.Named(Peer{key: n.key, proof: n.proof, proofN: n.proofN, at: n.at, via: n.via, source: n.source})
+	if t.board != nil {
+		t.board.tell(&news{what: topicPeer, peer: *n})
 	}
 	t.accuse(e)
 }
@@ -146,7 +146,7 @@ func (t *Table) accuse(e endpoint) {
 		i, side := node/2, int(node%2)
 		s := &t.slots[i]
 		node = s.side[side].next
-		if s.key.end(side) != e || s.app != appUnknown || !s.ends(side) {
+		if s.key.end(side) != e || !s.hidden() || !s.ends(side) {
 			continue
 		}
 		s.suspect = true

@@ -111,6 +111,7 @@ type Stats struct {
 
 	Hosts          int    // addresses about which evidence is held now
 	HostsForgotten uint64 // addresses whose evidence was dropped because the set was full
+	Untold         uint64 // what this lane of a Group learnt and could not tell the others, because one of them did not listen
 }
 
 // Config bounds a Table. Zero fields take the value named in the comment.
@@ -122,8 +123,6 @@ type Config struct {
 
 	Emit func(Flow)    // called from inside Packet, Tick and Flush; must not call back into the Table
 	Tell func(Message) // the same for messages within connections; nil when nobody wants them
-
-	Named func(Peer) // the same for endpoints when they are harvested for the first time; may be nil
 
 	UpdateEvery time.Duration // between two updates of a connection of interest: 5 s
 	EndpointTTL time.Duration // a harvested endpoint is believed this long after it was last named: 2 h

@@ -1,8 +1,9 @@
 package flow
 
 import (
-	"net/netip"
+	"hash/maphash"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -12,32 +13,23 @@ import (
 //
 // What the tables emit and tell comes together: Config.Emit and Config.Tell are
 // called by one goroutine at a time, so that whoever counts what a host does
-// sees all its connections, whichever lane they are in. An endpoint that one
-// lane harvests is known to the others at their next Tick.
+// sees all its connections, whichever lane they are in. What one lane learns
+// about others than the connection at hand, an endpoint that was named or
+// evidence about a host, the others know at their next packet or Tick, so that a
+// host is judged by all its connections. No lane waits for another.
 type Group struct {
 	lanes []*Lane
-	mu    sync.Mutex // held while Emit or Tell runs
+	told  atomic.Uint64 // grows with all that any lane tells
+	mu    sync.Mutex    // held while Emit or Tell runs
 }
 
 // Lane is one table of a Group. One goroutine at a time calls its methods.
 type Lane struct {
 	table *Table
-	mu    sync.Mutex // guards heard
-	heard []Peer     // from other lanes
+	group *Group
+	no    int
+	heard uint64 // what told was when it last listened
 }
-
-// Peer is a harvested endpoint with what named it.
-type Peer struct {
-	key    endpoint
-	proof  [MaxProof]byte
-	proofN uint8
-	at     uint32
-	via    rule
-	source [16]byte
-}
-
-// Endpoint is where the peer listens.
-func (p Peer) Endpoint() netip.AddrPort { return addrPort(p.key) }
 
 // NewGroup makes a Group of n lanes that keeps within c as a whole.
 func NewGroup(n int, c Config) *Group {
@@ -58,12 +50,14 @@ func NewGroup(n int, c Config) *Group {
 		}
 	}
 	share := func(v int) int { return (v + n - 1) / n }
-	c.MaxFlows, c.MaxStreams = share(c.MaxFlows), share(c.MaxStreams) // endpoints are known to all lanes
+	c.MaxFlows, c.MaxStreams = share(c.MaxFlows), share(c.MaxStreams) // endpoints and hosts are known to all lanes
+	seed := maphash.MakeSeed()                                        // one for all: evidence holds hashes
 	for i := range n {
+		t := newTable(c, seed)
 		if n > 1 {
-			c.Named = func(p Peer) { g.pass(i, p) }
+			t.board = newBoard(i, n, &g.told)
 		}
-		g.lanes = append(g.lanes, &Lane{table: New(c)})
+		g.lanes = append(g.lanes, &Lane{table: t, group: g, no: i})
 	}
 	return g
 }
@@ -78,55 +72,37 @@ func (g *Group) Lanes() int { return len(g.lanes) }
 func (g *Group) Flush() {
 	for _, l := range g.lanes {
 		l.hear()
+	}
+	for _, l := range g.lanes {
+		l.hear()
 		l.table.Flush()
 	}
 }
 
-// maxHeard bounds what waits for a lane's next Tick; more is not passed on.
-const maxHeard = 4096
-
-// pass tells the other lanes of a peer.
-func (g *Group) pass(from int, p Peer) {
-	for i, l := range g.lanes {
-		if i == from {
-			continue
-		}
-		l.mu.Lock()
-		if len(l.heard) < maxHeard {
-			l.heard = append(l.heard, p)
-		}
-		l.mu.Unlock()
-	}
-}
-
 // Packet hands in one frame, as Table.Packet does.
-func (l *Lane) Packet(at time.Time, link LinkType, frame []byte) { l.table.Packet(at, link, frame) }
+func (l *Lane) Packet(at time.Time, link LinkType, frame []byte) {
+	if l.group.told.Load() != l.heard {
+		l.table.Tick(at) // what it hears counts from now
+		l.hear()
+	}
+	l.table.Packet(at, link, frame)
+}
 
 // Tick tells the lane the time, as Table.Tick does.
 func (l *Lane) Tick(at time.Time) {
-	l.hear()
 	l.table.Tick(at)
+	l.hear()
 }
 
 // Stats returns the counters of the lane.
 func (l *Lane) Stats() Stats { return l.table.Stats() }
 
+// hear takes what the other lanes told since it last listened.
 func (l *Lane) hear() {
-	l.mu.Lock()
-	heard := l.heard
-	l.heard = nil
-	l.mu.Unlock()
-	for _, p := range heard {
-		l.table.Learn(p)
+	l.heard = l.group.told.Load()
+	for i, other := range l.group.lanes {
+		if i != l.no && other.table.board != nil {
+			other.table.board.read(l.no, l.table)
+		}
 	}
-}
-
-// Learn takes a peer that another table harvested, as if it had been named here.
-func (t *Table) Learn(p Peer) {
-	n, fresh := t.named.renew(p.key, t.now)
-	if !fresh {
-		return
-	}
-	n.source, n.via, n.at, n.proof, n.proofN = p.source, p.via, p.at, p.proof, p.proofN
-	t.accuse(p.key)
 }

@@ -85,22 +85,30 @@ func (t *Table) shaped(i int32, p *packet) {
 		h := t.hosts.get(s.addrOf(side), t.now)
 		other := partner{addr: s.addrOf(1 - side), at: t.now, a: uint32(s.shape.size[0]), b: uint32(s.shape.size[1]), near: near}
 		if s.shape.state == shapeFits {
-			h.rings[kindMSE].add(other)
+			t.enter(h, kindMSE, other)
 			continue
 		}
-		h.rings[kindStrange].add(other)
+		t.enter(h, kindStrange, other)
 		other.a, other.b = uint32(s.portOf(1-opener)), 0
 		k := kindOut
 		if side != opener {
 			k = kindIn
 		}
-		h.rings[k].add(other)
+		t.enter(h, k, other)
 		if h.guilty(k, t.now) {
 			h.found[kindOut] = t.now
 		}
 	}
 	if s.shape.state == shapeFits {
 		t.accuseHosts(i, kindMSE)
+	}
+}
+
+// enter notes that a connection of h speaks of kind k, here and in the other lanes.
+func (t *Table) enter(h *host, k kind, p partner) {
+	h.rings[k].add(p)
+	if t.board != nil {
+		t.board.tell(&news{what: topicPartner, host: h.addr, kind: k, partner: p})
 	}
 }
 
@@ -117,11 +125,16 @@ func (t *Table) accuseHosts(i int32, k kind) {
 		switch {
 		case t.known(h, k):
 			t.convict(i, k)
-		case h.guilty(k, t.now) && (k != kindRTC || recent(h.wss, t.now)):
+		case t.enough(h, k):
 			h.found[k] = t.now
 			t.convictAll(addr, k)
 		}
 	}
+}
+
+// enough reports whether the evidence of kind k convicts the host.
+func (t *Table) enough(h *host, k kind) bool {
+	return h.guilty(k, t.now) && (k != kindRTC || recent(h.wss, t.now))
 }
 
 // known reports whether the host needs no more evidence of kind k.
@@ -197,7 +210,7 @@ func (t *Table) greeted(i int32, p *packet) {
 	t.remember(i, &verdict{proof: p.payload[:MaxProof]})
 	h := t.hosts.get(s.addrOf(int(s.opener)), t.now)
 	s.greeting = uint32(maphash.Bytes(t.seed, p.payload[:sharePrefix])) | 1
-	h.rings[kindShare].add(partner{addr: s.addrOf(1 - int(s.opener)), at: t.now, a: s.greeting})
+	t.enter(h, kindShare, partner{addr: s.addrOf(1 - int(s.opener)), at: t.now, a: s.greeting})
 	switch {
 	case !t.agrees(s):
 	case recent(h.found[kindShare], t.now):
@@ -226,10 +239,21 @@ func (t *Table) prove(i int32) {
 		return // strangers' datagrams must not push out the evidence about others
 	}
 	h := t.hosts.get(addr, t.now)
-	before := h.proved[s.app]
-	h.proved[s.app] = t.now
-	if s.app == appBitTorrent && h.rings[kindMSE].n > 0 && !recent(before, t.now) {
-		t.convictAll(addr, kindMSE)
+	if t.board != nil && t.now-h.proved[s.app] > proofStale {
+		t.board.tell(&news{what: topicProved, host: addr, app: s.app, at: t.now})
+	}
+	t.proven(h, s.app, t.now)
+}
+
+// proofStale is how old the proof that another lane has may become.
+const proofStale = hostWindow / 10
+
+// proven notes that h spoke the network a at the time at.
+func (t *Table) proven(h *host, a app, at int64) {
+	before := h.proved[a]
+	h.proved[a] = at
+	if a == appBitTorrent && h.rings[kindMSE].n > 0 && !recent(before, t.now) {
+		t.convictAll(h.addr, kindMSE)
 	}
 }
 
@@ -240,7 +264,15 @@ func (t *Table) lookedFor(i int32, name []byte) {
 	}
 	s := &t.slots[i]
 	h := t.hosts.get(s.addrOf(int(s.opener)), t.now)
-	h.wss = t.now
+	if t.board != nil {
+		t.board.tell(&news{what: topicTracker, host: h.addr, at: t.now})
+	}
+	t.looked(h, t.now)
+}
+
+// looked notes that h asked for a WebTorrent tracker at the time at.
+func (t *Table) looked(h *host, at int64) {
+	h.wss = at
 	if h.guilty(kindRTC, t.now) && !recent(h.found[kindRTC], t.now) {
 		h.found[kindRTC] = t.now
 		t.convictAll(h.addr, kindRTC)
@@ -253,6 +285,9 @@ func (t *Table) announced(i int32) {
 	s := &t.slots[i]
 	h := t.hosts.get(s.addrOf(int(s.opener)), t.now)
 	h.announced = t.now
+	if t.board != nil {
+		t.board.tell(&news{what: topicAnnounced, host: h.addr, at: t.now})
+	}
 	t.convictAll(h.addr, kindRTC)
 }
 
@@ -265,7 +300,7 @@ func (t *Table) checks(i int32) {
 	s.checked = true
 	for side := range 2 {
 		h := t.hosts.get(s.addrOf(side), t.now)
-		h.rings[kindRTC].add(partner{addr: s.addrOf(1 - side), at: t.now})
+		t.enter(h, kindRTC, partner{addr: s.addrOf(1 - side), at: t.now})
 	}
 	t.accuseHosts(i, kindRTC)
 }

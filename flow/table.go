@@ -29,6 +29,7 @@ type Table struct {
 	large pool // answers of HTTP trackers
 	named endpoints
 	hosts hosts
+	board *board // for the other lanes of a Group, nil when there are none
 	frags fragments
 	pkt   packet
 	text  [frameBytes]byte // of the WebSocket frame being read
@@ -51,7 +52,9 @@ const stepBack = int64(time.Minute)
 // MaxFlows × 0.8 KiB + MaxStreams × 20 KiB + MaxEndpoints × 0.2 KiB +
 // MaxHosts × 2 KiB + 4 MiB, and for each connection that says something about
 // itself what it says: half a KiB for a handshake of TLS, at most 4 KiB.
-func New(c Config) *Table {
+func New(c Config) *Table { return newTable(c, maphash.MakeSeed()) }
+
+func newTable(c Config, seed maphash.Seed) *Table {
 	c = c.withDefaults()
 	size := 1
 	for size < 2*c.MaxFlows {
@@ -59,7 +62,7 @@ func New(c Config) *Table {
 	}
 	t := &Table{
 		conf:  c,
-		seed:  maphash.MakeSeed(),
+		seed:  seed,
 		index: filled(size),
 		ends:  filled(size),
 		free:  none,
@@ -92,6 +95,9 @@ func (t *Table) Stats() Stats {
 	s.Forgotten = t.named.forgotten
 	s.FragmentsDropped = t.frags.dropped
 	s.Hosts, s.HostsForgotten = len(t.hosts.all), t.hosts.forgotten
+	if t.board != nil {
+		s.Untold = t.board.lost
+	}
 	s.Starved = t.small.stolen + t.large.stolen + t.deep.stolen
 	return s
 }

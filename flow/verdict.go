@@ -118,7 +118,7 @@ func (t *Table) end(i int32, why ending) {
 		t.lastLook(i)
 	}
 	t.lastWord(i)
-	if s.app == appUnknown && s.suspect {
+	if s.hidden() && s.suspect {
 		// Somebody was at least asked for: without a byte exchanged this is
 		// an attempt, which a scanner could also have made.
 		c := probable
