@@ -103,9 +103,10 @@ bench-detect:
 
 # What a connection is, beside ndpiReader (Debian libndpi-bin) on the developers'
 # captures; writes doc/bench-sensor.md. Needs them beside the project, and 500 MB.
+# ONLY=found or ONLY=speed makes one of its tables.
 bench-sensor:
 	@command -v ndpiReader >/dev/null || { echo "ndpiReader is missing: apt-get install libndpi-bin"; exit 1; }
-	cd bench/sensor && go run . -count $(or $(COUNT),3) -out ../../doc/bench-sensor.md
+	cd bench/sensor && go run . -only "$(ONLY)" -count $(or $(COUNT),3) -out ../../doc/bench-sensor.md
 
 bench: web
 	go test -run '^$$' -bench . -benchmem ./bus ./ledger ./archive ./flow ./detect/...

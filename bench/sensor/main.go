@@ -15,9 +15,10 @@ import (
 	"path/filepath"
 )
 
+// Markers of the page, for each table.
 const (
-	opening = "<!-- bench-sensor: begin (written by make bench-sensor) -->"
-	closing = "<!-- bench-sensor: end -->"
+	opening = "<!-- bench-sensor %s: begin (written by make bench-sensor) -->"
+	closing = "<!-- bench-sensor %s: end -->"
 )
 
 func main() { os.Exit(run(os.Args[1:])) }
@@ -29,6 +30,7 @@ func run(args []string) int {
 	rounds := set.Int("count", 3, "rounds of the speed table")
 	size := set.Int64("bytes", 200<<20, "size of the two files of the speed table")
 	reader := set.String("ndpi", "ndpiReader", "the program to compare with")
+	only := set.String("only", "", "make one table only: found or speed")
 	read := set.String("read", "", "read one capture and print what it cost (a round starts this)")
 	hold := set.Int("hold", 0, "hold so many connections and print the memory (a round starts this)")
 	if err := set.Parse(args); err != nil {
@@ -41,7 +43,7 @@ func run(args []string) int {
 	case *hold > 0:
 		err = holdMany(*hold)
 	default:
-		err = compare(*data, *out, *reader, *rounds, *size)
+		err = compare(*data, *out, *only, *reader, *rounds, *size)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "sensor:", err)
@@ -50,10 +52,18 @@ func run(args []string) int {
 	return 0
 }
 
-func compare(data, out, reader string, rounds int, size int64) error {
-	found, err := recognised(data, reader)
-	if err != nil {
-		return err
+func compare(data, out, only, reader string, rounds int, size int64) error {
+	if only != "speed" {
+		found, err := recognised(data, reader)
+		if err != nil {
+			return err
+		}
+		if err := put(out, "found", found); err != nil {
+			return err
+		}
+	}
+	if only == "found" {
+		return nil
 	}
 	dir, err := os.MkdirTemp("", "sonae-bench-sensor-")
 	if err != nil {
@@ -64,12 +74,16 @@ func compare(data, out, reader string, rounds int, size int64) error {
 	if err != nil {
 		return err
 	}
-	page := machine() + found + "\n" + speed
+	return put(out, "speed", machine()+speed)
+}
+
+// put prints a table, or writes it between its markers of the page.
+func put(out, name, table string) error {
 	if out == "" {
-		fmt.Print(page)
+		fmt.Print(table)
 		return nil
 	}
-	return between(out, page)
+	return between(out, name, table)
 }
 
 // captures lists the captures by folder and name.
@@ -88,21 +102,22 @@ func captures(data string) ([]string, error) {
 	return all, nil
 }
 
-// between replaces what stands between the markers of a page.
-func between(path, table string) error {
+// between replaces what stands between the markers of one table of a page.
+func between(path, name, table string) error {
 	page, err := os.ReadFile(path)
 	if err != nil {
 		return fmt.Errorf("read the page: %w", err)
 	}
-	before, rest, ok := bytes.Cut(page, []byte(opening))
+	begin, end := fmt.Sprintf(opening, name), fmt.Sprintf(closing, name)
+	before, rest, ok := bytes.Cut(page, []byte(begin))
 	if !ok {
-		return fmt.Errorf("%s has no line %q", path, opening)
+		return fmt.Errorf("%s has no line %q", path, begin)
 	}
-	_, after, ok := bytes.Cut(rest, []byte(closing))
+	_, after, ok := bytes.Cut(rest, []byte(end))
 	if !ok {
-		return fmt.Errorf("%s has no line %q", path, closing)
+		return fmt.Errorf("%s has no line %q", path, end)
 	}
-	text := string(before) + opening + "\n\n" + table + "\n" + closing + string(after)
+	text := string(before) + begin + "\n\n" + table + "\n" + end + string(after)
 	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
 		return fmt.Errorf("write the page: %w", err)
 	}
