@@ -12,6 +12,7 @@ import (
 	"github.com/sonae/sonae/auth"
 	"github.com/sonae/sonae/detect"
 	"github.com/sonae/sonae/detect/baseline"
+	"github.com/sonae/sonae/detect/ioc"
 	"github.com/sonae/sonae/detect/sigma"
 	"github.com/sonae/sonae/detect/tuning"
 	"github.com/sonae/sonae/event"
@@ -182,8 +183,12 @@ func (l *Listed) take(changes []Tuned) {
 }
 
 // heard says whether the records that a rule needs come in. Behaviours are rare
-// and made of others, which must come in.
+// and made of others, which must come in; what a threat list names is found in
+// all that comes in.
 func heard(l sigma.Logsource, sources []SeenSource) bool {
+	if l.Category == ioc.Category {
+		return len(sources) > 0
+	}
 	if l.Category == baseline.Category {
 		l = sigma.Logsource{Category: baseline.MadeOf(l.Service)}
 	}

@@ -227,7 +227,8 @@ func (s *site) end() {
 }
 
 func TestEveryPageInABrowser(t *testing.T) {
-	s := browse(t, newHouse().inCourse().withEvents(t, wires()))
+	h := newHouse().inCourse().withEvents(t, wires())
+	s := browse(t, h)
 	who := "none yet"
 	for _, p := range pages {
 		if !strings.HasPrefix(p.name, *onlyPages) {
@@ -245,7 +246,7 @@ func TestEveryPageInABrowser(t *testing.T) {
 				if strings.Contains(p.path, "?") {
 					sep = "&"
 				}
-				s.look(p.path + sep + "lang=" + lang)
+				s.look(h.at(p.path) + sep + "lang=" + lang)
 				s.save(fmt.Sprintf("%s.%s.%d", p.name, lang, width))
 			}
 		}

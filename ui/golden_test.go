@@ -63,6 +63,10 @@ var pages = []struct{ name, who, path string }{
 	{"rule-pack", "responder", "/rules/5f0f7a52-2b6a-4d57-9a0e-6d5d6b0b7a11?alert=al-1"},
 	{"rule-off", "responder", "/rules/hush-2"},
 	{"rule-unheard", "executive", "/rules/aix-1"},
+	{"lists", "admin", "/lists"},
+	{"lists-look", "responder", "/lists"},
+	{"lists-draft", "admin", "/list-drafts/{draft}"},
+	{"lists-no-draft", "admin", "/list-drafts/none"},
 	{"bags", "responder", "/evidence"},
 	{"bag", "responder", "/evidence/bag-1"},
 	{"hosts", "admin", "/hosts"},
@@ -98,12 +102,14 @@ func body(t *testing.T, page string) string {
 // and how much time rules took.
 var passing = map[string]string{
 	`\bch-[0-9A-Za-z-]+`:               "ch-1",
+	`\b(t[ld])-[0-9A-Za-z-]{8,}`:       "${1}-1", // threat lists and drafts
 	`(class="(?:number )?cost">)[^<]*`: "${1}0.0 %",
 }
 
 func TestPagesSayWhatTheyShould(t *testing.T) {
 	for _, lang := range []string{"ja", "en"} {
-		v, _ := newHouse().inCourse().withEvents(t, wires()).open(t)
+		h := newHouse().inCourse().withEvents(t, wires())
+		v, _ := h.open(t)
 		browsers := map[string]visitor{"": v}
 		for _, p := range pages {
 			if _, ok := browsers[p.who]; !ok {
@@ -113,7 +119,7 @@ func TestPagesSayWhatTheyShould(t *testing.T) {
 			if strings.Contains(p.path, "?") {
 				sep = "&"
 			}
-			got := body(t, browsers[p.who].get(p.path+sep+"lang="+lang).body)
+			got := body(t, browsers[p.who].get(h.at(p.path)+sep+"lang="+lang).body)
 			if strings.Contains(got, "⟦") {
 				t.Errorf("%s in %s has words that no catalogue knows: %s", p.name, lang, around(got, "⟦"))
 			}

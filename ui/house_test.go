@@ -32,6 +32,7 @@ import (
 	"github.com/sonae/sonae/ready/asset"
 	"github.com/sonae/sonae/report"
 	"github.com/sonae/sonae/search"
+	"github.com/sonae/sonae/search/threat"
 	"github.com/sonae/sonae/ui/view"
 )
 
@@ -65,6 +66,8 @@ type house struct {
 	ruleList  int              // rules that were made
 	rulebook  *search.Rulebook // nil until withEvents
 	noRules   bool             // nobody makes rules of searches
+	threats   *threat.Desk     // nil until withEvents
+	draft     string           // a threat list that waits to be put into force
 	unsealed  int              // so many looks find events that just arrived in no segment yet
 }
 
@@ -857,9 +860,13 @@ func (h *house) deps(live *Live, log *slog.Logger) Deps {
 	if h.rulebook != nil && !h.noRules {
 		rules = rulesOf{h.rulebook, h}
 	}
+	var threats Threats
+	if h.threats != nil {
+		threats = h.threats
+	}
 	return Deps{
 		People: peopleOf{h}, Assets: assetsOf{h}, Alerts: alertsOf{h}, Incidents: incidentsOf{h}, Actions: actionsOf{h}, Devices: devicesOf{h}, Evidence: evidenceOf{h},
-		Duties: dutiesOf{h}, Reports: reportsOf{h}, Ledger: ledgerOf{h}, Archive: h.archive, Searches: h.searches, Rules: rules, Located: h.located, Live: live, Log: log, Address: "https://hub.example:8443",
+		Duties: dutiesOf{h}, Reports: reportsOf{h}, Ledger: ledgerOf{h}, Archive: h.archive, Searches: h.searches, Rules: rules, Threats: threats, Located: h.located, Live: live, Log: log, Address: "https://hub.example:8443",
 		Events: func(context.Context, []string, time.Time, int) ([]event.Event, error) {
 			return []event.Event{{ID: "ev-1", Time: start.Add(-30 * time.Second), Site: "callcentre", Host: "ho-1", Kind: event.KindFlow, Fields: map[string]string{
 				event.FieldApp: "bittorrent", event.FieldRemoteIP: "203.0.113.7", event.FieldProof: "13426974546f7272656e742070726f746f636f6c", event.FieldSent: "1200345"}}}, nil

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 
 	"github.com/sonae/sonae/auth"
@@ -27,8 +28,19 @@ func (c *call) lists() (screen, error) {
 	if err != nil {
 		return screen{}, fmt.Errorf("threat lists: %w", err)
 	}
+	now := c.at
+	slices.SortStableFunc(all, func(a, b threat.Shown) int { // those in force first, the newest of them above
+		return ended(a.State(now)) - ended(b.State(now))
+	})
 	p := c.page("rules", c.t("lists.title"))
 	return screen{page: p, body: view.Lists(p, view.ListsData{Lists: all, AllSites: c.who.Site == "", MayBring: c.may(auth.Administer, auth.Resource{Kind: "rule"})})}, nil
+}
+
+func ended(s threat.State) int {
+	if s == threat.InForce {
+		return 0
+	}
+	return 1
 }
 
 // uploadList reads a file, or what was pasted, and leads to what it would add.

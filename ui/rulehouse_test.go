@@ -1,6 +1,7 @@
 package ui
 
 import (
+	"errors"
 	"log/slog"
 	"testing"
 	"testing/fstest"
@@ -92,10 +93,11 @@ func (h *house) withRules(t *testing.T, db *state.DB, a *archive.Archive, now cl
 		t.Fatal(err)
 	}
 	reload()
+	h.withThreats(t, db, a, engine, now, log)
 	for _, list := range [][]event.Event{talks(), nights(), programs(), records()} {
 		engine.Match(event.Batch{Host: list[0].Host, Site: list[0].Site, Events: list})
 	}
-	if err := h.rulebook.Note(t.Context()); err != nil {
+	if err := errors.Join(h.rulebook.Note(t.Context()), h.threats.Note(t.Context())); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -151,6 +151,23 @@ func TestWhatIsOverDoesNotMatch(t *testing.T) {
 	}
 }
 
+// TestAnEventCountsOnce: the address of the other end stands in two fields of
+// every connection.
+func TestAnEventCountsOnce(t *testing.T) {
+	held := []Indicator{{Kind: IP, Value: "203.0.113.7"}}
+	s := NewSet([]List{{ID: "a", Confidence: 50, Indicators: held}, {ID: "b", Confidence: 60, Indicators: held}})
+	h, ok := s.Event(&ordinary, now)
+	if !ok || h.Lists != 2 || h.List.ID != "b" {
+		t.Errorf("%+v, %v", h, ok)
+	}
+	hits := s.Take()
+	for _, list := range []string{"a", "b"} {
+		if n := hits[Counted{list, IP, "203.0.113.7"}].Hits; n != 1 {
+			t.Errorf("counted %d times for list %s, want once", n, list)
+		}
+	}
+}
+
 // large is a Set of n addresses and as many names.
 func large(n int) *Set {
 	var list []Indicator

@@ -193,6 +193,21 @@ type look struct {
 	pathField  string
 	best       Hit
 	found      bool
+	counted    [8]int32 // refs, so that each counts once for the event
+	countedN   int
+}
+
+// known reports whether a ref was counted for this event already. Of an event
+// that names more than counted holds, some may count again.
+func (l *look) known(ref int32) bool {
+	if slices.Contains(l.counted[:l.countedN], ref) {
+		return true
+	}
+	if l.countedN < len(l.counted) {
+		l.counted[l.countedN] = ref
+		l.countedN++
+	}
+	return false
 }
 
 // field looks at one value. Several values of a name stand on lines.
@@ -362,6 +377,9 @@ func (l *look) at(no int32, ok bool, field string) {
 		list := &l.set.lists[r.list]
 		h := Hit{List: list, Indicator: &list.Indicators[r.indicator], Field: field, Lists: l.best.Lists + 1}
 		if over(list.Until, l.now) || over(h.Indicator.Until, l.now) {
+			continue
+		}
+		if l.known(no) { // the same address stands in several fields of a connection
 			continue
 		}
 		l.set.count(h, l.now)
