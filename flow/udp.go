@@ -53,6 +53,9 @@ func (t *Table) recogniseDatagram(i int32, side int, p *packet) {
 	default:
 		t.other(i, side, p, &v)
 	}
+	if t.slots[i].app == appBitTorrent && p.payload[0] == utpData {
+		t.utpStream(i, side, p)
+	}
 }
 
 // other looks at a datagram of an unknown connection that is not BitTorrent.
@@ -139,6 +142,10 @@ func (t *Table) torrent(i int32, side int, p *packet, v *verdict) bool {
 		t.trackerUDP(i, side, b)
 	case t.slots[i].app == appUnknown && t.slots[i].utp.answered(side, b, p.plen):
 		v.rule, v.proof = ruleUTP, b[:utpHeader]
+		return true
+	case b[0] == utpData && t.slots[i].app == appUnknown && utpGreeting(b): // the capture began in the middle
+		v.at = len(b) - len(utpBody(b))
+		v.rule, v.proof = ruleHandshake, b[v.at:v.at+handshakeSize]
 		return true
 	}
 	*v = verdict{}
