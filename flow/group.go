@@ -31,7 +31,9 @@ type Lane struct {
 	heard uint64 // what told was when it last listened
 }
 
-// NewGroup makes a Group of n lanes that keeps within c as a whole.
+// NewGroup makes a Group of n lanes that keeps within c as a whole, but for
+// endpoints and hosts, which every lane holds all of, and half a MiB for each
+// lane to tell the others.
 func NewGroup(n int, c Config) *Group {
 	c = c.withDefaults()
 	n = max(n, 1)
