@@ -191,6 +191,8 @@ var cells = []struct{ table, column, name string }{
 	{"document_page", "body", "document || '/' || lang"},
 	{"action_decision", "body", "action || '/' || no"},
 	{"action_order", "signed", "id"},
+	{"block_limits", "body", "site || '/' || version"},
+	{"device_change", "body", "id || '/' || no"},
 	{"alert_change", "body", "alert || '/' || no"},
 	{"evidence_custody", "body", "bag || '/' || no"},
 	{"evidence_bag", "state", "id"},
@@ -307,19 +309,29 @@ func exports(t *testing.T, dir string) []string {
 	return []string{filepath.Join(out, "checkpoint"), filepath.Join(out, "proof.json"), filepath.Join(out, "consistency.json")}
 }
 
-// tamperRecords changes and removes decisions, orders, alerts, custody lines
-// and bags, each in a copy of the state: each must be named.
+// tamperRecords changes and removes decisions, orders, limits, devices, alerts,
+// custody lines and bags, each in a copy of the state: each must be named.
 func tamperRecords(t *testing.T, dir, bag string) {
 	for change, name := range map[string]string{
 		`UPDATE action_decision SET body = REPLACE(body, '"by":"', '"by":"x')`:      "decisions and orders: changed",
 		`DELETE FROM action_decision WHERE no = 2`:                                  "decisions and orders: missing",
 		`UPDATE action_order SET signed = REPLACE(signed, '"body":"', '"body":"e')`: "decisions and orders: unreadable",
 		`DELETE FROM action_order`:                                                  "decisions and orders: missing",
-		`UPDATE alert_change SET body = REPLACE(body, '"by":"', '"by":"x')`:         "alerts: changed",
-		`DELETE FROM alert_change`:                                                  "alerts: missing",
-		`UPDATE evidence_custody SET body = REPLACE(body, '"at":"2', '"at":"3')`:    "custody and bags: changed",
-		`DELETE FROM evidence_custody WHERE no > 1`:                                 "custody and bags: missing",
-		`DELETE FROM evidence_bag WHERE id = '` + bag + `'`:                         "custody and bags: missing " + bag,
+		`UPDATE block_limits SET body = REPLACE(body, '192.0.2.53', '192.0.2.54')`:  "limits of blocks: changed",
+		`DELETE FROM block_limits WHERE version = 2`:                                "limits of blocks: missing",
+		`UPDATE block_limits SET version = 3 WHERE version = 2`:                     "limits of blocks: missing",
+		`UPDATE block_limits SET site = 'x' || site`:                                "limits of blocks: unreadable",
+		`UPDATE device_change SET body = REPLACE(body, 'UTM', 'UTN')`:               "devices: unreadable",
+		`UPDATE device_change SET body = REPLACE(body, '"salt":"', '"salt":"0')`:    "devices: changed",
+		`UPDATE device_change SET removed = 1 WHERE removed = 0`:                    "devices: unreadable",
+		`UPDATE device_change SET name = 'x' || name`:                               "devices: unreadable",
+		`DELETE FROM device_change WHERE removed = 1`:                               "devices: missing",
+		`INSERT INTO device_change SELECT id, 9, site, name, removed, REPLACE(body, '"version":1', '"version":9') FROM device_change WHERE no = 1`: "devices: not-in-ledger",
+		`UPDATE alert_change SET body = REPLACE(body, '"by":"', '"by":"x')`:                                                                        "alerts: changed",
+		`DELETE FROM alert_change`: "alerts: missing",
+		`UPDATE evidence_custody SET body = REPLACE(body, '"at":"2', '"at":"3')`: "custody and bags: changed",
+		`DELETE FROM evidence_custody WHERE no > 1`:                              "custody and bags: missing",
+		`DELETE FROM evidence_bag WHERE id = '` + bag + `'`:                      "custody and bags: missing " + bag,
 	} {
 		t.Run(change, func(t *testing.T) {
 			other := t.TempDir()
