@@ -57,7 +57,7 @@ func (p Protected) covers(target string) bool {
 func (d *Desk) Limits(ctx context.Context, site string) (Limits, error) {
 	l := Limits{Site: site, Protected: []Protected{}, Lease: DefaultLease}
 	var body string
-	err := d.db.QueryRow(ctx, `SELECT body FROM action_limits WHERE site = $1`, site).Scan(&body)
+	err := d.db.QueryRow(ctx, `SELECT body FROM block_limits WHERE site = $1 ORDER BY version DESC LIMIT 1`, site).Scan(&body)
 	if errors.Is(err, sql.ErrNoRows) {
 		return l, nil
 	}
@@ -95,20 +95,28 @@ func (d *Desk) SetLimits(ctx context.Context, l Limits, by auth.Person) error {
 	return d.db.Tx(ctx, func(tx *state.Tx) error { return d.putLimits(ctx, tx, l) })
 }
 
+// putLimits adds a version: the earlier ones stay, for the verifier.
 func (d *Desk) putLimits(ctx context.Context, tx *state.Tx, l Limits) error {
-	err := tx.QueryRowContext(ctx, `INSERT INTO action_limits (site, version, body) VALUES ($1, 1, '{}')
-		ON CONFLICT (site) DO UPDATE SET version = action_limits.version + 1 RETURNING version`, l.Site).Scan(&l.Version)
+	err := tx.QueryRowContext(ctx, `SELECT COALESCE(MAX(version), 0) + 1 FROM block_limits WHERE site = $1`, l.Site).Scan(&l.Version)
 	if err == nil {
-		_, err = tx.ExecContext(ctx, `UPDATE action_limits SET body = $2 WHERE site = $1`, l.Site, state.JSON(l))
+		_, err = tx.ExecContext(ctx, `INSERT INTO block_limits (site, version, body) VALUES ($1, $2, $3)`, l.Site, l.Version, state.JSON(l))
 	}
 	if err != nil {
 		return fmt.Errorf("limits of blocks at %s: %w", l.Site, err)
 	}
-	lf, err := leaf.Of("block-limits", fmt.Sprintf("%s/%d", l.Site, l.Version), l.SetAt, l)
+	lf, err := l.leaf()
 	if err != nil {
 		return err
 	}
-	return tx.Emit(ctx, "record.block-limits", "block-limits:"+lf.Ref, lf)
+	return tx.Emit(ctx, "record."+leafLimits, leafLimits+":"+lf.Ref, lf)
+}
+
+// leafLimits is the type of the leaves that bind what a site allows blocks to
+// do, each version of it.
+const leafLimits = "block-limits"
+
+func (l Limits) leaf() (leaf.Leaf, error) {
+	return leaf.Of(leafLimits, fmt.Sprintf("%s/%d", l.Site, l.Version), l.SetAt, l)
 }
 
 // protections checks what people entered and writes it in one form.

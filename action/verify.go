@@ -88,3 +88,22 @@ func orderLeaf(columns []any) (leaf.Leaf, error) {
 	}
 	return leaf.Leaf{Type: "order", Ref: o.ID, Digest: order.Digest(s), At: o.IssuedAt}, nil
 }
+
+// VerifyLimits compares every version of what sites allow blocks to do, and
+// what they protect from them, with the leaves of type "block-limits". It
+// writes nothing.
+func VerifyLimits(ctx context.Context, db *state.DB, leaves func(kind string) []leaf.Leaf) ([]rows.Difference, error) {
+	return rows.Verify(ctx, db, rows.Table{Type: leafLimits, Query: `SELECT body, site, version FROM block_limits`, Leaf: limitsLeaf}, leaves)
+}
+
+func limitsLeaf(columns []any) (leaf.Leaf, error) {
+	var l Limits
+	unusable := leaf.Leaf{Ref: fmt.Sprintf("%v/%v", columns[1], columns[2])}
+	if err := rows.Body(columns[0], &l); err != nil {
+		return unusable, err
+	}
+	if err := rows.Repeat(columns[1:], l.Site, int64(l.Version)); err != nil {
+		return unusable, err
+	}
+	return l.leaf()
+}

@@ -318,7 +318,8 @@ type agentProcess struct {
 	host    *netns.Host
 	program string
 	dir     string
-	ID      string // host id
+	ID      string   // host id
+	flags   []string // of run; nil: those of a PC with one interface
 	process *netns.Process
 	logs    []string
 }
@@ -344,8 +345,14 @@ func (w *person) enrolOnly(t *testing.T, h *netns.Host, program, dir, site, name
 // enrol enrols the host and starts its agent.
 func (w *person) enrol(t *testing.T, h *netns.Host, program, site, name string) *agentProcess {
 	t.Helper()
-	a := &agentProcess{host: h, program: program, dir: filepath.Join(t.TempDir(), "agent")}
-	w.enrolOnly(t, h, program, a.dir, site, name)
+	return w.enrolWith(t, h, agentProcess{program: program}, site, name)
+}
+
+// enrolWith enrols the host and starts a.program with a.flags.
+func (w *person) enrolWith(t *testing.T, h *netns.Host, a agentProcess, site, name string) *agentProcess {
+	t.Helper()
+	a.host, a.dir = h, filepath.Join(t.TempDir(), "agent")
+	w.enrolOnly(t, h, a.program, a.dir, site, name)
 	a.start(t)
 	var hosts struct {
 		Items []struct{ ID, Name string } `json:"items"`
@@ -359,12 +366,16 @@ func (w *person) enrol(t *testing.T, h *netns.Host, program, site, name string) 
 	if a.ID == "" {
 		t.Fatalf("%s is not among the hosts: %+v", name, hosts)
 	}
-	return a
+	return &a
 }
 
 func (a *agentProcess) start(t *testing.T) {
 	t.Helper()
-	cmd := a.host.Command(context.WithoutCancel(t.Context()), a.program, "run", "--dir", a.dir, "--interface", "eth0", "--verbose")
+	flags := a.flags
+	if flags == nil {
+		flags = []string{"--interface", "eth0"}
+	}
+	cmd := a.host.Command(context.WithoutCancel(t.Context()), a.program, append([]string{"run", "--dir", a.dir, "--verbose"}, flags...)...)
 	a.logs = append(a.logs, logged(t, cmd, a.host.Name+" agent"))
 	var err error
 	if a.process, err = a.host.Start(cmd); err != nil {

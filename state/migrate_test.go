@@ -4,6 +4,7 @@ import (
 	"database/sql"
 	"fmt"
 	"log/slog"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -13,7 +14,10 @@ import (
 	"github.com/sonae/sonae/state/statetest"
 )
 
-var createTable = regexp.MustCompile(`CREATE TABLE (\w+)`)
+var (
+	createTable = regexp.MustCompile(`CREATE TABLE (\w+)`)
+	dropTable   = regexp.MustCompile(`DROP TABLE (\w+)`) // what it held is in another one by then
+)
 
 // TestMigrationsFromEachEarlierStep applies the files one by one with a row
 // put into each table after each, stops at a step as an older version would,
@@ -39,13 +43,12 @@ func migrateFrom(t *testing.T, all []string, last int) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		text, err := state.Migrations.ReadFile(all[n])
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, m := range createTable.FindAllStringSubmatch(string(text), -1) {
+		text := textOf(t, all[n])
+		for _, m := range createTable.FindAllStringSubmatch(text, -1) {
 			tables = append(tables, m[1])
+			rows[m[1]] = count(t, db, m[1])
 		}
+		tables = slices.DeleteFunc(tables, func(table string) bool { return drops(text, table) })
 		for _, table := range tables {
 			insert(t, db, table, n+1)
 			rows[table]++
@@ -53,6 +56,9 @@ func migrateFrom(t *testing.T, all []string, last int) {
 		if err := db.Close(); err != nil {
 			t.Fatal(err)
 		}
+	}
+	for _, step := range all {
+		maps.DeleteFunc(rows, func(table string, _ int) bool { return drops(textOf(t, step), table) })
 	}
 	for range 2 { // the second time there is nothing to do
 		db := statetest.OpenAt(t, at)
@@ -72,6 +78,62 @@ func migrateFrom(t *testing.T, all []string, last int) {
 		}
 		rows["outbox"]++
 	}
+}
+
+func textOf(t *testing.T, step string) string {
+	t.Helper()
+	text, err := state.Migrations.ReadFile(step)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+func drops(text, table string) bool {
+	return slices.ContainsFunc(dropTable.FindAllStringSubmatch(text, -1), func(m []string) bool { return m[1] == table })
+}
+
+func count(t *testing.T, db *state.DB, table string) (n int) {
+	t.Helper()
+	if err := db.QueryRow(t.Context(), `SELECT COUNT(*) FROM `+table).Scan(&n); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// TestWhatWasEnteredAboutBlocksIsCarriedOver to the tables with all versions.
+func TestWhatWasEnteredAboutBlocksIsCarriedOver(t *testing.T) {
+	statetest.Each(t, func(t *testing.T, at string) {
+		all := state.Steps()
+		before := slices.IndexFunc(all, func(step string) bool { return strings.Contains(step, "0052_") })
+		db, err := state.OpenUntil(t.Context(), at, all[:before], slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, put := range []string{
+			`INSERT INTO action_limits (site, version, body) VALUES ('hospital', 3, 'what is protected')`,
+			`INSERT INTO device (id, site, name, version, removed_at, fetched_at, body, sealed) VALUES ('dev-1', 'hospital', 'SW-3F', 2, 0, 7, 'a switch', 's')`,
+			`INSERT INTO device (id, site, name, version, removed_at, fetched_at, body, sealed) VALUES ('dev-2', 'hospital', 'UTM', 5, 9, 0, 'gone', '')`,
+		} {
+			if err := db.Tx(t.Context(), func(tx *state.Tx) error { _, err := tx.ExecContext(t.Context(), put); return err }); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := db.Close(); err != nil {
+			t.Fatal(err)
+		}
+		db = statetest.OpenAt(t, at)
+		for _, there := range []string{
+			`block_limits WHERE site = 'hospital' AND version = 3 AND body = 'what is protected'`,
+			`device_change WHERE id = 'dev-1' AND no = 2 AND site = 'hospital' AND name = 'SW-3F' AND removed = 0 AND body = 'a switch'`,
+			`device_change WHERE id = 'dev-2' AND no = 5 AND removed = 1 AND body = 'gone'`,
+			`device WHERE id = 'dev-1' AND fetched_at = 7 AND sealed = 's'`,
+		} {
+			if n := count(t, db, there); n != 1 {
+				t.Errorf("%d rows of %s, want 1", n, there)
+			}
+		}
+	})
 }
 
 // insert puts a row into a table whose values are all made of n; columns that

@@ -300,7 +300,7 @@ func TestSecretsAreSealedAndStayWhenLeftEmpty(t *testing.T) {
 	b := newBench(t)
 	d := b.device(action.PortDown)
 	var body, sealed string
-	if err := b.db.QueryRow(t.Context(), `SELECT body, sealed FROM device WHERE id = $1`, d.ID).Scan(&body, &sealed); err != nil {
+	if err := b.db.QueryRow(t.Context(), `SELECT c.body, d.sealed FROM device d JOIN device_change c ON c.id = d.id WHERE d.id = $1`, d.ID).Scan(&body, &sealed); err != nil {
 		t.Fatal(err)
 	}
 	if strings.Contains(body+sealed, snmptest.Auth) || strings.Contains(body+sealed, snmptest.Priv) {

@@ -15,7 +15,6 @@ import (
 	"github.com/sonae/sonae/auth"
 	"github.com/sonae/sonae/clock"
 	"github.com/sonae/sonae/fault"
-	"github.com/sonae/sonae/ledger/leaf"
 	"github.com/sonae/sonae/state"
 )
 
@@ -41,7 +40,7 @@ var errDevice = fault.New(fault.Missing, "device.unknown")
 
 // List lists the devices of a site, of all sites where it is empty.
 func (s *Store) List(ctx context.Context, site string) ([]Device, error) {
-	rows, err := s.db.Query(ctx, `SELECT body, fetched_at FROM device WHERE removed_at = 0 AND ($1 = '' OR site = $1) ORDER BY site, name, id`, site)
+	rows, err := s.db.Query(ctx, present+`AND ($1 = '' OR c.site = $1) ORDER BY c.site, c.name, c.id`, site)
 	if err != nil {
 		return nil, fmt.Errorf("list devices: %w", err)
 	}
@@ -59,7 +58,7 @@ func (s *Store) List(ctx context.Context, site string) ([]Device, error) {
 
 // Get returns one device that was not removed.
 func (s *Store) Get(ctx context.Context, id string) (Device, error) {
-	d, err := scan(s.db.QueryRow(ctx, `SELECT body, fetched_at FROM device WHERE id = $1 AND removed_at = 0`, id))
+	d, err := scan(s.db.QueryRow(ctx, present+`AND c.id = $1`, id))
 	if errors.Is(err, sql.ErrNoRows) {
 		return d, errDevice
 	}
@@ -113,7 +112,7 @@ func (s *Store) Save(ctx context.Context, d Device, given Secrets, by auth.Perso
 		if err != nil {
 			return d, err
 		}
-		d.Means, d.Site, d.Version = old.Means, old.Site, old.Version
+		d.Means, d.Site = old.Means, old.Site
 		if secrets, err = s.secrets(ctx, d.ID); err != nil {
 			return d, err
 		}
@@ -131,7 +130,11 @@ func (s *Store) Save(ctx context.Context, d Device, given Secrets, by auth.Perso
 	if name := d.missing(secrets); name != "" {
 		return d, fault.New(fault.Invalid, "device.secret-missing", name)
 	}
-	return d, s.put(ctx, &d, secrets, by)
+	d.SetBy = by.ID
+	if err := s.put(ctx, d, secrets); err != nil {
+		return d, err
+	}
+	return s.Get(ctx, d.ID)
 }
 
 // missing names a secret without which the device cannot be spoken to.
@@ -153,7 +156,7 @@ func (d Device) missing(s Secrets) string {
 	return need[i]
 }
 
-func (s *Store) put(ctx context.Context, d *Device, secrets Secrets, by auth.Person) error {
+func (s *Store) put(ctx context.Context, d Device, secrets Secrets) error {
 	plain, err := json.Marshal(secrets)
 	if err != nil {
 		return fmt.Errorf("save device %s: %w", d.ID, err)
@@ -162,31 +165,14 @@ func (s *Store) put(ctx context.Context, d *Device, secrets Secrets, by auth.Per
 	if err != nil {
 		return fmt.Errorf("save device %s: %w", d.ID, err)
 	}
-	d.SetBy = by.ID
 	return s.db.Tx(ctx, func(tx *state.Tx) error {
-		d.Version++
-		_, err := tx.ExecContext(ctx, `INSERT INTO device (id, site, name, version, removed_at, fetched_at, body, sealed) VALUES ($1, $2, $3, $4, 0, 0, $5, $6)
-			ON CONFLICT (id) DO UPDATE SET name = excluded.name, version = excluded.version, body = excluded.body, sealed = excluded.sealed`,
-			d.ID, d.Site, d.Name, d.Version, state.JSON(d), base64.StdEncoding.EncodeToString(sealed))
+		_, err := tx.ExecContext(ctx, `INSERT INTO device (id, fetched_at, sealed) VALUES ($1, 0, $2) ON CONFLICT (id) DO UPDATE SET sealed = excluded.sealed`,
+			d.ID, base64.StdEncoding.EncodeToString(sealed))
 		if err != nil {
 			return fmt.Errorf("save device %s: %w", d.ID, err)
 		}
-		return s.record(ctx, tx, *d, false)
+		return s.write(ctx, tx, step{Device: d})
 	})
-}
-
-// record puts what was entered into the ledger, without secrets; the salt
-// keeps addresses from being tried out.
-func (s *Store) record(ctx context.Context, tx *state.Tx, d Device, removed bool) error {
-	l, err := leaf.Of("device", fmt.Sprintf("%s/%d", d.ID, d.Version), s.now(), struct {
-		Device  Device `json:"device"`
-		Removed bool   `json:"removed"`
-		Salt    string `json:"salt"`
-	}{d, removed, leaf.Salt()})
-	if err != nil {
-		return err
-	}
-	return tx.Emit(ctx, "record.device", "device:"+l.Ref, l)
 }
 
 // Remove forgets a device. One that must still be told to undo a block stays.
@@ -202,13 +188,12 @@ func (s *Store) Remove(ctx context.Context, id string, by auth.Person) error {
 	if len(open) > 0 {
 		return fault.New(fault.Conflict, "device.in-use", d.Name)
 	}
-	d.Version, d.SetBy = d.Version+1, by.ID
+	d.SetBy = by.ID
 	return s.db.Tx(ctx, func(tx *state.Tx) error {
-		_, err := tx.ExecContext(ctx, `UPDATE device SET removed_at = $2, sealed = '', version = $3, body = $4 WHERE id = $1`, id, state.Nanos(s.now()), d.Version, state.JSON(d))
-		if err != nil {
+		if _, err := tx.ExecContext(ctx, `UPDATE device SET sealed = '' WHERE id = $1`, id); err != nil {
 			return fmt.Errorf("remove device %s: %w", id, err)
 		}
-		return s.record(ctx, tx, d, true)
+		return s.write(ctx, tx, step{Device: d, Removed: true})
 	})
 }
 

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/sonae/sonae/action"
+	"github.com/sonae/sonae/action/device"
 	"github.com/sonae/sonae/hub/hubtest"
 )
 
@@ -24,6 +26,7 @@ func practise(t *testing.T) practised {
 	p := practised{dir: hubtest.Folder(t)}
 	h := hubtest.Start(t, hubtest.Dir(p.dir))
 	p.Case = h.Drill()
+	p.protect(t)
 	out := t.TempDir()
 	save := func(name string, b []byte) string {
 		t.Helper()
@@ -43,4 +46,27 @@ func practise(t *testing.T) practised {
 	h.Idle()
 	h.Stop()
 	return p
+}
+
+// protect enters what blocks must not do and who could carry them out, each
+// more than once, and takes one device away again.
+func (p practised) protect(t *testing.T) {
+	t.Helper()
+	site := p.Alert.Site
+	for _, why := range []string{"ネームサーバー", "ネームサーバーと時刻"} {
+		p.Requester.Must(http.MethodPut, "/sites/"+site+"/blocks", map[string]any{"protected": []action.Protected{{What: "192.0.2.53", Why: why}}, "auto": false}, nil)
+	}
+	for _, name := range []string{"UTM", "SW-3F"} {
+		var d device.Device
+		in := map[string]any{"device": device.Device{Site: site, Name: name, Means: action.List}, "secrets": map[string]string{"secret": "list-token"}}
+		p.Requester.Must(http.MethodPost, "/devices", in, &d)
+		d.Name += " 東棟"
+		p.Requester.Must(http.MethodPut, "/devices/"+d.ID, map[string]any{"device": d}, &d)
+		if d.Version != 2 {
+			t.Errorf("the device was changed once and has version %d", d.Version)
+		}
+		if name == "SW-3F" {
+			p.Requester.Must(http.MethodDelete, "/devices/"+d.ID, nil, nil)
+		}
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"math/rand/v2"
 	"os"
@@ -13,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sonae/sonae/evidence/bag"
 	"github.com/sonae/sonae/hub/hubtest"
 	"github.com/sonae/sonae/ledger"
 	"github.com/sonae/sonae/secret"
@@ -37,6 +39,7 @@ func TestTamper(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 0))
+	t.Run("types", func(t *testing.T) { eachTypeIsCompared(t, dir) })
 	t.Run("files", func(t *testing.T) { tamperFiles(t, dir, c.Bag.ID, times(200, 500), random) })
 	t.Run("records", func(t *testing.T) { tamperRecords(t, dir, c.Bag.ID) })
 	t.Run("rows", func(t *testing.T) { tamperRows(t, dir, c.Incident.ID, times(200, 200), random) })
@@ -46,6 +49,40 @@ func TestTamper(t *testing.T) {
 	})
 	if code, said := verified(dir); code != intact {
 		t.Errorf("all was put back, but verify says %d:\n%s", code, said)
+	}
+}
+
+// eachTypeIsCompared adds a leaf that nothing was recorded for to those of each
+// type that the practised hub has: it must be missed. Copies of the custody
+// record and backups are outside of the hub.
+func eachTypeIsCompared(t *testing.T, dir string) {
+	leaves, err := ledger.Scan(filepath.Join(dir, "ledger"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	db, err := state.OpenReadOnly(filepath.Join(dir, "state.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	seen := map[string]bool{bag.LeafAfter: true, "backup": true}
+	for _, l := range leaves {
+		if seen[l.Type] {
+			continue
+		}
+		seen[l.Type] = true
+		l.Ref = "nobody-recorded/1"
+		c := &check{out: io.Discard}
+		more := append(slices.Clone(leaves), l)
+		if err := errors.Join(c.rows(t.Context(), db, more), c.archive(t.Context(), filepath.Join(dir, "archive"), more)); err != nil {
+			t.Fatal(err)
+		}
+		if c.differences == 0 {
+			t.Errorf("a record of type %s that is nowhere is not missed", l.Type)
+		}
+	}
+	if len(seen) < 18 {
+		t.Errorf("only these types are in the ledger: %v", seen)
 	}
 }
 
@@ -191,6 +228,12 @@ var cells = []struct{ table, column, name string }{
 	{"document_page", "body", "document || '/' || lang"},
 	{"action_decision", "body", "action || '/' || no"},
 	{"action_order", "signed", "id"},
+	{"block_limits", "body", "site || '/' || version"},
+	{"device_change", "body", "id || '/' || no"},
+	{"asset_record", "body", "ref"},
+	{"asset_host", "keep", "id"},
+	{"asset_host", "services", "id"},
+	{"asset_site", "name", "id"},
 	{"alert_change", "body", "alert || '/' || no"},
 	{"evidence_custody", "body", "bag || '/' || no"},
 	{"evidence_bag", "state", "id"},
@@ -307,19 +350,37 @@ func exports(t *testing.T, dir string) []string {
 	return []string{filepath.Join(out, "checkpoint"), filepath.Join(out, "proof.json"), filepath.Join(out, "consistency.json")}
 }
 
-// tamperRecords changes and removes decisions, orders, alerts, custody lines
-// and bags, each in a copy of the state: each must be named.
+// tamperRecords changes and removes decisions, orders, limits, devices, alerts,
+// custody lines and bags, each in a copy of the state: each must be named.
 func tamperRecords(t *testing.T, dir, bag string) {
 	for change, name := range map[string]string{
 		`UPDATE action_decision SET body = REPLACE(body, '"by":"', '"by":"x')`:      "decisions and orders: changed",
 		`DELETE FROM action_decision WHERE no = 2`:                                  "decisions and orders: missing",
 		`UPDATE action_order SET signed = REPLACE(signed, '"body":"', '"body":"e')`: "decisions and orders: unreadable",
 		`DELETE FROM action_order`:                                                  "decisions and orders: missing",
-		`UPDATE alert_change SET body = REPLACE(body, '"by":"', '"by":"x')`:         "alerts: changed",
-		`DELETE FROM alert_change`:                                                  "alerts: missing",
-		`UPDATE evidence_custody SET body = REPLACE(body, '"at":"2', '"at":"3')`:    "custody and bags: changed",
-		`DELETE FROM evidence_custody WHERE no > 1`:                                 "custody and bags: missing",
-		`DELETE FROM evidence_bag WHERE id = '` + bag + `'`:                         "custody and bags: missing " + bag,
+		`UPDATE block_limits SET body = REPLACE(body, '192.0.2.53', '192.0.2.54')`:  "limits of blocks: changed",
+		`DELETE FROM block_limits WHERE version = 2`:                                "limits of blocks: missing",
+		`UPDATE block_limits SET version = 3 WHERE version = 2`:                     "limits of blocks: missing",
+		`UPDATE block_limits SET site = 'x' || site`:                                "limits of blocks: unreadable",
+		`UPDATE device_change SET body = REPLACE(body, 'UTM', 'UTN')`:               "devices: unreadable",
+		`UPDATE device_change SET body = REPLACE(body, '"salt":"', '"salt":"0')`:    "devices: changed",
+		`UPDATE device_change SET removed = 1 WHERE removed = 0`:                    "devices: unreadable",
+		`UPDATE device_change SET name = 'x' || name`:                               "devices: unreadable",
+		`UPDATE asset_host SET keep = 'x' || keep`:                                  "sites and hosts: changed host/",
+		`UPDATE asset_host SET services = '[]'`:                                     "sites and hosts: changed host/",
+		`UPDATE asset_host SET version = version + 1`:                               "sites and hosts: changed host/",
+		`UPDATE asset_site SET principal = 'x' || principal`:                        "sites and hosts: changed site/",
+		`DELETE FROM asset_host`:                                                    "sites and hosts: missing host/",
+		`UPDATE asset_record SET body = REPLACE(body, '"by":"', '"by":"x')`:         "sites and hosts: changed",
+		`UPDATE asset_record SET at = at + 1`:                                       "sites and hosts: changed",
+		`DELETE FROM asset_record`:                                                  "sites and hosts: missing host/",
+		`DELETE FROM device_change WHERE removed = 1`:                               "devices: missing",
+		`INSERT INTO device_change SELECT id, 9, site, name, removed, REPLACE(body, '"version":1', '"version":9') FROM device_change WHERE no = 1`: "devices: not-in-ledger",
+		`UPDATE alert_change SET body = REPLACE(body, '"by":"', '"by":"x')`:                                                                        "alerts: changed",
+		`DELETE FROM alert_change`: "alerts: missing",
+		`UPDATE evidence_custody SET body = REPLACE(body, '"at":"2', '"at":"3')`: "custody and bags: changed",
+		`DELETE FROM evidence_custody WHERE no > 1`:                              "custody and bags: missing",
+		`DELETE FROM evidence_bag WHERE id = '` + bag + `'`:                      "custody and bags: missing " + bag,
 	} {
 		t.Run(change, func(t *testing.T) {
 			other := t.TempDir()

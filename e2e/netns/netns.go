@@ -75,6 +75,11 @@ func (w *World) ns(name string) string { return w.prefix + "-" + name }
 // Router is the name of the router's namespace, for counters and rules.
 func (w *World) Router() string { return w.ns("rt") }
 
+// Gateway is the router as a host, for programs that run on it. Its interfaces
+// are v1, v2 … in the order in which hosts were added, and it has no address of
+// its own that IP could name.
+func (w *World) Gateway() *Host { return &Host{Name: "router", NS: w.Router(), world: w} }
+
 // Add makes a host with the given addresses, such as "192.0.2.7/24" or
 // "2001:db8:1::7/64". The router has the first address of each network.
 func (w *World) Add(name string, addrs ...string) (*Host, error) {

@@ -133,7 +133,7 @@ func recordOf(h Host) hostRecord {
 }
 
 func (r *Registry) recordHost(ctx context.Context, tx *state.Tx, rec hostRecord) error {
-	return r.record(ctx, tx, "host", fmt.Sprintf("%s/%d", rec.ID, rec.Version), rec)
+	return r.record(ctx, tx, fmt.Sprintf("host/%s/%d", rec.ID, rec.Version), rec)
 }
 
 func checkHost(h Host) error {

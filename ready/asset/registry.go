@@ -1,7 +1,6 @@
 package asset
 
 import (
-	"context"
 	"log/slog"
 	"strings"
 	"sync"
@@ -11,7 +10,6 @@ import (
 
 	"github.com/sonae/sonae/clock"
 	"github.com/sonae/sonae/fault"
-	"github.com/sonae/sonae/ledger/leaf"
 	"github.com/sonae/sonae/state"
 )
 
@@ -43,16 +41,6 @@ const (
 	maxParts  = 64
 	maxNumber = 1000
 )
-
-// record emits the ledger leaf of one version of a record. The digest covers
-// the salt, so that names and addresses cannot be tried out.
-func (r *Registry) record(ctx context.Context, tx *state.Tx, kind, ref string, value any) error {
-	l, err := leaf.Of(kind, ref, r.now(), value)
-	if err != nil {
-		return err
-	}
-	return tx.Emit(ctx, "record."+kind, kind+"/"+ref, l)
-}
 
 // siteID says whether id fits subjects and certificates: [a-z0-9][a-z0-9-]{0,31}.
 func siteID(id string) bool {

@@ -52,10 +52,11 @@ func start(t *testing.T) (*Registry, *state.DB, *clockwork) {
 	return r, db, c
 }
 
-// refs lists the leaves that wait in the outbox.
-func refs(t *testing.T, db *state.DB, kind string) []string {
+// refs lists the leaves that wait in the outbox and whose ref begins so, without
+// that beginning.
+func refs(t *testing.T, db *state.DB, begins string) []string {
 	t.Helper()
-	rows, err := db.Query(t.Context(), `SELECT body FROM outbox WHERE subject = $1 ORDER BY seq`, "record."+kind)
+	rows, err := db.Query(t.Context(), `SELECT body FROM outbox WHERE subject = $1 ORDER BY seq`, "record."+LeafAsset)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,10 +68,12 @@ func refs(t *testing.T, db *state.DB, kind string) []string {
 			t.Fatal(err)
 		}
 		var l struct{ Type, Ref, Digest string }
-		if err := json.Unmarshal(b, &l); err != nil || l.Type != kind || len(l.Digest) != 64 {
+		if err := json.Unmarshal(b, &l); err != nil || l.Type != LeafAsset || len(l.Digest) != 64 {
 			t.Fatalf("leaf %s: %v", b, err)
 		}
-		out = append(out, l.Ref)
+		if ref, ok := strings.CutPrefix(l.Ref, begins); ok {
+			out = append(out, ref)
+		}
 	}
 	return out
 }
@@ -98,7 +101,7 @@ func TestSiteIsSavedAndRefused(t *testing.T) {
 	if err != nil || got != want {
 		t.Fatalf("got %+v, %v; want %+v: a real site cannot become a practice site", got, err, want)
 	}
-	if d := cmp.Diff([]string{"hospital/1", "callcentre/1", "callcentre/2"}, refs(t, db, "site")); d != "" {
+	if d := cmp.Diff([]string{"hospital/1", "callcentre/1", "callcentre/2"}, refs(t, db, "site/")); d != "" {
 		t.Error(d)
 	}
 	for name, tt := range map[string]struct {
@@ -154,7 +157,7 @@ func TestTokenWorksOnceAndIsNotStored(t *testing.T) {
 		t.Fatalf("expired: got %v", err)
 	}
 	want := []string{tok.ID + "/made", tok.ID + "/used", tok.ID + "/refused/1", late.ID + "/made", late.ID + "/refused/1"}
-	if d := cmp.Diff(want, refs(t, db, "token")); d != "" {
+	if d := cmp.Diff(want, refs(t, db, "token/")); d != "" {
 		t.Error(d)
 	}
 	list, err := r.Tokens(ctx)
@@ -256,7 +259,7 @@ func TestHostIsChangedAndRemoved(t *testing.T) {
 	if err := r.SaveHost(ctx, h, admin); fault.Of(err) != fault.Missing {
 		t.Errorf("change of a removed host: got %v", err)
 	}
-	if d := cmp.Diff([]string{h.ID + "/1", h.ID + "/2", h.ID + "/3"}, refs(t, db, "host")); d != "" {
+	if d := cmp.Diff([]string{h.ID + "/1", h.ID + "/2", h.ID + "/3"}, refs(t, db, "host/")); d != "" {
 		t.Error(d)
 	}
 }

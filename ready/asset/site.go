@@ -99,7 +99,7 @@ func (r *Registry) SaveSite(ctx context.Context, s Site, by auth.Person) error {
 		if err != nil {
 			return fmt.Errorf("save site %s: %w", s.ID, err)
 		}
-		return r.record(ctx, tx, "site", fmt.Sprintf("%s/%d", s.ID, rec.Version), rec)
+		return r.record(ctx, tx, fmt.Sprintf("site/%s/%d", s.ID, rec.Version), rec)
 	})
 }
 

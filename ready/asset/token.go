@@ -119,11 +119,11 @@ type tokenRecord struct {
 }
 
 func (r *Registry) recordToken(ctx context.Context, tx *state.Tx, t Token, what, by string) error {
-	ref := t.ID + "/" + what
+	ref := "token/" + t.ID + "/" + what
 	if what == "refused" {
 		ref = fmt.Sprintf("%s/%d", ref, t.Refused)
 	}
-	return r.record(ctx, tx, "token", ref, tokenRecord{ID: t.ID, What: what, Site: t.Site, Host: t.Host, By: by, Salt: leaf.Salt()})
+	return r.record(ctx, tx, ref, tokenRecord{ID: t.ID, What: what, Site: t.Site, Host: t.Host, By: by, Salt: leaf.Salt()})
 }
 
 const tokenColumns = `id, site, note, made_at, made_by, expires_at, used_at, host, refused`

@@ -50,13 +50,13 @@ type Table struct {
 // Verify compares all rows of a table with the leaves of its type. The
 // differences are sorted.
 func Verify(ctx context.Context, db *state.DB, t Table, leaves func(kind string) []leaf.Leaf) ([]Difference, error) {
-	recorded, err := recordedLeaves(ctx, db, t.Type, leaves)
+	recorded, err := Recorded(ctx, db, t.Type, leaves)
 	if err != nil {
 		return nil, fmt.Errorf("verify rows of type %s: %w", t.Type, err)
 	}
 	var found []Difference
 	seen := map[string]bool{}
-	err = each(ctx, db, t.Query, func(columns []any) {
+	err = Each(ctx, db, t.Query, func(columns []any) {
 		l, err := t.Leaf(columns)
 		if err != nil {
 			found = append(found, Difference{Unreadable, l.Ref, err.Error()})
@@ -97,8 +97,9 @@ func compare(l leaf.Leaf, recorded []leaf.Leaf) (kind, detail string) {
 
 func same(a, b leaf.Leaf) bool { return a.Digest == b.Digest && a.At.Equal(b.At) }
 
-// recordedLeaves returns by ref what is recorded, each content once.
-func recordedLeaves(ctx context.Context, db *state.DB, kind string, leaves func(string) []leaf.Leaf) (map[string][]leaf.Leaf, error) {
+// Recorded returns by ref what is recorded of one type, each content once:
+// leaves of the ledger and those that still wait in the outbox.
+func Recorded(ctx context.Context, db *state.DB, kind string, leaves func(string) []leaf.Leaf) (map[string][]leaf.Leaf, error) {
 	all := slices.Clone(leaves(kind))
 	rows, err := db.Query(ctx, `SELECT body FROM outbox WHERE subject = $1`, "record."+kind)
 	if err != nil {
@@ -124,7 +125,9 @@ func recordedLeaves(ctx context.Context, db *state.DB, kind string, leaves func(
 	return by, rows.Err()
 }
 
-func each(ctx context.Context, db *state.DB, query string, f func(columns []any)) error {
+// Each calls f for every row of a query, with its columns as the engine gives
+// them. f must not keep them.
+func Each(ctx context.Context, db *state.DB, query string, f func(columns []any)) error {
 	rows, err := db.Query(ctx, query)
 	if err != nil {
 		return err
