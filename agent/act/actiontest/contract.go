@@ -67,6 +67,7 @@ func Run(t *testing.T, fresh func(t *testing.T) *Subject) {
 		"renewed by another action":                   (*contract).renewed,
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel() // most of a test is waiting
 			s := fresh(t)
 			c := &contract{t: t, s: s, clock: filepath.Join(t.TempDir(), "clock")}
 			if s.InForce() || !s.AsBefore() {
