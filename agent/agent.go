@@ -23,6 +23,7 @@ import (
 	"time"
 
 	"github.com/sonae/sonae/action/order"
+	"github.com/sonae/sonae/agent/act/contain"
 	"github.com/sonae/sonae/agent/collect"
 	"github.com/sonae/sonae/agent/link"
 	"github.com/sonae/sonae/agent/ring"
@@ -86,6 +87,15 @@ type Blocker interface {
 	Run(ctx context.Context, report func(order.Result))
 }
 
+// Container contains one thing of the machine: a process, a peer, a service.
+type Container interface {
+	Blocker
+	// Can says whether it carries out orders of this kind.
+	Can(k order.Kind) bool
+	// InForce lists what is contained; it waits for nothing.
+	InForce() []contain.Row
+}
+
 // Parts are the organs of the agent. A nil field is an organ it lacks; orders
 // for it are rejected.
 type Parts struct {
@@ -97,6 +107,8 @@ type Parts struct {
 	Actor Actor
 	// Gateway is there when the machine is a router or an inline bridge.
 	Gateway Blocker
+	// Contain does what stops less than the whole machine.
+	Contain Container
 	// Preserve collects evidence, reports each step and returns when done.
 	Preserve   func(ctx context.Context, o order.Order, report func(order.Result))
 	Collectors []collect.Collector
@@ -115,6 +127,7 @@ type Agent struct {
 	results *link.Results
 	orders  *memory
 	parts   Parts
+	names   *names
 
 	pulse    chan struct{} // tell the hub now
 	sensing  atomic.Bool
@@ -156,7 +169,7 @@ func New(cfg Config, client *link.Client, now clock.Now, log *slog.Logger) (*Age
 		return nil, fmt.Errorf("agent: %w", err)
 	}
 	a := &Agent{cfg: cfg, client: client, id: client.Identity(), now: now, log: log.With("part", "agent"),
-		pulse: make(chan struct{}, 1)}
+		names: newNames(), pulse: make(chan struct{}, 1)}
 	var err error
 	if a.results, err = link.OpenResults(filepath.Join(cfg.Dir, "results"), log); err != nil {
 		return nil, fmt.Errorf("agent: %w", err)
@@ -193,6 +206,11 @@ func (a *Agent) Run(ctx context.Context, parts Parts) error {
 			a.answer(r)
 		}
 	}
+	if parts.Contain != nil {
+		for _, r := range parts.Contain.Resume(ctx) {
+			a.answer(r)
+		}
+	}
 	ends, stop := context.WithCancel(context.Background())
 	var batches, rest sync.WaitGroup
 	for _, o := range []outgoing{a.vital, a.plain} {
@@ -206,6 +224,9 @@ func (a *Agent) Run(ctx context.Context, parts Parts) error {
 	}
 	if parts.Gateway != nil {
 		rest.Go(func() { parts.Gateway.Run(ctx, a.answer) })
+	}
+	if parts.Contain != nil {
+		rest.Go(func() { parts.Contain.Run(ctx, a.answer) })
 	}
 	rest.Go(func() { a.obey(ctx) })
 	if parts.OpenSensor != nil {

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/sonae/sonae/action/order"
 	"github.com/sonae/sonae/event"
 	"github.com/sonae/sonae/source/agentlink/wire"
 )
@@ -103,6 +104,28 @@ type Status struct {
 	Action     string            `json:"action,omitempty"`
 	LeaseEnd   time.Time         `json:"lease_end"`
 	Refused    uint64            `json:"refused_orders"`
+	InForce    []InForce         `json:"in_force,omitempty"`
+}
+
+// InForce is one thing that is contained.
+type InForce struct {
+	Action string     `json:"action"`
+	Kind   order.Kind `json:"kind"`
+	Object string     `json:"object"`
+	Until  time.Time  `json:"until"`
+	Step   string     `json:"step"` // applying | applied | undoing
+}
+
+// inForce lists what is contained, but for the isolation.
+func (a *Agent) inForce() []InForce {
+	if a.parts.Contain == nil {
+		return nil
+	}
+	var out []InForce
+	for _, r := range a.parts.Contain.InForce() {
+		out = append(out, InForce{Action: r.Order.Action, Kind: r.Order.Kind, Object: r.Object(), Until: r.EndsAt, Step: string(r.Step)})
+	}
+	return out
 }
 
 const statusFile = "status.json"
@@ -110,7 +133,7 @@ const statusFile = "status.json"
 // say writes the status file. It is not synced: it is worthless after a crash.
 func (a *Agent) say(b wire.Heartbeat, trouble error) {
 	st := Status{At: b.At, PID: os.Getpid(), Host: a.id.Host, Site: a.id.Site, Hub: a.id.Hub, Connected: b.Hub, Health: b.Health,
-		Action: b.Action, LeaseEnd: b.LeaseEnd, Offset: time.Duration(a.offset.Load()), Sensor: "on", Sources: map[string]string{}, Refused: a.refused.Load()}
+		Action: b.Action, LeaseEnd: b.LeaseEnd, Offset: time.Duration(a.offset.Load()), Sensor: "on", Sources: map[string]string{}, Refused: a.refused.Load(), InForce: a.inForce()}
 	if n := a.lastBeat.Load(); n != 0 {
 		st.LastAnswer = time.Unix(0, n).UTC()
 	}

@@ -120,6 +120,8 @@ func (a *Agent) carryOut(ctx context.Context, o order.Order) {
 		end = a.parts.Gateway.Do(ctx, o)
 	case (o.Kind == order.Isolate || o.Kind == order.Release) && a.parts.Actor != nil:
 		end = a.parts.Actor.Do(ctx, o)
+	case a.parts.Contain != nil && a.parts.Contain.Can(o.Kind):
+		end = a.parts.Contain.Do(ctx, o)
 	default:
 		end = order.Result{Order: o.ID, Action: o.Action, Kind: o.Kind, Phase: order.Rejected, Detail: "this agent cannot do that", At: a.now().UTC()}
 	}

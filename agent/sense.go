@@ -97,6 +97,9 @@ func (a *Agent) flow(f flow.Flow, here *local, late *late) {
 		}
 		return
 	}
+	if f.Name != "" {
+		a.names.put(f.Name, f.Dst.Addr())
+	}
 	e := flow.Event(f, here.has)
 	owned := a.parts.Owner == nil || f.Phase == flow.End || // an ended connection has no owner left; the hub knows it from before
 		f.Label == flow.LabelICMP || // the kernel answers, nobody owns it: do not wait

@@ -22,6 +22,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sonae/sonae/action/order"
+	"github.com/sonae/sonae/agent/act/actiontest"
 )
 
 // The lab is three network namespaces: the machine, the hub, and a stranger
@@ -55,10 +56,15 @@ var labs atomic.Int32
 
 func newLab(t *testing.T) *lab {
 	t.Helper()
+	t.Parallel() // most of a test is waiting
+	return makeLab(t)
+}
+
+func makeLab(t *testing.T) *lab {
+	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("network namespaces need root")
 	}
-	t.Parallel() // most of a test is waiting
 	n := labs.Add(1)
 	l := &lab{t: t}
 	for name, to := range map[string]*string{"m": &l.machine, "h": &l.hub, "s": &l.stranger} {
@@ -266,7 +272,7 @@ func agentMain(dir string) {
 	if hub != "" {
 		hubAddr = netip.MustParseAddrPort(hub)
 	}
-	a := New(Config{Dir: dir, Now: time.Now, Log: slog.New(slog.NewTextHandler(os.Stderr, nil)),
+	a := New(Config{Dir: dir, Now: actiontest.Now(), Log: slog.New(slog.NewTextHandler(os.Stderr, nil)),
 		Hub: func() netip.AddrPort { return hubAddr },
 		Probe: func(ctx context.Context) error {
 			return echo(ctx, "tcp", hub)

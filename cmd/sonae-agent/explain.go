@@ -10,6 +10,7 @@ import (
 
 	"github.com/sonae/sonae/agent"
 	"github.com/sonae/sonae/agent/act"
+	"github.com/sonae/sonae/agent/act/contain"
 	"github.com/sonae/sonae/agent/link"
 	"github.com/sonae/sonae/source/agentlink/wire"
 )
@@ -48,10 +49,10 @@ func explain(err error) (say, bool) {
 		{errors.Is(err, link.ErrEnrolled), say{"To enrol again, stop the agent and remove identity.json from its directory.", "登録し直すには、エージェントを止め、ディレクトリの identity.json を消してください。"}},
 		{errors.Is(err, link.ErrNotEnrolled), say{"Run sonae-agent enroll with a token from the hub first.", "先に、ハブで発行した登録コードで sonae-agent enroll を実行してください。"}},
 		{errors.Is(err, agent.ErrNotRunning), say{"Start it with sonae-agent run, or the service of that name.", "sonae-agent run、または同名のサービスを起動してください。"}},
-		{errors.Is(err, act.ErrNotIsolated), say{"This machine is not isolated: there is nothing to release.", "この機器は隔離されていません。解除するものはありません。"}},
-		{errors.Is(err, act.ErrWrongCode), say{"Compare with the printed sheet. After five wrong codes it takes ten minutes.", "印刷した紙と見比べてください。5回間違えると、10分間受け付けません。"}},
+		{errors.Is(err, act.ErrNotIsolated), say{"Nothing on this machine is contained: there is nothing to release.", "この機器では、隔離も個別の措置も行われていません。解除するものはありません。"}},
+		{errors.Is(err, act.ErrWrongCode) || errors.Is(err, contain.ErrWrongCode), say{"Compare with the printed sheet. After five wrong codes it takes ten minutes.", "印刷した紙と見比べてください。5回間違えると、10分間受け付けません。"}},
 		{errors.Is(err, errNoCode), say{"Type the code of the printed sheet. This did not count as a wrong code.", "印刷した紙の解除コードを入力してください。今の入力は、間違いの回数に数えていません。"}},
-		{errors.Is(err, act.ErrTooMany), say{"Wait ten minutes, or let the hub release it.", "10分待つか、ハブから解除してください。"}},
+		{errors.Is(err, act.ErrTooMany) || errors.Is(err, contain.ErrTooMany), say{"Wait ten minutes, or let the hub release it.", "10分待つか、ハブから解除してください。"}},
 		{errors.Is(err, errRunning), say{"Another agent uses this directory.", "ほかのエージェントがこのディレクトリを使っています。"}},
 		{errors.Is(err, fs.ErrPermission), say{"Run it as root.", "root で実行してください。"}},
 		{errors.As(err, &unknown), say{"The hub shows the certificate of another authority. Ask your administrator before you enrol again.", "ハブの証明書の発行元が登録時と違います。登録し直す前に、管理者に確認してください。"}},

@@ -34,8 +34,9 @@ Usage:
   sonae-agent status [--dir DIR] [--json]
                                  what the running agent does
   sonae-agent release [--dir DIR] [CODE]
-                                 end an isolation with the printed code;
-                                 without CODE it is asked for
+                                 end an isolation, or what else is contained,
+                                 with its printed code; without CODE it is
+                                 asked for
   sonae-agent collect [--for D]  print what would be reported, as JSON lines,
                                  without any hub
   sonae-agent service install|remove [--dir DIR]

@@ -88,6 +88,10 @@ func (p program) watch(ctx context.Context, o options, id link.Identity) error {
 	if o.gateway {
 		blocker = gateway.New(gateway.Config{Dir: filepath.Join(o.dir, "gateway"), Hub: client.HubAddress, Own: gateway.Own, Probe: a.Probe, Now: time.Now, Log: p.log.With("part", "gateway")})
 	}
+	group, err := p.container(o.dir, containment{hub: client.HubAddress, named: a.Named, probe: a.Probe})
+	if err != nil {
+		return errors.Join(err, a.Close())
+	}
 	packets, err := p.openPackets(o)
 	if err != nil {
 		return errors.Join(err, a.Close())
@@ -102,6 +106,7 @@ func (p program) watch(ctx context.Context, o options, id link.Identity) error {
 		},
 		Actor:      actor,
 		Gateway:    blocker,
+		Contain:    group,
 		Preserve:   preserver(evidence, client, time.Now),
 		Collectors: collectors,
 		Load:       load,

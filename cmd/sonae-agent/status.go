@@ -11,8 +11,10 @@ import (
 	"strings"
 	"time"
 
+	"github.com/sonae/sonae/action/order"
 	"github.com/sonae/sonae/agent"
 	"github.com/sonae/sonae/agent/act"
+	"github.com/sonae/sonae/agent/act/contain"
 	"github.com/sonae/sonae/agent/collect"
 	"github.com/sonae/sonae/agent/link"
 )
@@ -68,6 +70,9 @@ func (p program) print(st agent.Status) {
 	} else {
 		row("isolation", "none")
 	}
+	for _, c := range st.InForce {
+		row(string(c.Kind), "%s: %s until %s (%s)", strings.ToUpper(c.Step), c.Object, c.Until.Local().Format(time.DateTime), c.Action)
+	}
 	if st.Refused > 0 {
 		row("orders", "%d refused", st.Refused)
 	}
@@ -76,7 +81,7 @@ func (p program) print(st agent.Status) {
 // errNoCode says that the prompt for the code was left empty.
 var errNoCode = errors.New("no code was typed")
 
-// release ends an isolation with the printed code. It works whether or not the
+// release ends what the printed code is for. It works whether or not the
 // agent runs; the agent tells the hub when it does.
 func (p program) release(ctx context.Context, args []string) error {
 	f, dir := p.flags("release")
@@ -97,13 +102,30 @@ func (p program) release(ctx context.Context, args []string) error {
 			return errNoCode
 		}
 	}
-	a := act.New(act.Config{Dir: filepath.Join(*dir, "act"), Now: time.Now, Log: p.log})
-	r, err := a.Release(ctx, code)
+	r, err := p.releaseCode(ctx, *dir, code)
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(p.out, "released: %s\n隔離を解除しました: %s\n", r.Action, r.Action)
+	fmt.Fprintf(p.out, "released: %s\n解除しました: %s\n", r.Action, r.Action)
 	return nil
+}
+
+// releaseCode undoes what the code is for: one contained thing, or the isolation.
+func (p program) releaseCode(ctx context.Context, dir, code string) (order.Result, error) {
+	group, err := p.container(dir, containment{})
+	if err != nil {
+		return order.Result{}, err
+	}
+	r, err := group.Release(ctx, code)
+	if err == nil || errors.Is(err, contain.ErrTooMany) {
+		return r, err
+	}
+	a := act.New(act.Config{Dir: filepath.Join(dir, "act"), Now: time.Now, Log: p.log})
+	isolated, other := a.Release(ctx, code)
+	if errors.Is(other, act.ErrNotIsolated) && !errors.Is(err, contain.ErrNothing) {
+		return r, err
+	}
+	return isolated, other
 }
 
 // collect prints what the collectors see, without a hub.

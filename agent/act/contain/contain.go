@@ -18,8 +18,11 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -96,6 +99,19 @@ const (
 
 // Read gives what Precheck returned.
 func (r Row) Read(prior any) error { return json.Unmarshal(r.Prior, prior) }
+
+// Object names what is contained, for people.
+func (r Row) Object() string {
+	switch o := r.Order; {
+	case o.Process != nil && o.Process.Image != "":
+		return fmt.Sprintf("%d (%s)", o.Process.PID, o.Process.Image)
+	case o.Process != nil:
+		return strconv.Itoa(o.Process.PID)
+	case len(o.Targets) > 0:
+		return strings.Join(o.Targets, " ")
+	}
+	return r.Order.Object
+}
 
 // result is an answer about the order that applied the action.
 func (r Row) result(p order.Phase, at time.Time) order.Result {

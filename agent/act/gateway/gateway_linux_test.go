@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/sonae/sonae/action/order"
+	"github.com/sonae/sonae/agent/act/actiontest"
 	"github.com/sonae/sonae/e2e/netns"
 )
 
@@ -55,7 +56,7 @@ type reply struct {
 
 func gatewayMain(dir string) {
 	hub := os.Getenv(hubEnv)
-	g := New(Config{Dir: dir, Now: time.Now, Log: slog.New(slog.NewTextHandler(os.Stderr, nil)),
+	g := New(Config{Dir: dir, Now: actiontest.Now(), Log: slog.New(slog.NewTextHandler(os.Stderr, nil)),
 		Hub: func() netip.AddrPort { ap, _ := netip.ParseAddrPort(hub); return ap },
 		Own: func() []netip.Addr { return addresses(strings.Fields(os.Getenv(ownEnv))) },
 		Probe: func(ctx context.Context) error {

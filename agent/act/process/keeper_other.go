@@ -29,3 +29,9 @@ func Still(Held) bool { return false }
 
 // Check is not available on this system.
 func Check(ID) error { return errUnsupported }
+
+// OfUser is not available on this system.
+func OfUser(int) ([]ID, error) { return nil, errUnsupported }
+
+// EndUser is not available on this system.
+func EndUser(context.Context, int) error { return errUnsupported }

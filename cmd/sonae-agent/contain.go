@@ -1,0 +1,32 @@
+package main
+
+import (
+	"context"
+	"net/netip"
+	"path/filepath"
+	"time"
+
+	"github.com/sonae/sonae/agent/act/contain"
+	"github.com/sonae/sonae/agent/act/gateway"
+	"github.com/sonae/sonae/agent/act/peer"
+	"github.com/sonae/sonae/agent/act/process"
+)
+
+// containment is what only the running agent has; the console, which undoes,
+// does without.
+type containment struct {
+	hub   func() netip.AddrPort
+	named func(name string) []netip.Addr
+	probe func(context.Context) error
+}
+
+// container joins the means of containing one thing of this machine.
+func (p program) container(dir string, with containment) (*contain.Group, error) {
+	log := p.log.With("part", "contain")
+	keeper := process.New(process.Config{Dir: filepath.Join(dir, "frozen"), Now: time.Now, Log: log})
+	return contain.NewGroup(contain.Config{Dir: filepath.Join(dir, "contain"), Probe: with.probe, Now: time.Now, Log: log},
+		process.Freezing{Keeper: keeper},
+		process.Killing{Keeper: keeper},
+		peer.Means{Hub: with.hub, Own: gateway.Own, Named: with.named, Now: time.Now},
+	), nil
+}
