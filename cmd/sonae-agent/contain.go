@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/sonae/sonae/agent/act/account"
 	"github.com/sonae/sonae/agent/act/contain"
 	"github.com/sonae/sonae/agent/act/gateway"
 	"github.com/sonae/sonae/agent/act/peer"
@@ -18,6 +19,7 @@ type containment struct {
 	hub   func() netip.AddrPort
 	named func(name string) []netip.Addr
 	probe func(context.Context) error
+	glass []string // accounts that are never closed
 }
 
 // container joins the means of containing one thing of this machine.
@@ -27,6 +29,7 @@ func (p program) container(dir string, with containment) (*contain.Group, error)
 	return contain.NewGroup(contain.Config{Dir: filepath.Join(dir, "contain"), Probe: with.probe, Now: time.Now, Log: log},
 		process.Freezing{Keeper: keeper},
 		process.Killing{Keeper: keeper},
+		account.Means{BreakGlass: with.glass, Now: time.Now},
 		peer.Means{Hub: with.hub, Own: gateway.Own, Named: with.named, Now: time.Now},
 	), nil
 }

@@ -26,6 +26,7 @@ type options struct {
 	ring, spool int64 // MiB
 	heartbeat   time.Duration
 	gateway     bool
+	glass       []string // break-glass accounts
 	sensors     feed.Config
 	capture     captureOptions
 }
@@ -35,6 +36,7 @@ func (p program) run(ctx context.Context, args []string) error {
 	f, dir := p.flags("run")
 	var o options
 	f.BoolVar(&o.gateway, "gateway", false, "this machine is a router or an inline bridge: block other machines when the hub orders it")
+	f.Var((*several)(&o.glass), "break-glass", "account that is never closed, as many as wanted")
 	o.capture.flags(f)
 	f.Int64Var(&o.ring, "ring", 64, "MiB of the last packets kept in memory as evidence")
 	f.Int64Var(&o.spool, "spool", 512, "MiB on disk for events while the hub is away")
@@ -88,7 +90,7 @@ func (p program) watch(ctx context.Context, o options, id link.Identity) error {
 	if o.gateway {
 		blocker = gateway.New(gateway.Config{Dir: filepath.Join(o.dir, "gateway"), Hub: client.HubAddress, Own: gateway.Own, Probe: a.Probe, Now: time.Now, Log: p.log.With("part", "gateway")})
 	}
-	group, err := p.container(o.dir, containment{hub: client.HubAddress, named: a.Named, probe: a.Probe})
+	group, err := p.container(o.dir, containment{hub: client.HubAddress, named: a.Named, probe: a.Probe, glass: o.glass})
 	if err != nil {
 		return errors.Join(err, a.Close())
 	}

@@ -134,6 +134,14 @@ const (
 	maxKey = 16 << 20
 )
 
+// places are where keys may be. A folder that is a link, to wherever, is one.
+func places(root *os.Root) []string {
+	if info, err := root.Lstat(".ssh"); err == nil && info.Mode()&fs.ModeSymlink != 0 {
+		return []string{".ssh"}
+	}
+	return keyFiles
+}
+
 // keys lists the key files of a home. The home is its owner's, who may have put
 // links there: nothing outside of it is followed.
 func keys(home string) []key {
@@ -143,7 +151,7 @@ func keys(home string) []key {
 	}
 	defer func() { _ = root.Close() }()
 	var out []key
-	for _, path := range keyFiles {
+	for _, path := range places(root) {
 		if _, err := root.Lstat(path); err == nil {
 			out = append(out, key{Path: path, Hash: hash(root, path)})
 		}
@@ -179,7 +187,7 @@ func putAside(p prior) error {
 		return fmt.Errorf("put keys aside: %w", err)
 	}
 	defer func() { _ = root.Close() }()
-	for _, path := range keyFiles {
+	for _, path := range places(root) {
 		to := path + aside
 		if _, err := root.Lstat(to); err == nil { // those are the owner's; what came since is not
 			to += "-new"
