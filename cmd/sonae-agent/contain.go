@@ -11,15 +11,17 @@ import (
 	"github.com/sonae/sonae/agent/act/gateway"
 	"github.com/sonae/sonae/agent/act/peer"
 	"github.com/sonae/sonae/agent/act/process"
+	"github.com/sonae/sonae/agent/act/service"
 )
 
 // containment is what only the running agent has; the console, which undoes,
 // does without.
 type containment struct {
-	hub   func() netip.AddrPort
-	named func(name string) []netip.Addr
-	probe func(context.Context) error
-	glass []string // accounts that are never closed
+	hub    func() netip.AddrPort
+	named  func(name string) []netip.Addr
+	probe  func(context.Context) error
+	glass  []string // accounts that are never closed
+	spared []string // services that are never stopped
 }
 
 // container joins the means of containing one thing of this machine.
@@ -29,6 +31,7 @@ func (p program) container(dir string, with containment) (*contain.Group, error)
 	return contain.NewGroup(contain.Config{Dir: filepath.Join(dir, "contain"), Probe: with.probe, Now: time.Now, Log: log},
 		process.Freezing{Keeper: keeper},
 		process.Killing{Keeper: keeper},
+		service.Means{Spared: with.spared, Now: time.Now},
 		account.Means{BreakGlass: with.glass, Now: time.Now},
 		peer.Means{Hub: with.hub, Own: gateway.Own, Named: with.named, Now: time.Now},
 	), nil

@@ -29,7 +29,7 @@ Usage:
                   [--kernel-ring MIB] [--packets MIB] [--packets-age D]
                   [--packets-dir DIR] [--loss-alarm PERCENT]
                   [--gateway] [--eve FILE] [--eve-socket PATH] [--zeek FOLDER]
-                  [--break-glass ACCOUNT]
+                  [--break-glass ACCOUNT] [--never-stop SERVICE]
                                  watch, report and obey until stopped; read
                                  what Suricata and Zeek write here
   sonae-agent status [--dir DIR] [--json]

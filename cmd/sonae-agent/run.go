@@ -27,6 +27,7 @@ type options struct {
 	heartbeat   time.Duration
 	gateway     bool
 	glass       []string // break-glass accounts
+	spared      []string // services that are never stopped
 	sensors     feed.Config
 	capture     captureOptions
 }
@@ -36,6 +37,7 @@ func (p program) run(ctx context.Context, args []string) error {
 	f, dir := p.flags("run")
 	var o options
 	f.BoolVar(&o.gateway, "gateway", false, "this machine is a router or an inline bridge: block other machines when the hub orders it")
+	f.Var((*several)(&o.spared), "never-stop", "service that is never stopped, as many as wanted")
 	f.Var((*several)(&o.glass), "break-glass", "account that is never closed, as many as wanted")
 	o.capture.flags(f)
 	f.Int64Var(&o.ring, "ring", 64, "MiB of the last packets kept in memory as evidence")
@@ -90,7 +92,7 @@ func (p program) watch(ctx context.Context, o options, id link.Identity) error {
 	if o.gateway {
 		blocker = gateway.New(gateway.Config{Dir: filepath.Join(o.dir, "gateway"), Hub: client.HubAddress, Own: gateway.Own, Probe: a.Probe, Now: time.Now, Log: p.log.With("part", "gateway")})
 	}
-	group, err := p.container(o.dir, containment{hub: client.HubAddress, named: a.Named, probe: a.Probe, glass: o.glass})
+	group, err := p.container(o.dir, containment{hub: client.HubAddress, named: a.Named, probe: a.Probe, glass: o.glass, spared: o.spared})
 	if err != nil {
 		return errors.Join(err, a.Close())
 	}
