@@ -59,6 +59,7 @@ var only = map[string][]string{
 	"github.com/pquerna/otp":         {"auth"},
 	"github.com/google/nftables":     {"agent/act", "agent/forensic"},
 	"github.com/tailscale/wf":        {"agent/act"},
+	"github.com/go-ldap/":            {"agent/act/directory"},
 	"github.com/digitorus/timestamp": {"evidence"},
 	"github.com/netsampler/":         {"source/netflow"},
 	"github.com/prometheus/":         {"hub"},

@@ -2,12 +2,15 @@ package main
 
 import (
 	"context"
+	"errors"
+	"io/fs"
 	"net/netip"
 	"path/filepath"
 	"time"
 
 	"github.com/sonae/sonae/agent/act/account"
 	"github.com/sonae/sonae/agent/act/contain"
+	"github.com/sonae/sonae/agent/act/directory"
 	"github.com/sonae/sonae/agent/act/gateway"
 	"github.com/sonae/sonae/agent/act/peer"
 	"github.com/sonae/sonae/agent/act/process"
@@ -24,15 +27,27 @@ type containment struct {
 	spared []string // services that are never stopped
 }
 
+// directoryFile holds who may change the accounts of a directory, on the one
+// machine that does it for all.
+const directoryFile = "directory.json"
+
 // container joins the means of containing one thing of this machine.
 func (p program) container(dir string, with containment) (*contain.Group, error) {
 	log := p.log.With("part", "contain")
 	keeper := process.New(process.Config{Dir: filepath.Join(dir, "frozen"), Now: time.Now, Log: log})
-	return contain.NewGroup(contain.Config{Dir: filepath.Join(dir, "contain"), Probe: with.probe, Now: time.Now, Log: log},
+	means := []contain.Means{
 		process.Freezing{Keeper: keeper},
 		process.Killing{Keeper: keeper},
 		service.Means{Spared: with.spared, Now: time.Now},
-		account.Means{BreakGlass: with.glass, Now: time.Now},
 		peer.Means{Hub: with.hub, Own: gateway.Own, Named: with.named, Now: time.Now},
-	), nil
+	}
+	of, err := directory.Load(filepath.Join(dir, directoryFile))
+	switch {
+	case err == nil:
+		means = append(means, directory.Means{Config: of, Now: time.Now})
+	case !errors.Is(err, fs.ErrNotExist):
+		return nil, err
+	}
+	means = append(means, account.Means{BreakGlass: with.glass, Now: time.Now}) // all accounts that are not the directory's
+	return contain.NewGroup(contain.Config{Dir: filepath.Join(dir, "contain"), Probe: with.probe, Now: time.Now, Log: log}, means...), nil
 }

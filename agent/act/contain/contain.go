@@ -78,6 +78,14 @@ type Loose interface {
 	UndoLoose(ctx context.Context, o order.Order) (found bool, err error)
 }
 
+// Divided is a Means that shares its kinds of orders with others.
+type Divided interface {
+	// Name keeps its state apart.
+	Name() string
+	// Takes says whether an order is for this Means; the others get the rest.
+	Takes(o order.Order) bool
+}
+
 // Row is one action, on disk from before it is applied until it is undone.
 type Row struct {
 	Order order.Order     `json:"order"`
@@ -202,7 +210,11 @@ type Engine struct {
 func New(cfg Config, means Means) *Engine {
 	e := &Engine{cfg: cfg, means: means}
 	e.apply, e.undo = means.Kinds()
-	e.file = store.File[memory]{Dir: cfg.Dir, Name: string(e.apply) + ".json", Sync: true, Log: cfg.Log}
+	name := string(e.apply)
+	if d, ok := means.(Divided); ok {
+		name += "-" + d.Name()
+	}
+	e.file = store.File[memory]{Dir: cfg.Dir, Name: name + ".json", Sync: true, Log: cfg.Log}
 	return e
 }
 

@@ -46,20 +46,33 @@ func NewGroup(cfg Config, means ...Means) *Group {
 }
 
 // Can says whether orders of this kind are for this machine.
-func (g *Group) Can(k order.Kind) bool { return g.engine(k) != nil }
+func (g *Group) Can(k order.Kind) bool {
+	return slices.ContainsFunc(g.engines, func(e *Engine) bool { return e.does(k) })
+}
 
-func (g *Group) engine(k order.Kind) *Engine {
+func (e *Engine) does(k order.Kind) bool { return k != "" && (e.apply == k || e.undo == k) }
+
+// engine is the one for an order: the one that holds its action, else the
+// first that takes it.
+func (g *Group) engine(o order.Order) *Engine {
+	var first *Engine
 	for _, e := range g.engines {
-		if k != "" && (e.apply == k || e.undo == k) {
+		if !e.does(o.Kind) {
+			continue
+		}
+		if o.Kind == e.undo && slices.ContainsFunc(e.InForce(), func(r Row) bool { return r.Order.Action == o.Action }) {
 			return e
 		}
+		if d, ok := e.means.(Divided); first == nil && (!ok || d.Takes(o)) {
+			first = e
+		}
 	}
-	return nil
+	return first
 }
 
 // Do carries out an order for which Can is true.
 func (g *Group) Do(ctx context.Context, o order.Order) order.Result {
-	e := g.engine(o.Kind)
+	e := g.engine(o)
 	if e == nil {
 		return order.Result{Order: o.ID, Action: o.Action, Kind: o.Kind, Host: o.Host, Phase: order.Rejected,
 			Detail: wrongKind + ": " + string(o.Kind), At: g.now().UTC()}
