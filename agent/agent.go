@@ -206,11 +206,6 @@ func (a *Agent) Run(ctx context.Context, parts Parts) error {
 			a.answer(r)
 		}
 	}
-	if parts.Contain != nil {
-		for _, r := range parts.Contain.Resume(ctx) {
-			a.answer(r)
-		}
-	}
 	ends, stop := context.WithCancel(context.Background())
 	var batches, rest sync.WaitGroup
 	for _, o := range []outgoing{a.vital, a.plain} {
@@ -226,7 +221,12 @@ func (a *Agent) Run(ctx context.Context, parts Parts) error {
 		rest.Go(func() { parts.Gateway.Run(ctx, a.answer) })
 	}
 	if parts.Contain != nil {
-		rest.Go(func() { parts.Contain.Run(ctx, a.answer) })
+		rest.Go(func() { // beside the rest: a service takes its time to stop, a directory to answer
+			for _, r := range parts.Contain.Resume(ctx) {
+				a.answer(r)
+			}
+			parts.Contain.Run(ctx, a.answer)
+		})
 	}
 	rest.Go(func() { a.obey(ctx) })
 	if parts.OpenSensor != nil {

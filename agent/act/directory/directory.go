@@ -18,6 +18,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"net/url"
 	"os"
 	"slices"
@@ -177,13 +178,13 @@ func (m Means) Precheck(ctx context.Context, o order.Order) (any, error) {
 
 // dial connects and signs in.
 func (m Means) dial(ctx context.Context) (*ldap.Conn, error) {
-	c, err := ldap.DialURL(m.Config.URL, ldap.DialWithTLSConfig(&tls.Config{MinVersion: tls.VersionTLS12}))
-	if err != nil {
-		return nil, fmt.Errorf("directory: %w", err)
-	}
 	wait := askTime
 	if end, ok := ctx.Deadline(); ok {
 		wait = min(wait, time.Until(end))
+	}
+	c, err := ldap.DialURL(m.Config.URL, ldap.DialWithDialer(&net.Dialer{Timeout: wait}), ldap.DialWithTLSConfig(&tls.Config{MinVersion: tls.VersionTLS12}))
+	if err != nil {
+		return nil, fmt.Errorf("directory: %w", err)
 	}
 	c.SetTimeout(wait)
 	if err := c.Bind(m.Config.BindDN, m.Config.Password); err != nil {
