@@ -20,7 +20,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -198,12 +197,32 @@ func Crashing(m contain.Means) contain.Means {
 	if at == "" {
 		return m
 	}
-	return crashing{m, at}
+	c := crashing{m, at}
+	switch also := m.(type) { // what a Means can do besides must not be hidden
+	case contain.Divided:
+		return struct {
+			crashing
+			contain.Divided
+		}{c, also}
+	case contain.Loose:
+		return struct {
+			crashing
+			contain.Loose
+		}{c, also}
+	case contain.MayCutHub:
+		return struct {
+			crashing
+			contain.MayCutHub
+		}{c, also}
+	}
+	return c
 }
 
 func (c crashing) die(at string) {
 	if c.at == at {
-		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+		if self, err := os.FindProcess(os.Getpid()); err == nil {
+			_ = self.Kill() // it is the last that happens
+		}
 		select {}
 	}
 }

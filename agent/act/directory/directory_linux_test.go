@@ -132,7 +132,7 @@ func newLab(t *testing.T, kind string) *lab {
 		t.Fatal(err)
 	}
 	conf := write("slapd.conf", fmt.Sprintf(server, base+"/data"), 0o600)
-	ldif := write("entries.ldif", entries+person("tester", "512")+person("boss", "512")+person("deputy", "514")+person("glass", "512"), 0o600)
+	ldif := write("entries.ldif", entries+person("tester", "512")+person("boss", "512")+person("deputy", "514")+"pwdAccountLockedTime: 000001010000Z\n"+person("glass", "512"), 0o600)
 	if out, err := exec.Command(slapd, "-T", "add", "-f", conf, "-l", ldif).CombinedOutput(); err != nil {
 		t.Fatalf("slapadd: %v: %s", err, out)
 	}
