@@ -35,3 +35,5 @@ func OfUser(int) ([]ID, error) { return nil, errUnsupported }
 
 // EndUser is not available on this system.
 func EndUser(context.Context, int) error { return errUnsupported }
+
+func image(int) string { return "" }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"time"
 
 	"github.com/sonae/sonae/action/order"
@@ -35,7 +36,7 @@ func (Freezing) Precheck(_ context.Context, o order.Order) (any, error) { return
 
 // Apply freezes; part of the tree may still be inside of the kernel.
 func (f Freezing) Apply(ctx context.Context, r contain.Row, _ time.Duration) error {
-	root := named(r.Order)
+	root := rootOf(r)
 	_, err := f.Keeper.Freeze(ctx, root.PID, root.Start)
 	if errors.Is(err, ErrRunning) {
 		return nil // Verify says so
@@ -46,7 +47,7 @@ func (f Freezing) Apply(ctx context.Context, r contain.Row, _ time.Duration) err
 // Verify looks at every thread.
 func (f Freezing) Verify(_ context.Context, r contain.Row) []order.Check {
 	c := f.check("process-still", r)
-	if h := f.held(named(r.Order)); h != nil {
+	if h := f.held(rootOf(r)); h != nil {
 		c.OK, c.Detail = Still(*h), fmt.Sprintf("%d processes", Alive(*h))
 	}
 	return []order.Check{c}
@@ -54,7 +55,7 @@ func (f Freezing) Verify(_ context.Context, r contain.Row) []order.Check {
 
 // Undo thaws what was frozen here.
 func (f Freezing) Undo(ctx context.Context, r contain.Row) error {
-	root := named(r.Order)
+	root := rootOf(r)
 	_, err := f.Keeper.Thaw(ctx, root.PID, root.Start)
 	if errors.Is(err, ErrNotHeld) {
 		return nil
@@ -65,13 +66,13 @@ func (f Freezing) Undo(ctx context.Context, r contain.Row) error {
 // Undone looks whether it is still held.
 func (f Freezing) Undone(_ context.Context, r contain.Row) []order.Check {
 	c := f.check("process-runs", r)
-	c.OK = f.held(named(r.Order)) == nil
+	c.OK = f.held(rootOf(r)) == nil
 	return []order.Check{c}
 }
 
 // State is Void when all processes have ended, as after a reboot.
 func (f Freezing) State(_ context.Context, r contain.Row) (contain.State, error) {
-	root := named(r.Order)
+	root := rootOf(r)
 	h := f.held(root)
 	switch {
 	case h == nil && errors.Is(Check(root), ErrGone), h != nil && Alive(*h) == 0:
@@ -87,11 +88,23 @@ func (f Freezing) UndoLoose(ctx context.Context, o order.Order) (bool, error) {
 	if o.Process == nil {
 		return false, nil
 	}
-	_, err := f.Keeper.Thaw(ctx, o.Process.PID, o.Process.Start)
+	root := named(o)
+	if root.Start == 0 {
+		root = f.heldNow(root.PID)
+	}
+	_, err := f.Keeper.Thaw(ctx, root.PID, root.Start)
 	if errors.Is(err, ErrNotHeld) {
 		return false, nil
 	}
 	return err == nil, err
+}
+
+// heldNow is the frozen process that has this number.
+func (f Freezing) heldNow(pid int) ID {
+	if start, err := Start(pid); err == nil {
+		return ID{pid, start}
+	}
+	return ID{PID: pid}
 }
 
 func (f Freezing) held(root ID) *Held {
@@ -129,7 +142,7 @@ func (k Killing) Precheck(_ context.Context, o order.Order) (any, error) {
 
 // Apply kills. What ended by itself meanwhile is a success.
 func (k Killing) Apply(ctx context.Context, r contain.Row, _ time.Duration) error {
-	root := named(r.Order)
+	root := rootOf(r)
 	_, err := k.Keeper.Kill(ctx, root.PID, root.Start)
 	if errors.Is(err, ErrGone) {
 		return nil
@@ -139,7 +152,7 @@ func (k Killing) Apply(ctx context.Context, r contain.Row, _ time.Duration) erro
 
 // Verify looks whether the root has ended and nothing of its tree is held.
 func (k Killing) Verify(_ context.Context, r contain.Row) []order.Check {
-	root := named(r.Order)
+	root := rootOf(r)
 	c := order.Check{Name: "process-ended", Target: subject(r.Order), At: k.Keeper.cfg.Now().UTC()}
 	c.OK = errors.Is(Check(root), ErrGone) && (Freezing{k.Keeper}).held(root) == nil
 	return []order.Check{c}
@@ -153,6 +166,15 @@ func (Killing) Undone(context.Context, contain.Row) []order.Check { return nil }
 
 // State is never asked: a kill that is verified is over.
 func (Killing) State(context.Context, contain.Row) (contain.State, error) { return contain.Void, nil }
+
+// rootOf is the process that Precheck found.
+func rootOf(r contain.Row) ID {
+	var p prior
+	if err := r.Read(&p); err != nil {
+		return named(r.Order)
+	}
+	return p.Root
+}
 
 func named(o order.Order) ID { return ID{o.Process.PID, o.Process.Start} }
 
@@ -168,6 +190,11 @@ func precheck(o order.Order) (any, error) {
 		return nil, errors.New(noProcess)
 	}
 	root := named(o)
+	if root.Start == 0 { // a person who knows the number and the program, and not the start
+		if at, err := Start(root.PID); err == nil && runs(root.PID, o.Process.Image) {
+			root.Start = at
+		}
+	}
 	err := Check(root)
 	switch {
 	case errors.Is(err, ErrGone):
@@ -176,4 +203,10 @@ func precheck(o order.Order) (any, error) {
 		err = fmt.Errorf("%s: %w", isProtected, err)
 	}
 	return prior{root}, err
+}
+
+// runs says whether a process is of this program, by its path or its last part.
+func runs(pid int, program string) bool {
+	is := image(pid)
+	return program != "" && is != "" && (is == program || filepath.Base(is) == program)
 }

@@ -125,6 +125,27 @@ func TestWhatWasFrozenWithoutAnOrderIsThawedByOne(t *testing.T) {
 	eventually(t, "it runs", func() bool { return grows(t, files) })
 }
 
+// A person knows the number and the program; the start is found by the agent,
+// and another program of that number is refused.
+func TestAProcessIsNamedByNumberAndProgramToo(t *testing.T) {
+	root := start(t, `echo ready; exec sleep 1000`)
+	a := actiontest.Start(t, agentOn(t.TempDir())())
+	o := order.Order{ID: "or-1", Action: "ac-1", Kind: order.Freeze, Lease: time.Hour, ExpiresAt: time.Now().Add(time.Hour), Process: &order.Process{PID: root.PID, Image: "/usr/bin/nginx"}}
+	if r := a.Do(o); r.Phase != order.Rejected {
+		t.Fatalf("another program: %+v", r)
+	}
+	eventually(t, "sleep runs", func() bool { return runs(root.PID, "sleep") })
+	o.ID, o.Process = "or-2", &order.Process{PID: root.PID, Image: "sleep"}
+	if r := a.Do(o); r.Phase != order.Applied || !r.Checks[0].OK || !stopped(root.PID) {
+		t.Fatalf("%+v", r)
+	}
+	o.ID, o.Kind = "or-3", order.Thaw
+	if r := a.Do(o); r.Phase != order.Released || r.Detail != "" {
+		t.Fatalf("%+v", r)
+	}
+	eventually(t, "it runs", func() bool { return !stopped(root.PID) })
+}
+
 // A tree that was frozen by order and then killed is not reported as frozen.
 func TestAKilledTreeIsNotFrozenAnyMore(t *testing.T) {
 	dir := t.TempDir()
