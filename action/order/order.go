@@ -27,6 +27,21 @@ const (
 	Preserve Kind = "preserve"
 	Block    Kind = "block"   // a gateway or a device: let nothing of Targets pass
 	Unblock  Kind = "unblock" // undo Block
+
+	Freeze Kind = "freeze" // every process of the tree of Process stands still, with its memory
+	Thaw   Kind = "thaw"   // undo Freeze
+	Kill   Kind = "kill"   // end the tree of Process; cannot be undone
+
+	StopService    Kind = "stop-service"    // Object stops, and cannot be started meanwhile
+	StartService   Kind = "start-service"   // undo StopService
+	DisableAccount Kind = "disable-account" // nobody logs in as Object, and who did is logged off
+	EnableAccount  Kind = "enable-account"  // undo DisableAccount
+	CutVM          Kind = "cut-vm"          // take the network from the virtual machine of Object
+	JoinVM         Kind = "join-vm"         // undo CutVM
+	DenyShare      Kind = "deny-share"      // nobody reaches the share of Object
+	AllowShare     Kind = "allow-share"     // undo DenyShare
+	BlockPeer      Kind = "block-peer"      // this machine speaks with none of Targets
+	UnblockPeer    Kind = "unblock-peer"    // undo BlockPeer
 )
 
 // Order is an instruction (指示).
@@ -43,9 +58,19 @@ type Order struct {
 	CodeHash  string        `json:"code_hash,omitempty"` // hex SHA-256 of the release code printed for the console
 	Bag       string        `json:"bag,omitempty"`       // evidence bag id (preserve)
 	PID       int           `json:"pid,omitempty"`       // process of interest (preserve)
-	Targets   []string      `json:"targets,omitempty"`   // addresses, or hardware addresses, of what is blocked
+	Targets   []string      `json:"targets,omitempty"`   // addresses, or hardware addresses, of what is blocked; peers also as "ip:port" or by name
+	Process   *Process      `json:"process,omitempty"`   // root of the tree (freeze, thaw, kill)
+	Object    string        `json:"object,omitempty"`    // service unit, account, "VM" or "VM/interface", share or path
 	Drill     bool          `json:"drill,omitempty"`
 	Packets   *Packets      `json:"packets,omitempty"` // which packets (preserve); nil: those of the last minutes
+}
+
+// Process names one process for good: a number is given again, a number with
+// the time of its start is not.
+type Process struct {
+	PID   int    `json:"pid"`
+	Start uint64 `json:"start"`           // clock ticks since boot: field 22 of /proc/PID/stat, proc_pid_stat(5)
+	Image string `json:"image,omitempty"` // for the reader
 }
 
 // Packets says which of the packets that a machine keeps are wanted: those of a
