@@ -36,7 +36,7 @@ func (d *Desk) List(ctx context.Context, f Filter) ([]Action, int, error) {
 		and("state", string(Requested))
 	}
 	if f.Active {
-		where = append(where, `(state IN ('approved', 'applied', 'releasing') OR (state = 'verified' AND kind <> 'preserve'))`)
+		where = append(where, `(state IN ('approved', 'applied', 'releasing') OR (state = 'verified' AND kind NOT IN ('preserve', 'kill')))`)
 	}
 	cond := ""
 	if len(where) > 0 {
