@@ -10,6 +10,8 @@ import (
 	"github.com/sonae/sonae/action/order"
 	"github.com/sonae/sonae/auth"
 	"github.com/sonae/sonae/clock"
+	"github.com/sonae/sonae/detect"
+	"github.com/sonae/sonae/event"
 	"github.com/sonae/sonae/fault"
 	"github.com/sonae/sonae/state"
 )
@@ -25,6 +27,32 @@ type Frozen struct {
 	Process            order.Process
 	At                 time.Time // by the clock of the machine
 	Drill              bool
+}
+
+// Fields of the event with which an agent tells that its guard stopped a
+// process tree (Product sonae, Service guard), beside those of a process.
+const (
+	serviceGuard = "guard"
+	fieldWhat    = "EventType"    // frozen | thawed
+	fieldStart   = "ProcessStart" // clock ticks since boot, proc_pid_stat(5)
+)
+
+// FrozenIn returns what the events of a finding say that an agent froze by
+// itself.
+func FrozenIn(f detect.Finding) (out []Frozen) {
+	for _, e := range f.Events {
+		pid, err := strconv.Atoi(e.Fields[event.FieldPID])
+		if e.Product != "sonae" || e.Service != serviceGuard || e.Fields[fieldWhat] != "frozen" || err != nil || pid < 2 {
+			continue
+		}
+		start, err := strconv.ParseUint(e.Fields[fieldStart], 10, 64)
+		if err != nil {
+			start = 0 // an agent that does not tell is ordered about by number and program
+		}
+		out = append(out, Frozen{Host: f.Host, Site: f.Site, Reason: f.Rule.Title.In("ja"), At: e.Time, Drill: f.Drill,
+			Process: order.Process{PID: pid, Start: start, Image: e.Fields[event.FieldImage]}})
+	}
+	return out
 }
 
 // Frozen keeps what an agent did by itself as an action that is in force, so

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"slices"
+	"sync"
 
 	"golang.org/x/sync/errgroup"
 
@@ -76,6 +77,8 @@ type Hub struct {
 	homes  *feed.Homes
 	marks  *tail.Marks
 	flows  *netflow.Listener // nil: no port for flows
+
+	opening sync.Mutex // one incident for one alert
 
 	link  *agentlink.Server
 	live  *ui.Live
