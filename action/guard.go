@@ -149,3 +149,9 @@ func (d *Desk) Keep(ctx context.Context, id, reason string, by auth.Person) erro
 		return d.save(ctx, tx, &a)
 	})
 }
+
+// Guarded says whether the guard of a host froze something since.
+func (d *Desk) Guarded(ctx context.Context, host string, since time.Time) (bool, error) {
+	all, err := list[Action](ctx, d.db, `SELECT body FROM action WHERE host = $1 AND kind = $2 ORDER BY requested_at DESC LIMIT 100`, host, string(Freeze))
+	return slices.ContainsFunc(all, func(a Action) bool { return a.Auto == Guard && !a.AppliedAt.Before(since) }), err
+}

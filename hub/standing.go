@@ -13,6 +13,7 @@ import (
 	"github.com/sonae/sonae/detect"
 	"github.com/sonae/sonae/fault"
 	"github.com/sonae/sonae/incident"
+	"github.com/sonae/sonae/ready/silence"
 )
 
 // follow lets one hub of all follow alerts and what agents froze, so that one
@@ -123,4 +124,9 @@ func (h *Hub) notFollowed(err error, a alert.Alert) error {
 	}
 	h.log.Info("not done by itself", "alert", a.ID, "err", err)
 	return nil
+}
+
+// silence notices machines that are not heard any more.
+func (h *Hub) silence() *silence.Watch {
+	return silence.New(silence.Deps{Hosts: h.assets, Alerts: h.alerts, Guarded: h.actions.Guarded, After: h.cfg.Silent, Now: h.cfg.Now, Log: h.part("silence")})
 }
