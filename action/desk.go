@@ -86,9 +86,10 @@ type NewRequest struct {
 // Filter selects actions. Zero fields select all.
 type Filter struct {
 	Incident, Host, Site string
-	Waiting              bool // for an approval
-	Active               bool // in force, or about to be
-	Limit, Offset        int  // Limit 0: 50, at most 500
+	Auto                 string // standing policy that they follow
+	Waiting              bool   // for an approval
+	Active               bool   // in force, or about to be
+	Limit, Offset        int    // Limit 0: 50, at most 500
 }
 
 // Desk keeps actions. It is safe for concurrent use.

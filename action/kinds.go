@@ -12,7 +12,7 @@ import (
 type trait struct {
 	order order.Kind
 	undo  order.Kind    // "": there is nothing to undo
-	proof string        // check that shows that it holds
+	proof string        // check that shows that it holds; of a part every check must
 	lease time.Duration // that nobody chose
 }
 

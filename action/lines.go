@@ -28,7 +28,7 @@ func (a Action) Lines() []Line {
 		switch {
 		case a.Kind == Block:
 			l.Args = map[string]string{"what": joined(a.Targets), "via": a.ViaName, "means_key": "action.by." + string(a.Means)}
-		case a.isPart():
+		case a.IsPart():
 			l.Args["what"], l.Args["kind_key"] = a.What(), "action.kind."+string(a.Kind)
 		}
 		for i := 0; i+1 < len(args); i += 2 {
@@ -75,7 +75,7 @@ func (a Action) family() string {
 	switch {
 	case a.Kind == Block:
 		return ".block"
-	case a.isPart():
+	case a.IsPart():
 		return ".part"
 	}
 	return ""
@@ -90,14 +90,14 @@ func (a Action) asked() string {
 		return "automatic"
 	case a.Auto != "":
 		return "automatic" + cmp.Or(a.family(), ".isolate")
-	case a.isPart():
+	case a.IsPart():
 		return "requested.part"
 	}
 	return "requested." + string(a.Kind)
 }
 
-// isPart says whether an agent does it to one thing on its machine.
-func (a Action) isPart() bool { return slices.Contains(Parts(), a.Kind) }
+// IsPart says whether an agent does it to one thing on its machine.
+func (a Action) IsPart() bool { return slices.Contains(Parts(), a.Kind) }
 
 // ended tells how it ended, or is about to.
 func (a Action) ended(add func(at time.Time, unique, key string, args ...string), of string) {
@@ -119,7 +119,7 @@ func (a Action) endLine(add func(at time.Time, unique, key string, args ...strin
 			add(a.EndedAt, "released", "released.block")
 			return
 		}
-		if a.isPart() {
+		if a.IsPart() {
 			add(a.EndedAt, "released", "released.part."+a.Cause)
 			return
 		}

@@ -184,14 +184,14 @@ func (a Action) tight() bool {
 	case Isolate:
 		return ok["hub-reachable"] && ok["forbidden-blocked"]
 	}
-	return ok[a.Kind.proof()]
+	return len(a.Checks) > 0 && !slices.ContainsFunc(a.Checks, func(c Check) bool { return !c.OK })
 }
 
 // Leaking says whether the action is in force but does not hold: the forbidden
 // address still answers, the process still runs.
 func (a Action) Leaking() bool {
 	for _, c := range a.Checks {
-		if c.Name == a.Kind.proof() && !c.OK && a.State == Applied {
+		if (a.IsPart() || c.Name == a.Kind.proof()) && !c.OK && a.State == Applied {
 			return true
 		}
 	}

@@ -137,6 +137,7 @@ type Actions interface {
 	RefusePolicy(ctx context.Context, id, reason string, by auth.Person) error
 	EndPolicy(ctx context.Context, id, reason string, by auth.Person) error
 	Rehearse(ctx context.Context, p action.Policy, alerts action.Alerts) (action.Rehearsal, error)
+	Decisions(ctx context.Context, id string) ([]action.Decision, error)
 	Limits(ctx context.Context, site string) (action.Limits, error)
 	SetLimits(ctx context.Context, l action.Limits, by auth.Person) error
 	List(ctx context.Context, f action.Filter) ([]action.Action, int, error)

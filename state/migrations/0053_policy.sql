@@ -9,3 +9,7 @@ CREATE TABLE action_policy (
     body        TEXT NOT NULL -- JSON of action.Policy
 );
 CREATE INDEX action_policy_state ON action_policy (state, site);
+
+-- standing policy that an action follows, see action.Action.Auto
+ALTER TABLE action ADD COLUMN auto TEXT NOT NULL DEFAULT '';
+CREATE INDEX action_by_policy ON action (auto, requested_at);
