@@ -75,7 +75,7 @@ type Consequence struct {
 
 // Check is one half of the two-way verification.
 type Check struct {
-	Name    string    `json:"name"` // hub-reachable | forbidden-blocked | device-answers | block-holds | process-frozen …, see proof
+	Name    string    `json:"name"` // hub-reachable | forbidden-blocked | device-answers | block-holds | process-still …
 	Target  string    `json:"target"`
 	OK      bool      `json:"ok"`
 	Detail  string    `json:"detail"`

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/sonae/sonae/action/order"
@@ -30,29 +31,42 @@ type Frozen struct {
 }
 
 // Fields of the event with which an agent tells that its guard stopped a
-// process tree (Product sonae, Service guard), beside those of a process.
+// process tree (Product sonae, Service agent), beside those of a process.
 const (
-	serviceGuard = "guard"
-	fieldWhat    = "EventType"    // frozen | thawed
-	fieldStart   = "ProcessStart" // clock ticks since boot, proc_pid_stat(5)
+	fieldEvent  = "Event"        // frozen
+	fieldTicks  = "ProcessTicks" // start: clock ticks since boot, proc_pid_stat(5)
+	fieldReason = "ReasonsJa"    // a line for each
 )
+
+const maxFirst = 300 // characters of the agent's first reason
 
 // FrozenIn returns what the events of a finding say that an agent froze by
 // itself.
 func FrozenIn(f detect.Finding) (out []Frozen) {
 	for _, e := range f.Events {
 		pid, err := strconv.Atoi(e.Fields[event.FieldPID])
-		if e.Product != "sonae" || e.Service != serviceGuard || e.Fields[fieldWhat] != "frozen" || err != nil || pid < 2 {
+		if e.Product != "sonae" || e.Service != "agent" || e.Fields[fieldEvent] != "frozen" || err != nil || pid < 2 {
 			continue
 		}
-		start, err := strconv.ParseUint(e.Fields[fieldStart], 10, 64)
+		start, err := strconv.ParseUint(e.Fields[fieldTicks], 10, 64)
 		if err != nil {
 			start = 0 // an agent that does not tell is ordered about by number and program
 		}
-		out = append(out, Frozen{Host: f.Host, Site: f.Site, Reason: f.Rule.Title.In("ja"), At: e.Time, Drill: f.Drill,
-			Process: order.Process{PID: pid, Start: start, Image: e.Fields[event.FieldImage]}})
+		reason := f.Rule.Title.In("ja")
+		if first, _, _ := strings.Cut(e.Fields[fieldReason], "\n"); first != "" {
+			reason += " — " + cut(first, maxFirst)
+		}
+		out = append(out, Frozen{Host: f.Host, Site: f.Site, Reason: reason, At: e.Time, Drill: f.Drill,
+			Process: order.Process{PID: pid, Start: start, Image: cut(e.Fields[event.FieldImage], maxObject)}})
 	}
 	return out
+}
+
+func cut(s string, most int) string {
+	if r := []rune(s); len(r) > most {
+		return string(r[:most])
+	}
+	return s
 }
 
 // Frozen keeps what an agent did by itself as an action that is in force, so

@@ -26,13 +26,13 @@ const frozenFor = 24 * time.Hour
 var traits = map[Kind]trait{
 	Isolate:        {order.Isolate, order.Release, "forbidden-blocked", DefaultLease},
 	Block:          {order.Block, order.Unblock, "block-holds", DefaultLease},
-	Freeze:         {order.Freeze, order.Thaw, "process-frozen", frozenFor},
-	Kill:           {order.Kill, "", "process-gone", DefaultLease},
+	Freeze:         {order.Freeze, order.Thaw, "process-still", frozenFor},
+	Kill:           {order.Kill, "", "process-ended", DefaultLease},
 	StopService:    {order.StopService, order.StartService, "service-stopped", DefaultLease},
-	DisableAccount: {order.DisableAccount, order.EnableAccount, "account-disabled", DefaultLease},
+	DisableAccount: {order.DisableAccount, order.EnableAccount, "account-locked", DefaultLease},
 	CutVM:          {order.CutVM, order.JoinVM, "vm-cut", DefaultLease},
 	DenyShare:      {order.DenyShare, order.AllowShare, "share-denied", DefaultLease},
-	BlockPeer:      {order.BlockPeer, order.UnblockPeer, "peer-blocked", DefaultLease},
+	BlockPeer:      {order.BlockPeer, order.UnblockPeer, "block-holds", DefaultLease},
 }
 
 // Parts are the kinds that an agent does to one thing on its machine, in the

@@ -29,7 +29,7 @@ func (c *call) keepFrozen() (string, error) {
 	if err := c.Actions.Keep(c.ctx(), c.id(), c.form("reason"), c.who); err != nil {
 		return "", err
 	}
-	return "/actions/" + url.PathEscape(c.id()) + "?done=kept", nil
+	return "/actions/" + url.PathEscape(c.id()) + "?done=stays-frozen", nil
 }
 
 // kill asks for the end of what an action froze; another person approves it.
