@@ -197,7 +197,15 @@ func TestPolicyThatTwoPeopleApprovedIsFollowed(t *testing.T) {
 			Fields: map[string]string{event.FieldImage: "/tmp/wiper", event.FieldPID: pid, event.FieldCommand: "/tmp/wiper --all"}})
 	}
 	run("811")
-	before := h.Alert(responder, "test-shadow")
+	var before alert.Alert
+	h.Await("the alert", func() bool {
+		for _, x := range hubtest.List[alert.Alert](responder, "/alerts") {
+			if x.Rule.ID == "test-shadow" {
+				before = x
+			}
+		}
+		return before.ID != ""
+	})
 	text := `@tell("院長 内線100") @lease("2h") permit (principal, action == Action::"freeze", resource) when { principal.rule == "test-shadow" };`
 	var tried action.Rehearsal
 	responder.Must(http.MethodPost, "/policies/rehearse", map[string]any{"text": text}, &tried)
