@@ -615,7 +615,7 @@ func (h actionsOf) List(_ context.Context, f action.Filter) ([]action.Action, in
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return page(h.acts, f.Offset, f.Limit, func(a action.Action) bool {
-		return (f.Incident == "" || a.Incident == f.Incident) && (f.Host == "" || a.Host == f.Host) && (f.Site == "" || a.Site == f.Site) &&
+		return (f.Incident == "" || a.Incident == f.Incident) && (f.Host == "" || a.Host == f.Host) && (f.Site == "" || a.Site == f.Site) && (f.Auto == "" || a.Auto == f.Auto) &&
 			(!f.Waiting || a.State == action.Requested) && (!f.Active || !view.ActionEnded(a.State))
 	})
 }
