@@ -22,6 +22,15 @@ const (
 	Isolate  Kind = "isolate"  // the host talks to the hub and to nothing else
 	Preserve Kind = "preserve" // collect evidence; needs no approval, changes nothing on the host
 	Block    Kind = "block"    // a gateway or a device in the network lets nothing of some addresses pass
+
+	// What an agent does to one thing on its own machine; the rest goes on.
+	Freeze         Kind = "freeze"          // a process and its children stand still, their memory stays
+	Kill           Kind = "kill"            // a frozen process ends for good
+	StopService    Kind = "stop-service"    // a service stops and cannot be started
+	DisableAccount Kind = "disable-account" // an account cannot log in
+	CutVM          Kind = "cut-vm"          // a virtual machine has no network
+	DenyShare      Kind = "deny-share"      // a shared folder cannot be opened
+	BlockPeer      Kind = "block-peer"      // the machine does not talk to some addresses
 )
 
 // Means is how a block is carried out: by a gateway's agent, or by a device
@@ -66,7 +75,7 @@ type Consequence struct {
 
 // Check is one half of the two-way verification.
 type Check struct {
-	Name    string    `json:"name"` // hub-reachable | forbidden-blocked | device-answers | block-holds
+	Name    string    `json:"name"` // hub-reachable | forbidden-blocked | device-answers | block-holds | process-still …
 	Target  string    `json:"target"`
 	OK      bool      `json:"ok"`
 	Detail  string    `json:"detail"`
@@ -100,7 +109,7 @@ type Action struct {
 	Bag          string         `json:"bag"`               // evidence bag that the action fills (preserve)
 	PID          int            `json:"pid"`               // process of interest, 0: none known
 	Packets      *order.Packets `json:"packets,omitempty"` // which packets are wanted (preserve)
-	Cause        string         `json:"cause"`             // why it ended: order | code | lease | renewed
+	Cause        string         `json:"cause"`             // why it ended: order | code | lease | renewed | killed | gone
 	ReleasedBy   string         `json:"released_by"`       // person id of who released it early
 	WrongCodes   int            `json:"wrong_codes"`       // wrong release codes typed on the console
 	ReleasedAt   time.Time      `json:"released_at"`       // when ReleasedBy asked for it
@@ -112,5 +121,16 @@ type Action struct {
 	Via     string   `json:"via,omitempty"`      // id of the gateway's host or of the device that carries it out
 	ViaName string   `json:"via_name,omitempty"` // its name at the time
 	Targets []string `json:"targets,omitempty"`  // IP addresses, or hardware addresses in lower case with colons
-	Auto    string   `json:"auto,omitempty"`     // alert that it follows by the site's standing approval; empty: people decided
+
+	// Of what an agent does to one thing.
+	Process *order.Process `json:"process,omitempty"` // freeze, kill
+	Object  string         `json:"object,omitempty"`  // name of the service, the account, the virtual machine or the share
+	KeptBy  string         `json:"kept_by,omitempty"` // person id of who decided that it stays
+	KeptAt  time.Time      `json:"kept_at,omitzero"`
+	Renewal string         `json:"renewal,omitempty"` // order that renews the lease and was not answered yet
+
+	// Of what nobody asked for at the time.
+	Auto  string `json:"auto,omitempty"`  // standing approval that it follows: id of a policy, or Guard; empty: people decided
+	Alert string `json:"alert,omitempty"` // alert that it answers
+	Tell  string `json:"tell,omitempty"`  // who is to be told, as the policy says
 }

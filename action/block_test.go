@@ -8,6 +8,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/sonae/sonae/action/order"
+	"github.com/sonae/sonae/alert"
+	"github.com/sonae/sonae/detect"
 	"github.com/sonae/sonae/event"
 	"github.com/sonae/sonae/fault"
 )
@@ -154,59 +156,68 @@ func TestApprovalLooksAgain(t *testing.T) {
 	}
 }
 
+// seen is an alert about a machine of the test, as a trigger.
+func (b *bench) seen(id, host, confidence string) Trigger {
+	b.t.Helper()
+	t := Trigger{Alert: alert.Alert{ID: id, Rule: detect.Rule{ID: "r1", Title: detect.Text{"ja": "BitTorrent"}}, Severity: event.Critical, Host: host, State: alert.Open,
+		RaisedAt: b.now(), Last: b.now(), Peers: []alert.Peer{{Address: forbidden, Protocol: "tcp", Confidence: confidence}},
+		Process: []alert.Process{{PID: "77", Image: "/tmp/enc"}}}}
+	h, err := b.hosts.Host(b.t.Context(), host)
+	b.must(err)
+	t.Host, t.Alert.Site = h, h.Site
+	return t
+}
+
 func TestOnlyWhatIsCertainIsBlockedByItselfAndOnlyWhereItWasApproved(t *testing.T) {
 	b := newBench(t)
-	certain := Trigger{Alert: "al-1", Site: "callcentre", Certain: true, Host: "pc"}
-	probable := certain
-	probable.Certain = false
-	auto := func(tr Trigger) bool {
+	certain := b.seen("al-1", "pc", "certain")
+	auto := func(tr Trigger) []Answer {
 		t.Helper()
-		_, ok, err := b.Automatic(t.Context(), tr)
+		todo, _, err := b.Automatic(t.Context(), tr)
 		b.must(err)
-		return ok
+		return todo
 	}
-	if auto(certain) {
+	if len(auto(certain)) != 0 {
 		t.Error("blocked where nobody switched it on")
 	}
 	on := Limits{Site: "callcentre", Auto: true, Via: "gw", Lease: 15 * time.Minute}
 	wantFault(t, b.SetLimits(t.Context(), on, tanaka), fault.Denied, "action.not-approver")
 	b.must(b.SetLimits(t.Context(), on, suzuki))
-	if auto(probable) {
+	if len(auto(b.seen("al-1", "pc", "probable"))) != 0 {
 		t.Error("blocked although it is only probable")
 	}
-	other := certain
-	other.Site = "hospital"
-	if auto(other) {
-		t.Error("blocked at another site")
-	}
-	for _, host := range []string{"ct", "mr", "gw"} {
-		kept := certain
-		kept.Host = host
-		_, ok, err := b.Automatic(t.Context(), kept)
-		if ok || fault.Of(err) != fault.Denied && host != "gw" {
-			t.Errorf("%s: %v %v", host, ok, err)
+	for _, host := range []string{"ct", "mr", "dr"} {
+		if len(auto(b.seen("al-2", host, "certain"))) != 0 {
+			t.Errorf("%s at another site is blocked", host)
 		}
 	}
-	q, ok, err := b.Automatic(t.Context(), certain)
-	b.must(err)
-	if !ok {
-		t.Fatal("not blocked where it was approved")
+	if todo, refused, err := b.Automatic(t.Context(), b.seen("al-3", "gw", "certain")); err != nil || len(todo) != 0 || len(refused) != 1 || fault.Of(refused[0]) != fault.Denied {
+		t.Errorf("the gateway itself: %v %v %v", todo, refused, err)
 	}
-	q.Incident, q.Reason = "in-1", "BitTorrent"
-	b.must(b.Follow(t.Context(), q, certain))
-	b.must(b.Follow(t.Context(), q, certain))
+	todo := auto(certain)
+	if len(todo) != 1 || todo[0].Request.Kind != Block {
+		t.Fatalf("not blocked where it was approved: %v", todo)
+	}
+	b.must(b.Follow(t.Context(), todo[0], certain, "in-1"))
+	b.must(b.Follow(t.Context(), todo[0], certain, "in-1"))
 	os := b.waits("gw")
 	if len(os) != 1 || os[0].Lease != 15*time.Minute {
 		t.Fatalf("orders %+v", os)
 	}
 	a := b.wantState(os[0].Action, Approved)
-	if a.DecidedBy != suzuki.ID || a.RequestedBy != Hub || a.Auto != "al-1" {
+	if a.DecidedBy != suzuki.ID || a.RequestedBy != Hub || a.Alert != "al-1" || a.Auto == "" {
 		t.Errorf("%+v", a)
 	}
-	if auto(certain) {
+	if len(auto(certain)) != 0 {
 		t.Error("blocked twice")
 	}
-	wantFault(t, b.Follow(t.Context(), q, probable), fault.Denied, "action.not-automatic")
+	b.must(b.Release(t.Context(), a.ID, "誤検知だった", tanaka))
+	if len(auto(certain)) != 0 {
+		t.Error("blocked again although people undid it")
+	}
+	on.Auto = false
+	b.must(b.SetLimits(t.Context(), on, suzuki))
+	wantFault(t, b.Follow(t.Context(), todo[0], certain, "in-1"), fault.Denied, "policy.not-in-force")
 }
 
 func TestInsideNamesOurMachinesThatAreCertain(t *testing.T) {

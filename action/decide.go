@@ -2,13 +2,10 @@ package action
 
 import (
 	"context"
-	"fmt"
 	"strings"
 	"unicode/utf8"
 
-	"github.com/sonae/sonae/action/order"
 	"github.com/sonae/sonae/auth"
-	"github.com/sonae/sonae/clock"
 	"github.com/sonae/sonae/fault"
 	"github.com/sonae/sonae/state"
 )
@@ -48,30 +45,19 @@ func (d *Desk) Approve(ctx context.Context, id string, by auth.Person) (Action, 
 // stillAllowed says whether an action may be carried out as things are now, and
 // which addresses stay reachable.
 func (d *Desk) stillAllowed(ctx context.Context, a Action) (keep []string, err error) {
-	if a.Kind == Block {
-		now, err := d.planBlock(ctx, NewRequest{Kind: Block, Host: a.Host, Via: a.Via, Targets: a.Targets, Lease: a.Lease, Drill: a.Drill})
-		return now.Keep, err
+	now, err := d.Plan(ctx, NewRequest{Kind: a.Kind, Host: a.Host, Via: a.Via, Targets: a.Targets, Forbidden: a.Forbidden, Process: a.Process,
+		Object: a.Object, Lease: a.Lease, Drill: a.Drill})
+	if err == nil && a.Kind == Kill {
+		err = d.memoryKept(ctx, a)
 	}
-	h, err := d.hosts.Host(ctx, a.Host)
-	if err != nil {
-		return nil, fmt.Errorf("approve %s: %w", a.ID, err)
-	}
-	hub, err := d.isolable(ctx, h)
-	return []string{hub}, err
+	return now.Keep, err
 }
 
 // approve issues the order. by is the person who decided; a reason stands in
 // the decision where a standing approval takes the place of a person's.
 func (d *Desk) approve(ctx context.Context, tx *state.Tx, a *Action, by, reason string) error {
 	now := d.now().UTC()
-	o := order.Order{ID: clock.ID("or", now), Kind: order.Isolate, Host: a.carrier(), Action: a.ID, IssuedAt: now,
-		ExpiresAt: now.Add(waitForAgent), Lease: a.Lease, Keep: a.Keep, Forbidden: a.Forbidden, Drill: a.Drill}
-	if a.Kind == Block {
-		o.Kind, o.Targets = order.Block, a.Targets
-	} else {
-		o.CodeHash = order.CodeHash(d.code(a.ID))
-	}
-	digest, err := d.issue(ctx, tx, o)
+	digest, err := d.issue(ctx, tx, d.orderOf(*a, now))
 	if err != nil {
 		return err
 	}
@@ -121,7 +107,7 @@ func (d *Desk) Refuse(ctx context.Context, id, reason string, by auth.Person) er
 	})
 }
 
-// Release ends an isolation or a block early. Who carries it out gets an order
+// Release ends what is in force early: a process thaws, a service starts. Who carries it out gets an order
 // to undo it; an order that was not fetched yet is taken back.
 func (d *Desk) Release(ctx context.Context, id, reason string, by auth.Person) error {
 	reason, err := reasonOf(reason)
@@ -136,19 +122,14 @@ func (d *Desk) Release(ctx context.Context, id, reason string, by auth.Person) e
 		if err != nil {
 			return err
 		}
-		if a.Kind == Preserve || a.State == Releasing || !may(a.State, Releasing) {
+		if a.once() || a.State == Releasing || !may(a.State, Releasing) {
 			return fault.New(fault.Conflict, "action.not-in-force")
 		}
 		if err := d.withdraw(ctx, tx, id); err != nil {
 			return err
 		}
 		now := d.now().UTC()
-		undo := order.Release
-		if a.Kind == Block {
-			undo = order.Unblock
-		}
-		digest, err := d.issue(ctx, tx, order.Order{ID: clock.ID("or", now), Kind: undo, Host: a.carrier(), Action: id,
-			IssuedAt: now, ExpiresAt: now.Add(waitRelease), Drill: a.Drill})
+		digest, err := d.issue(ctx, tx, a.undo(now))
 		if err != nil {
 			return err
 		}
@@ -160,7 +141,7 @@ func (d *Desk) Release(ctx context.Context, id, reason string, by auth.Person) e
 	})
 }
 
-// Code returns the code that releases the isolation on the machine's own
+// Code returns the code that releases an action on the machine's own
 // console, for printing. Everybody who sees it is written down.
 func (d *Desk) Code(ctx context.Context, id string, by auth.Person) (string, error) {
 	if !hasRole(by, auth.Approver, auth.Responder) {
@@ -171,7 +152,7 @@ func (d *Desk) Code(ctx context.Context, id string, by auth.Person) (string, err
 		if err != nil {
 			return err
 		}
-		if a.Kind != Isolate || !a.Active() {
+		if !a.HasCode() || !a.Active() {
 			return fault.New(fault.Conflict, "action.not-in-force")
 		}
 		return d.decide(ctx, tx, Decision{Action: id, What: "code-shown", By: by.ID, At: d.now().UTC()})

@@ -55,7 +55,7 @@ type Issued struct {
 type Decision struct {
 	Action string    `json:"action"`
 	No     int       `json:"no"`
-	What   string    `json:"what"` // requested | approved | refused | release | code-shown
+	What   string    `json:"what"` // requested | approved | refused | release | code-shown | keep | guard; policy-… of a policy
 	By     string    `json:"by"`
 	At     time.Time `json:"at"`
 	Reason string    `json:"reason"`
@@ -65,16 +65,19 @@ type Decision struct {
 
 // NewRequest is what a person asks for.
 type NewRequest struct {
-	Kind      Kind          `json:"kind"`
-	Incident  string        `json:"incident"`
-	Host      string        `json:"host"`
-	Reason    string        `json:"reason"`
-	Forbidden string        `json:"forbidden"` // ip:port that must not answer once isolated
-	Lease     time.Duration `json:"lease"`     // 0: DefaultLease
-	PID       int           `json:"pid"`       // process of interest, 0: none known
-	Drill     bool          `json:"drill"`
-	Via       string        `json:"via"`     // block: gateway or device that carries it out
-	Targets   []string      `json:"targets"` // block: addresses; empty: those of the host
+	Kind      Kind           `json:"kind"`
+	Incident  string         `json:"incident"`
+	Host      string         `json:"host"`
+	Reason    string         `json:"reason"`
+	Forbidden string         `json:"forbidden"` // ip:port that must not answer once isolated
+	Lease     time.Duration  `json:"lease"`     // 0: DefaultLease
+	PID       int            `json:"pid"`       // process of interest, 0: none known
+	Drill     bool           `json:"drill"`
+	Via       string         `json:"via"`               // block: gateway or device that carries it out
+	Targets   []string       `json:"targets"`           // block: addresses; empty: those of the host. block-peer: addresses
+	Process   *order.Process `json:"process,omitempty"` // freeze, kill
+	Object    string         `json:"object,omitempty"`  // what else is contained, by name
+	Alert     string         `json:"alert,omitempty"`   // alert that it answers
 	// Packets chooses packets that the machine keeps (preserve). With Only set
 	// nothing else is collected, and no incident is needed.
 	Packets *order.Packets `json:"packets,omitempty"`
@@ -83,9 +86,10 @@ type NewRequest struct {
 // Filter selects actions. Zero fields select all.
 type Filter struct {
 	Incident, Host, Site string
-	Waiting              bool // for an approval
-	Active               bool // in force, or about to be
-	Limit, Offset        int  // Limit 0: 50, at most 500
+	Auto                 string // standing policy that they follow
+	Waiting              bool   // for an approval
+	Active               bool   // in force, or about to be
+	Limit, Offset        int    // Limit 0: 50, at most 500
 }
 
 // Desk keeps actions. It is safe for concurrent use.

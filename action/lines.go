@@ -1,7 +1,9 @@
 package action
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -23,23 +25,29 @@ func (a Action) Lines() []Line {
 	var out []Line
 	add := func(at time.Time, unique, key string, args ...string) {
 		l := Line{Key: "action." + key, OccurredAt: at, Unique: a.ID + "/" + unique, Args: map[string]string{"host": a.Host}}
-		if a.Kind == Block {
-			l.Args = map[string]string{"what": strings.Join(a.Targets, " "), "via": a.ViaName, "means_key": "action.by." + string(a.Means)}
+		switch {
+		case a.Kind == Block:
+			l.Args = map[string]string{"what": joined(a.Targets), "via": a.ViaName, "means_key": "action.by." + string(a.Means)}
+		case a.IsPart():
+			l.Args["what"], l.Args["kind_key"] = a.What(), "action.kind."+string(a.Kind)
 		}
 		for i := 0; i+1 < len(args); i += 2 {
 			l.Args[args[i]] = args[i+1]
 		}
 		out = append(out, l)
 	}
-	kind, of := string(a.Kind), ""
-	if a.Kind == Block { // others than isolations have sentences of their own
-		of = ".block"
+	kind, of := string(a.Kind), a.family()
+	add(a.RequestedAt, "requested", a.asked(), "by", a.RequestedBy, "reason", a.Reason, "lease", minutes(a.Lease))
+	if a.Tell != "" {
+		add(a.RequestedAt, "tell", "tell", "tell", a.Tell)
 	}
-	asked := "requested." + kind
-	if a.Auto != "" {
-		asked = "automatic"
+	if a.Auto == Guard { // done before the hub heard of it
+		if a.KeptBy != "" {
+			add(a.KeptAt, "kept/"+rfc(a.KeptAt), "kept.guard", "by", a.KeptBy)
+		}
+		a.ended(add, of)
+		return out
 	}
-	add(a.RequestedAt, "requested", asked, "by", a.RequestedBy, "reason", a.Reason, "lease", minutes(a.Lease))
 	if a.DecidedBy != "" && a.State != Refused {
 		add(a.DecidedAt, "approved", "approved"+of, "by", a.DecidedBy)
 	}
@@ -52,9 +60,47 @@ func (a Action) Lines() []Line {
 	if !a.VerifiedAt.IsZero() {
 		add(a.VerifiedAt, "verified", "verified."+kind, "target", a.Forbidden, "bag", a.Bag)
 	}
-	if a.WrongCodes > 0 && a.Kind == Isolate {
+	if a.WrongCodes > 0 && a.HasCode() {
 		add(a.LastSign, fmt.Sprintf("wrong-code/%d", a.WrongCodes), "wrong-code", "count", strconv.Itoa(a.WrongCodes))
 	}
+	if a.KeptBy != "" && a.Kind == Freeze {
+		add(a.KeptAt, "kept/"+rfc(a.KeptAt), "kept", "by", a.KeptBy, "lease", minutes(a.Lease))
+	}
+	a.ended(add, of)
+	return out
+}
+
+// family is what the keys of sentences end in that kinds share.
+func (a Action) family() string {
+	switch {
+	case a.Kind == Block:
+		return ".block"
+	case a.IsPart():
+		return ".part"
+	}
+	return ""
+}
+
+// asked is the sentence with which it began.
+func (a Action) asked() string {
+	switch {
+	case a.Auto == Guard:
+		return "frozen"
+	case a.Auto != "" && a.Kind == Block:
+		return "automatic"
+	case a.Auto != "":
+		return "automatic" + cmp.Or(a.family(), ".isolate")
+	case a.IsPart():
+		return "requested.part"
+	}
+	return "requested." + string(a.Kind)
+}
+
+// IsPart says whether an agent does it to one thing on its machine.
+func (a Action) IsPart() bool { return slices.Contains(Parts(), a.Kind) }
+
+// ended tells how it ended, or is about to.
+func (a Action) ended(add func(at time.Time, unique, key string, args ...string), of string) {
 	if a.ReleasedBy != "" {
 		add(a.ReleasedAt, "releasing", "releasing"+of, "by", a.ReleasedBy)
 	}
@@ -62,7 +108,6 @@ func (a Action) Lines() []Line {
 		add(a.LastSign, "not-restored", "not-restored.block", "detail", a.Failure)
 	}
 	a.endLine(add, of)
-	return out
 }
 
 func (a Action) endLine(add func(at time.Time, unique, key string, args ...string), of string) {
@@ -74,6 +119,10 @@ func (a Action) endLine(add func(at time.Time, unique, key string, args ...strin
 			add(a.EndedAt, "released", "released.block")
 			return
 		}
+		if a.IsPart() {
+			add(a.EndedAt, "released", "released.part."+a.Cause)
+			return
+		}
 		add(a.EndedAt, "released", "released."+a.Cause)
 	case Expired:
 		if a.Failure == "" {
@@ -82,7 +131,7 @@ func (a Action) endLine(add func(at time.Time, unique, key string, args ...strin
 		}
 		add(a.EndedAt, "expired", "expired"+of+"."+a.Failure)
 	case Failed:
-		add(a.EndedAt, "failed", "failed."+string(a.Kind), "detail", a.Failure)
+		add(a.EndedAt, "failed", "failed"+cmp.Or(of, "."+string(a.Kind)), "detail", a.Failure)
 	}
 }
 

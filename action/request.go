@@ -29,7 +29,7 @@ func (d *Desk) Plan(ctx context.Context, q NewRequest) (Action, error) {
 		return Action{}, fmt.Errorf("plan for host %s: %w", q.Host, err)
 	}
 	a := Action{Kind: q.Kind, Incident: q.Incident, Host: h.ID, Site: h.Site, Reason: strings.TrimSpace(q.Reason), Drill: h.Drill,
-		PID: q.PID, Consequences: []Consequence{}, Keep: []string{}}
+		PID: q.PID, Alert: q.Alert, Consequences: []Consequence{}, Keep: []string{}}
 	if q.Drill != h.Drill { // a practice must not cut off a machine in use, nor the other way round be taken for the case
 		return Action{}, fault.New(fault.Conflict, "action.drill-mixed", h.Name)
 	}
@@ -39,14 +39,14 @@ func (d *Desk) Plan(ctx context.Context, q NewRequest) (Action, error) {
 		return a, wanted(q.Packets)
 	case Isolate:
 		return d.planIsolate(ctx, a, h, q)
+	case Freeze, Kill, StopService, DisableAccount, CutVM, DenyShare, BlockPeer:
+		return d.planPart(ctx, a, h, q)
 	}
 	return Action{}, fault.New(fault.Invalid, "action.kind", string(q.Kind))
 }
 
 func (d *Desk) planIsolate(ctx context.Context, a Action, h asset.Host, q NewRequest) (Action, error) {
-	for _, s := range h.Services {
-		a.Consequences = append(a.Consequences, Consequence{Service: s.Name, Effect: s.Effect, Load: s.Load})
-	}
+	a.Consequences = consequences(h)
 	hub, err := d.isolable(ctx, h)
 	if err != nil {
 		return Action{}, err
@@ -202,8 +202,8 @@ func (d *Desk) notTwice(ctx context.Context, tx *state.Tx, a Action) error {
 	if err != nil {
 		return err
 	}
-	waiting = slices.DeleteFunc(waiting, func(o Action) bool { // blocks by different means, or of other machines without a name
-		return o.Via != a.Via || !slices.Equal(o.Targets, a.Targets)
+	waiting = slices.DeleteFunc(waiting, func(o Action) bool { // by different means, or about something else
+		return !sameThing(o, a)
 	})
 	if len(waiting) > 0 {
 		return fault.New(fault.Conflict, "action.already-requested", waiting[0].RequestedAt.In(clock.Tokyo()).Format("15:04"))
@@ -215,7 +215,7 @@ func (d *Desk) notTwice(ctx context.Context, tx *state.Tx, a Action) error {
 // that no agent fetched, leases, collections that fell silent. Call it every
 // second; one failing action does not hold up the others.
 func (d *Desk) Expire(ctx context.Context) error {
-	open, err := list[Action](ctx, d.db, `SELECT body FROM action WHERE state IN ('requested', 'approved', 'applied', 'releasing') OR (state = 'verified' AND kind <> $1)`, string(Preserve))
+	open, err := list[Action](ctx, d.db, `SELECT body FROM action WHERE state IN ('requested', 'approved', 'applied', 'releasing') OR (state = 'verified' AND kind NOT IN ($1, $2))`, string(Preserve), string(Kill))
 	if err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/sonae/sonae/action/order"
@@ -86,7 +87,7 @@ func (d *Desk) answered(ctx context.Context, tx *state.Tx, r order.Result) error
 
 func (d *Desk) take(ctx context.Context, tx *state.Tx, a *Action, r order.Result) error {
 	at := believed(r.At.UTC(), later(a.RequestedAt, a.DecidedAt), d.now().UTC())
-	if (r.Kind == order.Release || r.Kind == order.Unblock) && (r.Phase == order.Rejected || r.Phase == order.Failed) {
+	if undoes(r.Kind) && (r.Phase == order.Rejected || r.Phase == order.Failed) {
 		return d.notReleased(ctx, tx, a, r)
 	}
 	switch r.Phase {
@@ -112,7 +113,13 @@ func (d *Desk) take(ctx context.Context, tx *state.Tx, a *Action, r order.Result
 // restart.
 func (d *Desk) applied(ctx context.Context, tx *state.Tx, a *Action, r order.Result, at time.Time) error {
 	if a.AppliedAt.IsZero() {
-		a.AppliedAt, a.ExpiresAt = at, at.Add(a.Lease)
+		a.AppliedAt = at
+		if !a.once() {
+			a.ExpiresAt = at.Add(a.Lease)
+		}
+	}
+	if a.Renewal != "" && r.Order == a.Renewal {
+		a.Renewal, a.ExpiresAt = "", at.Add(a.Lease)
 	}
 	before := a.State
 	if len(r.Checks) > 0 {
@@ -134,8 +141,11 @@ func (d *Desk) applied(ctx context.Context, tx *state.Tx, a *Action, r order.Res
 	if err := d.enforce(ctx, tx, a, before, at); err != nil {
 		return err
 	}
-	if a.Kind != Isolate {
+	switch a.Kind {
+	case Block:
 		return nil
+	case Kill:
+		return d.killed(ctx, tx, *a)
 	}
 	return d.renewed(ctx, tx, *a)
 }
@@ -168,30 +178,34 @@ func (a Action) tight() bool {
 	for _, c := range a.Checks {
 		ok[c.Name] = c.OK
 	}
-	if a.Kind == Block {
+	switch a.Kind {
+	case Block:
 		return (ok["hub-reachable"] || ok["device-answers"]) && ok["block-holds"]
+	case Isolate:
+		return ok["hub-reachable"] && ok["forbidden-blocked"]
 	}
-	return ok["hub-reachable"] && ok["forbidden-blocked"]
+	return len(a.Checks) > 0 && !slices.ContainsFunc(a.Checks, func(c Check) bool { return !c.OK })
 }
 
-// Leaking says whether the isolation is in force but the forbidden address
-// still answers, or the block but not so that nothing passes.
+// Leaking says whether the action is in force but does not hold: the forbidden
+// address still answers, the process still runs.
 func (a Action) Leaking() bool {
 	for _, c := range a.Checks {
-		if (c.Name == "forbidden-blocked" || c.Name == "block-holds") && !c.OK && a.State == Applied {
+		if (a.IsPart() || c.Name == a.Kind.proof()) && !c.OK && a.State == Applied {
 			return true
 		}
 	}
 	return false
 }
 
-// renewed ends the isolations of a host but the one that was applied last: an
-// agent holds one.
+// renewed ends the actions about the same thing on a host but the one that was
+// applied last: an agent holds one isolation, and a process is frozen once.
 func (d *Desk) renewed(ctx context.Context, tx *state.Tx, a Action) error {
-	all, err := list[Action](ctx, inTx{tx}, `SELECT body FROM action WHERE host = $1 AND kind = $2 AND state IN ('applied', 'verified', 'releasing')`, a.Host, string(Isolate))
+	all, err := list[Action](ctx, inTx{tx}, `SELECT body FROM action WHERE host = $1 AND kind = $2 AND state IN ('applied', 'verified', 'releasing')`, a.Host, string(a.Kind))
 	if err != nil {
 		return err
 	}
+	all = slices.DeleteFunc(all, func(o Action) bool { return !sameThing(o, a) })
 	newest := a
 	for _, o := range all {
 		if o.AppliedAt.After(newest.AppliedAt) {
@@ -237,7 +251,7 @@ func (d *Desk) notReleased(ctx context.Context, tx *state.Tx, a *Action, r order
 	} else {
 		a.Failure = r.Detail
 	}
-	if a.Kind == Block && a.State != Releasing && may(a.State, Releasing) {
+	if a.Kind == Block && a.State != Releasing && may(a.State, Releasing) { // its device is told again and again
 		return d.change(ctx, tx, a, Releasing)
 	}
 	return d.save(ctx, tx, a)

@@ -32,11 +32,12 @@ func (d *Desk) List(ctx context.Context, f Filter) ([]Action, int, error) {
 	and("incident", f.Incident)
 	and("host", f.Host)
 	and("site", f.Site)
+	and("auto", f.Auto)
 	if f.Waiting {
 		and("state", string(Requested))
 	}
 	if f.Active {
-		where = append(where, `(state IN ('approved', 'applied', 'releasing') OR (state = 'verified' AND kind <> 'preserve'))`)
+		where = append(where, `(state IN ('approved', 'applied', 'releasing') OR (state = 'verified' AND kind NOT IN ('preserve', 'kill')))`)
 	}
 	cond := ""
 	if len(where) > 0 {
@@ -70,10 +71,10 @@ func (d *Desk) Answers(ctx context.Context, id string) ([]order.Result, error) {
 // save stores an action and tells the others ("action.<state>").
 func (d *Desk) save(ctx context.Context, tx *state.Tx, a *Action) error {
 	var version int64
-	err := tx.QueryRowContext(ctx, `INSERT INTO action (id, kind, state, incident, host, site, requested_at, version, body)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, 1, $8)
+	err := tx.QueryRowContext(ctx, `INSERT INTO action (id, kind, state, incident, host, site, requested_at, version, body, auto)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, 1, $8, $9)
 		ON CONFLICT (id) DO UPDATE SET state = excluded.state, version = action.version + 1, body = excluded.body RETURNING version`,
-		a.ID, string(a.Kind), string(a.State), a.Incident, a.Host, a.Site, state.Nanos(a.RequestedAt), state.JSON(a)).Scan(&version)
+		a.ID, string(a.Kind), string(a.State), a.Incident, a.Host, a.Site, state.Nanos(a.RequestedAt), state.JSON(a), a.Auto).Scan(&version)
 	if err != nil {
 		return fmt.Errorf("save action %s: %w", a.ID, err)
 	}

@@ -26,6 +26,10 @@ func (a Action) endsByItself() bool {
 	return a.Kind == Isolate || a.Kind == Block && a.Means == Gateway
 }
 
+// once says that the action is done when it is done: nothing stays in force,
+// and nothing can be undone.
+func (a Action) once() bool { return a.Kind == Preserve || a.Kind == Kill }
+
 // carrier is the id of who carries the action out.
 func (a Action) carrier() string {
 	if a.Kind == Block {
@@ -40,7 +44,7 @@ func (a Action) Active() bool {
 	case Approved, Applied, Releasing:
 		return true
 	case Verified:
-		return a.Kind != Preserve // evidence that was handed over is an end
+		return !a.once() // evidence that was handed over is an end
 	}
 	return false
 }

@@ -8,17 +8,21 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/sonae/sonae/action/order"
 )
 
 func catalogue(t *testing.T, lang string) map[string]string {
 	t.Helper()
-	b, err := os.ReadFile("../i18n/" + lang + "/action.json")
-	if err != nil {
-		t.Fatal(err)
-	}
 	var m map[string]string
-	if err := json.Unmarshal(b, &m); err != nil {
-		t.Fatal(err)
+	for _, file := range []string{"action", "contain", "standing"} {
+		b, err := os.ReadFile("../i18n/" + lang + "/" + file + ".json")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := json.Unmarshal(b, &m); err != nil { // adds to what is there
+			t.Fatal(err)
+		}
 	}
 	return m
 }
@@ -47,33 +51,51 @@ func TestBothLanguagesSayTheSame(t *testing.T) {
 	}
 }
 
+func checkLines(t *testing.T, ja map[string]string, a Action) {
+	t.Helper()
+	for _, l := range a.Lines() {
+		say, ok := ja["entry."+l.Key]
+		if !ok {
+			t.Errorf("no sentence for entry.%s", l.Key)
+		}
+		for _, h := range holes(say) {
+			name := strings.Trim(h, "{}")
+			_, plain := l.Args[name]
+			_, at := l.Args[name+"_at"]
+			_, key := l.Args[name+"_key"]
+			if !plain && !at && !key {
+				t.Errorf("entry.%s: nothing fills %s", l.Key, h)
+			}
+		}
+		for arg, key := range l.Args {
+			if strings.HasSuffix(arg, "_key") && ja[key] == "" {
+				t.Errorf("no words for %s", key)
+			}
+		}
+	}
+}
+
 func TestEveryLineAndFaultHasASentence(t *testing.T) {
 	ja := catalogue(t, "ja")
 	now := time.Now()
 	full := Action{ID: "ac-1", Host: "pc", RequestedBy: "p", RequestedAt: now, DecidedBy: "q", DecidedAt: now, AppliedAt: now, VerifiedAt: now,
 		ExpiresAt: now, EndedAt: now, WrongCodes: 1, ReleasedBy: "q", ReleasedAt: now, LastSign: now, Checks: []Check{{Name: "forbidden-blocked"}},
-		Means: CoA, Via: "dev-1", ViaName: "SW", Targets: []string{"192.0.2.1"}}
-	for _, kind := range []Kind{Isolate, Preserve, Block} {
+		Means: CoA, Via: "dev-1", ViaName: "SW", Targets: []string{"192.0.2.1"}, Tell: "x", KeptBy: "q", KeptAt: now}
+	guarded := full
+	guarded.Kind, guarded.Auto, guarded.State, guarded.Process = Freeze, Guard, Verified, &order.Process{PID: 7, Image: "/tmp/a"}
+	checkLines(t, ja, guarded)
+	for _, kind := range append([]Kind{Isolate, Preserve, Block}, Parts()...) {
+		by := full
+		by.Kind, by.State, by.Auto = kind, Verified, "po-1"
+		if kind != Preserve {
+			checkLines(t, ja, by)
+		}
 		for st := range transitions {
 			for _, why := range []string{"order", "code", "renewed"} {
 				for _, failure := range []string{"", "no-answer", "nobody-decided"} {
 					a := full
 					a.Kind, a.State, a.Cause, a.Failure = kind, st, why, failure
-					for _, l := range a.Lines() {
-						say, ok := ja["entry."+l.Key]
-						if !ok {
-							t.Errorf("no sentence for entry.%s", l.Key)
-						}
-						for _, h := range holes(say) {
-							name := strings.Trim(h, "{}")
-							_, plain := l.Args[name]
-							_, at := l.Args[name+"_at"]
-							_, key := l.Args[name+"_key"]
-							if !plain && !at && !key {
-								t.Errorf("entry.%s: nothing fills %s", l.Key, h)
-							}
-						}
-					}
+					checkLines(t, ja, a)
 				}
 			}
 		}

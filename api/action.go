@@ -7,20 +7,23 @@ import (
 	"time"
 
 	"github.com/sonae/sonae/action"
+	"github.com/sonae/sonae/action/order"
 	"github.com/sonae/sonae/auth"
 )
 
 // NewAction is what somebody asks for.
 type NewAction struct {
-	Kind         string   `json:"kind" enum:"isolate,preserve,block"`
-	Incident     string   `json:"incident" minLength:"1" maxLength:"100"`
-	Host         string   `json:"host,omitempty" maxLength:"100" doc:"may be empty for a block of addresses"`
-	Reason       string   `json:"reason" minLength:"1" maxLength:"2000"`
-	Forbidden    string   `json:"forbidden,omitempty" maxLength:"100" doc:"ip:port that must not answer once isolated"`
-	LeaseSeconds int      `json:"lease_seconds,omitempty" minimum:"0" maximum:"604800"`
-	PID          int      `json:"pid,omitempty" minimum:"0" doc:"process of interest"`
-	Via          string   `json:"via,omitempty" maxLength:"100" doc:"block: gateway (host id) or device that carries it out"`
-	Targets      []string `json:"targets,omitempty" maxItems:"32" doc:"block: IP or hardware addresses; empty: those of the host"`
+	Kind         string         `json:"kind" enum:"isolate,preserve,block,freeze,kill,stop-service,disable-account,cut-vm,deny-share,block-peer"`
+	Incident     string         `json:"incident" minLength:"1" maxLength:"100"`
+	Host         string         `json:"host,omitempty" maxLength:"100" doc:"may be empty for a block of addresses"`
+	Reason       string         `json:"reason" minLength:"1" maxLength:"2000"`
+	Forbidden    string         `json:"forbidden,omitempty" maxLength:"100" doc:"ip:port that must not answer once isolated"`
+	LeaseSeconds int            `json:"lease_seconds,omitempty" minimum:"0" maximum:"604800"`
+	PID          int            `json:"pid,omitempty" minimum:"0" doc:"process of interest"`
+	Via          string         `json:"via,omitempty" maxLength:"100" doc:"block: gateway (host id) or device that carries it out"`
+	Targets      []string       `json:"targets,omitempty" maxItems:"32" doc:"block: IP or hardware addresses; empty: those of the host. block-peer: IP addresses, ip:port or host names"`
+	Process      *order.Process `json:"process,omitempty" doc:"freeze, kill: root of the tree; start is the 22nd field of /proc/PID/stat"`
+	Object       string         `json:"object,omitempty" maxLength:"256" doc:"service unit, account, virtual machine or share"`
 }
 
 // Code is what ends an isolation on the machine's console.
@@ -97,6 +100,10 @@ func (s *server) actionDecisions() {
 		func(ctx context.Context, who auth.Person, in *reasoned) (*none, error) {
 			return nil, s.Actions.Release(ctx, in.ID, in.Body.Reason, who)
 		})
+	register(s, operation{"keep-action", http.MethodPost, "/actions/{id}/keep", "Decide that a process stays frozen; a lease begins anew", 0}, actionRule[reasoned](s, auth.Release),
+		func(ctx context.Context, who auth.Person, in *reasoned) (*none, error) {
+			return nil, s.Actions.Keep(ctx, in.ID, in.Body.Reason, who)
+		})
 	register(s, operation{"show-code", http.MethodPost, "/actions/{id}/code", "Show the code for the console; that it was shown is recorded", 0}, actionRule[ByID](s, auth.Release),
 		func(ctx context.Context, who auth.Person, in *ByID) (*body[Code], error) {
 			code, err := s.Actions.Code(ctx, in.ID, who)
@@ -162,5 +169,5 @@ func (s *server) siteOf(ctx context.Context, n NewAction) (string, error) {
 func (s *server) request(ctx context.Context, n NewAction) (action.NewRequest, error) {
 	c, err := s.Incidents.Get(ctx, n.Incident)
 	return action.NewRequest{Kind: action.Kind(n.Kind), Incident: n.Incident, Host: n.Host, Reason: n.Reason, Forbidden: n.Forbidden,
-		Lease: time.Duration(n.LeaseSeconds) * time.Second, PID: n.PID, Via: n.Via, Targets: n.Targets, Drill: c.Drill}, err
+		Lease: time.Duration(n.LeaseSeconds) * time.Second, PID: n.PID, Via: n.Via, Targets: n.Targets, Process: n.Process, Object: n.Object, Drill: c.Drill}, err
 }

@@ -72,6 +72,7 @@ func (s *server) operations() {
 	s.alertOperations()
 	s.incidentOperations()
 	s.actionOperations()
+	s.policyOperations()
 	s.searchOperations()
 	s.networkOperations()
 	s.ruleOperations()

@@ -80,6 +80,9 @@ type Config struct {
 	// Stall is how long a reader of a page, stream or download may take nothing
 	// before it is cut off.
 	Stall time.Duration
+	// Silent is how long a machine may be quiet before an alert says so; 0: three
+	// minutes.
+	Silent time.Duration
 	// Sensors say something to the hub itself.
 	Sensors Sensors
 	// Domains are own names, which no threat list may name.

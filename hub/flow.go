@@ -49,7 +49,8 @@ func (h *Hub) flow() []bus.Join {
 		bus.On("action.>", "chronology-action", h.noteAction),                        // action   → chronology, bag
 		bus.On("order.issued", "dispatch", h.dispatch).Each(),                        // decision → endpoint
 		bus.On("device.stuck", "alarm", h.alarm),                                     // a block that cannot be undone → alert
-		bus.On("alert.>", "block", h.blockCertain).Led(),                             // alert    → block, where the site approved it
+		bus.On("alert.>", "block", h.answer).Led(),                                   // alert    → action, where people approved that beforehand
+		bus.On("finding.>", "frozen", h.frozen).Led(),                                // finding  → what an agent froze by itself → incident, action
 		bus.On("evidence.sealed", "chronology-evidence", h.noteBag),                  // bag      → chronology
 		bus.On("document.made", "chronology-document", h.noteDocument),               // document → chronology
 		bus.On("duty.changed", "chronology-duty", h.noteFacts),                       // facts    → chronology

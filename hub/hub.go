@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"slices"
+	"sync"
 
 	"golang.org/x/sync/errgroup"
 
@@ -76,6 +77,8 @@ type Hub struct {
 	homes  *feed.Homes
 	marks  *tail.Marks
 	flows  *netflow.Listener // nil: no port for flows
+
+	opening sync.Mutex // one incident for one alert
 
 	link  *agentlink.Server
 	live  *ui.Live
@@ -192,7 +195,7 @@ func (h *Hub) work(ctx context.Context, out io.Writer) error {
 	g.Go(func() error { return h.state.Relay(ctx, h.bus.Publish) })
 	for what, work := range map[string]func(context.Context) error{ // one hub of all does these
 		"ledger": h.keepLedger, "correlate": h.correlate, "baseline": h.watchHosts, "archive": h.archive.Maintain, "watch": h.watch, "practice": h.practise,
-		"devices": h.runner.Run, "block": h.follow,
+		"devices": h.runner.Run, "block": h.follow, "silence": h.silence().Run,
 	} {
 		g.Go(func() error { return h.lead(ctx, what, work) })
 	}

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -153,7 +154,7 @@ func TestWhatIsCertainIsBlockedByItself(t *testing.T) {
 		}
 		return a.ID != ""
 	})
-	if a.Via != gateway.Identity().Host || len(a.Targets) != 1 || a.Targets[0] != "192.168.1.6" || a.Auto == "" || a.Incident == "" {
+	if a.Via != gateway.Identity().Host || len(a.Targets) != 1 || a.Targets[0] != "192.168.1.6" || !strings.HasPrefix(a.Auto, "block-limits callcentre/") || a.Alert == "" || a.Incident == "" {
 		t.Errorf("blocked %v by %s for alert %q, incident %q", a.Targets, a.Via, a.Auto, a.Incident)
 	}
 }

@@ -2,6 +2,7 @@ package incident
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -100,6 +101,17 @@ func (r *Room) Open(ctx context.Context, n NewIncident, by auth.Person) (Inciden
 	}
 	r.log.Info("incident opened", "incident", in.ID, "severity", in.Severity.String(), "drill", in.Drill)
 	return c.Incident, nil
+}
+
+// Taken returns the incident that has an alert already, when that is why Open
+// refused.
+func Taken(err error) (incident string, ok bool) {
+	var f *fault.Error
+	if !errors.As(err, &f) || f.Key != "incident.already-open" || len(f.Args) < 2 {
+		return "", false
+	}
+	incident, ok = f.Args[1].(string)
+	return incident, ok
 }
 
 func opening(n NewIncident, now time.Time, by auth.Person) (Incident, error) {

@@ -48,6 +48,9 @@ func (c *call) alert() (screen, error) {
 		return screen{}, err
 	}
 	d.Why = c.why(a, d.Events)
+	if d.Frozen, err = c.frozen(a.Host); err != nil {
+		return screen{}, err
+	}
 	if a.Incident != "" {
 		i, err := c.Incidents.Get(c.ctx(), a.Incident)
 		if err != nil {

@@ -57,9 +57,13 @@ func (c *call) host() (screen, error) {
 	if err != nil {
 		return screen{}, fmt.Errorf("alerts of host: %w", err)
 	}
+	frozen, err := c.frozen(h.ID)
+	if err != nil {
+		return screen{}, err
+	}
 	p := c.page("hosts", h.Name)
 	p.Drill = h.Drill
-	return screen{page: p, body: view.Host(p, view.HostData{Host: h, Alerts: c.lines(list)})}, nil
+	return screen{page: p, body: view.Host(p, view.HostData{Host: h, Alerts: c.lines(list), Frozen: frozen})}, nil
 }
 
 func (c *call) saveHost() (string, error) {

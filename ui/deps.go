@@ -129,6 +129,15 @@ type Actions interface {
 	Refuse(ctx context.Context, id, reason string, by auth.Person) error
 	Release(ctx context.Context, id, reason string, by auth.Person) error
 	Code(ctx context.Context, id string, by auth.Person) (string, error)
+	Keep(ctx context.Context, id, reason string, by auth.Person) error
+	Policies(ctx context.Context, site string) ([]action.Policy, error)
+	Policy(ctx context.Context, id string) (action.Policy, error)
+	Propose(ctx context.Context, p action.Policy, by auth.Person) (action.Policy, error)
+	ApprovePolicy(ctx context.Context, id string, by auth.Person) error
+	RefusePolicy(ctx context.Context, id, reason string, by auth.Person) error
+	EndPolicy(ctx context.Context, id, reason string, by auth.Person) error
+	Rehearse(ctx context.Context, p action.Policy, alerts action.Alerts) (action.Rehearsal, error)
+	Decisions(ctx context.Context, id string) ([]action.Decision, error)
 	Limits(ctx context.Context, site string) (action.Limits, error)
 	SetLimits(ctx context.Context, l action.Limits, by auth.Person) error
 	List(ctx context.Context, f action.Filter) ([]action.Action, int, error)

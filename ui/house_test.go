@@ -615,7 +615,7 @@ func (h actionsOf) List(_ context.Context, f action.Filter) ([]action.Action, in
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return page(h.acts, f.Offset, f.Limit, func(a action.Action) bool {
-		return (f.Incident == "" || a.Incident == f.Incident) && (f.Host == "" || a.Host == f.Host) && (f.Site == "" || a.Site == f.Site) &&
+		return (f.Incident == "" || a.Incident == f.Incident) && (f.Host == "" || a.Host == f.Host) && (f.Site == "" || a.Site == f.Site) && (f.Auto == "" || a.Auto == f.Auto) &&
 			(!f.Waiting || a.State == action.Requested) && (!f.Active || !view.ActionEnded(a.State))
 	})
 }
@@ -835,6 +835,7 @@ func (h *house) inCourse() *house {
 		{ID: "ac-1", Kind: action.Isolate, State: action.Requested, Incident: i.ID, Host: "ho-1", Site: "callcentre", Reason: "個人情報の送信を止める", Lease: time.Hour, RequestedBy: "pe-responder", RequestedAt: start.Add(-90 * time.Second),
 			Keep: []string{"192.0.2.1:8443"}, Forbidden: "203.0.113.7:6881", Consequences: []action.Consequence{{Service: "外来予約の電話受付", Effect: "この席で予約の電話を受けられなくなる。残り11席で受ける。", Load: "1時間あたり約40件の電話"}}},
 		{ID: "ac-2", Kind: action.Preserve, State: action.Verified, Incident: i.ID, Host: "ho-1", Site: "callcentre", Reason: "証拠", RequestedBy: "pe-responder", RequestedAt: start.Add(-2 * time.Minute), AppliedAt: start.Add(-time.Minute), VerifiedAt: start.Add(-30 * time.Second), Bag: "bag-1"},
+		frozen(i.ID),
 	}
 	h.bagList = []evidence.Bag{{ID: "bag-1", Incident: i.ID, Host: "ho-1", Site: "callcentre", Action: "ac-2", State: evidence.Sealed, OpenedAt: start.Add(-2 * time.Minute), OpenedBy: "pe-responder", SealedAt: start.Add(-time.Minute), Digest: strings.Repeat("c4", 32), Bytes: 33_554_432 + 812,
 		Items: []evidence.Item{

@@ -67,6 +67,8 @@ func routes() []route {
 		{pattern: "POST /incidents/{id}/isolations", verb: auth.Request, kind: "action", of: "incident", do: (*call).requestIsolation, back: (*call).plan},
 		{pattern: "GET /incidents/{id}/block", verb: auth.Request, kind: "action", of: "incident", page: (*call).planBlock},
 		{pattern: "POST /incidents/{id}/blocks", verb: auth.Request, kind: "action", of: "incident", do: (*call).requestBlock, back: (*call).planBlock},
+		{pattern: "GET /incidents/{id}/contain", verb: auth.Request, kind: "action", of: "incident", page: (*call).contain},
+		{pattern: "POST /incidents/{id}/containments", verb: auth.Request, kind: "action", of: "incident", do: (*call).requestContainment, back: (*call).contain},
 		{pattern: "POST /incidents/{id}/bags", verb: auth.Preserve, kind: "evidence", of: "incident", do: (*call).preserve, back: (*call).room},
 
 		{pattern: "GET /actions", verb: auth.View, kind: "action", page: (*call).actions, topics: []string{"action"}},
@@ -75,7 +77,17 @@ func routes() []route {
 		{pattern: "POST /actions/{id}/approve", verb: auth.Approve, kind: "action", do: (*call).approve, back: (*call).approvePage},
 		{pattern: "POST /actions/{id}/refuse", verb: auth.Approve, kind: "action", do: (*call).refuse, back: (*call).approvePage},
 		{pattern: "POST /actions/{id}/release", verb: auth.Release, kind: "action", do: (*call).release, back: (*call).action},
+		{pattern: "POST /actions/{id}/keep", verb: auth.Release, kind: "action", do: (*call).keepFrozen, back: (*call).action},
+		{pattern: "POST /actions/{id}/kill", verb: auth.View, kind: "action", do: (*call).kill, back: (*call).action},
 		{pattern: "GET /actions/{id}/code", verb: auth.Release, kind: "action", page: (*call).code},
+
+		{pattern: "GET /policies", verb: auth.View, kind: "policy", page: (*call).policies},
+		{pattern: "GET /policies/new", verb: auth.Request, kind: "policy", page: (*call).policyForm},
+		{pattern: "POST /policies", verb: auth.View, kind: "policy", raw: (*call).savePolicy, back: (*call).policyForm},
+		{pattern: "GET /policies/{policy}", verb: auth.View, kind: "policy", page: (*call).policy},
+		{pattern: "POST /policies/{policy}/approve", verb: auth.View, kind: "policy", do: (*call).approvePolicy, back: (*call).policy},
+		{pattern: "POST /policies/{policy}/refuse", verb: auth.View, kind: "policy", do: (*call).refusePolicy, back: (*call).policy},
+		{pattern: "POST /policies/{policy}/end", verb: auth.View, kind: "policy", do: (*call).endPolicy, back: (*call).policy},
 
 		{pattern: "GET /search", verb: auth.View, kind: "event", page: (*call).searchPage},
 		{pattern: "GET /search/stream", verb: auth.View, kind: "event", raw: (*call).searchStream},

@@ -45,7 +45,9 @@ func resourceOf(a action.Action) auth.Resource {
 
 // ActionOver says whether an action belongs to what ended: a preservation that
 // brought all to the hub does too.
-func ActionOver(a action.Action) bool { return ActionEnded(a.State) || preserved(a) }
+func ActionOver(a action.Action) bool {
+	return ActionEnded(a.State) || preserved(a) || a.Kind == action.Kill && a.State == action.Verified
+}
 
 // InForce says whether the host is under the action now, as far as known.
 func InForce(s action.State) bool {

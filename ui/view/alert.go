@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/sonae/sonae/action"
 	"github.com/sonae/sonae/alert"
 	"github.com/sonae/sonae/event"
 	"github.com/sonae/sonae/i18n"
@@ -31,6 +32,7 @@ type AlertData struct {
 	Why                 *WhyData            // nil: nobody keeps rules
 	Incident            *incident.Incident  // it belongs to
 	Active              []incident.Incident // it may be added to
+	Frozen              []action.Action     // processes on its machine that stand still
 }
 
 // shownFields are the fields of an event that people look at first, in order.

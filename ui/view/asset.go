@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/sonae/sonae/action"
 	"github.com/sonae/sonae/ready/asset"
 )
 
@@ -26,6 +27,7 @@ func (d HostsData) enrolSites() []asset.Site {
 type HostData struct {
 	Host   asset.Host
 	Alerts []AlertLine
+	Frozen []action.Action // processes that stand still
 }
 
 // TokenData is a new enrolment token, shown once.

@@ -116,13 +116,19 @@ func actionTitle(p Page, a action.Action) string { return ActionTitle(p, a) }
 
 // ActionTitle is what an action does, to whom.
 func ActionTitle(p Page, a action.Action) string {
+	if a.IsPart() {
+		return p.T("action.title.part", "kind", p.T("action.kind."+string(a.Kind)), "what", a.What(), "host", p.Host(a.Host))
+	}
 	return p.T("action.title."+string(a.Kind), "host", about(p, a))
 }
 
 // ApproveTitle is the question that the second person answers.
 func ApproveTitle(p Page, a action.Action) string {
-	if a.Kind == action.Block {
+	switch {
+	case a.Kind == action.Block:
 		return p.T("approve.title.block", "host", about(p, a))
+	case a.IsPart():
+		return p.T("approve.title.part", "what", ActionTitle(p, a))
 	}
 	return p.T("approve.title", "host", about(p, a))
 }
@@ -152,8 +158,13 @@ func detail(p Page, text string) string {
 
 // actionMeans says what the state of an action means for those who wait.
 func actionMeans(p Page, a action.Action) string {
-	if preserved(a) {
+	switch {
+	case preserved(a):
 		return p.T("action.means.preserved")
+	case a.Kind == action.Kill && a.State == action.Verified:
+		return p.T("action.means.killed")
+	case a.IsPart() && (a.State == action.Applied || a.State == action.Verified || a.State == action.Released):
+		return p.T("action.means.part." + string(a.State))
 	}
 	return p.T("action.means." + string(a.State))
 }
