@@ -43,6 +43,8 @@ require (
 	modernc.org/sqlite v1.50.0
 )
 
+require github.com/cilium/ebpf v0.22.0
+
 require (
 	github.com/Azure/go-ntlmssp v0.1.1 // indirect
 	github.com/BurntSushi/toml v1.6.0 // indirect

@@ -28,6 +28,7 @@ Usage:
                   [--promiscuous] [--filter EXPR] [--queues N]
                   [--kernel-ring MIB] [--packets MIB] [--packets-age D]
                   [--packets-dir DIR] [--loss-alarm PERCENT]
+                  [--guard DIR]... [--guard-backend B] [--guard-allow FILE]
                   [--gateway] [--eve FILE] [--eve-socket PATH] [--zeek FOLDER]
                   [--break-glass ACCOUNT] [--never-stop SERVICE]
                                  watch, report and obey until stopped; read
@@ -40,6 +41,10 @@ Usage:
                                  asked for
   sonae-agent collect [--for D]  print what would be reported, as JSON lines,
                                  without any hub
+  sonae-agent guard --watch DIR... [--backend ebpf|fanotify] [--allow FILE]
+                    [--state DIR] [--json]
+                                 stop ransomware in these folders and print
+                                 what was stopped, without any hub
   sonae-agent service install|remove [--dir DIR]
                                  on Windows: run with the system
   sonae-agent version
@@ -70,7 +75,8 @@ func run(args []string, in io.Reader, out, errs io.Writer) int {
 		return 2
 	}
 	commands := map[string]func(context.Context, []string) error{
-		"enroll": p.enroll, "run": p.run, "status": p.status, "release": p.release, "collect": p.collect, "service": p.service, "version": p.version,
+		"enroll": p.enroll, "run": p.run, "status": p.status, "release": p.release, "collect": p.collect, "guard": p.guardAlone,
+		"service": p.service, "version": p.version,
 	}
 	name := args[0]
 	switch name {
