@@ -250,7 +250,7 @@ func (d *Desk) Policies(ctx context.Context, site string) ([]Policy, error) {
 	if err != nil {
 		return nil, err
 	}
-	switches, err := list[Limits](ctx, d.db, `SELECT body FROM action_limits ORDER BY site`)
+	switches, err := list[Limits](ctx, d.db, `SELECT body FROM block_limits l WHERE version = (SELECT MAX(version) FROM block_limits m WHERE m.site = l.site) ORDER BY site`)
 	if err != nil {
 		return nil, err
 	}
@@ -268,7 +268,7 @@ func (d *Desk) inForce(ctx context.Context, q querier, site string) ([]Policy, e
 	if err != nil {
 		return nil, err
 	}
-	switches, err := list[Limits](ctx, q, `SELECT body FROM action_limits WHERE site = $1`, site)
+	switches, err := list[Limits](ctx, q, `SELECT body FROM block_limits WHERE site = $1 ORDER BY version DESC LIMIT 1`, site)
 	for _, l := range switches {
 		if l.Auto {
 			all = append(all, limitsPolicy(l))
