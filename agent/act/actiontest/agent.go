@@ -156,6 +156,12 @@ func (a *Agent) Resume() []order.Result {
 	return a.ask(request{Resume: true}).Results
 }
 
+// Release tries a code on the console and returns what was wrong with it.
+func (a *Agent) Release(code string) string {
+	a.t.Helper()
+	return a.ask(request{Code: code}).Err
+}
+
 // Crash starts a process that kills itself at a point of carrying out an order.
 func (a *Agent) Crash(cmd *exec.Cmd, at string, o order.Order) {
 	a.t.Helper()

@@ -223,9 +223,9 @@ func (c *contract) killedApplying() {
 }
 
 func (c *contract) killedUndoing() {
-	undone := func(a *Agent, u order.Order) {
+	undone := func(u order.Order) {
 		c.t.Helper()
-		a = c.agent()
+		a := c.agent()
 		a.Resume()
 		c.want(a.Do(u), order.Released)
 		c.asBefore()
@@ -237,7 +237,7 @@ func (c *contract) killedUndoing() {
 		a.send(request{Do: &u})
 		time.Sleep(d)
 		a.Kill()
-		undone(a, u)
+		undone(u)
 	}
 	if !c.s.Crash {
 		return
@@ -249,7 +249,7 @@ func (c *contract) killedUndoing() {
 		a = c.agent(crashEnv + "=" + at)
 		a.send(request{Do: &u})
 		a.killed()
-		undone(a, u)
+		undone(u)
 	}
 }
 
@@ -364,11 +364,11 @@ func (c *contract) code() {
 	}
 	a, o := c.inForceNow(time.Hour)
 	console := c.agent() // `sonae-agent release` is a process of its own
-	if e := console.ask(request{Code: "0000-0000-0000-0000"}).Err; e == "" {
+	if e := console.Release("0000-0000-0000-0000"); e == "" {
 		c.t.Error("a wrong code was taken")
 	}
 	c.inForce()
-	if e := console.ask(request{Code: Code}).Err; e != "" {
+	if e := console.Release(Code); e != "" {
 		c.t.Fatalf("the right code: %s", e)
 	}
 	c.asBefore()

@@ -133,7 +133,7 @@ func (Killing) Subject(o order.Order) string { return subject(o) }
 func (k Killing) Precheck(_ context.Context, o order.Order) (any, error) {
 	p, err := precheck(o)
 	if err != nil && o.Process != nil {
-		if h := (Freezing{k.Keeper}).held(named(o)); h != nil && Alive(*h) > 0 && !errors.Is(err, ErrProtected) {
+		if h := Freezing(k).held(named(o)); h != nil && Alive(*h) > 0 && !errors.Is(err, ErrProtected) {
 			return p, nil
 		}
 	}
@@ -154,7 +154,7 @@ func (k Killing) Apply(ctx context.Context, r contain.Row, _ time.Duration) erro
 func (k Killing) Verify(_ context.Context, r contain.Row) []order.Check {
 	root := rootOf(r)
 	c := order.Check{Name: "process-ended", Target: subject(r.Order), At: k.Keeper.cfg.Now().UTC()}
-	c.OK = errors.Is(Check(root), ErrGone) && (Freezing{k.Keeper}).held(root) == nil
+	c.OK = errors.Is(Check(root), ErrGone) && Freezing(k).held(root) == nil
 	return []order.Check{c}
 }
 

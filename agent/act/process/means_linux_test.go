@@ -125,6 +125,27 @@ func TestWhatWasFrozenWithoutAnOrderIsThawedByOne(t *testing.T) {
 	eventually(t, "it runs", func() bool { return grows(t, files) })
 }
 
+func TestWrongCodesAreLimited(t *testing.T) {
+	root := start(t, `echo ready; exec sleep 1000`)
+	a := actiontest.Start(t, agentOn(t.TempDir())())
+	if e := a.Release(actiontest.Code); e != contain.ErrNothing.Error() {
+		t.Errorf("nothing is in force: %q", e)
+	}
+	o := order.Order{ID: "or-1", Action: "ac-1", Kind: order.Freeze, Lease: time.Hour, ExpiresAt: time.Now().Add(time.Hour), CodeHash: order.CodeHash(actiontest.Code),
+		Process: &order.Process{PID: root.PID, Start: root.Start}}
+	if r := a.Do(o); r.Phase != order.Applied {
+		t.Fatalf("%+v", r)
+	}
+	for range 5 {
+		if e := a.Release("0000-0000-0000-0000"); e != contain.ErrWrongCode.Error() {
+			t.Errorf("a wrong code: %q", e)
+		}
+	}
+	if e := a.Release(actiontest.Code); e != contain.ErrTooMany.Error() || !stopped(root.PID) {
+		t.Errorf("after five wrong codes: %q", e)
+	}
+}
+
 // A person knows the number and the program; the start is found by the agent,
 // and another program of that number is refused.
 func TestAProcessIsNamedByNumberAndProgramToo(t *testing.T) {

@@ -123,8 +123,7 @@ func TestNothingIsBornWhileFreezing(t *testing.T) {
 		k := keeper(t, t.TempDir())
 		root := start(t, `echo ready; while :; do (sleep 0.2 & ) ; (sleep 0.1; sleep 0.1) & done`)
 		time.Sleep(100 * time.Millisecond)
-		h, err := k.Freeze(t.Context(), root.PID, root.Start)
-		if err != nil {
+		if _, err := k.Freeze(t.Context(), root.PID, root.Start); err != nil {
 			t.Fatal(err)
 		}
 		all, err := table()
@@ -136,7 +135,7 @@ func TestNothingIsBornWhileFreezing(t *testing.T) {
 				t.Errorf("%d is %c", e.PID, e.state)
 			}
 		}
-		if h, err = k.Kill(t.Context(), root.PID, root.Start); err != nil || Alive(h) > 0 {
+		if h, err := k.Kill(t.Context(), root.PID, root.Start); err != nil || Alive(h) > 0 {
 			t.Errorf("%d processes left: %v", Alive(h), err)
 		}
 	}
