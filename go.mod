@@ -42,6 +42,8 @@ require (
 	modernc.org/sqlite v1.50.0
 )
 
+require github.com/cilium/ebpf v0.22.0 // indirect
+
 require (
 	github.com/BurntSushi/toml v1.6.0 // indirect
 	go4.org/netipx v0.0.0-20220725152314-7e7bdc8411bf // indirect

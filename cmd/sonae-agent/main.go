@@ -38,6 +38,10 @@ Usage:
                                  without CODE it is asked for
   sonae-agent collect [--for D]  print what would be reported, as JSON lines,
                                  without any hub
+  sonae-agent guard --watch DIR... [--backend ebpf|fanotify] [--allow FILE]
+                    [--state DIR] [--json]
+                                 stop ransomware in these folders and print
+                                 what was stopped, without any hub
   sonae-agent service install|remove [--dir DIR]
                                  on Windows: run with the system
   sonae-agent version
@@ -68,7 +72,8 @@ func run(args []string, in io.Reader, out, errs io.Writer) int {
 		return 2
 	}
 	commands := map[string]func(context.Context, []string) error{
-		"enroll": p.enroll, "run": p.run, "status": p.status, "release": p.release, "collect": p.collect, "service": p.service, "version": p.version,
+		"enroll": p.enroll, "run": p.run, "status": p.status, "release": p.release, "collect": p.collect, "guard": p.guardAlone,
+		"service": p.service, "version": p.version,
 	}
 	name := args[0]
 	switch name {

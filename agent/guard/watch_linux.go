@@ -1,0 +1,107 @@
+package guard
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// errRefused says that the kernel does not let a backend work.
+var errRefused = errors.New("refused by the kernel")
+
+// watch runs the backend that is wanted, or the best that works.
+func (g *Guard) watch(ctx context.Context, ready func(Status)) error {
+	return g.fanotify(ctx, ready, nil)
+}
+
+func isReadOnly(err error) bool { return errors.Is(err, unix.EROFS) }
+
+// court is what both backends share: who did it, what counts, and the stop.
+type court struct {
+	g      *Guard
+	tasks  *tasks
+	judge  *judge
+	frozen map[int]time.Time // when
+	now    func() time.Time
+}
+
+func newCourt(g *Guard) *court {
+	c := &court{g: g, tasks: newTasks(g.allow, g.cfg.Protect), frozen: map[int]time.Time{}, now: time.Now}
+	c.judge = newJudge(
+		func(p proc) (proc, bool) { return c.tasks.up(p, c.now()) },
+		func(p proc) int { return c.usual(p) })
+	return c
+}
+
+// usual is what the program of a process usually turns. The sum of a program
+// takes a while, so that it is asked for only when it decides.
+func (c *court) usual(p proc) int {
+	k := c.tasks.all[p.pid]
+	if k == nil || c.judge.turned(p) < limit-1 || interpreters.MatchString(shown(k.image)) || len(c.g.usual.max) == 0 {
+		return 0
+	}
+	sum, err := c.tasks.digest(k)
+	if err != nil {
+		return 0
+	}
+	return c.g.usual.extra(sum)
+}
+
+// decide stops the tree of p when it is time. It says whether p stands still.
+func (c *court) decide(p proc) bool {
+	v, ok := c.judge.decide(p, c.now())
+	if !ok {
+		return false
+	}
+	c.freeze(p, v)
+	return true
+}
+
+// stillOf is how long a process that was told to stop may still ask.
+const stillOf = 200 * time.Millisecond
+
+// still says whether pid was frozen just now.
+func (c *court) still(pid int) bool {
+	at, ok := c.frozen[pid]
+	if ok && c.now().Sub(at) > stillOf {
+		delete(c.frozen, pid)
+		return false
+	}
+	return ok
+}
+
+// freeze stops the tree and tells of it. Who acts is stopped before anything
+// else, whoever started it.
+func (c *court) freeze(p proc, v verdict) {
+	_ = unix.Kill(p.pid, unix.SIGSTOP) // and again below, with the rest of the tree
+	keep := func(pid int) bool {
+		k := c.tasks.get(pid, c.now())
+		return k != nil && k.keep
+	}
+	pids, err := c.g.cfg.Freezer.Freeze(v.root.pid, keep)
+	at := c.now()
+	for _, pid := range pids {
+		c.frozen[pid] = at
+	}
+	f := Frozen{PID: v.root.pid, PIDs: pids, Start: startTime(v.root.start, at), User: userOf(v.root.pid), Score: v.score, Lost: v.lost,
+		Files: v.losses, Reasons: v.reasons, Stopped: at.UTC(), Command: strings.Join(commandLine(v.root.pid), " ")}
+	if k := c.tasks.all[v.root.pid]; k != nil {
+		f.Image = k.image
+	}
+	if len(v.losses) > 0 {
+		f.FirstWrite = v.losses[0].At.UTC()
+	}
+	if err != nil {
+		f.Incomplete = err.Error()
+	}
+	c.g.mu.Lock()
+	c.g.st.Frozen++
+	c.g.mu.Unlock()
+	c.g.log.Warn("process tree frozen", "pid", f.PID, "image", f.Image, "lost", f.Lost, "processes", len(pids), "err", err)
+	if c.g.cfg.OnFreeze != nil {
+		c.g.cfg.OnFreeze(f)
+	}
+}
