@@ -5,7 +5,7 @@ DIR    ?= data
 LISTEN ?= :8443
 
 # What the programs need to be built, and what the tests start for real.
-BUILD_PACKAGES = gcc g++ libc6-dev ca-certificates
+BUILD_PACKAGES = gcc g++ libc6-dev ca-certificates clang llvm libbpf-dev
 TEST_PACKAGES  = $(BUILD_PACKAGES) iproute2 nftables transmission-daemon transmission-cli aria2 opentracker tcpdump \
 	libevtx-utils chromium fonts-noto-cjk poppler-utils openssh-server openssh-client python3-libtorrent syncthing restic curl openssl jq apt-utils dpkg-dev procps conntrack postgresql \
 	snmpd snmp freeradius softflowd pmacct wine64 clang lld
@@ -19,7 +19,7 @@ VCS := $(shell git status --porcelain >/dev/null 2>&1 || echo -buildvcs=false)
 BUILD = go build $(VCS)
 
 .NOTPARALLEL:
-.PHONY: run build web test unit race e2e windows torture fuzz bench bench-store bench-search bench-detect bench-sensor lint clean help need-build need-test s3
+.PHONY: run build web bpf test unit race e2e windows torture fuzz bench bench-store bench-search bench-detect bench-sensor lint clean help need-build need-test s3
 
 # Where the tests find the S3 server that they start.
 export SONAE_VERSITYGW = $(CURDIR)/bin/versitygw
@@ -27,7 +27,7 @@ export SONAE_VERSITYGW = $(CURDIR)/bin/versitygw
 run: build
 	./bin/sonae serve --dir $(DIR) --listen $(LISTEN)
 
-build: need-build web
+build: need-build web bpf
 	@echo "== build: bin/sonae, bin/sonae-agent (the first time this takes minutes)"
 	@CGO_ENABLED=1 $(BUILD) -o bin/sonae ./cmd/sonae
 	@CGO_ENABLED=0 $(BUILD) -o bin/sonae-agent ./cmd/sonae-agent
@@ -38,17 +38,25 @@ ui/web/dist/app.js: $(wildcard ui/web/src/*) ui/web/package.json ui/web/package-
 	@echo "== web: script, style and fonts of the pages"
 	@sh ui/web/build.sh
 
+# The guard's programs for the kernel. Without them the agent is built all the
+# same, and guards through fanotify.
+bpf: agent/guard/bpf/obj/guard_amd64.o
+
+agent/guard/bpf/obj/guard_amd64.o: agent/guard/bpf/guard.bpf.c tools/bpf.sh
+	@echo "== bpf: the guard's programs for the kernel"
+	@sh tools/bpf.sh
+
 test: need-test lint build unit race windows e2e
 
 # A real S3 server for the tests, built from source because Debian has none.
 s3:
 	@sh tools/s3server.sh
 
-unit: web s3
+unit: web bpf s3
 	@echo "== unit: every package, with the real engines"
 	go test -timeout 15m ./...
 
-race: web s3
+race: web bpf s3
 	@echo "== race: packages in which goroutines meet, with the race detector"
 	SONAE_TEST_STATE=sqlite go test -race -timeout 15m $(RACE)
 	go test -race -timeout 5m -run 'Goroutines|Cache' ./detect/sigma
@@ -61,7 +69,7 @@ windows:
 		./agent/winproc ./agent/owner ./agent/collect
 
 # Real clients in network namespaces and a real browser; needs root on Linux.
-e2e: need-test web s3
+e2e: need-test web bpf s3
 	@echo "== e2e: real BitTorrent clients, network namespaces, a real browser"
 	go test -tags e2e -p 1 -timeout 20m -count 1 ./e2e/... ./ui
 
@@ -77,7 +85,7 @@ FUZZTIME      ?= 10m
 FUZZTIME_EACH ?= 1m
 
 fuzz:
-	@for p in $$(go list ./detect/... ./source/... ./flow/... ./scan); do \
+	@for p in $$(go list ./detect/... ./source/... ./flow/... ./scan ./agent/guard); do \
 		for f in $$(go test -list '^Fuzz' $$p | grep '^Fuzz'); do \
 			case $$f in FuzzDifferential) t=$(FUZZTIME);; *) t=$(FUZZTIME_EACH);; esac; \
 			echo "== fuzz: $$p $$f for $$t"; \
@@ -111,16 +119,16 @@ bench-sensor:
 bench: web
 	go test -run '^$$' -bench . -benchmem ./bus ./ledger ./archive ./flow ./detect/...
 
-lint: web
+lint: web bpf
 	@echo "== lint: gofmt, go vet (Linux, e2e, Windows), staticcheck, sh -n"
 	@out=$$(gofmt -l .) && test -z "$$out" || { echo "not formatted:" "$$out"; exit 1; }
 	go vet ./... && go vet -tags e2e ./e2e/... ./ui/...
 	GOOS=windows go vet ./agent/... ./cmd/sonae-agent
 	go tool -modfile=tools/go.mod staticcheck ./...
-	@for f in tools/need.sh tools/s3server.sh tools/wine/run.sh ui/web/build.sh; do sh -n $$f || exit 1; done
+	@for f in tools/need.sh tools/bpf.sh tools/s3server.sh tools/wine/run.sh ui/web/build.sh; do sh -n $$f || exit 1; done
 
 clean:
-	rm -rf bin ui/web/node_modules && find ui/web/dist -mindepth 1 ! -name .keep -delete
+	rm -rf bin ui/web/node_modules && find ui/web/dist -mindepth 1 ! -name .keep -delete && find agent/guard/bpf/obj -mindepth 1 ! -name .keep -delete
 
 help:
 	@echo "make run     build, start the hub in DIR=$(DIR) on LISTEN=$(LISTEN), print the set-up link"

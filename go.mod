@@ -42,7 +42,7 @@ require (
 	modernc.org/sqlite v1.50.0
 )
 
-require github.com/cilium/ebpf v0.22.0 // indirect
+require github.com/cilium/ebpf v0.22.0
 
 require (
 	github.com/BurntSushi/toml v1.6.0 // indirect

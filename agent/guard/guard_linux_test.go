@@ -59,6 +59,8 @@ func testAttacks(t *testing.T, backend string) {
 
 func TestFanotifyStopsEncryption(t *testing.T) { testAttacks(t, BackendFanotify) }
 
+func TestEBPFStopsEncryption(t *testing.T) { testAttacks(t, BackendEBPF) }
+
 func BenchmarkAttacks(b *testing.B) {
 	for _, backend := range []string{BackendFanotify, BackendEBPF} {
 		for _, a := range attacks {

@@ -119,9 +119,30 @@ func (j *judge) lose(p proc, id fileID, l Loss) {
 	}
 	c.files[id] = true
 	c.losses = append(c.losses, l)
-	if l.Now != "" {
-		if suffix, ok := uncommon(l.Path, l.Now); ok {
-			c.renamed[suffix]++
+	c.suffix(l.Path, l.Now)
+}
+
+// maxSuffixes bounds how many new suffixes of one process are told apart.
+const maxSuffixes = 32
+
+func (c *culprit) suffix(from, to string) {
+	suffix, ok := uncommon(from, to)
+	if to != "" && ok && (len(c.renamed) < maxSuffixes || c.renamed[suffix] > 0) {
+		c.renamed[suffix]++
+	}
+}
+
+// renamed notes the new name of a file that counts.
+func (j *judge) renamed(p proc, from, to string) {
+	c := j.all[p]
+	if c == nil {
+		return
+	}
+	for i := range c.losses {
+		if l := &c.losses[i]; l.Path == from && l.Now == "" {
+			l.Now = to
+			c.suffix(from, to)
+			return
 		}
 	}
 }

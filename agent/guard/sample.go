@@ -166,8 +166,11 @@ func unlike(post Sample, name string) Why {
 // copied says whether c can be the encrypted copy of what was sampled as pre.
 // What a compressor writes is smaller, or says what it is.
 func copied(pre, c Sample, name string) bool {
-	if c.Size < pre.Size-pre.Size/20 || c.Size > pre.Size+pre.Size/4+64<<10 {
-		return false
-	}
-	return compare(pre, c, name) != WhyNone
+	return sized(pre.Size, c.Size) && compare(pre, c, name) != WhyNone
+}
+
+// sized says whether a file of size copy can be the encrypted copy of one of
+// size original: not smaller, and not much larger.
+func sized(original, copy int64) bool {
+	return copy >= original-original/20 && copy <= original+original/4+64<<10
 }

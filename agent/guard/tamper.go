@@ -6,9 +6,9 @@ import (
 	"strings"
 )
 
-// tampering lists commands that destroy what one could restore from: the
+// destroying lists commands that destroy what one could restore from: the
 // program, and words of which one of each group must be among its arguments.
-var tampering = []struct {
+var destroying = []struct {
 	program string
 	words   [][]string
 }{
@@ -38,10 +38,19 @@ func tampers(args []string) bool {
 	has := func(word string) bool {
 		return slices.ContainsFunc(args[1:], func(a string) bool { return strings.EqualFold(strings.TrimPrefix(a, "/"), word) })
 	}
-	for _, t := range tampering {
+	for _, t := range destroying {
 		if t.program == name && !slices.ContainsFunc(t.words, func(group []string) bool { return !slices.ContainsFunc(group, has) }) {
 			return true
 		}
 	}
 	return false
 }
+
+// tampering are the names of the programs.
+var tampering = func() map[string]bool {
+	names := map[string]bool{}
+	for _, t := range destroying {
+		names[t.program] = true
+	}
+	return names
+}()

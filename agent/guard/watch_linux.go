@@ -14,7 +14,15 @@ var errRefused = errors.New("refused by the kernel")
 
 // watch runs the backend that is wanted, or the best that works.
 func (g *Guard) watch(ctx context.Context, ready func(Status)) error {
-	return g.fanotify(ctx, ready, nil)
+	if g.cfg.Backend == BackendFanotify {
+		return g.fanotify(ctx, ready, nil)
+	}
+	err := g.ebpf(ctx, ready)
+	if g.cfg.Backend == BackendEBPF || !errors.Is(err, errRefused) {
+		return err
+	}
+	g.log.Warn("eBPF is refused, the guard goes on through fanotify", "err", err)
+	return g.fanotify(ctx, ready, err)
 }
 
 func isReadOnly(err error) bool { return errors.Is(err, unix.EROFS) }
