@@ -114,7 +114,7 @@ func (w *gate) open(h happening) {
 		unix.Close(h.fd)
 		return
 	}
-	stop := w.still(h.pid)
+	stop := w.still(h.pid, w.now())
 	if !stop {
 		w.review(k.proc)
 		stop = w.decide(k.proc)
@@ -328,7 +328,7 @@ func (w *gate) closed(h happening) {
 	defer f.Close()
 	k := w.tasks.get(h.pid, w.now())
 	path := pathOf(h.fd)
-	if k == nil || k.keep || k.free || !w.g.below(strings.TrimSuffix(path, deleted)) || w.still(h.pid) {
+	if k == nil || k.keep || k.free || !w.g.below(strings.TrimSuffix(path, deleted)) || w.still(h.pid, w.now()) {
 		return
 	}
 	var st unix.Stat_t

@@ -71,8 +71,14 @@ func BenchmarkAttacks(b *testing.B) {
 					r := l.guard(Config{Backend: backend})
 					cmd := l.attacker(a.shape, a.threads, a.order, a.rate)
 					select {
-					case <-r.frozen:
+					case f := <-r.frozen:
 						time.Sleep(50 * time.Millisecond)
+						if n := l.lost(); n > 5 {
+							b.Logf("%d lost: %+v", n, f)
+							for len(r.thawed) > 0 {
+								b.Logf("%+v", <-r.thawed)
+							}
+						}
 					case <-time.After(20 * time.Second):
 					}
 					lost = append(lost, l.lost())

@@ -96,7 +96,7 @@ func (w *kernelWatch) handle(r record) {
 		w.moved(p, r, at)
 	}
 	still := w.decide(p)
-	if r.kind == recordStopped && !still && !w.still(r.pid) {
+	if r.kind == recordStopped && !still && !w.still(r.pid, at) {
 		w.goOn(r, k)
 	}
 }

@@ -71,15 +71,14 @@ func (c *court) decide(p proc) bool {
 // stillOf is how long a process that was told to stop may still ask.
 const stillOf = 200 * time.Millisecond
 
-// still says whether pid was frozen just now.
-func (c *court) still(pid int) bool {
+// still says whether what pid did at some time came before it stood still.
+func (c *court) still(pid int, did time.Time) bool {
 	at, ok := c.frozen[pid]
-	if ok && c.now().Sub(at) > stillOf {
-		delete(c.frozen, pid)
-		return false
-	}
-	return ok
+	return ok && did.Before(at.Add(stillOf))
 }
+
+// maxFrozen bounds how many frozen processes are remembered.
+const maxFrozen = 65536
 
 // freeze stops the tree and tells of it. Who acts is stopped before anything
 // else, whoever started it.
@@ -91,6 +90,9 @@ func (c *court) freeze(p proc, v verdict) {
 	}
 	pids, err := c.g.cfg.Freezer.Freeze(v.root.pid, keep)
 	at := c.now()
+	if len(c.frozen) > maxFrozen {
+		clear(c.frozen)
+	}
 	for _, pid := range pids {
 		c.frozen[pid] = at
 	}
