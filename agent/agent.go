@@ -101,6 +101,8 @@ type Parts struct {
 	Preserve   func(ctx context.Context, o order.Order, report func(order.Result))
 	Collectors []collect.Collector
 	Load       collect.Sampler
+	// Guard stops ransomware; nil where no folder is guarded.
+	Guard Guard
 }
 
 // Agent is the running program.
@@ -212,6 +214,9 @@ func (a *Agent) Run(ctx context.Context, parts Parts) error {
 		rest.Go(func() { a.sense(ctx) })
 	} else {
 		a.off(errors.New("no sensor in this build"))
+	}
+	if parts.Guard != nil {
+		rest.Go(func() { a.guardFiles(ctx) })
 	}
 	for _, c := range parts.Collectors {
 		rest.Go(func() {

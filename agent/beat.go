@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/sonae/sonae/agent/guard"
 	"github.com/sonae/sonae/event"
 	"github.com/sonae/sonae/source/agentlink/wire"
 )
@@ -103,6 +104,7 @@ type Status struct {
 	Action     string            `json:"action,omitempty"`
 	LeaseEnd   time.Time         `json:"lease_end"`
 	Refused    uint64            `json:"refused_orders"`
+	Guard      *guard.Status     `json:"guard,omitempty"` // nil: nothing is guarded
 }
 
 const statusFile = "status.json"
@@ -124,6 +126,10 @@ func (a *Agent) say(b wire.Heartbeat, trouble error) {
 	}
 	for _, c := range a.parts.Collectors {
 		st.Sources[c.Name()] = c.Status()
+	}
+	if a.parts.Guard != nil {
+		s := a.parts.Guard.Status()
+		st.Guard = &s
 	}
 	if err := writeStatus(a.cfg.Dir, st); err != nil {
 		a.log.Error("status file", "err", err)

@@ -146,6 +146,20 @@ func (c *canaries) paths() []string {
 	return out
 }
 
+// close takes the decoys away again that nothing will remember.
+func (c *canaries) close() error {
+	if c.path != "" {
+		return nil
+	}
+	var errs []error
+	for _, p := range c.paths() {
+		if err := os.Remove(p); !errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
 func (c *canaries) save() error {
 	if c.path == "" {
 		return nil

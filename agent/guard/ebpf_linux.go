@@ -135,18 +135,26 @@ func (k *kernel) counts() (seen, dropped uint64) {
 	return seen, dropped
 }
 
-// grant raises how many files a process may turn before it is stopped again;
-// free lets it do what it likes.
-func (k *kernel) grant(pid int, start uint64, more uint32, free bool) error {
+// grant raises how many files a process may turn before it is stopped again.
+func (k *kernel) grant(pid int, start uint64, more uint32) error {
 	m := k.coll.Maps["procs"]
 	var p procState
 	if err := m.Lookup(uint32(pid), &p); err != nil || p.Start != start {
 		p = procState{Start: start}
 	}
 	p.Limit = p.Turned + more
-	if free {
-		p.Free = 1
+	return m.Put(uint32(pid), p)
+}
+
+// free lets a process do what it likes, until it ends: the kernel compares its
+// start with that of the entry that it made when the process first wrote.
+func (k *kernel) free(pid int) error {
+	m := k.coll.Maps["procs"]
+	var p procState
+	if err := m.Lookup(uint32(pid), &p); err != nil {
+		return nil // it has written to nothing; when it does, it is asked again
 	}
+	p.Free = 1
 	return m.Put(uint32(pid), p)
 }
 

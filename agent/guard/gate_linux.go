@@ -91,8 +91,11 @@ func (w *gate) run(ctx context.Context, events <-chan happening) {
 			} else {
 				w.closed(h)
 			}
+		case pid := <-w.g.spare:
+			w.pardon(pid)
 		case <-tick.C:
 			w.tidy()
+			w.learn()
 		case <-folders.C:
 			for _, dir := range w.g.cfg.Watch {
 				if err := w.grp.mark(dir); err != nil {

@@ -55,6 +55,7 @@ type Frozen struct {
 	PID        int       `json:"pid"`   // the root of what was stopped
 	PIDs       []int     `json:"pids"`  // all of it
 	Start      time.Time `json:"start"` // of the root
+	Ticks      uint64    `json:"ticks"` // the same in clock ticks since the machine started: with PID it names the root for good
 	Image      string    `json:"image"`
 	Command    string    `json:"command"`
 	User       string    `json:"user"`
@@ -113,6 +114,7 @@ type Guard struct {
 	allow *allowList
 	usual *baseline
 	decoy *canaries
+	spare chan int // processes that a person let go on
 
 	mu sync.Mutex
 	st Status
@@ -132,7 +134,7 @@ func New(cfg Config) (*Guard, error) {
 	if len(cfg.Watch) == 0 {
 		return nil, errors.New("guard: no folder to watch")
 	}
-	g := &Guard{cfg: cfg, log: cfg.Log.With("part", "guard"), allow: newAllowList(cfg.Allow)}
+	g := &Guard{cfg: cfg, log: cfg.Log.With("part", "guard"), allow: newAllowList(cfg.Allow), spare: make(chan int, 64)}
 	for i, dir := range cfg.Watch {
 		real, err := filepath.Abs(dir)
 		if err == nil {
@@ -150,7 +152,7 @@ func New(cfg Config) (*Guard, error) {
 	if g.usual, err = openBaseline(cfg.Dir); err != nil {
 		return nil, fmt.Errorf("guard: %w", err)
 	}
-	g.st.Watch = g.cfg.Watch
+	g.st.Watch, g.st.Why = g.cfg.Watch, "not started"
 	return g, nil
 }
 
@@ -164,8 +166,14 @@ func (g *Guard) Run(ctx context.Context, ready func(Status)) error {
 	g.mu.Lock()
 	g.st.Canaries = g.decoy.count()
 	g.mu.Unlock()
-	err = g.watch(ctx, ready)
-	return errors.Join(err, g.usual.save())
+	err = errors.Join(g.watch(ctx, ready), g.usual.save(), g.decoy.close())
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.st.Backend, g.st.Why = "", "ended"
+	if err != nil {
+		g.st.Why = err.Error()
+	}
+	return err
 }
 
 // Status says how the guard works now. It is safe for concurrent use.
@@ -175,11 +183,22 @@ func (g *Guard) Status() Status {
 	return g.st
 }
 
+// Pardon says that a person lets a frozen process go on: it may change files
+// until it ends, and what it did is usual for its program from now on. Call it
+// before the process is woken. It is safe for concurrent use.
+func (g *Guard) Pardon(pid int) {
+	select {
+	case g.spare <- pid:
+	default: // it is asked for again when it does more
+		g.log.Warn("too many pardons at once", "pid", pid)
+	}
+}
+
 // on notes the backend that works, and why it is not the better one.
 func (g *Guard) on(backend string, why error) Status {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.st.Backend = backend
+	g.st.Backend, g.st.Why = backend, ""
 	if why != nil {
 		g.st.Why = why.Error()
 	}

@@ -54,6 +54,7 @@ type culprit struct {
 	tamper  []string
 	renamed map[string]int // suffix → files
 	last    time.Time
+	learned bool
 }
 
 // verdict is that a process tree must stand still.

@@ -57,8 +57,13 @@ func (w *kernelWatch) run(ctx context.Context, records <-chan record) {
 		select {
 		case r := <-records:
 			w.handle(r)
+		case pid := <-w.g.spare:
+			for _, k := range w.pardon(pid) {
+				w.free(k.pid)
+			}
 		case <-tick.C:
 			w.tidy()
+			w.learn()
 		case <-ctx.Done():
 			w.tidy()
 			return
@@ -112,7 +117,7 @@ func (w *kernelWatch) begins(r record) {
 		return
 	}
 	if k.keep || k.free {
-		w.free(r, k)
+		w.free(r.pid)
 		return
 	}
 	if args := commandLine(r.pid); tampers(args) {
@@ -132,15 +137,15 @@ func (w *kernelWatch) special(comm string) bool {
 }
 
 // free tells the kernel that a process may do what it likes.
-func (w *kernelWatch) free(r record, k *task) {
-	if err := w.k.grant(r.pid, r.start, 0, true); err != nil {
-		w.g.log.Warn("not told to the kernel", "pid", k.pid, "err", err)
+func (w *kernelWatch) free(pid int) {
+	if err := w.k.free(pid); err != nil {
+		w.g.log.Warn("not told to the kernel", "pid", pid, "err", err)
 	}
 }
 
 // release lets a process go on for good.
 func (w *kernelWatch) release(r record, k *task, why string) {
-	w.free(r, k)
+	w.free(r.pid)
 	if r.kind == recordStopped {
 		w.cont(r, k, why)
 	}
@@ -150,7 +155,7 @@ func (w *kernelWatch) release(r record, k *task, why string) {
 // less.
 func (w *kernelWatch) goOn(r record, k *task) {
 	more := max(1, limit+w.usual(k.proc)-w.judge.turned(k.proc))
-	if err := w.k.grant(r.pid, r.start, uint32(more), false); err != nil {
+	if err := w.k.grant(r.pid, r.start, uint32(more)); err != nil {
 		w.g.log.Warn("not told to the kernel", "pid", k.pid, "err", err)
 	}
 	w.cont(r, k, "what it writes is what its files say")

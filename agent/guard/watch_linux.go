@@ -33,11 +33,12 @@ type court struct {
 	tasks  *tasks
 	judge  *judge
 	frozen map[int]time.Time // when
+	done   map[proc]int      // what frozen roots did
 	now    func() time.Time
 }
 
 func newCourt(g *Guard) *court {
-	c := &court{g: g, tasks: newTasks(g.allow, g.cfg.Protect), frozen: map[int]time.Time{}, now: time.Now}
+	c := &court{g: g, tasks: newTasks(g.allow, g.cfg.Protect), frozen: map[int]time.Time{}, done: map[proc]int{}, now: time.Now}
 	c.judge = newJudge(
 		func(p proc) (proc, bool) { return c.tasks.up(p, c.now()) },
 		func(p proc) int { return c.usual(p) })
@@ -96,7 +97,7 @@ func (c *court) freeze(p proc, v verdict) {
 	for _, pid := range pids {
 		c.frozen[pid] = at
 	}
-	f := Frozen{PID: v.root.pid, PIDs: pids, Start: startTime(v.root.start, at), User: userOf(v.root.pid), Score: v.score, Lost: v.lost,
+	f := Frozen{PID: v.root.pid, PIDs: pids, Start: startTime(v.root.start, at), Ticks: v.root.start, User: userOf(v.root.pid), Score: v.score, Lost: v.lost,
 		Files: v.losses, Reasons: v.reasons, Stopped: at.UTC(), Command: strings.Join(commandLine(v.root.pid), " ")}
 	if k := c.tasks.all[v.root.pid]; k != nil {
 		f.Image = k.image
@@ -104,6 +105,10 @@ func (c *court) freeze(p proc, v verdict) {
 	if len(v.losses) > 0 {
 		f.FirstWrite = v.losses[0].At.UTC()
 	}
+	if len(c.done) >= maxCulprits {
+		clear(c.done)
+	}
+	c.done[v.root] = v.lost
 	if err != nil {
 		f.Incomplete = err.Error()
 	}
@@ -113,5 +118,55 @@ func (c *court) freeze(p proc, v verdict) {
 	c.g.log.Warn("process tree frozen", "pid", f.PID, "image", f.Image, "lost", f.Lost, "processes", len(pids), "err", err)
 	if c.g.cfg.OnFreeze != nil {
 		c.g.cfg.OnFreeze(f)
+	}
+}
+
+// pardon lets the tree of pid change files from now on, and learns that its
+// program does so.
+func (c *court) pardon(pid int) []*task {
+	k := c.tasks.fresh(pid, c.now())
+	if k == nil {
+		return nil
+	}
+	if n := c.done[k.proc]; n > 0 {
+		if sum, err := c.tasks.digest(k); err == nil {
+			c.g.usual.learn(sum, k.image, n)
+		}
+	}
+	var free []*task
+	in := map[int]bool{pid: true}
+	for range maxLooks {
+		news := descendants(in)
+		for _, child := range news {
+			in[child] = true
+		}
+		if len(news) == 0 {
+			break
+		}
+	}
+	for pid := range in {
+		if k := c.tasks.get(pid, c.now()); k != nil {
+			k.free = true
+			c.judge.forget(k.proc)
+			delete(c.frozen, pid)
+			free = append(free, k)
+		}
+	}
+	return free
+}
+
+// learn notes what processes did that have ended without being stopped.
+func (c *court) learn() {
+	for p, cu := range c.judge.all {
+		if cu.learned || len(cu.losses) == 0 {
+			continue
+		}
+		if s, ok := readStat(p.pid); ok && s.start == p.start {
+			continue
+		}
+		cu.learned = true
+		if k := c.tasks.all[p.pid]; k != nil && k.proc == p && k.sum != "" {
+			c.g.usual.learn(k.sum, k.image, len(cu.losses))
+		}
 	}
 }

@@ -5,12 +5,15 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
 	"time"
 
+	"github.com/sonae/sonae/agent"
+	"github.com/sonae/sonae/agent/act/process"
 	"github.com/sonae/sonae/agent/guard"
 )
 
@@ -21,10 +24,11 @@ type guardOptions struct {
 	allow   string
 }
 
-func (o *guardOptions) flags(f *flag.FlagSet, name string) {
-	f.Var(&o.watch, name, "folder or volume in which ransomware is stopped, as many as wanted")
-	f.StringVar(&o.backend, "backend", "", "ebpf or fanotify; the better one that works when it is not given")
-	f.StringVar(&o.allow, "allow", "", "file of programs that may change any file: a path and its SHA-256 on each line")
+// flags adds them: watch is the name of the first, prefix begins the others'.
+func (o *guardOptions) flags(f *flag.FlagSet, watch, prefix string) {
+	f.Var(&o.watch, watch, "folder or volume in which ransomware is stopped, as many as wanted")
+	f.StringVar(&o.backend, prefix+"backend", "", "ebpf or fanotify; the better one that works when it is not given")
+	f.StringVar(&o.allow, prefix+"allow", "", "file of programs that may change any file: a path and its SHA-256 on each line")
 }
 
 // config is what the guard is made of; dir is where it keeps its state.
@@ -44,11 +48,71 @@ func (o *guardOptions) config(dir string) (guard.Config, error) {
 	return c, err
 }
 
+// open makes the guard of a running agent; nil when nothing is guarded.
+// Everything in frozen is told of each freeze, and must return at once.
+func (o *guardOptions) open(dir string, log *slog.Logger, thawed func(guard.Thawed), frozen ...func(guard.Frozen)) (agent.Guard, error) {
+	if len(o.watch) == 0 {
+		return nil, nil
+	}
+	c, err := o.config(dir)
+	if err != nil {
+		return nil, err
+	}
+	c.Log, c.OnThaw = log, thawed
+	c.OnFreeze = func(f guard.Frozen) {
+		for _, tell := range frozen {
+			tell(f)
+		}
+	}
+	return guard.New(c)
+}
+
+// keeper hands what the guard stopped to the one who freezes, thaws and kills
+// by order, so that a thaw finds it.
+type keeper struct {
+	keep  *process.Keeper
+	queue chan guard.Frozen
+	log   *slog.Logger
+}
+
+func (p program) keeper(dir string) *keeper {
+	log := p.log.With("part", "process")
+	return &keeper{process.New(process.Config{Dir: filepath.Join(dir, "process"), Now: time.Now, Log: log}), make(chan guard.Frozen, 64), log}
+}
+
+func (k *keeper) frozen(f guard.Frozen) {
+	select {
+	case k.queue <- f:
+	default:
+		k.log.Error("frozen tree not noted: thaw it with kill -CONT", "pid", f.PID)
+	}
+}
+
+// start begins to take over; the returned function ends that.
+func (k *keeper) start(ctx context.Context) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			select {
+			case f := <-k.queue:
+				if _, err := k.keep.Adopt(ctx, process.ID{PID: f.PID, Start: f.Ticks}, f.PIDs); err != nil {
+					k.log.Error("frozen tree not noted", "pid", f.PID, "err", err)
+				}
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return func() { cancel(); <-done }
+}
+
 // guardAlone is the guard without a hub: it stops what it must and prints it.
 func (p program) guardAlone(ctx context.Context, args []string) error {
 	f, _ := p.flags("guard")
 	var o guardOptions
-	o.flags(f, "watch")
+	o.flags(f, "watch", "")
 	state := f.String("state", "", "where decoys and what is usual are remembered; nowhere when it is not given")
 	asJSON := f.Bool("json", false, "print JSON lines")
 	if err := p.parse(f, args, 0); err != nil {

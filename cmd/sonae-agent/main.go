@@ -28,6 +28,7 @@ Usage:
                   [--promiscuous] [--filter EXPR] [--queues N]
                   [--kernel-ring MIB] [--packets MIB] [--packets-age D]
                   [--packets-dir DIR] [--loss-alarm PERCENT]
+                  [--guard DIR]... [--guard-backend B] [--guard-allow FILE]
                   [--gateway] [--eve FILE] [--eve-socket PATH] [--zeek FOLDER]
                                  watch, report and obey until stopped; read
                                  what Suricata and Zeek write here

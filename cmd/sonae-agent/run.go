@@ -28,6 +28,7 @@ type options struct {
 	gateway     bool
 	sensors     feed.Config
 	capture     captureOptions
+	guard       guardOptions
 }
 
 // run is the agent itself.
@@ -36,6 +37,7 @@ func (p program) run(ctx context.Context, args []string) error {
 	var o options
 	f.BoolVar(&o.gateway, "gateway", false, "this machine is a router or an inline bridge: block other machines when the hub orders it")
 	o.capture.flags(f)
+	o.guard.flags(f, "guard", "guard-")
 	f.Int64Var(&o.ring, "ring", 64, "MiB of the last packets kept in memory as evidence")
 	f.Int64Var(&o.spool, "spool", 512, "MiB on disk for events while the hub is away")
 	f.Var((*several)(&o.sensors.EVE), "eve", "file that Suricata writes (eve.json), as many as wanted")
@@ -92,6 +94,12 @@ func (p program) watch(ctx context.Context, o options, id link.Identity) error {
 	if err != nil {
 		return errors.Join(err, a.Close())
 	}
+	keep := p.keeper(o.dir)
+	files, err := o.guard.open(filepath.Join(o.dir, "guard"), p.log, a.Thawed, a.Frozen, keep.frozen)
+	if err != nil {
+		return errors.Join(err, packets.close(), a.Close())
+	}
+	defer keep.start(ctx)()
 	evidence := forensic.New(packets.evidence(forensic.Config{Now: time.Now, Log: p.log.With("part", "forensic")}))
 	err = a.Run(ctx, agent.Parts{
 		OpenSensor: packets.open,
@@ -105,6 +113,7 @@ func (p program) watch(ctx context.Context, o options, id link.Identity) error {
 		Preserve:   preserver(evidence, client, time.Now),
 		Collectors: collectors,
 		Load:       load,
+		Guard:      files,
 	})
 	return errors.Join(err, packets.close(), a.Close())
 }

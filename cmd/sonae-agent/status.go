@@ -58,6 +58,16 @@ func (p program) print(st agent.Status) {
 			row("", "NOT WRITTEN: the disk refuses packets, see the log")
 		}
 	}
+	if g := st.Guard; g != nil {
+		how := g.Backend
+		if how == "" {
+			how = "OFF: ransomware is not stopped"
+		}
+		if g.Why != "" {
+			how += " (" + g.Why + ")"
+		}
+		row("guard", "%s, %s, %d decoys, %d looked at, %d dropped, %d trees frozen, %d let go on", how, strings.Join(g.Watch, " "), g.Canaries, g.Seen, g.Dropped, g.Frozen, g.Thawed)
+	}
 	for _, name := range slices.Sorted(maps.Keys(st.Sources)) {
 		row(name, "%s", st.Sources[name])
 	}
