@@ -281,12 +281,14 @@ func (w *kernelWatch) moved(p proc, r record, at time.Time) {
 	from, to := w.resolve(r.pid, r.path), w.resolve(r.pid, r.to)
 	in := w.paperOf(p, at)
 	if r.kind == recordRenamed {
-		w.judge.renamed(p, from, to)
-		for i := range in.made {
-			if in.made[i].path == from {
-				in.made[i].path = to
+		for i := len(in.made) - 1; i >= 0; i-- {
+			if now, ok := in.made[i].now(r); ok {
+				from, to = in.made[i].path, now
+				in.made[i].path = now
+				break
 			}
 		}
+		w.judge.renamed(p, from, to)
 	}
 	if r.ino == 0 || r.kind == recordRenamed && !r.canary {
 		return
@@ -322,6 +324,27 @@ func (w *kernelWatch) pair(p proc, o oldFile, n newFile) bool {
 	}
 	w.lose(p, o.id, o.path, now, why, o.at)
 	return true
+}
+
+// now is what n is called after a rename, if n is what was renamed. The process
+// may have named both relative to folders that it holds open; the file's number
+// tells whether it is the one.
+func (n newFile) now(r record) (string, bool) {
+	to := r.to
+	if from := filepath.Clean(r.path); !filepath.IsAbs(from) {
+		folder, ok := strings.CutSuffix(n.path, "/"+from)
+		if !ok {
+			return "", false
+		}
+		if !filepath.IsAbs(to) {
+			to = filepath.Join(folder, to)
+		}
+	} else if from != n.path {
+		return "", false
+	}
+	var st unix.Stat_t
+	to = filepath.Clean(to)
+	return to, unix.Lstat(to, &st) == nil && st.Ino == n.id.ino
 }
 
 // resolve completes a path as a process gave it.
