@@ -98,6 +98,12 @@ func promises(name string) bool {
 	return false
 }
 
+// readableName says whether a name says that its file holds text and nothing
+// else, so that one block of noise is enough.
+func readableName(name string) bool {
+	return slices.Contains(readable, strings.ToLower(filepath.Ext(name)))
+}
+
 // uncommon says whether to is from with a suffix added or exchanged that no
 // known type goes by.
 func uncommon(from, to string) (suffix string, ok bool) {

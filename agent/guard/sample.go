@@ -146,7 +146,7 @@ func compare(pre, post Sample, name string) Why {
 	}
 	first := pre.Sum[0] != post.Sum[0] && post.Random[0]
 	switch {
-	case up >= 2, up == 1 && (pre.Blocks <= 2 || first && !pre.Random[0]):
+	case up >= 2, up == 1 && (pre.Blocks <= 2 || first && !pre.Random[0] || pre.Kind == kindNone && readableName(name)):
 		return WhyRise
 	case changed > 0 && pre.Kind != kindNone && post.Kind != pre.Kind && first:
 		return WhyMagic

@@ -89,6 +89,7 @@ func (c *court) freeze(p proc, v verdict) {
 		k := c.tasks.get(pid, c.now())
 		return k != nil && k.keep
 	}
+	v.root = c.origin(v.root)
 	pids, err := c.g.cfg.Freezer.Freeze(v.root.pid, keep)
 	at := c.now()
 	if len(c.frozen) > maxFrozen {
