@@ -3,7 +3,7 @@
 # same source gives the same bytes (a test builds them twice).
 set -eu
 cd "$(dirname "$0")/.."
-out=${1:-agent/guard/bpf/obj}
+out=$(realpath -m "${1:-agent/guard/bpf/obj}")
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
 cd agent/guard/bpf

@@ -156,18 +156,19 @@ func (c *court) pardon(pid int) []*task {
 	return free
 }
 
-// learn notes what processes did that have ended without being stopped.
+// learn notes what processes did that have ended without being stopped. Their
+// programs are summed up while they run, and never while one must be stopped.
 func (c *court) learn() {
 	for p, cu := range c.judge.all {
-		if cu.learned || len(cu.losses) == 0 {
+		k := c.tasks.all[p.pid]
+		if cu.learned || len(cu.losses) == 0 || k == nil || k.proc != p {
 			continue
 		}
 		if s, ok := readStat(p.pid); ok && s.start == p.start {
+			_, _ = c.tasks.digest(k) // of a program that cannot be read nothing is learned
 			continue
 		}
 		cu.learned = true
-		if k := c.tasks.all[p.pid]; k != nil && k.proc == p && k.sum != "" {
-			c.g.usual.learn(k.sum, k.image, len(cu.losses))
-		}
+		c.g.usual.learn(k.sum, k.image, len(cu.losses))
 	}
 }
