@@ -98,7 +98,7 @@ func TestTheHubIsToldOfAFreeze(t *testing.T) {
 		return err == nil && st.Guard != nil && st.Guard.Frozen == 1 && st.Guard.Backend == on.Fields["Backend"]
 	})
 	linktest.Await(t, "the tree among those that can be thawed", func() bool {
-		b, err := os.ReadFile(filepath.Join(state, "process", "frozen.json"))
+		b, err := os.ReadFile(filepath.Join(state, "frozen", "frozen.json"))
 		return err == nil && strings.Contains(string(b), strconv.Itoa(bad.Process.Pid))
 	})
 }
