@@ -77,7 +77,7 @@ type keeper struct {
 
 func (p program) keeper(dir string) *keeper {
 	log := p.log.With("part", "process")
-	return &keeper{process.New(process.Config{Dir: filepath.Join(dir, "process"), Now: time.Now, Log: log}), make(chan guard.Frozen, 64), log}
+	return &keeper{process.New(process.Config{Dir: filepath.Join(dir, "frozen"), Now: time.Now, Log: log}), make(chan guard.Frozen, 64), log}
 }
 
 func (k *keeper) frozen(f guard.Frozen) {
