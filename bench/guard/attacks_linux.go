@@ -9,7 +9,7 @@ import (
 	"github.com/sonae/sonae/bench/guard/proof"
 )
 
-const attacksHead = "| shape | backend | frozen | files lost p50/p95/max | stopped after ms p50/p95/max | told after ms p95 | begun after the freeze | key in memory |\n|---|---|---:|---:|---:|---:|---:|---:|\n"
+const attacksHead = "| shape | backend | frozen | files lost p50/p95/max | stopped after ms p50/p95/max | told after ms p95 | begun after the freeze | key in memory | dropped |\n|---|---|---:|---:|---:|---:|---:|---:|---:|\n"
 
 // attacks tries every shape with every backend.
 func (b *bench) attacks() (string, error) {
@@ -40,24 +40,23 @@ func (b *bench) attacks() (string, error) {
 
 func attackRow(shape, backend string, all []proof.Result) string {
 	var lost, stopped, told []float64
-	frozen, keys, after := 0, 0, 0
+	frozen, keys, after, dropped := 0, 0, 0, 0
 	for _, r := range all {
 		lost = append(lost, float64(r.Lost))
 		after = max(after, r.After)
-		if r.Told > 0 {
-			told = append(told, ms(r.Told))
-		}
+		dropped += r.Dropped
 		if !r.Frozen {
 			continue
 		}
 		frozen++
+		told = append(told, ms(r.Told))
 		stopped = append(stopped, ms(r.Stopped))
 		if r.Key {
 			keys++
 		}
 	}
-	return fmt.Sprintf("| %s | %s | %d/%d | %s | %s | %.0f | %d | %d/%d |", shape, backend, frozen, len(all),
-		spread(lost), spread(stopped), quantile(told, 0.95), after, keys, frozen)
+	return fmt.Sprintf("| %s | %s | %d/%d | %s | %s | %.0f | %d | %d/%d | %d |", shape, backend, frozen, len(all),
+		spread(lost), spread(stopped), quantile(told, 0.95), after, keys, frozen, dropped)
 }
 
 func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }

@@ -8,7 +8,7 @@ import (
 	"github.com/sonae/sonae/bench/guard/proof"
 )
 
-const choresHead = "| work | backend | frozen | wall s without | with | ratio | CPU s without | with | ratio | guard's CPU s |\n|---|---|---:|---:|---:|---:|---:|---:|---:|---:|\n"
+const choresHead = "| work | backend | frozen | wall s without | with | ratio | CPU s without | with | ratio | guard's CPU s | stopped for a moment |\n|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n"
 
 // chores does every chore without the guard and with each backend, in turn,
 // and takes the medians.
@@ -50,14 +50,15 @@ func (b *bench) chore(site *proof.Site, c proof.Chore) (string, error) {
 	var rows strings.Builder
 	bare := costs[""]
 	for _, backend := range b.backends {
-		with, frozen := costs[backend], 0
+		with, frozen, thawed := costs[backend], 0, 0
 		for _, cost := range with {
 			frozen += min(1, len(cost.Frozen))
+			thawed += cost.Thawed
 		}
 		wall, wallWith := median(bare, wallOf), median(with, wallOf)
 		cpu, cpuWith := median(bare, cpuOf), median(with, cpuOf)
-		fmt.Fprintf(&rows, "| %s | %s | %d/%d | %.2f | %.2f | %.2f | %.2f | %.2f | %.2f | %.2f |\n", c.Name, backend, frozen, len(with),
-			wall, wallWith, wallWith/wall, cpu, cpuWith, cpuWith/cpu, median(with, guardOf))
+		fmt.Fprintf(&rows, "| %s | %s | %d/%d | %.2f | %.2f | %.2f | %.2f | %.2f | %.2f | %.2f | %d |\n", c.Name, backend, frozen, len(with),
+			wall, wallWith, wallWith/wall, cpu, cpuWith, cpuWith/cpu, median(with, guardOf), thawed)
 	}
 	return rows.String(), nil
 }

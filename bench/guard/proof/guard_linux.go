@@ -17,26 +17,30 @@ import (
 	"github.com/sonae/sonae/bench/guard/tally"
 )
 
-// Guard is a running `sonae-agent guard --json`.
+// Guard is a running `sonae-agent guard --json`. Its methods may be called
+// concurrently.
 type Guard struct {
 	cmd    *exec.Cmd
 	stderr *tail
-	lines  chan line
 	read   sync.WaitGroup
+
+	mu   sync.Mutex
+	told []Event
 }
 
-// line is one line of the guard and when it came.
-type line struct {
-	at   int64 // CLOCK_MONOTONIC
-	text string
+// Event is one line of the guard.
+type Event struct {
+	At   int64  // when it was read, CLOCK_MONOTONIC
+	Kind string // ready, frozen, thawed, end
+	Text string // the JSON
 }
 
 // StartGuard watches dir with a backend, "ebpf" or "fanotify", and returns
 // when the guard says that it is ready.
 func StartGuard(agent, dir, backend string) (*Guard, error) {
-	g := &Guard{cmd: exec.Command(agent, "guard", "--watch", dir, "--backend", backend, "--json"), stderr: &tail{}, lines: make(chan line, 1024)}
+	g := &Guard{cmd: exec.Command(agent, "guard", "--watch", dir, "--backend", backend, "--json"), stderr: &tail{}}
 	g.cmd.Stderr = g.stderr
-	g.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGTERM}
+	g.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	out, err := g.cmd.StdoutPipe()
 	if err != nil {
 		return nil, fmt.Errorf("start the guard: %w", err)
@@ -44,69 +48,60 @@ func StartGuard(agent, dir, backend string) (*Guard, error) {
 	if err := g.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start the guard: %w", err)
 	}
-	g.read.Go(func() { g.scan(out) })
-	select {
-	case l, ok := <-g.lines:
-		if ok && strings.Contains(l.text, "ready") {
+	over := make(chan struct{})
+	g.read.Go(func() { defer close(over); g.listen(out) })
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(time.Millisecond) {
+		if len(g.Told("ready")) > 0 {
 			return g, nil
 		}
-		err = fmt.Errorf("the guard began with %q", l.text)
-	case <-time.After(30 * time.Second):
-		err = errors.New("the guard did not get ready within 30 s")
-	}
-	return nil, fmt.Errorf("%w: %w: %s", err, g.Close(), g.stderr.String())
-}
-
-// scan passes the guard's lines on, as many as anybody could want.
-func (g *Guard) scan(out io.Reader) {
-	defer close(g.lines)
-	for lines := bufio.NewScanner(out); lines.Scan(); {
 		select {
-		case g.lines <- line{tally.Now(), lines.Text()}:
-		default: // more than a thousand that nobody asked for
-		}
-	}
-}
-
-// Freeze is one line of the guard that tells of a freeze.
-type Freeze struct {
-	At   int64  // when it was read, CLOCK_MONOTONIC
-	Text string // the JSON
-}
-
-// Freezes takes what the guard has told up to now; with wait it waits so long
-// for the first.
-func (g *Guard) Freezes(wait time.Duration) []Freeze {
-	var all []Freeze
-	timeout := time.After(wait)
-	for {
-		select {
-		case l, ok := <-g.lines:
-			if !ok {
-				return all
-			}
-			if isFreeze(l.text) {
-				all = append(all, Freeze{l.at, l.text})
-				wait = 0
-			}
+		case <-over:
+			return nil, fmt.Errorf("the guard did not get ready: %w", g.Close())
 		default:
-			if wait == 0 {
-				return all
-			}
-			select {
-			case <-timeout:
-				wait = 0
-			case <-time.After(time.Millisecond):
-			}
 		}
+	}
+	return nil, errors.Join(errors.New("the guard did not get ready within a minute"), g.Close())
+}
+
+// listen keeps the guard's lines.
+func (g *Guard) listen(out io.Reader) {
+	lines := bufio.NewScanner(out)
+	for lines.Buffer(nil, 1<<20); lines.Scan(); {
+		e := Event{At: tally.Now(), Text: lines.Text()}
+		var kind struct{ Event string }
+		if err := json.Unmarshal(lines.Bytes(), &kind); err == nil {
+			e.Kind = kind.Event
+		}
+		g.mu.Lock()
+		g.told = append(g.told, e)
+		g.mu.Unlock()
 	}
 }
 
-func isFreeze(text string) bool {
-	var told struct {
-		Kind string `json:"kind"`
+// Told lists the events of one kind so far.
+func (g *Guard) Told(kind string) []Event {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	var all []Event
+	for _, e := range g.told {
+		if e.Kind == kind {
+			all = append(all, e)
+		}
 	}
-	return json.Unmarshal([]byte(text), &told) == nil && strings.HasPrefix(told.Kind, "fr")
+	return all
+}
+
+// Dropped is how many operations the guard could not look at; it says so when
+// it ends.
+func (g *Guard) Dropped() int {
+	sum := 0
+	for _, e := range g.Told("end") {
+		var end struct{ Dropped int }
+		if err := json.Unmarshal([]byte(e.Text), &end); err == nil {
+			sum += end.Dropped
+		}
+	}
+	return sum
 }
 
 // CPU is what the guard has used so far.

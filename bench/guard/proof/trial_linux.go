@@ -29,9 +29,10 @@ type Result struct {
 	Frozen  bool          // every thread of every process of the attack was stopped
 	Lost    int           // files that are not what they were
 	Stopped time.Duration // from the first write until the last thread was seen stopped
-	Told    time.Duration // from the first write until the guard's line was read; 0: it told nothing
+	Told    time.Duration // from the first write until the guard's line was read
 	After   int           // files begun after the freeze
 	Key     bool          // the key was found in the stopped memory
+	Dropped int           // operations that the guard could not look at
 	Why     string        // the guard's line
 }
 
@@ -53,6 +54,7 @@ func (r *Range) Try(shape Shape, backend string, seed uint64) (Result, error) {
 	}
 	err = r.attack(&res, shape, seed, page, guard)
 	err = errors.Join(err, guard.Close())
+	res.Dropped = guard.Dropped()
 	res.Lost = len(r.Tree.Lost())
 	return res, errors.Join(err, r.Tree.Restore())
 }
@@ -76,10 +78,7 @@ func (r *Range) attack(res *Result, shape Shape, seed uint64, page *tally.Page, 
 		return fmt.Errorf("start the attack: %w", err)
 	}
 	all := family{cmd.Process.Pid}
-	r.observe(res, all, page)
-	if told := guard.Freezes(time.Second); len(told) > 0 {
-		res.Told, res.Why = tally.Since(page.First(), told[0].At), told[0].Text
-	}
+	r.observe(res, all, page, guard)
 	if res.Frozen {
 		err = r.inspect(res, all, page, said.Name())
 	}
@@ -94,11 +93,21 @@ func (r *Range) attack(res *Result, shape Shape, seed uint64, page *tally.Page, 
 	return err
 }
 
-// observe waits until all of the attack is stopped, or it has ended.
-func (r *Range) observe(res *Result, all family, page *tally.Page) {
+// observe waits until all of the attack is stopped and the guard has said so,
+// or the attack has ended. A stop that the guard takes back does not count.
+func (r *Range) observe(res *Result, all family, page *tally.Page, guard *Guard) {
+	var since int64
 	for end := time.Now().Add(patience); time.Now().Before(end) && !all.gone(); time.Sleep(time.Millisecond) {
-		if all.stopped() {
-			res.Frozen, res.Stopped = true, tally.Since(page.First(), tally.Now())
+		if !all.stopped() {
+			since = 0
+			continue
+		}
+		if since == 0 {
+			since = tally.Now()
+		}
+		if told := guard.Told("frozen"); len(told) > 0 {
+			res.Frozen, res.Stopped = true, tally.Since(page.First(), since)
+			res.Told, res.Why = tally.Since(page.First(), told[0].At), told[0].Text
 			return
 		}
 	}

@@ -14,10 +14,12 @@ import (
 
 // Cost is one run of a chore.
 type Cost struct {
-	Wall   time.Duration
-	CPU    time.Duration // user and system time of the chore's own processes
-	Guard  time.Duration // what the guard used meanwhile, 0 when nobody watched
-	Frozen []Freeze      // what the guard froze: nothing, it is to be hoped
+	Wall    time.Duration
+	CPU     time.Duration // user and system time of the chore's own processes
+	Guard   time.Duration // what the guard used meanwhile, 0 when nobody watched
+	Frozen  []Event       // what the guard froze: nothing, it is to be hoped
+	Thawed  int           // how often the kernel stopped something that the guard let go on
+	Dropped int           // operations that the guard could not look at
 }
 
 // Site is where chores are done.
@@ -76,15 +78,14 @@ func (s *Site) Do(c Chore, backend string) (cost Cost, err error) {
 		return cost, err
 	}
 	before := guard.CPU()
-	cost.Wall, cost.CPU, err = s.shell(c.Run, func() bool {
-		cost.Frozen = append(cost.Frozen, guard.Freezes(0)...)
-		return len(cost.Frozen) > 0
-	})
+	cost.Wall, cost.CPU, err = s.shell(c.Run, func() bool { return len(guard.Told("frozen")) > 0 })
 	cost.Guard = guard.CPU() - before
-	if len(cost.Frozen) > 0 {
+	if cost.Frozen = guard.Told("frozen"); len(cost.Frozen) > 0 {
 		err = nil // it was ended, of course it failed
 	}
-	return cost, errors.Join(err, guard.Close())
+	err = errors.Join(err, guard.Close())
+	cost.Thawed, cost.Dropped = len(guard.Told("thawed")), guard.Dropped()
+	return cost, err
 }
 
 // shell runs a script to its end, or until frozen says that it is.
@@ -110,7 +111,6 @@ func (s *Site) shell(script string, frozen func() bool) (wall, cpu time.Duration
 			wall = time.Since(start)
 			if frozen != nil {
 				time.Sleep(200 * time.Millisecond) // the guard may still be thinking
-				frozen()
 			}
 			if err != nil {
 				err = fmt.Errorf("%w: %s", err, said)
