@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -12,7 +13,7 @@ import (
 const attacksHead = "| shape | backend | frozen | files lost p50/p95/max | stopped after ms p50/p95/max | told after ms p95 | begun after the freeze | key in memory | dropped |\n|---|---|---:|---:|---:|---:|---:|---:|---:|\n"
 
 // attacks tries every shape with every backend.
-func (b *bench) attacks() (string, error) {
+func (b *bench) attacks(ctx context.Context) (string, error) {
 	ground := proof.Range{Agent: b.agent, Encsim: b.encsim, Work: b.work, Tree: b.tree, Settle: 300 * time.Millisecond}
 	var table strings.Builder
 	table.WriteString(attacksHead)
@@ -23,11 +24,13 @@ func (b *bench) attacks() (string, error) {
 			}
 			var all []proof.Result
 			for i := range b.count {
-				res, err := ground.Try(shape, backend, uint64(i)+1)
+				res, err := ground.Try(ctx, shape, backend, uint64(i)+1)
 				if err != nil {
 					return "", fmt.Errorf("%s with %s, run %d: %w", shape.Name, backend, i+1, err)
 				}
-				b.log.Debug("run", "shape", shape.Name, "backend", backend, "lost", res.Lost, "stopped", res.Stopped, "why", res.Why)
+				if b.verbose {
+					b.log.Info("run", "lost", res.Lost, "stopped", res.Stopped, "told", res.Lines)
+				}
 				all = append(all, res)
 			}
 			row := attackRow(shape.Name, backend, all)

@@ -8,13 +8,16 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"flag"
 	"fmt"
 	"log/slog"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/sonae/sonae/bench/guard/proof"
@@ -27,6 +30,7 @@ type options struct {
 	kind           string // of the volume
 	only           string // part of the names of shapes and chores
 	parts          string // attacks, work
+	verbose        bool
 }
 
 func main() { os.Exit(run(os.Args[1:])) }
@@ -42,12 +46,15 @@ func run(args []string) int {
 	set.StringVar(&o.kind, "volume", "tmpfs", "tmpfs or ext4")
 	set.StringVar(&o.only, "only", "", "only shapes and chores whose name has this in it")
 	set.StringVar(&o.parts, "parts", "attacks,work", "what is measured")
+	set.BoolVar(&o.verbose, "verbose", false, "show what the guard told in each run")
 	backends := set.String("backends", "ebpf,fanotify", "backends of the guard")
 	if err := set.Parse(args); err != nil {
 		return 2
 	}
 	o.backends = strings.Split(*backends, ",")
-	if err := measure(o); err != nil {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := measure(ctx, o); err != nil {
 		fmt.Fprintln(os.Stderr, "guard:", err)
 		return 1
 	}
@@ -64,7 +71,7 @@ type bench struct {
 	work          string
 }
 
-func measure(o options) (err error) {
+func measure(ctx context.Context, o options) (err error) {
 	b := &bench{options: o, log: slog.New(slog.NewTextHandler(os.Stderr, nil))}
 	if b.root, err = filepath.Abs(o.root); err != nil {
 		return err
@@ -95,19 +102,19 @@ func measure(o options) (err error) {
 	if b.tree, err = proof.Plant(b.volume, 100, 48, 1); err != nil {
 		return err
 	}
-	return b.tables()
+	return b.tables(ctx)
 }
 
-func (b *bench) tables() error {
+func (b *bench) tables(ctx context.Context) error {
 	page := machine(b.kind)
 	for _, part := range []struct {
 		name string
-		make func() (string, error)
+		make func(context.Context) (string, error)
 	}{{"attacks", b.attacks}, {"work", b.chores}} {
 		if !strings.Contains(b.parts, part.name) {
 			continue
 		}
-		table, err := part.make()
+		table, err := part.make(ctx)
 		if err != nil {
 			return err
 		}

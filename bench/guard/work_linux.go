@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"time"
@@ -12,7 +13,7 @@ const choresHead = "| work | backend | frozen | wall s without | with | ratio | 
 
 // chores does every chore without the guard and with each backend, in turn,
 // and takes the medians.
-func (b *bench) chores() (string, error) {
+func (b *bench) chores(ctx context.Context) (string, error) {
 	site := &proof.Site{Agent: b.agent, Root: b.root, Work: b.work, Volume: b.volume, Tree: b.tree}
 	var table strings.Builder
 	table.WriteString(choresHead)
@@ -23,7 +24,7 @@ func (b *bench) chores() (string, error) {
 		if missing := site.Missing(c); len(missing) > 0 {
 			return "", fmt.Errorf("%s needs %v: install Debian's package", c.Name, missing)
 		}
-		rows, err := b.chore(site, c)
+		rows, err := b.chore(ctx, site, c)
 		if err != nil {
 			return "", err
 		}
@@ -33,11 +34,11 @@ func (b *bench) chores() (string, error) {
 	return table.String(), nil
 }
 
-func (b *bench) chore(site *proof.Site, c proof.Chore) (string, error) {
+func (b *bench) chore(ctx context.Context, site *proof.Site, c proof.Chore) (string, error) {
 	costs := map[string][]proof.Cost{}
 	for range b.rounds {
 		for _, backend := range append([]string{""}, b.backends...) {
-			cost, err := site.Do(c, backend)
+			cost, err := site.Do(ctx, c, backend)
 			if err != nil {
 				return "", fmt.Errorf("%s with %q: %w", c.Name, backend, err)
 			}

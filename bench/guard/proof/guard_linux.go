@@ -91,6 +91,17 @@ func (g *Guard) Told(kind string) []Event {
 	return all
 }
 
+// lines is all that the guard told, for whoever wants to know why.
+func (g *Guard) lines() []string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	var all []string
+	for _, e := range g.told {
+		all = append(all, e.Text)
+	}
+	return all
+}
+
 // Dropped is how many operations the guard could not look at; it says so when
 // it ends.
 func (g *Guard) Dropped() int {

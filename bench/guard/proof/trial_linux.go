@@ -1,6 +1,7 @@
 package proof
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -33,7 +34,7 @@ type Result struct {
 	After   int           // files begun after the freeze
 	Key     bool          // the key was found in the stopped memory
 	Dropped int           // operations that the guard could not look at
-	Why     string        // the guard's line
+	Lines   []string      // all that the guard told
 }
 
 // patience is how long an attack may go on before a run is given up.
@@ -41,7 +42,7 @@ const patience = 60 * time.Second
 
 // Try attacks the tree once in a shape, under a guard of its own, and leaves
 // the tree as it was.
-func (r *Range) Try(shape Shape, backend string, seed uint64) (Result, error) {
+func (r *Range) Try(ctx context.Context, shape Shape, backend string, seed uint64) (Result, error) {
 	var res Result
 	page, err := tally.Create(r.tally())
 	if err != nil {
@@ -52,9 +53,9 @@ func (r *Range) Try(shape Shape, backend string, seed uint64) (Result, error) {
 	if err != nil {
 		return res, err
 	}
-	err = r.attack(&res, shape, seed, page, guard)
+	err = r.attack(ctx, &res, shape, seed, page, guard)
 	err = errors.Join(err, guard.Close())
-	res.Dropped = guard.Dropped()
+	res.Dropped, res.Lines = guard.Dropped(), guard.lines()
 	res.Lost = len(r.Tree.Lost())
 	return res, errors.Join(err, r.Tree.Restore())
 }
@@ -62,7 +63,7 @@ func (r *Range) Try(shape Shape, backend string, seed uint64) (Result, error) {
 func (r *Range) tally() string { return filepath.Join(r.Work, "tally") }
 
 // attack starts the simulator, watches it, and ends it.
-func (r *Range) attack(res *Result, shape Shape, seed uint64, page *tally.Page, guard *Guard) error {
+func (r *Range) attack(ctx context.Context, res *Result, shape Shape, seed uint64, page *tally.Page, guard *Guard) error {
 	cmd, err := r.command(shape, seed)
 	if err != nil {
 		return err
@@ -78,11 +79,11 @@ func (r *Range) attack(res *Result, shape Shape, seed uint64, page *tally.Page, 
 		return fmt.Errorf("start the attack: %w", err)
 	}
 	all := family{cmd.Process.Pid}
-	r.observe(res, all, page, guard)
+	r.observe(ctx, res, all, page, guard)
 	if res.Frozen {
 		err = r.inspect(res, all, page, said.Name())
 	}
-	err = errors.Join(err, all.kill())
+	err = errors.Join(err, ctx.Err(), all.kill())
 	var ended *exec.ExitError
 	if e := cmd.Wait(); e != nil && !errors.As(e, &ended) {
 		err = errors.Join(err, e)
@@ -95,9 +96,9 @@ func (r *Range) attack(res *Result, shape Shape, seed uint64, page *tally.Page, 
 
 // observe waits until all of the attack is stopped and the guard has said so,
 // or the attack has ended. A stop that the guard takes back does not count.
-func (r *Range) observe(res *Result, all family, page *tally.Page, guard *Guard) {
+func (r *Range) observe(ctx context.Context, res *Result, all family, page *tally.Page, guard *Guard) {
 	var since int64
-	for end := time.Now().Add(patience); time.Now().Before(end) && !all.gone(); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(patience); time.Now().Before(end) && !all.gone() && ctx.Err() == nil; time.Sleep(time.Millisecond) {
 		if !all.stopped() {
 			since = 0
 			continue
@@ -107,7 +108,7 @@ func (r *Range) observe(res *Result, all family, page *tally.Page, guard *Guard)
 		}
 		if told := guard.Told("frozen"); len(told) > 0 {
 			res.Frozen, res.Stopped = true, tally.Since(page.First(), since)
-			res.Told, res.Why = tally.Since(page.First(), told[0].At), told[0].Text
+			res.Told = tally.Since(page.First(), told[0].At)
 			return
 		}
 	}

@@ -1,6 +1,7 @@
 package proof
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -56,7 +57,7 @@ func (s *Site) postgres() string {
 
 // Do does a chore once, under a guard of its own with backend, or with nobody
 // watching when backend is "". A chore that is frozen is ended.
-func (s *Site) Do(c Chore, backend string) (cost Cost, err error) {
+func (s *Site) Do(ctx context.Context, c Chore, backend string) (cost Cost, err error) {
 	folder := filepath.Join(s.Volume.Dir, "work")
 	if err := os.RemoveAll(folder); err != nil {
 		return cost, fmt.Errorf("%s: %w", c.Name, err)
@@ -65,12 +66,12 @@ func (s *Site) Do(c Chore, backend string) (cost Cost, err error) {
 		return cost, fmt.Errorf("%s: %w", c.Name, err)
 	}
 	if c.Prepare != "" {
-		if _, _, err := s.shell(c.Prepare, nil); err != nil {
+		if _, _, err := s.shell(ctx, c.Prepare, nil); err != nil {
 			return cost, fmt.Errorf("prepare %s: %w", c.Name, err)
 		}
 	}
 	if backend == "" {
-		cost.Wall, cost.CPU, err = s.shell(c.Run, nil)
+		cost.Wall, cost.CPU, err = s.shell(ctx, c.Run, nil)
 		return cost, err
 	}
 	guard, err := StartGuard(s.Agent, s.Volume.Dir, backend)
@@ -78,7 +79,7 @@ func (s *Site) Do(c Chore, backend string) (cost Cost, err error) {
 		return cost, err
 	}
 	before := guard.CPU()
-	cost.Wall, cost.CPU, err = s.shell(c.Run, func() bool { return len(guard.Told("frozen")) > 0 })
+	cost.Wall, cost.CPU, err = s.shell(ctx, c.Run, func() bool { return len(guard.Told("frozen")) > 0 })
 	cost.Guard = guard.CPU() - before
 	if cost.Frozen = guard.Told("frozen"); len(cost.Frozen) > 0 {
 		err = nil // it was ended, of course it failed
@@ -89,7 +90,7 @@ func (s *Site) Do(c Chore, backend string) (cost Cost, err error) {
 }
 
 // shell runs a script to its end, or until frozen says that it is.
-func (s *Site) shell(script string, frozen func() bool) (wall, cpu time.Duration, err error) {
+func (s *Site) shell(ctx context.Context, script string, frozen func() bool) (wall, cpu time.Duration, err error) {
 	cmd := exec.Command("/bin/bash", "-eu", "-o", "pipefail", "-c", script)
 	said := &tail{}
 	cmd.Stdout, cmd.Stderr = said, said
@@ -116,6 +117,10 @@ func (s *Site) shell(script string, frozen func() bool) (wall, cpu time.Duration
 				err = fmt.Errorf("%w: %s", err, said)
 			}
 			return wall, cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime(), err
+		case <-ctx.Done():
+			err := family{cmd.Process.Pid}.kill()
+			<-over
+			return 0, 0, errors.Join(err, ctx.Err())
 		case <-end:
 			err := family{cmd.Process.Pid}.kill()
 			<-over
