@@ -139,6 +139,9 @@ func searchMemory(pid int, sums [][sha256.Size]byte) (bool, error) {
 		return false, nil // it has ended
 	}
 	mem, err := os.Open(fmt.Sprintf("/proc/%d/mem", pid))
+	if errors.Is(err, syscall.ESRCH) {
+		return false, nil
+	}
 	if err != nil {
 		return false, fmt.Errorf("open the memory of %d: %w", pid, err)
 	}
