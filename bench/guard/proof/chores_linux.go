@@ -41,7 +41,7 @@ func Chores() []Chore {
 			Run: `tar -C "$TREE" -cf - . | zstd -q -o "$V/tree.tar.zst"; mkdir "$V/back"; zstd -qdc "$V/tree.tar.zst" | tar -C "$V/back" -xf -`},
 		{Name: "git clone and go build", Needs: []string{"git", "go"},
 			Run: `git -c safe.directory='*' clone -q --no-hardlinks "file://$ROOT" "$V/src" && cd "$V/src" && mkdir "$V/out" && GOFLAGS=-buildvcs=false GOCACHE="$V/cache" TMPDIR="$V" go build -o "$V/out/" ./bench/guard/encsim`},
-		{Name: "PostgreSQL VACUUM FULL", Needs: []string{"setpriv"}, Prepare: initPostgres,
+		{Name: "PostgreSQL VACUUM FULL", Needs: []string{"setpriv"}, Short: true, Prepare: initPostgres,
 			Run: postgres + `sql -d postgres -c "vacuum full"`},
 		{Name: "pg_dump", Needs: []string{"setpriv"}, Prepare: initPostgres,
 			Run: postgres + `as "$PG/pg_dump" -h "$V/run" -Fd -f "$V/out/dump" postgres; as "$PG/pg_dump" -h "$V/run" -Fc -f "$V/out/dump.pg" postgres`},

@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/sonae/sonae/bench/guard/tally"
@@ -104,5 +105,50 @@ func TestTheSimulatorRefusesWhatWasNotMarked(t *testing.T) {
 	}
 	if lost := r.Tree.Lost(); len(lost) != 0 || page.Started() != 0 {
 		t.Errorf("%d files lost, %d begun", len(lost), page.Started())
+	}
+}
+
+// TestTheGuardStopsEveryClassOfAttack tries one shape of each class with each
+// backend. How few files are lost is measured by make bench-guard on a quiet
+// machine; here it is enough that most are saved.
+func TestTheGuardStopsEveryClassOfAttack(t *testing.T) {
+	r := place(t, 100)
+	for _, backend := range []string{"ebpf", "fanotify"} {
+		t.Run(backend, func(t *testing.T) {
+			needBackend(t, r, backend)
+			for _, shape := range Shapes() {
+				if shape.Class {
+					t.Run(shape.Name, func(t *testing.T) { stops(t, r, shape, backend) })
+				}
+			}
+		})
+	}
+}
+
+func stops(t *testing.T, r *Range, shape Shape, backend string) {
+	res, err := r.Try(t.Context(), shape, backend, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !res.Frozen || res.Lost >= 200 || res.After != 0 {
+		t.Errorf("frozen %v, %d of %d files lost, %d begun after the freeze\n%s", res.Frozen, res.Lost, r.Tree.Len(), res.After, strings.Join(res.Lines, "\n"))
+	}
+	if !res.Key && !shape.Each { // a process for each file may have ended, and its key with it
+		t.Error("the key is not in the memory that was kept")
+	}
+}
+
+// needBackend skips the test where the kernel or the build has no such backend.
+func needBackend(t *testing.T, r *Range, backend string) {
+	t.Helper()
+	g, err := StartGuard(r.Agent, r.Tree.Dir, backend)
+	if err != nil && strings.Contains(err.Error(), "refused by the kernel") {
+		t.Skipf("no %s here: %v", backend, err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(g.Close(), r.Tree.Restore()); err != nil {
+		t.Fatal(err)
 	}
 }
