@@ -19,7 +19,7 @@ VCS := $(shell git status --porcelain >/dev/null 2>&1 || echo -buildvcs=false)
 BUILD = go build $(VCS)
 
 .NOTPARALLEL:
-.PHONY: run build web bpf test unit race e2e windows torture fuzz bench bench-store bench-search bench-detect bench-sensor lint clean help need-build need-test s3
+.PHONY: run build web bpf test unit race e2e windows torture fuzz bench bench-store bench-search bench-detect bench-sensor bench-guard lint clean help need-build need-test s3
 
 # Where the tests find the S3 server that they start.
 export SONAE_VERSITYGW = $(CURDIR)/bin/versitygw
@@ -116,6 +116,13 @@ bench-sensor:
 	@command -v ndpiReader >/dev/null || { echo "ndpiReader is missing: apt-get install libndpi-bin"; exit 1; }
 	cd bench/sensor && go run . -only "$(ONLY)" -count $(or $(COUNT),3) -out ../../doc/bench-sensor.md
 
+# The ransomware guard: our simulator in every shape, and ordinary work under
+# its eyes; writes doc/bench-guard.md. Needs root, 4 GB of memory, half an hour.
+bench-guard: bpf
+	@sh tools/need.sh --root restic zstd git postgresql imagemagick gpg gpg-agent logrotate
+	go run ./bench/guard -count $(or $(COUNT),30) -out doc/bench-guard.md
+	go run ./bench/guard -count $(or $(COUNT),30) -out doc/bench-guard.md -volume ext4 -parts attacks
+
 bench: web
 	go test -run '^$$' -bench . -benchmem ./bus ./ledger ./archive ./flow ./detect/...
 
@@ -134,7 +141,7 @@ help:
 	@echo "make run     build, start the hub in DIR=$(DIR) on LISTEN=$(LISTEN), print the set-up link"
 	@echo "make test    build and run everything below"
 	@echo "make build | lint | unit | race | windows | e2e | clean"
-	@echo "make torture | fuzz | bench | bench-store | bench-search | bench-detect | bench-sensor   take long and are no part of make test"
+	@echo "make torture | fuzz | bench | bench-store | bench-search | bench-detect | bench-sensor | bench-guard   take long and are no part of make test"
 
 need-build:
 	@sh tools/need.sh $(BUILD_PACKAGES)

@@ -37,7 +37,7 @@ var layers = [][]string{
 	{"api", "ui"},
 	{"agent"},
 	{"hub"},
-	{"cmd", "e2e"},
+	{"cmd", "e2e", "bench"},
 }
 
 // only lists the imports that few packages keep for themselves, so that an
