@@ -116,6 +116,8 @@ type Agent struct {
 	orders  *memory
 	parts   Parts
 
+	collects collecting // evidence that is being collected
+
 	pulse    chan struct{} // tell the hub now
 	sensing  atomic.Bool
 	sensor   atomic.Pointer[Sensor]

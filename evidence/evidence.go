@@ -35,6 +35,9 @@ type Item struct {
 	StartedAt time.Time `json:"started_at"`
 	EndedAt   time.Time `json:"ended_at"`
 	Error     string    `json:"error,omitempty"` // why it is missing or partial
+	// TookMS is how long taking it needed, in milliseconds: on the machine by its
+	// clock, then on the way by the hub's.
+	TookMS int64 `json:"took_ms,omitempty"`
 }
 
 // Custody is one line of the custody record (保管記録).

@@ -92,7 +92,7 @@ func (p program) watch(ctx context.Context, o options, id link.Identity) error {
 	if err != nil {
 		return errors.Join(err, a.Close())
 	}
-	evidence := forensic.New(packets.evidence(forensic.Config{Now: time.Now, Log: p.log.With("part", "forensic")}))
+	evidence := forensic.New(packets.evidence(plannedBy(o.dir, forensic.Config{Now: time.Now, Log: p.log.With("part", "forensic")}, p.log)))
 	err = a.Run(ctx, agent.Parts{
 		OpenSensor: packets.open,
 		Packets:    packets.keeping(),

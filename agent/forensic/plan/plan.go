@@ -79,7 +79,6 @@ type Plan struct {
 type Memory struct {
 	Path     string
 	SHA256   string // of the tool, hex
-	Compress bool
 	Source   string // passed on as --source; empty: the tool chooses
 	MaxBytes int64  // 0: 32 GiB
 }

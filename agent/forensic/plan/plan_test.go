@@ -91,7 +91,7 @@ func TestSiteAddsToThePlan(t *testing.T) {
 	write(t, filepath.Join(dir, "artifacts", "ward.yaml"), artifacts)
 	sum := strings.Repeat("ab", 32)
 	write(t, filepath.Join(dir, SiteFile), `
-memory: {path: /opt/avml/avml, sha256: `+sum+`, compress: true}
+memory: {path: /opt/avml/avml, sha256: `+sum+`}
 commands:
   - [/opt/ward/status]
 snapshots:
@@ -112,7 +112,7 @@ stages:
 	if err != nil {
 		t.Fatal(err)
 	}
-	if p.Memory == nil || p.Memory.SHA256 != sum || !p.Memory.Compress || len(p.Snapshots) != 2 || p.Snapshots[0].Name != "vm" {
+	if p.Memory == nil || p.Memory.SHA256 != sum || len(p.Snapshots) != 2 || p.Snapshots[0].Name != "vm" {
 		t.Errorf("memory %+v, snapshots %+v", p.Memory, p.Snapshots)
 	}
 	at := slices.IndexFunc(p.Stages, func(s Stage) bool { return s.ID == "log" })

@@ -310,10 +310,9 @@ func (it rawItem) check(n node) error {
 func (s *site) tool(n node) error {
 	m := &Memory{}
 	err := n.mapping(false, map[string]func(node) error{
-		"path":     func(v node) error { return v.text(&m.Path) },
-		"sha256":   func(v node) error { return v.text(&m.SHA256) },
-		"compress": func(v node) error { return v.flag(&m.Compress) },
-		"source":   func(v node) error { return v.text(&m.Source) },
+		"path":   func(v node) error { return v.text(&m.Path) },
+		"sha256": func(v node) error { return v.text(&m.SHA256) },
+		"source": func(v node) error { return v.text(&m.Source) },
 		"max-gib": func(v node) error {
 			var g int64
 			if v.Decode(&g) != nil || g < 1 || g > 1024 {
