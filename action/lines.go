@@ -55,7 +55,9 @@ func (a Action) Lines() []Line {
 	if a.WrongCodes > 0 && a.Kind == Isolate {
 		add(a.LastSign, fmt.Sprintf("wrong-code/%d", a.WrongCodes), "wrong-code", "count", strconv.Itoa(a.WrongCodes))
 	}
-	if a.ReleasedBy != "" {
+	if a.ReleasedBy != "" && a.Cause == Cancelled {
+		add(a.ReleasedAt, "cancelled", "cancelled.preserve", "by", a.ReleasedBy)
+	} else if a.ReleasedBy != "" {
 		add(a.ReleasedAt, "releasing", "releasing"+of, "by", a.ReleasedBy)
 	}
 	if a.Kind == Block && a.State == Releasing && a.Failure != "" {
@@ -82,6 +84,9 @@ func (a Action) endLine(add func(at time.Time, unique, key string, args ...strin
 		}
 		add(a.EndedAt, "expired", "expired"+of+"."+a.Failure)
 	case Failed:
+		if a.Cause == Cancelled { // the line above says so
+			return
+		}
 		add(a.EndedAt, "failed", "failed."+string(a.Kind), "detail", a.Failure)
 	}
 }

@@ -50,7 +50,7 @@ func (v *Vault) Receive(ctx context.Context, host string, n NewItem, body io.Rea
 	if row.Host != host {
 		return fault.New(fault.Denied, "evidence.other-host")
 	}
-	if !bag.ValidPath(n.Path) || strings.Contains(n.Path, "~") || len(n.Title) > maxTitle || len(n.Method) > maxMethod || len(n.Error) > maxError {
+	if !bag.ValidPath(n.Path) || n.Path == ScanFile || strings.Contains(n.Path, "~") || len(n.Title) > maxTitle || len(n.Method) > maxMethod || len(n.Error) > maxError {
 		return fault.New(fault.Invalid, "evidence.item", n.Path)
 	}
 	part, item, err := v.take(ctx, n, body)

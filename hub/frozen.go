@@ -1,0 +1,88 @@
+package hub
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/sonae/sonae/action"
+	"github.com/sonae/sonae/alert"
+	"github.com/sonae/sonae/archive"
+	"github.com/sonae/sonae/auth"
+	"github.com/sonae/sonae/event"
+	"github.com/sonae/sonae/incident"
+)
+
+// frozenTag stands at rules whose events say that an agent has frozen a process:
+// its evidence is taken at once.
+const frozenTag = "sonae.frozen"
+
+// watchFrozen lets one hub of all follow what agents froze.
+func (h *Hub) watchFrozen(ctx context.Context) error { return h.bus.Handle(ctx, "frozen") }
+
+// frozen follows an alert about a process that an agent froze: an incident
+// opens, whose first act is to take evidence of the host; of every further
+// process that is frozen there, evidence is taken, too.
+func (h *Hub) frozen(ctx context.Context, a alert.Alert) error {
+	if a.Drill || a.State == alert.Closed || !slices.Contains(a.Rule.Tags, frozenTag) {
+		return nil
+	}
+	a, err := h.alerts.Get(ctx, a.ID) // it may belong to an incident by now
+	if err != nil {
+		return h.notFollowed(err, a)
+	}
+	hub := auth.Person{ID: action.Hub}
+	id := a.Incident
+	if id == "" {
+		in, err := h.incidents.Open(ctx, incident.NewIncident{Title: a.Rule.Title.In("ja"), Severity: a.Severity, Alerts: []string{a.ID},
+			Sites: []string{a.Site}, Hosts: []string{a.Host}}, hub)
+		if err != nil {
+			return h.notFollowed(err, a)
+		}
+		if id = in.ID; h.alerts.Link(ctx, a.ID, id) != nil {
+			return fmt.Errorf("link alert %s to incident %s", a.ID, id)
+		}
+	}
+	in, err := h.incidents.Get(ctx, id)
+	if err != nil {
+		return h.notFollowed(err, a)
+	}
+	q := h.suspect(ctx, preserve(in, a), a)
+	have, _, err := h.actions.List(ctx, action.Filter{Incident: id, Host: a.Host, Limit: 500})
+	if err != nil {
+		return err
+	}
+	if q.PID == 0 || slices.ContainsFunc(have, func(o action.Action) bool { return o.Kind == action.Preserve && o.PID == q.PID && o.Start == q.Start }) {
+		return nil
+	}
+	q.Kind = action.Preserve
+	_, err = h.actions.Request(ctx, q, hub)
+	return h.notFollowed(err, a)
+}
+
+// fieldStart is when a process began, in clock ticks since boot (field 22 of
+// /proc/PID/stat), where the agent says it.
+const fieldStart = "ProcessStart"
+
+// suspect adds to a request for evidence which process is meant: its number may
+// be another one's by the time the order arrives. What is not known stays empty.
+func (h *Hub) suspect(ctx context.Context, q action.NewRequest, a alert.Alert) action.NewRequest {
+	if q.PID == 0 || len(a.Events) == 0 {
+		return q
+	}
+	q.Image = a.Process[0].Image
+	events, err := h.archive.Query(ctx, archive.Query{IDs: a.Events, From: a.First.Add(-time.Hour), Limit: len(a.Events)})
+	if err != nil { // it is only more certain with it
+		h.log.Warn("the events of an alert cannot be read", "alert", a.ID, "err", err)
+		return q
+	}
+	for _, e := range events { // newest first
+		if e.Fields[event.FieldPID] == strconv.Itoa(q.PID) {
+			q.Start, _ = strconv.ParseUint(e.Fields[fieldStart], 10, 64) // 0 where it is not said
+			return q
+		}
+	}
+	return q
+}
