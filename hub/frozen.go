@@ -15,9 +15,12 @@ import (
 	"github.com/sonae/sonae/incident"
 )
 
-// frozenTag stands at rules whose events say that an agent has frozen a process:
-// its evidence is taken at once.
-const frozenTag = "sonae.frozen"
+// What says that an alert is about a process that an agent has frozen, whose
+// evidence is taken at once: our own rule, or a tag at a rule of the site.
+const (
+	frozenRule = "3b1f0c52-7d6e-4a83-9c1d-5e2a40f7b918" // guard-frozen
+	frozenTag  = "sonae.frozen"
+)
 
 // watchFrozen lets one hub of all follow what agents froze.
 func (h *Hub) watchFrozen(ctx context.Context) error { return h.bus.Handle(ctx, "frozen") }
@@ -26,7 +29,7 @@ func (h *Hub) watchFrozen(ctx context.Context) error { return h.bus.Handle(ctx, 
 // opens, whose first act is to take evidence of the host; of every further
 // process that is frozen there, evidence is taken, too.
 func (h *Hub) frozen(ctx context.Context, a alert.Alert) error {
-	if a.Drill || a.State == alert.Closed || !slices.Contains(a.Rule.Tags, frozenTag) {
+	if a.Drill || a.State == alert.Closed || len(a.Process) == 0 || a.Rule.ID != frozenRule && !slices.Contains(a.Rule.Tags, frozenTag) {
 		return nil
 	}
 	a, err := h.alerts.Get(ctx, a.ID) // it may belong to an incident by now
@@ -64,7 +67,7 @@ func (h *Hub) frozen(ctx context.Context, a alert.Alert) error {
 
 // fieldStart is when a process began, in clock ticks since boot (field 22 of
 // /proc/PID/stat), where the agent says it.
-const fieldStart = "ProcessStart"
+const fieldStart = "ProcessTicks"
 
 // suspect adds to a request for evidence which process is meant: its number may
 // be another one's by the time the order arrives. What is not known stays empty.

@@ -75,6 +75,7 @@ func routes() []route {
 		{pattern: "POST /actions/{id}/approve", verb: auth.Approve, kind: "action", do: (*call).approve, back: (*call).approvePage},
 		{pattern: "POST /actions/{id}/refuse", verb: auth.Approve, kind: "action", do: (*call).refuse, back: (*call).approvePage},
 		{pattern: "POST /actions/{id}/release", verb: auth.Release, kind: "action", do: (*call).release, back: (*call).action},
+		{pattern: "POST /actions/{id}/cancel", verb: auth.Preserve, kind: "evidence", of: "action", do: (*call).cancelCollection, back: (*call).action},
 		{pattern: "GET /actions/{id}/code", verb: auth.Release, kind: "action", page: (*call).code},
 
 		{pattern: "GET /search", verb: auth.View, kind: "event", page: (*call).searchPage},
@@ -120,6 +121,7 @@ func routes() []route {
 		{pattern: "GET /evidence", verb: auth.View, kind: "evidence", page: (*call).bags, topics: []string{"evidence"}},
 		{pattern: "GET /evidence/{id}", verb: auth.View, kind: "evidence", page: (*call).bag, topics: []string{"evidence"}},
 		{pattern: "POST /evidence/{id}/zip", verb: auth.Preserve, kind: "evidence", raw: (*call).zip, back: (*call).bag},
+		{pattern: "POST /evidence/{id}/witness", verb: auth.Preserve, kind: "evidence", do: (*call).attend, back: (*call).bag},
 		{pattern: "POST /evidence/{id}/packets", verb: auth.Preserve, kind: "evidence", raw: (*call).packets, back: (*call).bag},
 
 		{pattern: "GET /hosts", verb: auth.View, kind: "host", page: (*call).hosts, topics: []string{"host", "action"}},
