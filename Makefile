@@ -19,7 +19,7 @@ VCS := $(shell git status --porcelain >/dev/null 2>&1 || echo -buildvcs=false)
 BUILD = go build $(VCS)
 
 .NOTPARALLEL:
-.PHONY: run build web test unit race e2e windows torture fuzz bench bench-store bench-search bench-detect bench-sensor lint clean help need-build need-test s3
+.PHONY: run build web test unit race e2e windows torture fuzz bench bench-store bench-search bench-detect bench-sensor bench-forensic lint clean help need-build need-test s3
 
 # Where the tests find the S3 server that they start.
 export SONAE_VERSITYGW = $(CURDIR)/bin/versitygw
@@ -108,6 +108,11 @@ bench-sensor:
 	@command -v ndpiReader >/dev/null || { echo "ndpiReader is missing: apt-get install libndpi-bin"; exit 1; }
 	cd bench/sensor && go run . -only "$(ONLY)" -count $(or $(COUNT),3) -out ../../doc/bench-sensor.md
 
+# How long a collection of evidence takes on this machine, as root; the table
+# stands in doc/user/en/evidence.md.
+bench-forensic:
+	go test -run '^$$' -bench Collect -benchtime 1x -v ./agent/forensic
+
 bench: web
 	go test -run '^$$' -bench . -benchmem ./bus ./ledger ./archive ./flow ./detect/...
 
@@ -126,7 +131,7 @@ help:
 	@echo "make run     build, start the hub in DIR=$(DIR) on LISTEN=$(LISTEN), print the set-up link"
 	@echo "make test    build and run everything below"
 	@echo "make build | lint | unit | race | windows | e2e | clean"
-	@echo "make torture | fuzz | bench | bench-store | bench-search | bench-detect | bench-sensor   take long and are no part of make test"
+	@echo "make torture | fuzz | bench | bench-store | bench-search | bench-detect | bench-sensor | bench-forensic   take long and are no part of make test"
 
 need-build:
 	@sh tools/need.sh $(BUILD_PACKAGES)

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/sonae/sonae/evidence/antivirus"
+	"github.com/sonae/sonae/fault"
 	"github.com/sonae/sonae/state"
 )
 
@@ -84,21 +85,32 @@ func (v *Vault) scanSome(ctx context.Context, query string, args ...any) (int, e
 
 // scan looks at one item and writes down what was found.
 func (v *Vault) scan(ctx context.Context, it Item) error {
-	r, err := v.openItem(ctx, it)
-	if errors.Is(err, fs.ErrNotExist) { // sealing will name it
-		return v.scanned(ctx, it, antivirus.Result{Verdict: antivirus.Failed, Detail: "the item is not on the hub's disk"})
-	}
+	res, err := v.look(ctx, it)
 	if err != nil {
-		return err
+		if _, down := v.deps.Virus.Scan(ctx, strings.NewReader("")); down != nil {
+			return err
+		}
+		res, err = v.look(ctx, it) // it may have been started only now
 	}
-	res, err := v.deps.Virus.Scan(ctx, r)
-	if e := r.Close(); err == nil {
-		err = e
+	if err != nil && ctx.Err() == nil { // it answers, but not about this item, which must not hold up all others
+		res, err = antivirus.Result{Verdict: antivirus.Failed, Detail: err.Error()}, nil
 	}
 	if err != nil {
 		return err
 	}
 	return v.scanned(ctx, it, res)
+}
+
+func (v *Vault) look(ctx context.Context, it Item) (antivirus.Result, error) {
+	r, err := v.openItem(ctx, it)
+	if err != nil {
+		return antivirus.Result{}, err
+	}
+	res, err := v.deps.Virus.Scan(ctx, r)
+	if e := r.Close(); err == nil {
+		err = e
+	}
+	return res, err
 }
 
 // openItem reads an item from the folder, or from the store of several hubs.
@@ -177,7 +189,12 @@ func (v *Vault) tellScans(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	return v.put(ctx, id, ScanFile, "ウイルス検査の結果 / what the antivirus program says", lines)
+	err = v.put(ctx, id, ScanFile, "ウイルス検査の結果 / what the antivirus program says", lines)
+	if kind := fault.Of(err); kind == fault.Conflict || kind == fault.Busy { // another hub seals it, or there is no room: evidence comes first
+		v.deps.Log.Warn("what the antivirus program says is not in the bag", "bag", id, "err", err)
+		return nil
+	}
+	return err
 }
 
 func (v *Vault) scanLines(ctx context.Context, id string, items []Item, why error) ([]byte, error) {

@@ -162,3 +162,27 @@ func TestCancelledBagSaysSo(t *testing.T) {
 		t.Errorf("%d lines about the end", lines)
 	}
 }
+
+// TestOneItemDoesNotHoldUpTheOthers: what cannot be read is not clean, and the
+// rest is looked at.
+func TestOneItemDoesNotHoldUpTheOthers(t *testing.T) {
+	d := clamdtest.Start(t)
+	r := newRig(t, nil)
+	var err error
+	r.Vault.deps.Virus, err = antivirus.New(d.Address)
+	r.must(err)
+	ctx := t.Context()
+	r.must(r.OpenBag(ctx, preserve))
+	r.must(r.send(item("a"), []byte("a")))
+	r.must(r.send(item("b"), []byte("b")))
+	broken := filepath.Join(r.folder(), "data", "a")
+	r.must(os.Remove(broken))
+	r.must(os.Mkdir(broken, 0o700)) // opens, and cannot be read
+	if n, err := r.ScanNew(ctx); err != nil || n != 2 {
+		t.Errorf("%d scanned, %v", n, err)
+	}
+	scans, err := r.Scans(ctx, "bag-1")
+	if err != nil || scans["a"].Verdict != antivirus.Failed || scans["b"].Verdict != antivirus.Clean {
+		t.Errorf("%+v, %v", scans, err)
+	}
+}

@@ -44,8 +44,9 @@ func (h *Hub) frozen(ctx context.Context, a alert.Alert) error {
 		if err != nil {
 			return h.notFollowed(err, a)
 		}
-		if id = in.ID; h.alerts.Link(ctx, a.ID, id) != nil {
-			return fmt.Errorf("link alert %s to incident %s", a.ID, id)
+		id = in.ID
+		if err := h.alerts.Link(ctx, a.ID, id); err != nil { // at once, so that the next message opens no second one
+			return fmt.Errorf("link alert %s to incident %s: %w", a.ID, id, err)
 		}
 	}
 	in, err := h.incidents.Get(ctx, id)
