@@ -7,11 +7,10 @@ import (
 )
 
 func TestParseMaps(t *testing.T) {
-	got, err := parseMaps("00400000-00452000 r-xp 00001000 08:02 173521      /usr/bin/a b (deleted)\n7f00000000-7f00001000 rw-p 00000000 00:00 0 \n7ffc0000-7ffd0000 rw-s 00000000 00:00 0 [stack]\n")
-	if err == nil {
+	if _, err := parseMaps("00400000-00452000 r-xp 00001000 08:02 173521      /usr/bin/a b (deleted)\n7f00000000-7f00001000 rw-p 00000000 00:00 0 \n7ffc0000-7ffd0000 rw-s 00000000 00:00 0 [stack]\n"); err == nil {
 		t.Fatal("mappings that overlap or are out of order were taken")
 	}
-	got, err = parseMaps("00400000-00452000 r-xp 00001000 08:02 173521      /usr/bin/a b (deleted)\n7ffc0000-7ffd0000 rw-s 00000000 00:00 0  [stack]\n7f00000000-7f00001000 rw-p 00000000 00:00 0 \n")
+	got, err := parseMaps("00400000-00452000 r-xp 00001000 08:02 173521      /usr/bin/a b (deleted)\n7ffc0000-7ffd0000 rw-s 00000000 00:00 0  [stack]\n7f00000000-7f00001000 rw-p 00000000 00:00 0 \n")
 	if err != nil || len(got) != 3 {
 		t.Fatal(got, err)
 	}
