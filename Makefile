@@ -8,7 +8,7 @@ LISTEN ?= :8443
 BUILD_PACKAGES = gcc g++ libc6-dev ca-certificates clang llvm libbpf-dev
 TEST_PACKAGES  = $(BUILD_PACKAGES) iproute2 nftables transmission-daemon transmission-cli aria2 opentracker tcpdump \
 	libevtx-utils chromium fonts-noto-cjk poppler-utils openssh-server openssh-client python3-libtorrent syncthing restic curl openssl jq apt-utils dpkg-dev procps conntrack postgresql \
-	snmpd snmp freeradius softflowd pmacct wine64 clang lld slapd systemd
+	snmpd snmp freeradius softflowd pmacct wine64 clang lld slapd systemd gdb clamav-daemon
 
 # Packages in which goroutines meet, tested with the race detector too.
 RACE = ./hub ./bus ./state ./ledger/... ./auth ./alert ./incident ./action ./agent/... ./source/agentlink/... ./ui ./blob/... ./search ./detect ./detect/keep ./detect/tuning ./scan
@@ -19,7 +19,7 @@ VCS := $(shell git status --porcelain >/dev/null 2>&1 || echo -buildvcs=false)
 BUILD = go build $(VCS)
 
 .NOTPARALLEL:
-.PHONY: run build web bpf test unit race e2e windows torture fuzz bench bench-store bench-search bench-detect bench-sensor bench-guard lint clean help need-build need-test s3
+.PHONY: run build web bpf test unit race e2e windows torture fuzz bench bench-store bench-search bench-detect bench-sensor bench-forensic bench-guard lint clean help need-build need-test s3
 
 # Where the tests find the S3 server that they start.
 export SONAE_VERSITYGW = $(CURDIR)/bin/versitygw
@@ -122,6 +122,10 @@ bench-guard: bpf
 	@sh tools/need.sh --root restic zstd git postgresql imagemagick gpg gpg-agent logrotate
 	go run ./bench/guard -count $(or $(COUNT),30) -out doc/bench-guard.md
 	go run ./bench/guard -count $(or $(COUNT),30) -out doc/bench-guard.md -volume ext4 -parts attacks
+# How long a collection of evidence takes on this machine, as root; the table
+# stands in doc/user/en/evidence.md.
+bench-forensic:
+	go test -run '^$$' -bench Collect -benchtime 1x -v ./agent/forensic
 
 bench: web
 	go test -run '^$$' -bench . -benchmem ./bus ./ledger ./archive ./flow ./detect/...
@@ -141,7 +145,7 @@ help:
 	@echo "make run     build, start the hub in DIR=$(DIR) on LISTEN=$(LISTEN), print the set-up link"
 	@echo "make test    build and run everything below"
 	@echo "make build | lint | unit | race | windows | e2e | clean"
-	@echo "make torture | fuzz | bench | bench-store | bench-search | bench-detect | bench-sensor | bench-guard   take long and are no part of make test"
+	@echo "make torture | fuzz | bench | bench-store | bench-search | bench-detect | bench-sensor | bench-forensic | bench-guard   take long and are no part of make test"
 
 need-build:
 	@sh tools/need.sh $(BUILD_PACKAGES)

@@ -73,7 +73,7 @@ var only = map[string][]string{
 
 // agentMay is all of Sonae that the agent is built from.
 var agentMay = []string{"agent", "event", "flow", "detect", "fault", "clock", "action/order", "source/agentlink/wire", "source/linux", "source/pcap", "ledger/leaf",
-	"source", "source/feed", "source/tail", "source/told", "source/eve", "source/zeek", "source/jsonl", "source/journal", "source/windows", "source/winxml"}
+	"evidence/antivirus", "source", "source/feed", "source/tail", "source/told", "source/eve", "source/zeek", "source/jsonl", "source/journal", "source/windows", "source/winxml"}
 
 type pkg struct {
 	ImportPath string

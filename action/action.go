@@ -109,8 +109,11 @@ type Action struct {
 	Bag          string         `json:"bag"`               // evidence bag that the action fills (preserve)
 	PID          int            `json:"pid"`               // process of interest, 0: none known
 	Packets      *order.Packets `json:"packets,omitempty"` // which packets are wanted (preserve)
-	Cause        string         `json:"cause"`             // why it ended: order | code | lease | renewed | killed | gone
-	ReleasedBy   string         `json:"released_by"`       // person id of who released it early
+	Start        uint64         `json:"start,omitempty"`   // when that process began, see order.Order
+	Image        string         `json:"image,omitempty"`   // its program
+	Also         []string       `json:"also,omitempty"`    // what else is taken by decision: order.WholeMemory, order.Snapshot
+	Cause        string         `json:"cause"`             // why it ended: order | code | lease | renewed | killed | gone | cancelled
+	ReleasedBy   string         `json:"released_by"`       // person id of who released it early or cancelled it
 	WrongCodes   int            `json:"wrong_codes"`       // wrong release codes typed on the console
 	ReleasedAt   time.Time      `json:"released_at"`       // when ReleasedBy asked for it
 	LastSign     time.Time      `json:"last_sign"`         // when the agent last said something about it

@@ -55,7 +55,7 @@ type Issued struct {
 type Decision struct {
 	Action string    `json:"action"`
 	No     int       `json:"no"`
-	What   string    `json:"what"` // requested | approved | refused | release | code-shown | keep | guard; policy-… of a policy
+	What   string    `json:"what"` // requested | approved | refused | release | code-shown | cancelled | keep | guard; policy-… of a policy
 	By     string    `json:"by"`
 	At     time.Time `json:"at"`
 	Reason string    `json:"reason"`
@@ -81,6 +81,11 @@ type NewRequest struct {
 	// Packets chooses packets that the machine keeps (preserve). With Only set
 	// nothing else is collected, and no incident is needed.
 	Packets *order.Packets `json:"packets,omitempty"`
+	Start   uint64         `json:"start,omitempty"` // when the process of interest began; 0: not known
+	Image   string         `json:"image,omitempty"` // its program
+	// Also is what is taken by decision only (preserve): order.WholeMemory,
+	// order.Snapshot.
+	Also []string `json:"also,omitempty"`
 }
 
 // Filter selects actions. Zero fields select all.

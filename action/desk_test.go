@@ -777,3 +777,57 @@ func TestVerifyNamesChangedDecisionsAndOrders(t *testing.T) {
 		})
 	}
 }
+
+func TestCollectionIsCancelled(t *testing.T) {
+	b := newBench(t)
+	ctx := t.Context()
+	a, err := b.Request(ctx, NewRequest{Kind: Preserve, Incident: "in-1", Host: "pc", Reason: "r", PID: 77, Start: 1234, Image: "/tmp/evil", Also: []string{order.WholeMemory}}, tanaka)
+	b.must(err)
+	o := b.orders(order.Preserve)[0]
+	if o.PID != 77 || o.Start != 1234 || o.Image != "/tmp/evil" || !o.Wants(order.WholeMemory) || o.Wants(order.Snapshot) {
+		t.Errorf("order %+v", o)
+	}
+	b.must(b.answer(o, order.Progress, nil))
+	wantFault(t, b.Cancel(ctx, a.ID, "不要", boss), fault.Denied, "action.not-releaser")
+	wantFault(t, b.Cancel(ctx, a.ID, "", tanaka), fault.Invalid, "action.reason")
+	b.must(b.Cancel(ctx, a.ID, "業務を優先する", tanaka))
+	got := b.wantState(a.ID, Failed)
+	if got.Cause != Cancelled || got.ReleasedBy != tanaka.ID || got.Active() {
+		t.Errorf("%+v", got)
+	}
+	if c := b.orders(order.Cancel); len(c) != 1 || c[0].Action != a.ID || len(b.orders(order.Preserve)) != 0 {
+		t.Errorf("orders %+v", c)
+	}
+	b.must(b.answer(o, order.Done, nil)) // it was faster than the order
+	b.must(b.answer(b.orders(order.Cancel)[0], order.Done, func(r *order.Result) { r.Kind = order.Cancel }))
+	b.wantState(a.ID, Failed)
+	wantFault(t, b.Cancel(ctx, a.ID, "もう一度", tanaka), fault.Conflict, "action.not-collecting")
+	var keys []string
+	for _, l := range got.Lines() {
+		keys = append(keys, l.Key)
+	}
+	if want := []string{"action.requested.preserve", "action.applied.preserve", "action.cancelled.preserve"}; !slices.Equal(keys, want) {
+		t.Errorf("lines %v", keys)
+	}
+	_, err = b.Request(ctx, NewRequest{Kind: Preserve, Incident: "in-1", Host: "pc", Reason: "r", Also: []string{"everything"}}, tanaka)
+	wantFault(t, err, fault.Invalid, "action.kind")
+}
+
+// TestASecondProcessIsCollectedToo: the button pressed twice means one
+// collection, another process or more of the machine means another one.
+func TestASecondProcessIsCollectedToo(t *testing.T) {
+	b := newBench(t)
+	q := NewRequest{Kind: Preserve, Incident: "in-1", Host: "pc", Reason: "r", PID: 77}
+	var ids []string
+	for _, f := range []func(*NewRequest){func(*NewRequest) {}, func(q *NewRequest) { q.PID = 0 }, func(q *NewRequest) { q.PID = 78 }, func(q *NewRequest) { q.Also = []string{order.Snapshot} }} {
+		p := q
+		f(&p)
+		a, err := b.Request(t.Context(), p, tanaka)
+		b.must(err)
+		ids = append(ids, a.ID)
+		b.pass(time.Second)
+	}
+	if ids[0] != ids[1] || ids[2] == ids[0] || ids[3] == ids[0] || ids[3] == ids[2] {
+		t.Errorf("actions %v", ids)
+	}
+}

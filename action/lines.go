@@ -101,7 +101,9 @@ func (a Action) IsPart() bool { return slices.Contains(Parts(), a.Kind) }
 
 // ended tells how it ended, or is about to.
 func (a Action) ended(add func(at time.Time, unique, key string, args ...string), of string) {
-	if a.ReleasedBy != "" {
+	if a.ReleasedBy != "" && a.Cause == Cancelled {
+		add(a.ReleasedAt, "cancelled", "cancelled.preserve", "by", a.ReleasedBy)
+	} else if a.ReleasedBy != "" {
 		add(a.ReleasedAt, "releasing", "releasing"+of, "by", a.ReleasedBy)
 	}
 	if a.Kind == Block && a.State == Releasing && a.Failure != "" {
@@ -131,6 +133,9 @@ func (a Action) endLine(add func(at time.Time, unique, key string, args ...strin
 		}
 		add(a.EndedAt, "expired", "expired"+of+"."+a.Failure)
 	case Failed:
+		if a.Cause == Cancelled { // the line above says so
+			return
+		}
 		add(a.EndedAt, "failed", "failed"+cmp.Or(of, "."+string(a.Kind)), "detail", a.Failure)
 	}
 }

@@ -35,7 +35,10 @@ func (d *Desk) Plan(ctx context.Context, q NewRequest) (Action, error) {
 	}
 	switch q.Kind {
 	case Preserve: // changes nothing on the host, so nothing stops
-		a.Packets = q.Packets
+		a.Packets, a.Start, a.Image, a.Also = q.Packets, q.Start, q.Image, q.Also
+		if !alsoKnown(q.Also) {
+			return Action{}, fault.New(fault.Invalid, "action.kind", strings.Join(q.Also, " "))
+		}
 		return a, wanted(q.Packets)
 	case Isolate:
 		return d.planIsolate(ctx, a, h, q)
@@ -154,7 +157,7 @@ func (d *Desk) preserveOnce(ctx context.Context, tx *state.Tx, a *Action, by aut
 		return err
 	}
 	for _, o := range under {
-		if !onlyPackets(a.Packets) && !onlyPackets(o.Packets) {
+		if !onlyPackets(a.Packets) && !onlyPackets(o.Packets) && covers(o.Also, a.Also) && (a.PID == 0 || a.PID == o.PID) {
 			*a = o
 			return nil
 		}
@@ -169,7 +172,7 @@ func (d *Desk) startPreserve(ctx context.Context, tx *state.Tx, a *Action, by au
 	}
 	now := d.now().UTC()
 	o := order.Order{ID: clock.ID("or", now), Kind: order.Preserve, Host: a.Host, Action: a.ID, IssuedAt: now,
-		ExpiresAt: now.Add(waitPreserve), Bag: a.Bag, PID: a.PID, Drill: a.Drill, Packets: a.Packets}
+		ExpiresAt: now.Add(waitPreserve), Bag: a.Bag, PID: a.PID, Start: a.Start, Image: a.Image, Also: a.Also, Drill: a.Drill, Packets: a.Packets}
 	if _, err := d.issue(ctx, tx, o); err != nil {
 		return err
 	}
@@ -191,7 +194,7 @@ func (d *Desk) preserveFirst(ctx context.Context, tx *state.Tx, iso Action, by a
 		}
 	}
 	p := Action{Kind: Preserve, Incident: iso.Incident, Host: iso.Host, Site: iso.Site, Reason: iso.Reason, Drill: iso.Drill,
-		PID: iso.PID, Packets: iso.Packets, Consequences: []Consequence{}, Keep: []string{}}
+		PID: iso.PID, Start: iso.Start, Image: iso.Image, Packets: iso.Packets, Consequences: []Consequence{}, Keep: []string{}}
 	return d.startPreserve(ctx, tx, &p, by)
 }
 

@@ -131,6 +131,8 @@ type Agent struct {
 	parts   Parts
 	names   *names
 
+	collects collecting // evidence that is being collected
+
 	pulse    chan struct{} // tell the hub now
 	sensing  atomic.Bool
 	sensor   atomic.Pointer[Sensor]

@@ -551,3 +551,34 @@ func TestDrillOrderNeverTouchesAMachineInUse(t *testing.T) {
 		t.Errorf("answered %+v, carried out %v", r, act.orders())
 	}
 }
+
+func TestCollectionIsCancelledByOrder(t *testing.T) {
+	h := linktest.Start(t)
+	_, id := h.Enrol("callcentre")
+	o := anOrder("or-1", id.Host)
+	o.Kind, o.Bag, o.Action = order.Preserve, "bg-1", "ac-1"
+	h.Issue(o)
+	began := make(chan struct{})
+	start(t, t.TempDir(), id, agent.Parts{Preserve: func(ctx context.Context, o order.Order, report func(order.Result)) {
+		close(began)
+		<-ctx.Done()
+		report(order.Result{Order: o.ID, Action: o.Action, Kind: o.Kind, Phase: order.Failed, Detail: context.Cause(ctx).Error(), At: time.Now()})
+	}})
+	<-began
+	for i, action := range []string{"ac-1", "ac-2"} {
+		c := anOrder(fmt.Sprintf("or-%d", i+2), id.Host)
+		c.Kind, c.Action = order.Cancel, action
+		h.Issue(c)
+	}
+	linktest.Await(t, "the answers", func() bool { return len(h.Answers()) == 3 })
+	said := map[string]order.Result{}
+	for _, r := range h.Answers() {
+		said[r.Order] = r
+	}
+	if r := said["or-1"]; r.Phase != order.Failed || r.Detail != agent.ErrCancelled.Error() {
+		t.Errorf("the collection answered %+v", r)
+	}
+	if a, b := said["or-2"], said["or-3"]; a.Phase != order.Done || a.Detail != "" || b.Detail != "nothing-runs" {
+		t.Errorf("cancelling answered %+v and %+v", a, b)
+	}
+}

@@ -109,13 +109,17 @@ func (a *Agent) carryOut(ctx context.Context, o order.Order) {
 	case o.Drill: // practice machines have no agent: nothing is cut off for a drill
 		end = order.Result{Order: o.ID, Action: o.Action, Kind: o.Kind, Phase: order.Rejected, Detail: "drill", At: a.now().UTC()}
 	case o.Kind == order.Preserve && a.parts.Preserve != nil:
-		a.parts.Preserve(ctx, o, func(r order.Result) {
+		collecting, stop := a.collects.begin(ctx, o.Action)
+		a.parts.Preserve(collecting, o, func(r order.Result) {
 			if r.Phase != order.Progress {
 				end = r
 				return
 			}
 			a.answer(r)
 		})
+		stop()
+	case o.Kind == order.Cancel:
+		end = order.Result{Order: o.ID, Action: o.Action, Kind: o.Kind, Phase: order.Done, Detail: a.collects.cancel(o.Action), At: a.now().UTC()}
 	case (o.Kind == order.Block || o.Kind == order.Unblock) && a.parts.Gateway != nil:
 		end = a.parts.Gateway.Do(ctx, o)
 	case (o.Kind == order.Isolate || o.Kind == order.Release) && a.parts.Actor != nil:

@@ -24,6 +24,7 @@ type NewAction struct {
 	Targets      []string       `json:"targets,omitempty" maxItems:"32" doc:"block: IP or hardware addresses; empty: those of the host. block-peer: IP addresses, ip:port or host names"`
 	Process      *order.Process `json:"process,omitempty" doc:"freeze, kill: root of the tree; start is the 22nd field of /proc/PID/stat"`
 	Object       string         `json:"object,omitempty" maxLength:"256" doc:"service unit, account, virtual machine or share"`
+	Also         []string       `json:"also,omitempty" maxItems:"2" doc:"preserve: ram (the whole memory), snapshot (copies by the site's commands)"`
 }
 
 // Code is what ends an isolation on the machine's console.
@@ -104,6 +105,14 @@ func (s *server) actionDecisions() {
 		func(ctx context.Context, who auth.Person, in *reasoned) (*none, error) {
 			return nil, s.Actions.Keep(ctx, in.ID, in.Body.Reason, who)
 		})
+	register(s, operation{"cancel-action", http.MethodPost, "/actions/{id}/cancel", "End collecting evidence; what was taken stays", 0},
+		one(auth.Preserve, "evidence", func(ctx context.Context, _ auth.Person, in *reasoned) (auth.Resource, error) {
+			a, err := s.Actions.Get(ctx, in.ID)
+			return auth.Resource{ID: a.Bag, Site: a.Site}, err
+		}),
+		func(ctx context.Context, who auth.Person, in *reasoned) (*none, error) {
+			return nil, s.Actions.Cancel(ctx, in.ID, in.Body.Reason, who)
+		})
 	register(s, operation{"show-code", http.MethodPost, "/actions/{id}/code", "Show the code for the console; that it was shown is recorded", 0}, actionRule[ByID](s, auth.Release),
 		func(ctx context.Context, who auth.Person, in *ByID) (*body[Code], error) {
 			code, err := s.Actions.Code(ctx, in.ID, who)
@@ -169,5 +178,5 @@ func (s *server) siteOf(ctx context.Context, n NewAction) (string, error) {
 func (s *server) request(ctx context.Context, n NewAction) (action.NewRequest, error) {
 	c, err := s.Incidents.Get(ctx, n.Incident)
 	return action.NewRequest{Kind: action.Kind(n.Kind), Incident: n.Incident, Host: n.Host, Reason: n.Reason, Forbidden: n.Forbidden,
-		Lease: time.Duration(n.LeaseSeconds) * time.Second, PID: n.PID, Via: n.Via, Targets: n.Targets, Process: n.Process, Object: n.Object, Drill: c.Drill}, err
+		Lease: time.Duration(n.LeaseSeconds) * time.Second, PID: n.PID, Via: n.Via, Targets: n.Targets, Also: n.Also, Process: n.Process, Object: n.Object, Drill: c.Drill}, err
 }

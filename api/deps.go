@@ -104,6 +104,7 @@ type Actions interface {
 	Approve(ctx context.Context, id string, by auth.Person) (action.Action, error)
 	Refuse(ctx context.Context, id, reason string, by auth.Person) error
 	Release(ctx context.Context, id, reason string, by auth.Person) error
+	Cancel(ctx context.Context, id, reason string, by auth.Person) error
 	Code(ctx context.Context, id string, by auth.Person) (string, error)
 	Keep(ctx context.Context, id, reason string, by auth.Person) error
 	Policies(ctx context.Context, site string) ([]action.Policy, error)
@@ -126,6 +127,7 @@ type Evidence interface {
 	Get(ctx context.Context, id string) (evidence.Bag, error)
 	Custody(ctx context.Context, id string) ([]evidence.Custody, error)
 	Zip(ctx context.Context, id string, w io.Writer, purpose string, by auth.Person) error
+	Attend(ctx context.Context, id, witness, approver string, by auth.Person) error
 	Packets(ctx context.Context, id string, w io.Writer, purpose string, by auth.Person) error
 }
 

@@ -17,6 +17,13 @@ type Export struct {
 	Purpose string `json:"purpose" minLength:"1" maxLength:"1000"`
 }
 
+// Attendance is who was present when evidence was taken and who approved it;
+// one of them is enough.
+type Attendance struct {
+	Witness  string `json:"witness,omitempty" maxLength:"200"`
+	Approver string `json:"approver,omitempty" maxLength:"200"`
+}
+
 type bagList struct {
 	Paging
 	Incident string `query:"incident" maxLength:"100"`
@@ -43,6 +50,10 @@ func (s *server) evidenceOperations() {
 		func(ctx context.Context, _ auth.Person, in *ByID) (*body[page[evidence.Custody]], error) {
 			list, err := s.Evidence.Custody(ctx, in.ID)
 			return paged(list, len(list)), err
+		})
+	register(s, operation{"witness-evidence", http.MethodPost, "/evidence/{id}/witness", "Put witness and approver into the custody record", 0}, bagRule[withBody[Attendance]](s, auth.Preserve),
+		func(ctx context.Context, who auth.Person, in *withBody[Attendance]) (*none, error) {
+			return nil, s.Evidence.Attend(ctx, in.ID, in.Body.Witness, in.Body.Approver, who)
 		})
 	// a POST, because it writes a line into the custody record
 	register(s, operation{"export-evidence", http.MethodPost, "/evidence/{id}/zip", "Download the bag as a zip file", 0}, bagRule[withBody[Export]](s, auth.Preserve),

@@ -35,6 +35,9 @@ type Item struct {
 	StartedAt time.Time `json:"started_at"`
 	EndedAt   time.Time `json:"ended_at"`
 	Error     string    `json:"error,omitempty"` // why it is missing or partial
+	// TookMS is how long taking it needed, in milliseconds: on the machine by its
+	// clock, then on the way by the hub's.
+	TookMS int64 `json:"took_ms,omitempty"`
 }
 
 // Custody is one line of the custody record (保管記録).
@@ -42,15 +45,17 @@ type Custody struct {
 	Bag     string    `json:"bag"`
 	No      int       `json:"no"`
 	At      time.Time `json:"at"`
-	What    string    `json:"what"` // ordered | received | missing | refused | sealed | viewed | exported | handed-over
+	What    string    `json:"what"` // ordered | received | missing | refused | witnessed | infected | cancelled | sealed | viewed | exported | handed-over
 	By      string    `json:"by"`   // person id, host id or "sonae"
 	To      string    `json:"to"`
 	Purpose string    `json:"purpose"`
 	Witness string    `json:"witness"` // 立会人
-	Prev    string    `json:"prev"`    // digest of the line before
-	Salt    string    `json:"salt"`
-	Item    string    `json:"item,omitempty"`   // path of the item it is about; empty: the whole bag
-	SHA256  string    `json:"sha256,omitempty"` // of that item, as the hub computed it
+	// Approver is who approved that it was taken, where that was said.
+	Approver string `json:"approver,omitempty"`
+	Prev     string `json:"prev"` // digest of the line before
+	Salt     string `json:"salt"`
+	Item     string `json:"item,omitempty"`   // path of the item it is about; empty: the whole bag
+	SHA256   string `json:"sha256,omitempty"` // of that item, as the hub computed it
 }
 
 // Bag is the package of evidence from one host, or of events that a person
@@ -71,7 +76,9 @@ type Bag struct {
 	Bytes    int64     `json:"bytes"`
 	Stamped  bool      `json:"stamped"` // an RFC 3161 token is inside
 	Drill    bool      `json:"drill"`
-	Picked   *Picked   `json:"picked,omitempty"` // set when a person picked events out of the archive; Action is empty then
+	// Cancelled says that a person ended the collection before it was complete.
+	Cancelled bool    `json:"cancelled,omitempty"`
+	Picked    *Picked `json:"picked,omitempty"` // set when a person picked events out of the archive; Action is empty then
 }
 
 // Line returns what the chronology should say of a closed bag; false while it

@@ -26,7 +26,8 @@ type NewItem struct {
 	Title     string
 	Method    string
 	StartedAt time.Time
-	Error     string // why it is missing (empty body) or partial
+	Error     string        // why it is missing (empty body) or partial
+	Took      time.Duration // that the machine needed before it could send
 }
 
 // Limits of the texts of an item, in bytes.
@@ -49,7 +50,7 @@ func (v *Vault) Receive(ctx context.Context, host string, n NewItem, body io.Rea
 	if row.Host != host {
 		return fault.New(fault.Denied, "evidence.other-host")
 	}
-	if !bag.ValidPath(n.Path) || strings.Contains(n.Path, "~") || len(n.Title) > maxTitle || len(n.Method) > maxMethod || len(n.Error) > maxError {
+	if !bag.ValidPath(n.Path) || n.Path == ScanFile || strings.Contains(n.Path, "~") || len(n.Title) > maxTitle || len(n.Method) > maxMethod || len(n.Error) > maxError {
 		return fault.New(fault.Invalid, "evidence.item", n.Path)
 	}
 	part, item, err := v.take(ctx, n, body)
@@ -65,6 +66,7 @@ func (v *Vault) Receive(ctx context.Context, host string, n NewItem, body io.Rea
 
 // take streams a body into a temporary file on the same disk.
 func (v *Vault) take(ctx context.Context, n NewItem, body io.Reader) (part string, item Item, err error) {
+	begun := v.deps.Now()
 	f, err := os.CreateTemp(filepath.Join(v.dir, incoming), "item-*")
 	if err != nil {
 		return "", Item{}, fmt.Errorf("receive %s: %w", n.Path, err)
@@ -84,8 +86,12 @@ func (v *Vault) take(ctx context.Context, n NewItem, body io.Reader) (part strin
 		return "", Item{}, fmt.Errorf("receive %s: %w", n.Path, errors.Join(err, os.Remove(f.Name())))
 	}
 	return f.Name(), Item{Bag: n.Bag, Path: n.Path, Title: n.Title, Method: n.Method, Bytes: size, SHA256: hex.EncodeToString(h256.Sum(nil)),
-		SHA512: hex.EncodeToString(h512.Sum(nil)), StartedAt: n.StartedAt.UTC(), EndedAt: v.deps.Now().UTC(), Error: n.Error}, nil
+		SHA512: hex.EncodeToString(h512.Sum(nil)), StartedAt: n.StartedAt.UTC(), EndedAt: v.deps.Now().UTC(), Error: n.Error,
+		TookMS: max(0, min(n.Took, maxTook)+v.deps.Now().Sub(begun)).Milliseconds()}, nil
 }
+
+// maxTook bounds what a machine says that it needed.
+const maxTook = 24 * time.Hour
 
 // roomy is a writer that stops while there is still room for the hub to go on:
 // no machine may fill the disk with what it calls evidence.

@@ -26,6 +26,9 @@ import (
 // fault.Conflict "evidence.damaged" names the file. Always true:
 // what it writes follows from the rows alone.
 func (v *Vault) Seal(ctx context.Context, id string, broken bool) error {
+	if err := v.tellScans(ctx, id); err != nil {
+		return fmt.Errorf("seal bag %s: %w", id, err)
+	}
 	defer v.lock(id)()
 	row, err := v.begin(ctx, id, broken)
 	if err != nil || row.State != Collecting {
@@ -208,7 +211,7 @@ func info(row bagRow, files int, noStamp string) []byte {
 	line("Sonae-Action", row.Action)
 	line("Sonae-Opened", row.OpenedAt.Format(time.RFC3339Nano))
 	line("Sonae-Sealed", row.SealedAt.Format(time.RFC3339Nano))
-	line("Sonae-Collection", map[string]string{string(Sealed): "ended", string(Broken): "broken off"}[row.sealing])
+	line("Sonae-Collection", row.ended())
 	if row.Drill {
 		line("Sonae-Drill", "yes, this is a practice")
 	}
@@ -218,6 +221,17 @@ func info(row bagRow, files int, noStamp string) []byte {
 		line("Sonae-Time-Stamp", bag.Stamp)
 	}
 	return []byte(b.String())
+}
+
+// ended is how the collection of a bag ended, in English as all of the file.
+func (r bagRow) ended() string {
+	switch {
+	case r.Cancelled:
+		return "cancelled by a person"
+	case r.sealing == string(Broken):
+		return "broken off"
+	}
+	return "ended"
 }
 
 func manifest(entries []bag.Entry) []byte {

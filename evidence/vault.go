@@ -37,8 +37,9 @@ type Deps struct {
 	Ledger  Prover
 	Key     string  // verifier key of the ledger; it goes into every bag
 	Stamp   Stamper // nil: no time stamp authority is configured
-	MaxItem int64   // bytes of one item; 0: 4 GiB
-	MaxBag  int64   // bytes of one bag; 0: 32 GiB
+	Virus   Scanner // nil: no antivirus program is configured
+	MaxItem int64   // bytes of one item; 0: 32 GiB, for the whole memory of a machine
+	MaxBag  int64   // bytes of one bag; 0: 48 GiB
 	// Room says whether the disk has room for more; fault.Busy when it has not.
 	// Nil: not asked.
 	Room func() error
@@ -69,10 +70,10 @@ type Vault struct {
 // ended: it was never acknowledged, and the agent sends it again.
 func New(db *state.DB, dir string, deps Deps) (*Vault, error) {
 	if deps.MaxItem <= 0 {
-		deps.MaxItem = 4 << 30
+		deps.MaxItem = 32 << 30
 	}
 	if deps.MaxBag <= 0 {
-		deps.MaxBag = 32 << 30
+		deps.MaxBag = 48 << 30
 	}
 	in := filepath.Join(dir, incoming)
 	if err := os.RemoveAll(in); err != nil {

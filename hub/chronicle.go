@@ -60,6 +60,11 @@ func (h *Hub) fillBag(ctx context.Context, a action.Action) error {
 	case action.Approved:
 		return h.vault.OpenBag(ctx, a)
 	case action.Verified, action.Failed, action.Expired:
+		if a.Cause == action.Cancelled {
+			if err := h.vault.Cancelled(ctx, a.Bag, a.ReleasedBy); err != nil && fault.Of(err) != fault.Missing {
+				return err
+			}
+		}
 		err := h.vault.Seal(ctx, a.Bag, a.State != action.Verified) // items that a machine does not have are listed with the reason
 		switch fault.Of(err) {
 		case fault.Missing: // ended before it was opened

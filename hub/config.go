@@ -48,6 +48,9 @@ type Config struct {
 	TSA string
 	// TSARoots is a PEM file with the authority's root certificates.
 	TSARoots string
+	// Clamd is the socket of an antivirus program that looks at evidence,
+	// unix:/PATH or tcp:HOST:PORT; empty: none.
+	Clamd string
 	// Witnesses are asked to cosign the ledger's checkpoints; empty: nobody is.
 	Witnesses []witness.Peer
 	// MinFree is how many bytes the disk must have left for intake; below it

@@ -51,6 +51,8 @@ func (h *Hub) flow() []bus.Join {
 		bus.On("device.stuck", "alarm", h.alarm),                                     // a block that cannot be undone → alert
 		bus.On("alert.>", "block", h.answer).Led(),                                   // alert    → action, where people approved that beforehand
 		bus.On("finding.>", "frozen", h.frozen).Led(),                                // finding  → what an agent froze by itself → incident, action
+		bus.On("alert.>", "keep-frozen", h.keepFrozen).Led(),                         // alert    → evidence of what was frozen
+		bus.On("evidence.infected", "virus", h.infected),                             // bag      → event: a virus in it
 		bus.On("evidence.sealed", "chronology-evidence", h.noteBag),                  // bag      → chronology
 		bus.On("document.made", "chronology-document", h.noteDocument),               // document → chronology
 		bus.On("duty.changed", "chronology-duty", h.noteFacts),                       // facts    → chronology
@@ -331,7 +333,7 @@ func (h *Hub) linked(ctx context.Context, in incident.Incident, id string, by au
 	if err := h.noteAlert(ctx, in.ID, a); err != nil {
 		return err
 	}
-	return h.actions.PreserveFirst(ctx, preserve(in, a), by)
+	return h.actions.PreserveFirst(ctx, h.suspect(ctx, preserve(in, a), a), by)
 }
 
 // beforeAlert is how far before an alert packets are preserved, where a machine

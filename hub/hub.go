@@ -195,7 +195,7 @@ func (h *Hub) work(ctx context.Context, out io.Writer) error {
 	g.Go(func() error { return h.state.Relay(ctx, h.bus.Publish) })
 	for what, work := range map[string]func(context.Context) error{ // one hub of all does these
 		"ledger": h.keepLedger, "correlate": h.correlate, "baseline": h.watchHosts, "archive": h.archive.Maintain, "watch": h.watch, "practice": h.practise,
-		"devices": h.runner.Run, "block": h.follow, "silence": h.silence().Run,
+		"devices": h.runner.Run, "block": h.follow, "virus": h.scanEvidence, "silence": h.silence().Run,
 	} {
 		g.Go(func() error { return h.lead(ctx, what, work) })
 	}

@@ -133,6 +133,9 @@ func (p prover) Prove(ctx context.Context, l leaf.Leaf) ([]byte, error) {
 func (h *Hub) openVault() (err error) {
 	_, verifier := h.keys.Note()
 	deps := evidence.Deps{Ledger: prover{h}, Key: verifier, Room: h.bus.Room, Now: h.cfg.Now, Log: h.part("evidence")}
+	if deps.Virus, err = h.cfg.openVirus(); err != nil {
+		return err
+	}
 	if h.store != nil {
 		deps.Store = blob.Sub(h.store, "evidence")
 	}

@@ -22,6 +22,7 @@ func (h *Hub) follow(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return h.bus.Handle(ctx, "block") })
 	g.Go(func() error { return h.bus.Handle(ctx, "frozen") })
+	g.Go(func() error { return h.bus.Handle(ctx, "keep-frozen") })
 	return g.Wait()
 }
 

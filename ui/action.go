@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/sonae/sonae/action"
+	"github.com/sonae/sonae/action/order"
 	"github.com/sonae/sonae/alert"
 	"github.com/sonae/sonae/auth"
 	"github.com/sonae/sonae/fault"
@@ -156,12 +157,30 @@ func (c *call) preserve() (string, error) {
 		return "", err
 	}
 	_, err = c.Actions.Request(c.ctx(), action.NewRequest{
-		Kind: action.Preserve, Incident: i.ID, Host: h.ID, Reason: i.Title, PID: pid, Drill: i.Drill,
+		Kind: action.Preserve, Incident: i.ID, Host: h.ID, Reason: i.Title, PID: pid, Drill: i.Drill, Also: c.also(),
 	}, c.who)
 	if err != nil {
 		return "", err
 	}
 	return c.inRoom(i.ID, "preserving", "evidence"), nil
+}
+
+// also is what the form asks for that is taken by decision only.
+func (c *call) also() (all []string) {
+	for _, what := range []string{order.WholeMemory, order.Snapshot} {
+		if c.form(what) != "" {
+			all = append(all, what)
+		}
+	}
+	return all
+}
+
+// cancelCollection ends collecting evidence.
+func (c *call) cancelCollection() (string, error) {
+	if err := c.Actions.Cancel(c.ctx(), c.id(), c.form("reason"), c.who); err != nil {
+		return "", err
+	}
+	return "/actions/" + url.PathEscape(c.id()) + "?done=cancelled", nil
 }
 
 // suspect is the process that the newest alert of the host names, 0 if none.

@@ -35,6 +35,9 @@ func (c *call) bag() (screen, error) {
 	if d.Incident, err = c.Incidents.Get(c.ctx(), b.Incident); err != nil && fault.Of(err) != fault.Missing {
 		return screen{}, fmt.Errorf("incident of bag: %w", err)
 	}
+	if d.Scans, err = c.Evidence.Scans(c.ctx(), b.ID); err != nil {
+		return screen{}, fmt.Errorf("scans of bag: %w", err)
+	}
 	p := c.page("evidence", "")
 	p.Title, p.Drill = view.BagTitle(p, b), b.Drill
 	return screen{page: p, body: view.Bag(p, d)}, nil
@@ -52,6 +55,14 @@ func (c *call) zip() (bool, error) {
 	}}
 	err := w.end(c.Evidence.Zip(c.ctx(), id, w, c.form("purpose"), c.who))
 	return err == nil || w.wrote, err
+}
+
+// attend writes down who was present and who approved.
+func (c *call) attend() (string, error) {
+	if err := c.Evidence.Attend(c.ctx(), c.id(), c.form("witness"), c.form("approver"), c.who); err != nil {
+		return "", err
+	}
+	return "/evidence/" + url.PathEscape(c.id()) + "?done=witnessed", nil
 }
 
 // packets hands the packets of a bag over; the purpose goes into its custody

@@ -25,6 +25,7 @@ import (
 	"github.com/sonae/sonae/duty"
 	"github.com/sonae/sonae/event"
 	"github.com/sonae/sonae/evidence"
+	"github.com/sonae/sonae/evidence/antivirus"
 	"github.com/sonae/sonae/fault"
 	"github.com/sonae/sonae/incident"
 	"github.com/sonae/sonae/ledger"
@@ -607,6 +608,14 @@ func (h actionsOf) Release(_ context.Context, id, _ string, _ auth.Person) error
 	return err
 }
 
+func (h actionsOf) Cancel(_ context.Context, id, _ string, by auth.Person) error {
+	_, err := h.change(id, func(a *action.Action) error {
+		a.State, a.Cause, a.Failure, a.ReleasedBy = action.Failed, action.Cancelled, action.Cancelled, by.ID
+		return nil
+	})
+	return err
+}
+
 func (h actionsOf) Code(context.Context, string, auth.Person) (string, error) {
 	return "7KQ2-M9XD-4TBF", nil
 }
@@ -651,6 +660,17 @@ func (h evidenceOf) Custody(_ context.Context, id string) ([]evidence.Custody, e
 		{Bag: id, No: 2, At: start.Add(-19 * time.Minute), What: "received", By: "ho-1", To: "sonae"},
 		{Bag: id, No: 3, At: start.Add(-18 * time.Minute), What: "sealed", By: "sonae"},
 	}, nil
+}
+
+func (h evidenceOf) Scans(_ context.Context, id string) (map[string]evidence.Scan, error) {
+	return map[string]evidence.Scan{"process/exe": {Bag: id, Path: "process/exe", Verdict: antivirus.Infected, Signature: "Sonae.Test"}}, nil
+}
+
+func (h evidenceOf) Attend(_ context.Context, id, witness, approver string, _ auth.Person) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.purposes = append(h.purposes, id+" "+witness+" "+approver)
+	return nil
 }
 
 func (h evidenceOf) Packets(ctx context.Context, id string, w io.Writer, purpose string, by auth.Person) error {
@@ -840,7 +860,7 @@ func (h *house) inCourse() *house {
 	h.bagList = []evidence.Bag{{ID: "bag-1", Incident: i.ID, Host: "ho-1", Site: "callcentre", Action: "ac-2", State: evidence.Sealed, OpenedAt: start.Add(-2 * time.Minute), OpenedBy: "pe-responder", SealedAt: start.Add(-time.Minute), Digest: strings.Repeat("c4", 32), Bytes: 33_554_432 + 812,
 		Items: []evidence.Item{
 			{Bag: "bag-1", Path: "network/ring.pcapng", Title: "packets", Method: "AF_PACKET ring, last 32 MiB", Bytes: 33_554_432, SHA256: strings.Repeat("d1", 32), EndedAt: start.Add(-80 * time.Second)},
-			{Bag: "bag-1", Path: "process/exe", Title: "executable", Method: "/proc/4242/exe", SHA256: strings.Repeat("d2", 32), Bytes: 812, EndedAt: start.Add(-80 * time.Second), Error: "read /proc/4242/exe: permission denied"},
+			{Bag: "bag-1", Path: "process/exe", Title: "executable", Method: "/proc/4242/exe", SHA256: strings.Repeat("d2", 32), Bytes: 812, TookMS: 1_240, EndedAt: start.Add(-80 * time.Second), Error: "read /proc/4242/exe: permission denied"},
 		}}}
 	tokyo := clock.Tokyo()
 	h.duties[i.ID] = duty.Assessment{Facts: duty.Facts{KnownAt: i.KnownAt, LegalClass: "public_hospital_art58_2", Personal: duty.Yes, BadIntent: duty.Unknown, Contractor: "callcentre"},

@@ -79,6 +79,7 @@ func routes() []route {
 		{pattern: "POST /actions/{id}/release", verb: auth.Release, kind: "action", do: (*call).release, back: (*call).action},
 		{pattern: "POST /actions/{id}/keep", verb: auth.Release, kind: "action", do: (*call).keepFrozen, back: (*call).action},
 		{pattern: "POST /actions/{id}/kill", verb: auth.View, kind: "action", do: (*call).kill, back: (*call).action},
+		{pattern: "POST /actions/{id}/cancel", verb: auth.Preserve, kind: "evidence", of: "action", do: (*call).cancelCollection, back: (*call).action},
 		{pattern: "GET /actions/{id}/code", verb: auth.Release, kind: "action", page: (*call).code},
 
 		{pattern: "GET /policies", verb: auth.View, kind: "policy", page: (*call).policies},
@@ -132,6 +133,7 @@ func routes() []route {
 		{pattern: "GET /evidence", verb: auth.View, kind: "evidence", page: (*call).bags, topics: []string{"evidence"}},
 		{pattern: "GET /evidence/{id}", verb: auth.View, kind: "evidence", page: (*call).bag, topics: []string{"evidence"}},
 		{pattern: "POST /evidence/{id}/zip", verb: auth.Preserve, kind: "evidence", raw: (*call).zip, back: (*call).bag},
+		{pattern: "POST /evidence/{id}/witness", verb: auth.Preserve, kind: "evidence", do: (*call).attend, back: (*call).bag},
 		{pattern: "POST /evidence/{id}/packets", verb: auth.Preserve, kind: "evidence", raw: (*call).packets, back: (*call).bag},
 
 		{pattern: "GET /hosts", verb: auth.View, kind: "host", page: (*call).hosts, topics: []string{"host", "action"}},

@@ -489,3 +489,35 @@ func TestRoomOffersAlertsOfTheSameHost(t *testing.T) {
 		t.Error("a contractor is offered what it may not do")
 	}
 }
+
+// TestWitnessAndCancel: the forms on the pages of a bag and of a collection.
+func TestWitnessAndCancel(t *testing.T) {
+	h := newHouse()
+	h.inCourse()
+	v, _ := h.open(t)
+	r := v.as("responder")
+	if page := r.get("/evidence/bag-1").body; !strings.Contains(page, "/evidence/bag-1/witness") || !strings.Contains(page, "Sonae.Test") || !strings.Contains(page, "所要 1.2秒") {
+		t.Error("the page of the bag lacks the form, the virus or the time")
+	}
+	if got := r.post("/evidence/bag-1/witness", "witness", "鈴木 花子", "approver", "院長"); got.status != http.StatusSeeOther || h.purposes[len(h.purposes)-1] != "bag-1 鈴木 花子 院長" {
+		t.Errorf("witness: %d, %v", got.status, h.purposes)
+	}
+	if got := v.as("contractor").post("/evidence/bag-1/witness", "witness", "x"); got.status == http.StatusSeeOther {
+		t.Error("somebody without the right wrote into the custody record")
+	}
+	id := ""
+	for i, a := range h.acts {
+		if a.Kind == action.Preserve {
+			h.acts[i].State, id = action.Applied, a.ID
+		}
+	}
+	if page := r.get("/actions/" + id).body; !strings.Contains(page, "/actions/"+id+"/cancel") {
+		t.Error("a collection that runs cannot be cancelled")
+	}
+	if got := r.post("/actions/"+id+"/cancel", "reason", "業務"); got.status != http.StatusSeeOther {
+		t.Errorf("cancel: %d", got.status)
+	}
+	if page := r.get("/actions/" + id).body; strings.Contains(page, "/actions/"+id+"/cancel") || !strings.Contains(page, "担当者が中止しました") {
+		t.Error("the page does not say that it was cancelled")
+	}
+}

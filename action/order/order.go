@@ -14,6 +14,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -25,6 +26,7 @@ const (
 	Isolate  Kind = "isolate"
 	Release  Kind = "release"
 	Preserve Kind = "preserve"
+	Cancel   Kind = "cancel"  // stop collecting evidence for an action; what was taken stays
 	Block    Kind = "block"   // a gateway or a device: let nothing of Targets pass
 	Unblock  Kind = "unblock" // undo Block
 
@@ -58,6 +60,9 @@ type Order struct {
 	CodeHash  string        `json:"code_hash,omitempty"` // hex SHA-256 of the release code printed for the console
 	Bag       string        `json:"bag,omitempty"`       // evidence bag id (preserve)
 	PID       int           `json:"pid,omitempty"`       // process of interest (preserve)
+	Start     uint64        `json:"start,omitempty"`     // when that process began, as /proc/PID/stat says; 0: not known
+	Image     string        `json:"image,omitempty"`     // its program; empty: not known
+	Also      []string      `json:"also,omitempty"`      // WholeMemory, Snapshot: what is taken by decision only (preserve)
 	Targets   []string      `json:"targets,omitempty"`   // addresses, or hardware addresses, of what is blocked; peers also as "ip:port" or by name
 	Process   *Process      `json:"process,omitempty"`   // root of the tree (freeze, thaw, kill)
 	Object    string        `json:"object,omitempty"`    // service unit, account, "VM" or "VM/interface", share or path
@@ -72,6 +77,15 @@ type Process struct {
 	Start uint64 `json:"start"`           // clock ticks since boot: field 22 of /proc/PID/stat, proc_pid_stat(5)
 	Image string `json:"image,omitempty"` // for the reader
 }
+
+// What is taken by decision only (Order.Also).
+const (
+	WholeMemory = "ram"      // the whole memory, where the site has supplied a tool
+	Snapshot    = "snapshot" // copies of virtual machines and disks by the site's own commands
+)
+
+// Wants says whether something is to be taken that is taken by decision only.
+func (o Order) Wants(what string) bool { return slices.Contains(o.Also, what) }
 
 // Packets says which of the packets that a machine keeps are wanted: those of a
 // window of time that have one of the hosts as an end or belong to one of the

@@ -107,9 +107,9 @@ func TestEverythingIsCollectedInOrder(t *testing.T) {
 	var g got
 	steps := 0
 	c := collector(t, func(c *Config) { c.Ring = bytesRing(packets) })
-	sum, err := c.Collect(t.Context(), order.Order{Action: "ac-1", PID: pid}, g.send, func(done, total int) {
-		if steps++; done != steps || done > total {
-			t.Errorf("step %d of %d after %d", done, total, steps)
+	sum, err := c.Collect(t.Context(), order.Order{Action: "ac-1", PID: pid}, g.send, func(p Progress) {
+		if steps++; p.Done != steps || p.Done > p.Total {
+			t.Errorf("%+v after %d", p, steps)
 		}
 	})
 	if err != nil {
@@ -288,13 +288,13 @@ func TestCommandsThatFailSayWhy(t *testing.T) {
 		"failing": {[]string{"ls", "/no/such/folder"}, "No such file"},
 	} {
 		var g got
-		if err := c.one(t.Context(), c.stream("x", "t", tt.args[0], tt.args[1:]...), g.send, &Summary{}); err != nil {
+		if err := (&gathering{Collector: c, send: g.send}).one(t.Context(), c.stream("x", "t", tt.args[0], tt.args[1:]...)); err != nil {
 			t.Fatal(err)
 		}
 		if it := g.items["x"]; !strings.Contains(it.Err, tt.want) {
 			t.Errorf("%s: %+v", name, it)
 		}
-		if err := c.one(t.Context(), c.command("y", "t", tt.args[0], tt.args[1:]...), g.send, &Summary{}); err != nil {
+		if err := (&gathering{Collector: c, send: g.send}).one(t.Context(), c.command("y", "t", tt.args[0], tt.args[1:]...)); err != nil {
 			t.Fatal(err)
 		}
 		if it := g.items["y"]; !strings.Contains(it.Err, tt.want) {

@@ -9,9 +9,9 @@ import (
 	"github.com/sonae/sonae/action/order"
 )
 
-// tasks has one task on this system: to say that there is none.
-func (c *Collector) tasks(order.Order) []task {
-	return []task{small("unsupported", "この機器では収集できません", "none", func(context.Context, int64) ([]byte, string, error) {
-		return nil, "", errors.ErrUnsupported
-	})}
+// stages has one task on this system: to say that there is none.
+func (c *Collector) stages(order.Order) []stage {
+	return []stage{{1, func(context.Context) []task {
+		return []task{absent("unsupported", "この機器では収集できません / Nothing can be collected on this machine", errors.ErrUnsupported.Error())}
+	}}}
 }

@@ -19,18 +19,18 @@ const packetSpan = 10 * time.Minute
 const packetFile = "network/packets.pcapng"
 
 // chosen lists what an order is about.
-func (c *Collector) chosen(o order.Order) []task {
+func (c *Collector) chosen(o order.Order) []stage {
 	if o.Packets != nil && o.Packets.Only {
-		return []task{c.packets(o)}
+		return []stage{{1, func(context.Context) []task { return []task{c.packets(o)} }}}
 	}
-	return c.tasks(o)
+	return c.stages(o)
 }
 
 // packets is what is kept on disk of the minutes that the order is about, or
 // else what the sensor has in memory, streamed as it is written.
 func (c *Collector) packets(o order.Order) task {
 	if c.cfg.Disk == nil {
-		return c.written("直前の通信の中身", "agent ring buffer (AF_PACKET)", c.memory)
+		return c.written("直前の通信の中身 / The last packets", "agent ring buffer (AF_PACKET)", c.memory)
 	}
 	wanted := order.Packets{From: o.IssuedAt.Add(-packetSpan)}
 	if o.Packets != nil {
@@ -40,7 +40,7 @@ func (c *Collector) packets(o order.Order) task {
 		wanted.To = c.cfg.Now() // the same when it has to be sent again
 	}
 	method := fmt.Sprintf("agent packet ring on disk (AF_PACKET), %s to %s, hosts %v, flows %v", stamp(wanted.From), stamp(wanted.To), wanted.Hosts, wanted.Flows)
-	return c.written("保存していた通信の中身", method, func(ctx context.Context, w io.Writer) error {
+	return c.written("保存していた通信の中身 / Packets that were kept", method, func(ctx context.Context, w io.Writer) error {
 		q, err := query(wanted)
 		if err != nil {
 			return err
@@ -70,7 +70,7 @@ func (c *Collector) memory(ctx context.Context, w io.Writer) error {
 
 // written is a task whose content is written while it is sent.
 func (c *Collector) written(title, method string, write func(context.Context, io.Writer) error) task {
-	return task{packetFile, title, method, func(ctx context.Context, _ int64) (io.ReadCloser, string, error) {
+	return task{path: packetFile, title: title, method: method, open: func(ctx context.Context, _ int64) (io.ReadCloser, string, error) {
 		r, w := io.Pipe()
 		go func() { // ends when all is written or the reader closes
 			_ = w.CloseWithError(write(ctx, w)) // a pipe's writer never fails to close

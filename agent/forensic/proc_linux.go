@@ -4,13 +4,14 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/netip"
 	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -31,11 +32,26 @@ func (c *Collector) clocks(context.Context, int64) ([]byte, string, error) {
 	name, _ := os.Hostname() // empty says that it has none
 	b, err := json.MarshalIndent(map[string]any{
 		"wall_utc": now.UTC().Format(time.RFC3339Nano), "wall_local": now.Local().Format(time.RFC3339Nano), "zone": zone, "zone_offset_seconds": offset,
-		"monotonic_ns": mono.Nano(), "since_boot_ns": boot.Nano(), "hostname": name, "agent_pid": os.Getpid(),
+		"monotonic_ns": mono.Nano(), "since_boot_ns": boot.Nano(), "hostname": name,
+		"agent_pid": os.Getpid(), "agent_version": c.cfg.Version, "agent_sha256": ownSum(),
 		"boot_id": line("/proc/sys/kernel/random/boot_id"), "uptime": line("/proc/uptime"), "kernel": line("/proc/version"),
 		"timezone_file": linkOf("/etc/localtime"), "machine_id": line("/etc/machine-id"),
 	}, "", "  ")
 	return append(b, '\n'), "", err
+}
+
+// ownSum is the hash of the agent's own program; "" when it cannot be read.
+func ownSum() string {
+	f, err := os.Open("/proc/self/exe")
+	if err != nil {
+		return ""
+	}
+	h := sha256.New()
+	_, err = io.Copy(h, f)
+	if err = errors.Join(err, f.Close()); err != nil {
+		return ""
+	}
+	return hex.EncodeToString(h.Sum(nil))
 }
 
 // line reads a one-line file; "" when there is none.
@@ -132,39 +148,6 @@ func jsonLines(limit int64, f func(add func(any) bool) error) ([]byte, string, e
 		return cut == ""
 	})
 	return b.Bytes(), cut, errors.Join(err, broke)
-}
-
-func links(proc string) func(context.Context, int64) ([]byte, string, error) {
-	return func(context.Context, int64) ([]byte, string, error) {
-		if _, err := os.Stat(proc); err != nil {
-			return nil, "", err
-		}
-		var b bytes.Buffer
-		names := []string{"exe", "cwd", "root"}
-		if ns, err := filepath.Glob(proc + "ns/*"); err == nil {
-			for _, n := range ns {
-				names = append(names, "ns/"+filepath.Base(n))
-			}
-		}
-		for _, n := range names {
-			fmt.Fprintf(&b, "%s -> %s\n", n, linkOf(proc+n))
-		}
-		return b.Bytes(), "", nil
-	}
-}
-
-func descriptors(proc string) func(context.Context, int64) ([]byte, string, error) {
-	return func(context.Context, int64) ([]byte, string, error) {
-		entries, err := os.ReadDir(proc + "fd")
-		if err != nil {
-			return nil, "", err
-		}
-		var b bytes.Buffer
-		for _, e := range entries {
-			fmt.Fprintf(&b, "%s -> %s\n", e.Name(), linkOf(proc+"fd/"+e.Name()))
-		}
-		return b.Bytes(), "", nil
-	}
 }
 
 // socketTable joins the kernel's tables with the processes that hold the

@@ -46,7 +46,7 @@ func openQuiet(path string) (*os.File, error) {
 // that it is one state and can be sent twice; large files are streamed.
 func (c *Collector) file(path, title, from string) task {
 	tiny := small("", "", "", func(_ context.Context, limit int64) ([]byte, string, error) { return readAll(from, limit) })
-	return task{path, title, "read " + from, func(ctx context.Context, limit int64) (io.ReadCloser, string, error) {
+	return task{path: path, title: title, method: "read " + from, open: func(ctx context.Context, limit int64) (io.ReadCloser, string, error) {
 		f, err := openQuiet(from)
 		if err != nil {
 			return nil, "", err
@@ -114,7 +114,7 @@ func (c *Collector) tail(path, title, from string) task {
 func (c *Collector) command(path, title, name string, args ...string) task {
 	method := strings.Join(append([]string{name}, args...), " ")
 	return small(path, title, method, func(ctx context.Context, limit int64) ([]byte, string, error) {
-		r, _, err := run(ctx, name, args...)
+		r, _, err := run(ctx, commandTime, name, args...)
 		if err != nil {
 			return nil, "", err
 		}
@@ -132,8 +132,8 @@ func (c *Collector) command(path, title, name string, args ...string) task {
 
 // stream is the output of a command that may be long.
 func (c *Collector) stream(path, title, name string, args ...string) task {
-	return task{path, title, strings.Join(append([]string{name}, args...), " "), func(ctx context.Context, _ int64) (io.ReadCloser, string, error) {
-		return run(ctx, name, args...)
+	return task{path: path, title: title, method: strings.Join(append([]string{name}, args...), " "), open: func(ctx context.Context, _ int64) (io.ReadCloser, string, error) {
+		return run(ctx, commandTime, name, args...)
 	}}
 }
 
@@ -146,13 +146,20 @@ type running struct {
 	done bool
 }
 
-func run(ctx context.Context, name string, args ...string) (io.ReadCloser, string, error) {
+func run(ctx context.Context, most time.Duration, name string, args ...string) (io.ReadCloser, string, error) {
 	path, err := exec.LookPath(name)
 	if err != nil {
 		return nil, "", err
 	}
-	ctx, stop := context.WithTimeout(ctx, commandTime)
-	r := &running{cmd: exec.CommandContext(ctx, path, args...), stop: stop, errs: &strings.Builder{}}
+	return begin(ctx, most, exec.Command(path, args...))
+}
+
+// begin starts a command and ends it after most.
+func begin(ctx context.Context, most time.Duration, cmd *exec.Cmd) (io.ReadCloser, string, error) {
+	ctx, stop := context.WithTimeout(ctx, most)
+	with := exec.CommandContext(ctx, cmd.Path, cmd.Args[1:]...)
+	with.ExtraFiles, with.WaitDelay = cmd.ExtraFiles, time.Second
+	r := &running{cmd: with, stop: stop, errs: &strings.Builder{}}
 	r.cmd.Env = []string{"LC_ALL=C", "PATH=/usr/sbin:/usr/bin:/sbin:/bin"}
 	r.cmd.Stderr = &bounded{w: r.errs, left: 2000}
 	out, err := r.cmd.StdoutPipe()

@@ -108,7 +108,7 @@ func (p program) watch(ctx context.Context, o options, id link.Identity) error {
 		return errors.Join(err, packets.close(), a.Close())
 	}
 	defer keep.start(ctx)()
-	evidence := forensic.New(packets.evidence(forensic.Config{Now: time.Now, Log: p.log.With("part", "forensic")}))
+	evidence := forensic.New(packets.evidence(plannedBy(o.dir, forensic.Config{Now: time.Now, Log: p.log.With("part", "forensic")}, p.log)))
 	err = a.Run(ctx, agent.Parts{
 		OpenSensor: packets.open,
 		Packets:    packets.keeping(),

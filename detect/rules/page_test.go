@@ -38,6 +38,7 @@ var needs = map[[3]string]map[string]string{
 	{"windows", "", "system"}:                   {"ja": "Windows: システムのログ", "en": "Windows: system log"},
 	{"windows", "", "driver-framework"}:         {"ja": "Windows: DriverFrameworks-UserMode", "en": "Windows: DriverFrameworks-UserMode"},
 	{"windows", "", "printservice-operational"}: {"ja": "Windows: PrintService/Operational", "en": "Windows: PrintService/Operational"},
+	{"", "antivirus", ""}:                       {"ja": "ウイルス対策", "en": "antivirus"},
 	{"", "dns_query", ""}:                       {"ja": "Windows: Sysmon 22", "en": "Windows: Sysmon 22"},
 	{"linux", "", ""}:                           {"ja": "Linux: システムのログ", "en": "Linux: system log"},
 	{"linux", "authentication", ""}:             {"ja": "Linux: ログイン", "en": "Linux: log-ins"},

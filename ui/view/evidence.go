@@ -1,12 +1,14 @@
 package view
 
 import (
+	"maps"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/sonae/sonae/evidence"
+	"github.com/sonae/sonae/evidence/antivirus"
 	"github.com/sonae/sonae/i18n"
 )
 
@@ -27,6 +29,14 @@ var reasons = []struct{ part, key string }{
 	{"no such file or directory", "bag.why.absent"},
 	{"executable file not found", "bag.why.no-program"},
 	{"no such process", "bag.why.process-ended"},
+	{"has ended", "bag.why.process-ended"},
+	{"ended while its memory was read", "bag.why.ended-midway"},
+	{"the process is not stopped", "bag.why.no-registers"},
+	{"holds its keys", "bag.why.own-memory"},
+	{"not supplied", "bag.why.not-supplied"},
+	{"file does not exist", "bag.why.absent"},
+	{"no memory of its own", "bag.why.no-memory"},
+	{"commands that may run", "bag.why.not-allowed"},
 	{"permission denied", "bag.why.forbidden"},
 	{"operation not permitted", "bag.why.forbidden"},
 	{"is not a regular file", "bag.why.no-file"},
@@ -56,6 +66,19 @@ func whyLacking(p Page, text string) string {
 	}
 	return p.T("bag.why.other", "reason", text)
 }
+
+// found are the items in which the antivirus program found something, by path.
+func found(scans map[string]evidence.Scan) (out []evidence.Scan) {
+	for _, path := range slices.Sorted(maps.Keys(scans)) {
+		if s := scans[path]; s.Verdict == antivirus.Infected {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// seconds says milliseconds as people do.
+func seconds(ms int64) string { return strconv.FormatFloat(float64(ms)/1000, 'f', 1, 64) }
 
 func bytesIn(digits string) string {
 	n, err := strconv.ParseInt(digits, 10, 64)

@@ -87,6 +87,8 @@ type ItemHeader struct {
 	Method    string    `json:"method"`
 	StartedAt time.Time `json:"started_at"`
 	Error     string    `json:"error,omitempty"`
+	// Took is how long the machine needed before it could send, by its clock.
+	Took time.Duration `json:"took,omitempty"`
 }
 
 // Headers and trailers of an evidence item.
