@@ -15,6 +15,8 @@ type Guard interface {
 	// Run watches until ctx ends; ready is called when it does.
 	Run(ctx context.Context, ready func(guard.Status)) error
 	Status() guard.Status
+	// Pardon lets a frozen process change files from now on; it returns at once.
+	Pardon(pid int)
 }
 
 const (

@@ -105,6 +105,9 @@ func (a *Agent) carryOut(ctx context.Context, o order.Order) {
 	a.log.Info("order begins", "order", o.ID, "kind", o.Kind, "action", o.Action)
 	var end order.Result
 	o = a.inOwnTime(o)
+	if o.Kind == order.Thaw && o.Process != nil && a.parts.Guard != nil {
+		a.parts.Guard.Pardon(o.Process.PID) // else it is frozen again at the next file
+	}
 	switch {
 	case o.Drill: // practice machines have no agent: nothing is cut off for a drill
 		end = order.Result{Order: o.ID, Action: o.Action, Kind: o.Kind, Phase: order.Rejected, Detail: "drill", At: a.now().UTC()}
