@@ -164,7 +164,7 @@ func TestWhatAGuardFrozeIsDecidedOnByPeople(t *testing.T) {
 	for len(obeyed) > 0 {
 		kinds[(<-obeyed).Kind]++
 	}
-	if kinds[order.Thaw] != 1 || kinds[order.Kill] != 1 || kinds[order.Preserve] != 1 {
+	if kinds[order.Thaw] != 1 || kinds[order.Kill] != 1 || kinds[order.Preserve] < 1 || kinds[order.Preserve] > 2 { // one for each that was frozen, or one for both
 		t.Errorf("obeyed %v", kinds)
 	}
 
