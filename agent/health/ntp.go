@@ -38,7 +38,7 @@ func askNTP(ctx context.Context, server string, now clock.Now) (reading, error) 
 		return reading{}, fmt.Errorf("ask %s for the time: %w", server, err)
 	}
 	question := make([]byte, 48)
-	question[0] = 4<<3 | 3                               // version 4, client
+	question[0] = 4<<3 | 3                                // version 4, client
 	if _, err := rand.Read(question[40:48]); err != nil { // a cookie, as RFC 9109 advises, not our time
 		return reading{}, err
 	}
