@@ -16,12 +16,14 @@ import (
 
 	"gopkg.in/yaml.v3"
 
+	"github.com/sonae/sonae/agent/files"
 	"github.com/sonae/sonae/agent/health"
 )
 
 // Settings is the file.
 type Settings struct {
 	Health health.Config `yaml:"health"`
+	Files  files.Config  `yaml:"files"`
 }
 
 // maxFile bounds the file in bytes.
@@ -67,4 +69,4 @@ func Parse(text []byte) (Settings, error) {
 	return s, s.check()
 }
 
-func (s Settings) check() error { return s.Health.Check() }
+func (s Settings) check() error { return errors.Join(s.Health.Check(), s.Files.Check()) }

@@ -98,6 +98,11 @@ func (p program) watch(ctx context.Context, o options, id link.Identity) error {
 	collectors, load := collect.All(collect.Config{Dir: o.dir, Sensors: o.sensors, Now: time.Now, Log: p.log.With("part", "collect")})
 	monitor := health.New(o.settings.Health, health.Deps{Hub: a.HubClock, Now: time.Now, Log: p.log.With("part", "health")})
 	collectors = append(collectors, monitor)
+	more, err := p.changes(o)
+	if err != nil {
+		return errors.Join(err, a.Close())
+	}
+	collectors = append(collectors, more...)
 	actor := act.New(act.Config{Dir: filepath.Join(o.dir, "act"), Hub: client.HubAddress, Probe: a.Probe, Now: time.Now, Log: p.log.With("part", "act")})
 	finder := owner.New(owner.Config{Now: time.Now})
 	var blocker agent.Blocker
