@@ -18,12 +18,14 @@ import (
 
 	"github.com/sonae/sonae/agent/files"
 	"github.com/sonae/sonae/agent/health"
+	"github.com/sonae/sonae/agent/watcher"
 )
 
 // Settings is the file.
 type Settings struct {
-	Health health.Config `yaml:"health"`
-	Files  files.Config  `yaml:"files"`
+	Health  health.Config  `yaml:"health"`
+	Files   files.Config   `yaml:"files"`
+	Watcher watcher.Config `yaml:"watcher"` // of the hub
 }
 
 // maxFile bounds the file in bytes.
@@ -69,4 +71,6 @@ func Parse(text []byte) (Settings, error) {
 	return s, s.check()
 }
 
-func (s Settings) check() error { return errors.Join(s.Health.Check(), s.Files.Check()) }
+func (s Settings) check() error {
+	return errors.Join(s.Health.Check(), s.Files.Check(), s.Watcher.Check())
+}

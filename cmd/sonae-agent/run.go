@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -20,6 +21,7 @@ import (
 	"github.com/sonae/sonae/agent/link"
 	"github.com/sonae/sonae/agent/owner"
 	"github.com/sonae/sonae/agent/settings"
+	"github.com/sonae/sonae/agent/watcher"
 	"github.com/sonae/sonae/source/feed"
 )
 
@@ -103,6 +105,9 @@ func (p program) watch(ctx context.Context, o options, id link.Identity) error {
 		return errors.Join(err, a.Close())
 	}
 	collectors = append(collectors, more...)
+	if w := watcher.New(o.settings.Watcher, watcher.Deps{Dir: o.dir, Agent: machineName(id), Hub: id.Hub, Answered: a.Answered, Now: time.Now, Log: p.log.With("part", "watcher")}); w != nil {
+		collectors = append(collectors, w)
+	}
 	actor := act.New(act.Config{Dir: filepath.Join(o.dir, "act"), Hub: client.HubAddress, Probe: a.Probe, Now: time.Now, Log: p.log.With("part", "act")})
 	finder := owner.New(owner.Config{Now: time.Now})
 	var blocker agent.Blocker
@@ -141,6 +146,14 @@ func (p program) watch(ctx context.Context, o options, id link.Identity) error {
 		Measures:   monitor.Measures,
 	})
 	return errors.Join(err, packets.close(), a.Close())
+}
+
+// machineName is what people call this machine.
+func machineName(id link.Identity) string {
+	if name, err := os.Hostname(); err == nil {
+		return name
+	}
+	return id.Host
 }
 
 // several is a flag that may be given several times.
