@@ -41,8 +41,8 @@ func (h *Hub) flow() []bus.Join {
 	return []bus.Join{
 		h.archiving(), // remember everything
 		bus.OnBytes("event.>", "detect", h.find).Partitioned(), // event    → finding, match
-		h.correlating(), // match    → finding
-		h.watching(),    // event    → event: what a host does
+		h.correlating(),                                                              // match    → finding
+		h.watching(),                                                                 // event    → event: what a host does
 		bus.On("finding.>", "alert", h.raise),                                        // finding  → alert
 		bus.On("incident.opened", "opened", h.opened),                                // incident → clocks, alerts, evidence
 		bus.On("incident.changed", "hold", h.hold),                                   // incident → its events stay

@@ -69,12 +69,12 @@ const listed = 200
 
 // Open lists what lasts now, the newest first, at a site or everywhere.
 func (d *Desk) Open(ctx context.Context, site string) ([]Firing, error) {
-	return d.firings(ctx, `WHERE cleared_at = 0 AND ($1 = '' OR site = $1) ORDER BY fired_at DESC, id LIMIT $2`, site, listed)
+	return d.firings(ctx, `WHERE cleared_at = 0 AND ($1 = '' OR site = $1) ORDER BY fired_at DESC, host, name, object, id LIMIT $2`, site, listed)
 }
 
 // Past lists the newest firings of a measure, at a site or everywhere.
 func (d *Desk) Past(ctx context.Context, name, site string) ([]Firing, error) {
-	return d.firings(ctx, `WHERE name = $1 AND ($2 = '' OR site = $2) ORDER BY fired_at DESC, id LIMIT $3`, name, site, listed)
+	return d.firings(ctx, `WHERE name = $1 AND ($2 = '' OR site = $2) ORDER BY fired_at DESC, host, name, object, id LIMIT $3`, name, site, listed)
 }
 
 // Count is how often a measure was too much since a moment.
