@@ -63,6 +63,7 @@ var only = map[string][]string{
 	"github.com/digitorus/timestamp": {"evidence"},
 	"github.com/netsampler/":         {"source/netflow"},
 	"github.com/prometheus/":         {"hub"},
+	"github.com/wneessen/go-mail":    {"agent/watcher", "notify"},
 	"github.com/gosnmp/":             {"action/device/snmp"},
 	"layeh.com/radius":               {"action/device/radius"},
 	"github.com/cilium/ebpf":         {"agent/guard"},

@@ -54,6 +54,8 @@ require (
 	honnef.co/go/tools v0.8.1 // indirect
 )
 
+require github.com/wneessen/go-mail v0.7.3
+
 require (
 	filippo.io/age v1.3.2
 	filippo.io/hpke v0.4.0 // indirect

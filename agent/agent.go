@@ -115,6 +115,8 @@ type Parts struct {
 	Load       collect.Sampler
 	// Guard stops ransomware; nil where no folder is guarded.
 	Guard Guard
+	// Measures are what thresholds are compared with.
+	Measures func() []wire.Measure
 }
 
 // Agent is the running program.
@@ -284,13 +286,37 @@ func (a *Agent) Probe(ctx context.Context) error { return a.heartbeat(ctx, a.bea
 
 // heartbeat sends b and keeps what the hub says of the time.
 func (a *Agent) heartbeat(ctx context.Context, b wire.Heartbeat) error {
+	asked := a.now()
 	reply, err := a.client.Heartbeat(ctx, b)
 	if err != nil {
 		return err
 	}
-	a.lastBeat.Store(a.now().UnixNano())
-	a.offset.Store(int64(reply.At.Sub(b.At)))
+	got := a.now()
+	a.lastBeat.Store(got.UnixNano())
+	a.offset.Store(int64(reply.At.Sub(asked.Add(got.Sub(asked) / 2)))) // it answered about half way
 	return nil
+}
+
+// hubClockFor is how long an answer tells of the hub's clock.
+const hubClockFor = 2 * time.Minute
+
+// HubClock is how far the hub's clock is ahead of this machine's; false when
+// the hub has not answered lately.
+func (a *Agent) HubClock() (time.Duration, bool) {
+	n := a.lastBeat.Load()
+	if n == 0 || a.now().Sub(time.Unix(0, n)).Abs() > hubClockFor {
+		return 0, false
+	}
+	return time.Duration(a.offset.Load()), true
+}
+
+// Answered is when the hub answered last; zero: not yet.
+func (a *Agent) Answered() time.Time {
+	n := a.lastBeat.Load()
+	if n == 0 {
+		return time.Time{}
+	}
+	return time.Unix(0, n)
 }
 
 // health gathers what the heartbeat says.
@@ -305,6 +331,9 @@ func (a *Agent) health() wire.Health {
 	if a.parts.Load != nil {
 		l := a.parts.Load.Sample()
 		h.CPU, h.Memory, h.Disk = l.CPU, l.Memory, l.Disk
+	}
+	if a.parts.Measures != nil {
+		h.Measures = a.parts.Measures()
 	}
 	return h
 }

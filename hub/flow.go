@@ -41,9 +41,9 @@ func (h *Hub) flow() []bus.Join {
 	return []bus.Join{
 		h.archiving(), // remember everything
 		bus.OnBytes("event.>", "detect", h.find).Partitioned(), // event    → finding, match
-		h.correlating(), // match    → finding
-		h.watching(),    // event    → event: what a host does
-		bus.On("finding.>", "alert", h.alerts.HandleAll),                             // finding  → alert
+		h.correlating(),                                                              // match    → finding
+		h.watching(),                                                                 // event    → event: what a host does
+		bus.On("finding.>", "alert", h.raise),                                        // finding  → alert
 		bus.On("incident.opened", "opened", h.opened),                                // incident → clocks, alerts, evidence
 		bus.On("incident.changed", "hold", h.hold),                                   // incident → its events stay
 		bus.On("action.>", "chronology-action", h.noteAction),                        // action   → chronology, bag

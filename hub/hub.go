@@ -23,6 +23,7 @@ import (
 	"github.com/sonae/sonae/detect"
 	"github.com/sonae/sonae/detect/baseline"
 	"github.com/sonae/sonae/detect/keep"
+	"github.com/sonae/sonae/detect/threshold"
 	"github.com/sonae/sonae/duty"
 	"github.com/sonae/sonae/evidence"
 	"github.com/sonae/sonae/incident"
@@ -53,24 +54,25 @@ type Hub struct {
 	archive *archive.Archive
 	bus     *bus.Bus
 
-	people    *auth.Keeper
-	assets    *asset.Registry
-	engine    *detect.Switch
-	counts    *keep.Keeper
-	watched   *baseline.Watch
-	habits    *keep.Watcher
-	rulebook  *search.Rulebook
-	threats   *threat.Desk
-	alerts    *alert.Desk
-	incidents *incident.Room
-	actions   *action.Desk
-	devices   *device.Store
-	runner    *device.Runner
-	vault     *evidence.Vault
-	duties    *duty.Desk
-	reports   *report.Desk
-	searches  *search.Desk
-	practice  *drill.Drill
+	people     *auth.Keeper
+	assets     *asset.Registry
+	engine     *detect.Switch
+	counts     *keep.Keeper
+	watched    *baseline.Watch
+	habits     *keep.Watcher
+	rulebook   *search.Rulebook
+	threats    *threat.Desk
+	alerts     *alert.Desk
+	thresholds *threshold.Desk
+	incidents  *incident.Room
+	actions    *action.Desk
+	devices    *device.Store
+	runner     *device.Runner
+	vault      *evidence.Vault
+	duties     *duty.Desk
+	reports    *report.Desk
+	searches   *search.Desk
+	practice   *drill.Drill
 
 	feed   *feed.Feed
 	gather *feed.Gatherer
@@ -160,6 +162,7 @@ func (h *Hub) openStages(ctx context.Context) (err error) {
 		return err
 	}
 	h.alerts = alert.New(h.state, now, h.log)
+	h.openThresholds()
 	h.incidents = incident.New(h.state, now, h.log)
 	h.openActions()
 	if err := h.openVault(); err != nil {
@@ -195,7 +198,7 @@ func (h *Hub) work(ctx context.Context, out io.Writer) error {
 	g.Go(func() error { return h.state.Relay(ctx, h.bus.Publish) })
 	for what, work := range map[string]func(context.Context) error{ // one hub of all does these
 		"ledger": h.keepLedger, "correlate": h.correlate, "baseline": h.watchHosts, "archive": h.archive.Maintain, "watch": h.watch, "practice": h.practise,
-		"devices": h.runner.Run, "block": h.follow, "virus": h.scanEvidence, "silence": h.silence().Run,
+		"devices": h.runner.Run, "block": h.follow, "virus": h.scanEvidence, "thresholds": h.thresholds.Run, "silence": h.silence().Run,
 	} {
 		g.Go(func() error { return h.lead(ctx, what, work) })
 	}

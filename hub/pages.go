@@ -27,7 +27,7 @@ func (h *Hub) openPages() (http.Handler, error) {
 		People: h.people, Assets: h.assets, Alerts: h.alerts, Incidents: h.incidents, Actions: h.actions, Evidence: h.vault,
 		Duties: h.duties, Reports: h.reports, Ledger: h.ledger,
 		Archive: h.archive, Searches: h.searches, Rules: h.rulebook, Threats: h.threats, Located: h.located,
-		Devices: devices{h.devices, h.runner},
+		Devices: devices{h.devices, h.runner}, Thresholds: h.thresholds,
 		Events: func(ctx context.Context, ids []string, from time.Time, limit int) ([]event.Event, error) {
 			return h.archive.Query(ctx, archive.Query{IDs: ids, From: from, Limit: limit})
 		},

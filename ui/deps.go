@@ -13,6 +13,7 @@ import (
 	"github.com/sonae/sonae/auth"
 	"github.com/sonae/sonae/clock"
 	"github.com/sonae/sonae/detect/ioc"
+	"github.com/sonae/sonae/detect/threshold"
 	"github.com/sonae/sonae/detect/tuning"
 	"github.com/sonae/sonae/duty"
 	"github.com/sonae/sonae/event"
@@ -29,20 +30,21 @@ import (
 
 // Deps is all that the pages call. Every field but Rules and Threats is needed.
 type Deps struct {
-	People    People
-	Assets    Assets
-	Alerts    Alerts
-	Incidents Incidents
-	Actions   Actions
-	Evidence  Evidence
-	Duties    Duties
-	Reports   Reports
-	Ledger    Ledger
-	Archive   Archive
-	Searches  Searches
-	Rules     Rules   // nil: nobody sees rules or makes one of a search
-	Threats   Threats // nil: nobody sees threat lists
-	Devices   Devices
+	People     People
+	Assets     Assets
+	Alerts     Alerts
+	Incidents  Incidents
+	Actions    Actions
+	Evidence   Evidence
+	Duties     Duties
+	Reports    Reports
+	Ledger     Ledger
+	Archive    Archive
+	Searches   Searches
+	Rules      Rules   // nil: nobody sees rules or makes one of a search
+	Threats    Threats // nil: nobody sees threat lists
+	Devices    Devices
+	Thresholds Thresholds
 
 	// Located tells where in the archive events are kept. What no segment holds
 	// yet is left out.
@@ -152,6 +154,20 @@ type Devices interface {
 	Save(ctx context.Context, d device.Device, secrets device.Secrets, by auth.Person) (device.Device, error)
 	Remove(ctx context.Context, id string, by auth.Person) error
 	Test(ctx context.Context, id string) (string, error)
+}
+
+// Thresholds is what the pages need from detect/threshold.
+type Thresholds interface {
+	Limits(ctx context.Context) ([]threshold.Limit, error)
+	Limit(ctx context.Context, name, site, host string) (threshold.Limit, error)
+	SetLimit(ctx context.Context, l threshold.Limit, by auth.Person) error
+	DropLimit(ctx context.Context, name, site, host string, by auth.Person) error
+	Open(ctx context.Context, site string) ([]threshold.Firing, error)
+	Past(ctx context.Context, name, site string) ([]threshold.Firing, error)
+	Counts(ctx context.Context, since time.Time, site string) (map[string]threshold.Count, error)
+	Plan(ctx context.Context, w threshold.Window, by auth.Person) (threshold.Window, error)
+	EndWindow(ctx context.Context, id string, by auth.Person) error
+	Windows(ctx context.Context, site string) ([]threshold.Window, error)
 }
 
 // Evidence is what the pages need from evidence.

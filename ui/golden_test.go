@@ -78,6 +78,9 @@ var pages = []struct{ name, who, path string }{
 	{"bag", "responder", "/evidence/bag-1"},
 	{"hosts", "admin", "/hosts"},
 	{"host", "admin", "/hosts/ho-2"},
+	{"health", "admin", "/health"},
+	{"health-limit", "admin", "/health/disk?place=host:ho-2"},
+	{"health-contractor", "contractor", "/health"},
 	{"settings", "admin", "/settings"},
 	{"devices", "admin", "/devices"},
 	{"device-switch", "admin", "/devices/dev-1"},
@@ -110,6 +113,7 @@ func body(t *testing.T, page string) string {
 var passing = map[string]string{
 	`\bch-[0-9A-Za-z-]+`:               "ch-1",
 	`\b(t[ld])-[0-9A-Za-z-]{8,}`:       "${1}-1", // threat lists and drafts
+	`\bmw-[0-9a-f]+-[0-9a-f]+`:         "mw-1",
 	`(class="(?:number )?cost">)[^<]*`: "${1}0.0 %",
 }
 

@@ -22,6 +22,7 @@ import (
 	"github.com/sonae/sonae/auth"
 	"github.com/sonae/sonae/clock"
 	"github.com/sonae/sonae/detect"
+	"github.com/sonae/sonae/detect/threshold"
 	"github.com/sonae/sonae/duty"
 	"github.com/sonae/sonae/event"
 	"github.com/sonae/sonae/evidence"
@@ -43,33 +44,34 @@ var start = time.Date(2026, 11, 22, 5, 5, 0, 0, time.UTC)
 // house keeps all that the pages show in memory, with the same faults as the
 // stages where a page depends on them.
 type house struct {
-	mu        sync.Mutex
-	now       time.Time
-	persons   map[string]auth.Person
-	sessions  map[string]string // token → person
-	invites   map[string]auth.Invitation
-	refusals  []auth.Resource
-	siteList  []asset.Site
-	hostList  []asset.Host
-	tokenList []asset.Token
-	alertList []alert.Alert
-	cases     []incident.Incident
-	chron     map[string][]incident.Entry
-	acts      []action.Action
-	bagList   []evidence.Bag
-	purposes  []string
-	duties    map[string]duty.Assessment
-	docs      map[string][]report.Document
-	drills    int
-	reporter  report.Reporter
-	archive   Archive          // nil until withEvents
-	searches  Searches         //
-	ruleList  int              // rules that were made
-	rulebook  *search.Rulebook // nil until withEvents
-	noRules   bool             // nobody makes rules of searches
-	threats   *threat.Desk     // nil until withEvents
-	draft     string           // a threat list that waits to be put into force
-	unsealed  int              // so many looks find events that just arrived in no segment yet
+	mu         sync.Mutex
+	now        time.Time
+	persons    map[string]auth.Person
+	sessions   map[string]string // token → person
+	invites    map[string]auth.Invitation
+	refusals   []auth.Resource
+	siteList   []asset.Site
+	hostList   []asset.Host
+	tokenList  []asset.Token
+	alertList  []alert.Alert
+	cases      []incident.Incident
+	chron      map[string][]incident.Entry
+	acts       []action.Action
+	bagList    []evidence.Bag
+	purposes   []string
+	duties     map[string]duty.Assessment
+	docs       map[string][]report.Document
+	drills     int
+	reporter   report.Reporter
+	archive    Archive          // nil until withEvents
+	searches   Searches         //
+	ruleList   int              // rules that were made
+	rulebook   *search.Rulebook // nil until withEvents
+	noRules    bool             // nobody makes rules of searches
+	threats    *threat.Desk     // nil until withEvents
+	draft      string           // a threat list that waits to be put into force
+	unsealed   int              // so many looks find events that just arrived in no segment yet
+	thresholds *threshold.Desk  // nil until withEvents
 }
 
 func missing(what string) error { return fault.New(fault.Missing, what) }
@@ -815,7 +817,7 @@ func newHouse() *house {
 		{ID: "ho-1", Name: "cc-pc-07", Site: "callcentre", Class: "pc", OS: "Debian 13", Agent: "1.0", Addresses: []string{"198.51.100.7"}, EnrolledAt: start.Add(-900 * time.Hour), LastSeen: start.Add(-20 * time.Second),
 			Services: []asset.Service{{ID: "sv-1", Name: "外来予約の電話受付", Effect: "この席で予約の電話を受けられなくなる。残り11席で受ける。", Load: "1時間あたり約40件の電話"}},
 			Health:   asset.Health{CPU: .31, Memory: .52, Disk: .77, SensorOn: true}},
-		{ID: "ho-2", Name: "ehr-ws-014", Site: "hospital", Class: "pc", OS: "Debian 13", Agent: "1.0", EnrolledAt: start.Add(-900 * time.Hour), LastSeen: start.Add(-26 * time.Hour), Keep: "手術室の麻酔記録に使う", Health: asset.Health{CPU: .1, Memory: .4, Disk: .93, Dropped: 1204, Spool: 4_200_000}},
+		{ID: "ho-2", Name: "ehr-ws-014", Site: "hospital", Class: "pc", OS: "Debian 13", Agent: "1.0", EnrolledAt: start.Add(-900 * time.Hour), LastSeen: start.Add(-26 * time.Hour), Keep: "手術室の麻酔記録に使う", Health: asset.Health{CPU: .1, Memory: .4, Disk: .93, Dropped: 1204, Spool: 4_200_000, Measures: measured}},
 	}
 	h.alertList = []alert.Alert{story(start)}
 	return h
@@ -886,7 +888,7 @@ func (h *house) deps(live *Live, log *slog.Logger) Deps {
 		threats = h.threats
 	}
 	return Deps{
-		People: peopleOf{h}, Assets: assetsOf{h}, Alerts: alertsOf{h}, Incidents: incidentsOf{h}, Actions: actionsOf{h}, Devices: devicesOf{h}, Evidence: evidenceOf{h},
+		People: peopleOf{h}, Assets: assetsOf{h}, Alerts: alertsOf{h}, Incidents: incidentsOf{h}, Actions: actionsOf{h}, Devices: devicesOf{h}, Thresholds: h.thresholds, Evidence: evidenceOf{h},
 		Duties: dutiesOf{h}, Reports: reportsOf{h}, Ledger: ledgerOf{h}, Archive: h.archive, Searches: h.searches, Rules: rules, Threats: threats, Located: h.located, Live: live, Log: log, Address: "https://hub.example:8443",
 		Events: func(context.Context, []string, time.Time, int) ([]event.Event, error) {
 			return []event.Event{{ID: "ev-1", Time: start.Add(-30 * time.Second), Site: "callcentre", Host: "ho-1", Kind: event.KindFlow, Fields: map[string]string{

@@ -143,6 +143,13 @@ func routes() []route {
 		{pattern: "POST /tokens", verb: auth.Administer, kind: "host", raw: (*call).makeToken, back: (*call).hosts},
 		{pattern: "POST /tokens/{token}/revoke", verb: auth.Administer, kind: "host", do: (*call).revokeToken, back: (*call).hosts},
 
+		{pattern: "GET /health", verb: auth.View, kind: "host", page: (*call).health, topics: []string{"alert"}},
+		{pattern: "GET /health/{measure}", verb: auth.Administer, kind: "host", page: (*call).limit},
+		{pattern: "POST /health/{measure}", verb: auth.Administer, kind: "host", do: (*call).saveLimit, back: (*call).limit},
+		{pattern: "POST /health/{measure}/drop", verb: auth.Administer, kind: "host", do: (*call).dropLimit, back: (*call).limit},
+		{pattern: "POST /windows", verb: auth.Administer, kind: "host", do: (*call).planWindow, back: (*call).health},
+		{pattern: "POST /windows/{window}/end", verb: auth.Administer, kind: "host", do: (*call).endWindow, back: (*call).health},
+
 		{pattern: "GET /devices", verb: auth.Administer, kind: "host", page: (*call).devices},
 		{pattern: "GET /devices/new", verb: auth.Administer, kind: "host", page: (*call).newDevice},
 		{pattern: "POST /devices", verb: auth.Administer, kind: "host", do: (*call).saveDevice, back: (*call).newDevice},

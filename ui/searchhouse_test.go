@@ -47,6 +47,7 @@ func (h *house) withEvents(t *testing.T, more ...[]event.Event) *house {
 	t.Cleanup(func() { _ = db.Close() })
 	h.archive, h.searches = a, search.New(db, a, now, log)
 	h.withRules(t, db, a, now, log)
+	h.withThresholds(t, db, log)
 	return h
 }
 

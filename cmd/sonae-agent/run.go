@@ -1,11 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -15,8 +17,11 @@ import (
 	"github.com/sonae/sonae/agent/act/gateway"
 	"github.com/sonae/sonae/agent/collect"
 	"github.com/sonae/sonae/agent/forensic"
+	"github.com/sonae/sonae/agent/health"
 	"github.com/sonae/sonae/agent/link"
 	"github.com/sonae/sonae/agent/owner"
+	"github.com/sonae/sonae/agent/settings"
+	"github.com/sonae/sonae/agent/watcher"
 	"github.com/sonae/sonae/source/feed"
 )
 
@@ -31,6 +36,7 @@ type options struct {
 	sensors     feed.Config
 	capture     captureOptions
 	guard       guardOptions
+	settings    settings.Settings
 }
 
 // run is the agent itself.
@@ -48,6 +54,7 @@ func (p program) run(ctx context.Context, args []string) error {
 	f.Var((*several)(&o.sensors.Sockets), "eve-socket", "socket that Suricata connects to, dgram:PATH for unix_dgram")
 	f.Var((*several)(&o.sensors.Zeek), "zeek", "folder in which Zeek writes its logs")
 	f.DurationVar(&o.heartbeat, "heartbeat", 5*time.Second, "time between heartbeats")
+	file := f.String("settings", "", "what this machine is watched for; DIR/agent.yml where it is not given")
 	verbose := f.Bool("verbose", false, "log more")
 	if err := p.parse(f, args, 0); err != nil {
 		return err
@@ -66,6 +73,9 @@ func (p program) run(ctx context.Context, args []string) error {
 	o.dir = *dir
 	id, err := link.Load(o.dir)
 	if err != nil {
+		return err
+	}
+	if o.settings, err = settings.Load(cmp.Or(*file, filepath.Join(o.dir, "agent.yml")), *file != ""); err != nil {
 		return err
 	}
 	unlock, err := lock(filepath.Join(o.dir, "lock"))
@@ -88,6 +98,16 @@ func (p program) watch(ctx context.Context, o options, id link.Identity) error {
 		return err
 	}
 	collectors, load := collect.All(collect.Config{Dir: o.dir, Sensors: o.sensors, Now: time.Now, Log: p.log.With("part", "collect")})
+	monitor := health.New(o.settings.Health, health.Deps{Hub: a.HubClock, Now: time.Now, Log: p.log.With("part", "health")})
+	collectors = append(collectors, monitor)
+	more, err := p.changes(o)
+	if err != nil {
+		return errors.Join(err, a.Close())
+	}
+	collectors = append(collectors, more...)
+	if w := watcher.New(o.settings.Watcher, watcher.Deps{Dir: o.dir, Agent: machineName(id), Hub: id.Hub, Answered: a.Answered, Now: time.Now, Log: p.log.With("part", "watcher")}); w != nil {
+		collectors = append(collectors, w)
+	}
 	actor := act.New(act.Config{Dir: filepath.Join(o.dir, "act"), Hub: client.HubAddress, Probe: a.Probe, Now: time.Now, Log: p.log.With("part", "act")})
 	finder := owner.New(owner.Config{Now: time.Now})
 	var blocker agent.Blocker
@@ -123,8 +143,17 @@ func (p program) watch(ctx context.Context, o options, id link.Identity) error {
 		Collectors: collectors,
 		Load:       load,
 		Guard:      files,
+		Measures:   monitor.Measures,
 	})
 	return errors.Join(err, packets.close(), a.Close())
+}
+
+// machineName is what people call this machine.
+func machineName(id link.Identity) string {
+	if name, err := os.Hostname(); err == nil {
+		return name
+	}
+	return id.Host
 }
 
 // several is a flag that may be given several times.

@@ -79,4 +79,13 @@ type Health struct {
 	RingLost     uint64    `json:"ring_lost,omitempty"`  // packets that the disk was too slow or too full for
 	RingOff      bool      `json:"ring_off,omitempty"`   // nothing can be written now
 	Gateway      bool      `json:"gateway"`              // it forwards others' packets and can block them
+	Measures     []Measure `json:"measures,omitempty"`   // what thresholds are compared with
+}
+
+// Measure is a number that the agent measured, see detect/threshold.
+type Measure struct {
+	Name   string  `json:"name"`
+	Object string  `json:"object,omitempty"`
+	Value  float64 `json:"value"`
+	Detail string  `json:"detail,omitempty"`
 }

@@ -3,6 +3,7 @@ package asset
 import (
 	"context"
 	"fmt"
+	"math"
 	"net/netip"
 	"slices"
 	"time"
@@ -164,5 +165,19 @@ func (g Gate) Beat(ctx context.Context, host string, b wire.Heartbeat) error {
 	return g.r.Beat(ctx, host, Heartbeat{At: b.At, Agent: b.Agent, OS: b.OS, Addresses: b.Addresses, Hub: b.Hub, Action: b.Action, LeaseEnd: b.LeaseEnd,
 		Health: Health{CPU: b.Health.CPU, Memory: b.Health.Memory, Disk: b.Health.Disk, Spool: b.Health.Spool, Dropped: b.Health.Dropped,
 			Isolated: b.Health.Isolated, SensorOn: b.Health.SensorOn, SensorDrop: b.Health.SensorDrop, SensorSeen: b.Health.SensorSeen, SensorLosing: b.Health.SensorLosing,
-			RingBytes: b.Health.RingBytes, RingSince: b.Health.RingSince, RingLost: b.Health.RingLost, RingOff: b.Health.RingOff, Gateway: b.Health.Gateway}})
+			RingBytes: b.Health.RingBytes, RingSince: b.Health.RingSince, RingLost: b.Health.RingLost, RingOff: b.Health.RingOff, Gateway: b.Health.Gateway, Measures: measures(b.Health.Measures)}})
+}
+
+// measures keeps what can be shown and compared, at most wire.MaxMeasures.
+func measures(in []wire.Measure) []Measure {
+	var out []Measure
+	for _, m := range in {
+		if len(out) == wire.MaxMeasures {
+			break
+		}
+		if m.Name != "" && plain(m.Name, 32) && plain(m.Object, maxName) && plain(m.Detail, maxName) && !math.IsNaN(m.Value) && !math.IsInf(m.Value, 0) {
+			out = append(out, Measure(m))
+		}
+	}
+	return out
 }

@@ -54,6 +54,18 @@ type Health struct {
 	RingSince    time.Time `json:"ring_since,omitzero"`  // of the oldest of them
 	RingLost     uint64    `json:"ring_lost,omitempty"`  // packets that the disk was too slow or too full for
 	RingOff      bool      `json:"ring_off,omitempty"`   // nothing can be written now
+	Measures     []Measure `json:"measures,omitempty"`   // what thresholds are compared with, at most MaxMeasures
+}
+
+// MaxMeasures bounds the measures of a heartbeat.
+const MaxMeasures = 64
+
+// Measure is a number that a threshold can be set for.
+type Measure struct {
+	Name   string  `json:"name"`             // disk, inodes, fills, service, certificate, clock, clock-spread, backup, backup-failed
+	Object string  `json:"object,omitempty"` // the volume, the service, the certificate: what it is measured of
+	Value  float64 `json:"value"`            // shares 0–1, days, hours, seconds, or 1 for what is wrong: see detect/threshold
+	Detail string  `json:"detail,omitempty"` // for people: why it cannot be reached, which sources agree
 }
 
 // Heartbeat says that the agent lives, every 5 s.
