@@ -121,7 +121,7 @@ bench-sensor:
 bench-guard: bpf
 	@sh tools/need.sh --root restic zstd git postgresql imagemagick gpg gpg-agent logrotate
 	go run ./bench/guard -count $(or $(COUNT),30) -out doc/bench-guard.md
-	go run ./bench/guard -count $(or $(COUNT),30) -out doc/bench-guard.md -volume ext4 -parts attacks
+	go run ./bench/guard -count $(or $(COUNT),5) -out doc/bench-guard.md -volume ext4 -backends ebpf -parts attacks
 
 bench: web
 	go test -run '^$$' -bench . -benchmem ./bus ./ledger ./archive ./flow ./detect/...
