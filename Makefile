@@ -8,7 +8,7 @@ LISTEN ?= :8443
 BUILD_PACKAGES = gcc g++ libc6-dev ca-certificates clang llvm libbpf-dev
 TEST_PACKAGES  = $(BUILD_PACKAGES) iproute2 nftables transmission-daemon transmission-cli aria2 opentracker tcpdump \
 	libevtx-utils chromium fonts-noto-cjk poppler-utils openssh-server openssh-client python3-libtorrent syncthing restic curl openssl jq apt-utils dpkg-dev procps conntrack postgresql \
-	snmpd snmp freeradius softflowd pmacct wine64 clang lld slapd systemd gdb clamav-daemon
+	snmpd snmp freeradius softflowd pmacct wine64 clang lld slapd systemd gdb clamav-daemon zstd gpg gpg-agent
 
 # Packages in which goroutines meet, tested with the race detector too.
 RACE = ./hub ./bus ./state ./ledger/... ./auth ./alert ./incident ./action ./agent/... ./source/agentlink/... ./ui ./blob/... ./search ./detect ./detect/keep ./detect/tuning ./scan
@@ -121,7 +121,8 @@ bench-sensor:
 bench-guard: bpf
 	@sh tools/need.sh --root restic zstd git postgresql imagemagick gpg gpg-agent logrotate
 	go run ./bench/guard -count $(or $(COUNT),30) -out doc/bench-guard.md
-	go run ./bench/guard -count $(or $(COUNT),30) -out doc/bench-guard.md -volume ext4 -parts attacks
+	go run ./bench/guard -count $(or $(COUNT),5) -out doc/bench-guard.md -volume ext4 -backends ebpf -parts attacks
+
 # How long a collection of evidence takes on this machine, as root; the table
 # stands in doc/user/en/evidence.md.
 bench-forensic:

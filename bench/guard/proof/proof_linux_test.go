@@ -2,6 +2,7 @@ package proof
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -10,6 +11,25 @@ import (
 
 	"github.com/sonae/sonae/bench/guard/tally"
 )
+
+// built is the folder of the programs, which all tests use.
+var built string
+
+func TestMain(m *testing.M) {
+	os.Exit(func() int {
+		dir, err := os.MkdirTemp("", "sonae-proof-")
+		if err == nil {
+			defer os.RemoveAll(dir)
+			built = dir
+			_, _, err = Build("../../..", dir)
+		}
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		return m.Run()
+	}())
+}
 
 func needRoot(t *testing.T) {
 	t.Helper()
@@ -26,9 +46,10 @@ func place(t *testing.T, folders int) *Range {
 	if err := os.Chmod(work, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	agent, encsim, err := Build("../../..", work)
-	if err != nil {
-		t.Fatal(err)
+	for _, program := range []string{"sonae-agent", "encsim"} {
+		if err := os.Link(filepath.Join(built, program), filepath.Join(work, program)); err != nil {
+			t.Fatal(err)
+		}
 	}
 	volume, err := Tmpfs(t.TempDir(), 800)
 	if err != nil {
@@ -43,7 +64,7 @@ func place(t *testing.T, folders int) *Range {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &Range{Agent: agent, Encsim: encsim, Work: work, Tree: tree}
+	return &Range{Agent: filepath.Join(work, "sonae-agent"), Encsim: filepath.Join(work, "encsim"), Work: work, Tree: tree}
 }
 
 // TestEveryShapeEncryptsEverything holds the simulator to what it is for, and
