@@ -47,7 +47,19 @@ func start(t *testing.T, script string) ID {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return ID{cmd.Process.Pid, at}
+	root := ID{cmd.Process.Pid, at}
+	all, err := table()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range tree(all, root) { // what left the group is not ended with it
+		t.Cleanup(func() {
+			if now, err := Start(e.PID); err == nil && now == e.Start {
+				_ = unix.Kill(e.PID, unix.SIGKILL)
+			}
+		})
+	}
+	return root
 }
 
 // grows says whether any of the files that a tree writes grows.
