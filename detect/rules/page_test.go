@@ -54,6 +54,11 @@ var needs = map[[3]string]map[string]string{
 	{"sonae", "network_connection", "flow"}:     {"ja": "通信(エージェント、pcap)", "en": "connections (agent, pcap)"},
 	{"sonae", "threat_list", "ioc"}:             {"ja": "脅威リスト", "en": "threat lists"},
 	{"sonae", "", "agent"}:                      {"ja": "エージェントの見張り", "en": "the agent's sensor"},
+	{"linux", "file_access", ""}:                {"ja": "見張るフォルダー(エージェント)", "en": "watched folders (agent)"},
+	{"linux", "", "integrity"}:                  {"ja": "変わってはいけないファイル(エージェント)", "en": "files that must not change (agent)"},
+	{"linux", "removable_media", ""}:            {"ja": "取り外しのできる媒体(エージェント)", "en": "removable media (agent)"},
+	{"linux", "listening_port", ""}:             {"ja": "待ち受けるポート(エージェント)", "en": "listening ports (agent)"},
+	{"linux", "", "accounts"}:                   {"ja": "アカウントの変化(エージェント)", "en": "changes of accounts (agent)"},
 	{"suricata", "", "alert"}:                   {"ja": "Suricata: alert", "en": "Suricata: alert"},
 	{"zeek", "", "notice"}:                      {"ja": "Zeek: notice.log", "en": "Zeek: notice.log"},
 }
