@@ -79,7 +79,7 @@ func (a *Archive) mergeAll(ctx context.Context) error {
 		if len(in) == 0 {
 			return nil
 		}
-		if err := a.merge(ctx, in); err != nil {
+		if err := a.merge(ctx, in); err != nil && !errors.Is(err, errTakenAway) { // else what is there now is looked at anew
 			return err
 		}
 	}

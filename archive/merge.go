@@ -295,11 +295,15 @@ func (m *merging) seal(ctx context.Context, r *record) error {
 	return errors.Join(removeIfThere(m.a.full(planName)), m.a.tell(ctx))
 }
 
+// errTakenAway says that a merge came too late: another hub, or an earlier try
+// of this one whose end it did not hear of, merged the same.
+var errTakenAway = errors.New("it was taken away meanwhile")
+
 // stillRight says whether the merge makes sense after other hubs wrote.
 func (m *merging) stillRight() error {
 	for _, s := range m.in {
 		if s.gone {
-			return fmt.Errorf("segment %d was taken away meanwhile", s.number)
+			return fmt.Errorf("segment %d: %w", s.number, errTakenAway)
 		}
 	}
 	if len(m.out) > 0 && m.a.mergedNumber() > m.out[0].Number {
