@@ -22,16 +22,8 @@ import (
 	"github.com/sonae/sonae/source/agentlink/wire"
 )
 
-// siteRules are rules of the site of the test: what a guard tells, and a
-// program that nobody wants.
-var siteRules = map[string]string{"guard.yml": `title: A program was frozen
-id: test-guard-frozen
-level: critical
-logsource: {product: sonae, service: agent}
-detection:
-  frozen: {Event: frozen}
-  condition: frozen
-`, "tool.yml": `title: Shadow copies are deleted
+// siteRules are rules of the site of the test: a program that nobody wants.
+var siteRules = map[string]string{"tool.yml": `title: Shadow copies are deleted
 id: test-shadow
 level: critical
 logsource: {product: linux, category: process_creation}
