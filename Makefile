@@ -54,11 +54,11 @@ s3:
 
 unit: web bpf s3
 	@echo "== unit: every package, with the real engines"
-	go test -timeout 15m ./...
+	go test -timeout 25m ./...
 
 race: web bpf s3
 	@echo "== race: packages in which goroutines meet, with the race detector"
-	SONAE_TEST_STATE=sqlite go test -race -timeout 15m $(RACE)
+	SONAE_TEST_STATE=sqlite go test -race -timeout 25m $(RACE)
 	go test -race -timeout 5m -run 'Goroutines|Cache' ./detect/sigma
 
 # What of the Windows agent runs under Wine, which keeps its files in bin/wine.
