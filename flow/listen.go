@@ -120,6 +120,7 @@ func (t *Table) hear(i int32, side, rel int, b []byte, cut bool) {
 		if x.watcher != nil {
 			x.watcher.Segment(s.party(side), b, &t.sink)
 			t.drain(i)
+			t.better(s, side, rel, b)
 		}
 		return
 	case rel == 0 && e.seen == 0 && e.buf == none: // most conversations begin so
@@ -176,7 +177,7 @@ func (t *Table) give(i int32, side int, prefix []byte, final bool) (more bool) {
 	more = x.session.Bytes(s.party(side), prefix, e.seen, &t.sink) && !final
 	e.seen = len(prefix)
 	t.drain(i)
-	t.better(s, side, prefix)
+	t.better(s, side, 0, prefix)
 	if !more {
 		t.deaf(i, side)
 	}
@@ -241,10 +242,12 @@ func foundBy(v proto.Verdict, b []byte) verdict {
 	return w
 }
 
-// better takes up that a session has found out more than the first look.
-func (t *Table) better(s *slot, side int, b []byte) {
+// better takes up that a session has found out more than the first look, in
+// b, which stands at offset rel of its stream.
+func (t *Table) better(s *slot, side, rel int, b []byte) {
 	if v := t.sink.Better; v.Label != "" && v.From == s.party(side) {
 		t.found = foundBy(v, b)
+		t.found.at += rel
 	}
 	t.sink.Better = proto.Verdict{}
 }
@@ -322,7 +325,7 @@ func (t *Table) listenDatagram(i int32, side int, p *packet) {
 	more := t.talks.all[s.talk].talk.Datagram(s.party(side), p.payload, &t.sink)
 	t.drain(i)
 	t.sink.Better.From = s.party(side)
-	t.better(s, side, p.payload)
+	t.better(s, side, 0, p.payload)
 	if !more {
 		t.hangUp(i)
 	}

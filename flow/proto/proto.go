@@ -38,7 +38,8 @@ const (
 type Verdict struct {
 	Label      string
 	Confidence Confidence
-	// The proof: Size bytes from offset At of what From sent.
+	// The proof: Size bytes from offset At of what From sent. A Watcher counts
+	// At from the beginning of the segment.
 	From     Side
 	At, Size int
 }

@@ -156,7 +156,7 @@ func (s *Session) Bytes(from proto.Side, b []byte, seen int, out *proto.Sink) (m
 		if end < 0 {
 			return len(rest) < maxHead
 		}
-		length := s.head(from, rest[:end+2], out)
+		length := s.head(from, h.at, rest[:end+2], out)
 		h.at += end + 4
 		h.skip, h.lost = max(length, 0), length < 0
 	}
@@ -175,12 +175,12 @@ func (s *Session) Segment(from proto.Side, b []byte, out *proto.Sink) {
 	if end := bytes.Index(b, []byte("\r\n\r\n")); end > 0 {
 		b = b[:end+2]
 	}
-	s.head(from, b, out)
+	s.head(from, 0, b, out)
 }
 
-// head reads the lines of one message and returns how long its body is, -1
-// when it does not say.
-func (s *Session) head(from proto.Side, b []byte, out *proto.Sink) (length int) {
+// head reads the lines of one message, which begins at offset at of what the
+// session was given, and returns how long its body is, -1 when it does not say.
+func (s *Session) head(from proto.Side, at int, b []byte, out *proto.Sink) (length int) {
 	line, rest, whole := proto.Line(b)
 	if !whole {
 		return -1
@@ -209,7 +209,7 @@ func (s *Session) head(from proto.Side, b []byte, out *proto.Sink) (length int) 
 	if len(f.host) > 0 {
 		out.Name = host(f.host)
 	}
-	s.better(from, &f, b, out)
+	s.better(from, at, &f, b, out)
 	s.connect = string(method) == "CONNECT"
 	if f.chunked {
 		return -1
@@ -218,7 +218,7 @@ func (s *Session) head(from proto.Side, b []byte, out *proto.Sink) (length int) 
 }
 
 // better says when a request shows more than HTTP.
-func (s *Session) better(from proto.Side, f *fields, head []byte, out *proto.Sink) {
+func (s *Session) better(from proto.Side, at int, f *fields, head []byte, out *proto.Sink) {
 	label, part := "", []byte(nil)
 	switch {
 	case proto.Fold(f.kind, "application/ipp"):
@@ -231,7 +231,7 @@ func (s *Session) better(from proto.Side, f *fields, head []byte, out *proto.Sin
 	default:
 		return
 	}
-	at := cap(head) - cap(part) + s.side[from].at // part is a slice of head
+	at += cap(head) - cap(part) // part is a slice of head
 	out.Better = proto.Verdict{Label: label, Confidence: proto.Certain, From: from, At: at, Size: len(part)}
 }
 

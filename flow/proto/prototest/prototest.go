@@ -50,12 +50,14 @@ func Feed(t testing.TB, s proto.Session, opener, answerer []byte, step int) Told
 			}
 			at[side] = to
 			var out proto.Sink
+			given := all
 			if open[side] {
 				open[side] = s.Bytes(proto.Side(side), all[side][:to:to], from, &out)
 			} else if w, ok := s.(proto.Watcher); ok {
-				w.Segment(proto.Side(side), all[side][from:to], &out)
+				given[side] = all[side][from:to]
+				w.Segment(proto.Side(side), given[side], &out)
 			}
-			told.add(t, &out, all)
+			told.add(t, &out, given)
 		}
 	}
 	return told
