@@ -54,11 +54,11 @@ s3:
 
 unit: web bpf s3
 	@echo "== unit: every package, with the real engines"
-	go test -timeout 25m ./...
+	@sh tools/test.sh -timeout 25m ./...
 
 race: web bpf s3
 	@echo "== race: packages in which goroutines meet, with the race detector"
-	SONAE_TEST_STATE=sqlite go test -race -timeout 25m $(RACE)
+	@SONAE_TEST_STATE=sqlite sh tools/test.sh -race -timeout 25m $(RACE)
 	go test -race -timeout 5m -run 'Goroutines|Cache' ./detect/sigma
 
 # What of the Windows agent runs under Wine, which keeps its files in bin/wine.
@@ -71,7 +71,7 @@ windows:
 # Real clients in network namespaces and a real browser; needs root on Linux.
 e2e: need-test web bpf s3
 	@echo "== e2e: real BitTorrent clients, network namespaces, a real browser"
-	go test -tags e2e -p 1 -timeout 40m -count 1 ./e2e/... ./ui
+	@sh tools/test.sh -tags e2e -p 1 -timeout 40m -count 1 ./e2e/... ./ui
 
 # Half an hour and more: 500 kills under 20,000 events a second, a full disk, a
 # wrong clock, a cut segment; three hubs killed in turn; 1,000 changed bytes.
@@ -137,7 +137,7 @@ lint: web bpf
 	go vet ./... && go vet -tags e2e ./e2e/... ./ui/...
 	GOOS=windows go vet ./agent/... ./cmd/sonae-agent
 	go tool -modfile=tools/go.mod staticcheck ./...
-	@for f in tools/need.sh tools/bpf.sh tools/s3server.sh tools/wine/run.sh ui/web/build.sh; do sh -n $$f || exit 1; done
+	@for f in tools/need.sh tools/test.sh tools/bpf.sh tools/s3server.sh tools/wine/run.sh ui/web/build.sh; do sh -n $$f || exit 1; done
 
 clean:
 	rm -rf bin ui/web/node_modules && find ui/web/dist -mindepth 1 ! -name .keep -delete && find agent/guard/bpf/obj -mindepth 1 ! -name .keep -delete
