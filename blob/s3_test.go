@@ -113,12 +113,15 @@ func untilStored(t *testing.T, name string, put func() error) {
 	}
 }
 
+// killUntil kills the server at unlucky moments until all is done. It leaves it
+// more and more time, so that a slow machine gets done as well.
 func killUntil(server *blobtest.Server, done <-chan struct{}, random *rand.Rand) (kills int) {
 	for {
+		patience := time.Duration(50+random.IntN(250+50*kills)) * time.Millisecond
 		select {
 		case <-done:
 			return kills
-		case <-time.After(time.Duration(50+random.IntN(250)) * time.Millisecond): // an unlucky moment
+		case <-time.After(patience):
 			server.Kill()
 			server.Start()
 			kills++
