@@ -15,6 +15,7 @@ import (
 	"github.com/sonae/sonae/agent"
 	"github.com/sonae/sonae/agent/act"
 	"github.com/sonae/sonae/agent/act/gateway"
+	"github.com/sonae/sonae/agent/act/process"
 	"github.com/sonae/sonae/agent/collect"
 	"github.com/sonae/sonae/agent/forensic"
 	"github.com/sonae/sonae/agent/health"
@@ -124,7 +125,7 @@ func (p program) watch(ctx context.Context, o options, id link.Identity) error {
 	if err != nil {
 		return errors.Join(err, a.Close())
 	}
-	keep := p.keeper(o.dir)
+	keep := p.keeper(o.dir, func(e process.Ended) { a.FreezeOver(e.Root.PID, e.Root.Start, e.Image, e.Cause) })
 	files, err := o.guard.open(filepath.Join(o.dir, "guard"), p.log, a.Thawed, a.Frozen, keep.frozen)
 	if err != nil {
 		return errors.Join(err, packets.close(), a.Close())
