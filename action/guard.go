@@ -33,31 +33,59 @@ type Frozen struct {
 // Fields of the event with which an agent tells that its guard stopped a
 // process tree (Product sonae, Service agent), beside those of a process.
 const (
-	fieldEvent  = "Event"        // frozen
+	fieldEvent  = "Event"        // frozen, frozen-ended
+	fieldCause  = "Cause"        // of frozen-ended: code or gone
 	fieldTicks  = "ProcessTicks" // start: clock ticks since boot, proc_pid_stat(5)
 	fieldReason = "ReasonsJa"    // a line for each
 )
 
 const maxFirst = 300 // characters of the agent's first reason
 
+// said is the process that an event of an agent is about, when it says that.
+func said(e event.Event, what string) (order.Process, bool) {
+	pid, err := strconv.Atoi(e.Fields[event.FieldPID])
+	if e.Product != "sonae" || e.Service != "agent" || e.Fields[fieldEvent] != what || err != nil || pid < 2 {
+		return order.Process{}, false
+	}
+	start, err := strconv.ParseUint(e.Fields[fieldTicks], 10, 64)
+	if err != nil {
+		start = 0 // an agent that does not tell is ordered about by number and program
+	}
+	return order.Process{PID: pid, Start: start, Image: cut(e.Fields[event.FieldImage], maxObject)}, true
+}
+
+// FreezeEnd is what an agent says of a freeze of its guard that is over without
+// an order.
+type FreezeEnd struct {
+	Process order.Process
+	Cause   string    // code or gone
+	At      time.Time // by the clock of the machine
+}
+
+// EndedIn returns what the events of a finding say that stands still no more.
+func EndedIn(f detect.Finding) (out []FreezeEnd) {
+	for _, e := range f.Events {
+		p, ok := said(e, "frozen-ended")
+		if cause := e.Fields[fieldCause]; ok && (cause == "code" || cause == "gone") {
+			out = append(out, FreezeEnd{p, cause, e.Time})
+		}
+	}
+	return out
+}
+
 // FrozenIn returns what the events of a finding say that an agent froze by
 // itself.
 func FrozenIn(f detect.Finding) (out []Frozen) {
 	for _, e := range f.Events {
-		pid, err := strconv.Atoi(e.Fields[event.FieldPID])
-		if e.Product != "sonae" || e.Service != "agent" || e.Fields[fieldEvent] != "frozen" || err != nil || pid < 2 {
+		p, ok := said(e, "frozen")
+		if !ok {
 			continue
-		}
-		start, err := strconv.ParseUint(e.Fields[fieldTicks], 10, 64)
-		if err != nil {
-			start = 0 // an agent that does not tell is ordered about by number and program
 		}
 		reason := f.Rule.Title.In("ja")
 		if first, _, _ := strings.Cut(e.Fields[fieldReason], "\n"); first != "" {
 			reason += " — " + cut(first, maxFirst)
 		}
-		out = append(out, Frozen{Host: f.Host, Site: f.Site, Reason: reason, At: e.Time, Drill: f.Drill,
-			Process: order.Process{PID: pid, Start: start, Image: cut(e.Fields[event.FieldImage], maxObject)}})
+		out = append(out, Frozen{Host: f.Host, Site: f.Site, Reason: reason, At: e.Time, Drill: f.Drill, Process: p})
 	}
 	return out
 }

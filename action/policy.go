@@ -228,13 +228,22 @@ func (d *Desk) putPolicy(ctx context.Context, tx *state.Tx, p Policy, what, by, 
 	if err != nil {
 		return fmt.Errorf("save policy %s: %w", p.ID, err)
 	}
-	return d.decide(ctx, tx, Decision{Action: p.ID, What: what, By: by, At: d.now().UTC(), Reason: reason, Order: textDigest(p)})
+	return d.decide(ctx, tx, Decision{Action: p.ID, What: what, By: by, At: d.now().UTC(), Reason: reason, Order: policyDigest(p)})
 }
 
-// textDigest is what the ledger binds of a policy's text.
-func textDigest(p Policy) string {
-	sum := sha256.Sum256([]byte(p.Site + "\n" + p.Text))
+// policyDigest is what a decision, which the ledger binds, says of the policy as
+// it is from then on.
+func policyDigest(p Policy) string {
+	sum := sha256.Sum256([]byte(state.JSON(p)))
 	return hex.EncodeToString(sum[:])
+}
+
+// decidedAs says whether a decision is about this policy as it is. Older ones
+// bind its text and its site alone.
+func (dec Decision) decidedAs(p Policy) bool {
+	old := sha256.Sum256([]byte(p.Site + "\n" + p.Text))
+	states := map[string]PolicyState{"policy-proposed": PolicyProposed, "policy-approved": PolicyInForce, "policy-refused": PolicyRefused, "policy-ended": PolicyEnded}
+	return states[dec.What] == p.State && (dec.Order == policyDigest(p) || dec.Order == hex.EncodeToString(old[:]))
 }
 
 // Policy returns one policy that people proposed.
@@ -295,7 +304,7 @@ func (d *Desk) approvedAsItIs(ctx context.Context, q querier, p Policy) error {
 	if err != nil {
 		return err
 	}
-	if n := len(decisions); n < 2 || decisions[n-1].What != "policy-approved" || decisions[n-1].Order != textDigest(p) || decisions[n-1].By == decisions[0].By {
+	if n := len(decisions); n < 2 || decisions[n-1].What != "policy-approved" || !decisions[n-1].decidedAs(p) || decisions[n-1].By == decisions[0].By {
 		return fmt.Errorf("policy %s is not what was approved", p.ID)
 	}
 	return nil

@@ -162,3 +162,64 @@ func TestRehearsalShowsWhatWouldHaveBeenDone(t *testing.T) {
 		t.Error("a rehearsal did something")
 	}
 }
+
+// TestPolicyThatWasChangedIsNamed: each way to change the table of policies is
+// found by the offline verifier.
+func TestPolicyThatWasChangedIsNamed(t *testing.T) {
+	b := newBench(t)
+	p, err := b.Policy(t.Context(), b.holding(nightly()).ID)
+	b.must(err)
+	differences := func() string {
+		t.Helper()
+		found, err := VerifyPolicies(t.Context(), b.db, nil)
+		b.must(err)
+		var out []string
+		for _, d := range found {
+			out = append(out, d.Kind+" "+d.Ref)
+		}
+		return strings.Join(out, ", ")
+	}
+	exec := func(query string, args ...any) {
+		t.Helper()
+		b.must(b.db.Tx(t.Context(), func(tx *state.Tx) error {
+			_, err := tx.ExecContext(t.Context(), query, args...)
+			return err
+		}))
+	}
+	var kept string
+	b.must(b.db.QueryRow(t.Context(), `SELECT body FROM action_policy WHERE id = $1`, p.ID).Scan(&kept))
+	if got := differences(); got != "" {
+		t.Fatalf("nothing was changed: %s", got)
+	}
+	for name, change := range map[string]func(){
+		"unreadable": func() { exec(`UPDATE action_policy SET site = 'x'`) },
+		"changed": func() {
+			q := p
+			q.Name = "x"
+			exec(`UPDATE action_policy SET body = $1`, state.JSON(q))
+		},
+		"missing": func() { exec(`DELETE FROM action_policy`) },
+	} {
+		change()
+		if got := differences(); got != name+" "+p.ID {
+			t.Errorf("%s: %s", name, got)
+		}
+		exec(`DELETE FROM action_policy`)
+		exec(`INSERT INTO action_policy (id, state, site, proposed_at, body) VALUES ($1, $2, $3, $4, $5)`, p.ID, string(p.State), p.Site, state.Nanos(p.ProposedAt), kept)
+	}
+	q := p
+	q.ID = "po-nobody"
+	exec(`INSERT INTO action_policy (id, state, site, proposed_at, body) VALUES ($1, $2, $3, $4, $5)`, q.ID, string(q.State), q.Site, state.Nanos(q.ProposedAt), state.JSON(q))
+	if got := differences(); got != "not-in-ledger "+q.ID {
+		t.Errorf("got %s", got)
+	}
+	exec(`DELETE FROM action_policy WHERE id = $1`, q.ID)
+	b.must(b.EndPolicy(t.Context(), p.ID, "もう要らない", tanaka))
+	if got := differences(); got != "" {
+		t.Fatalf("it ended: %s", got)
+	}
+	exec(`UPDATE action_policy SET state = 'in-force', body = $1`, kept) // it holds again, as it was approved
+	if got := differences(); got != "changed "+p.ID {
+		t.Errorf("what ended holds again: %s", got)
+	}
+}

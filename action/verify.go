@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/sonae/sonae/action/order"
 	"github.com/sonae/sonae/ledger/leaf"
@@ -106,4 +107,53 @@ func limitsLeaf(columns []any) (leaf.Leaf, error) {
 		return unusable, err
 	}
 	return l.leaf()
+}
+
+// VerifyPolicies compares every standing policy with the last decision about
+// it; the decisions are compared with the ledger by VerifyRows. It writes
+// nothing.
+func VerifyPolicies(ctx context.Context, db *state.DB, _ func(kind string) []leaf.Leaf) ([]rows.Difference, error) {
+	last := map[string]Decision{}
+	err := rows.Each(ctx, db, `SELECT body, action, no FROM action_decision`, func(columns []any) {
+		var dec Decision
+		if rows.Body(columns[0], &dec) != nil || !strings.HasPrefix(dec.What, "policy-") { // what cannot be read is named elsewhere
+			return
+		}
+		if dec.No > last[dec.Action].No {
+			last[dec.Action] = dec
+		}
+	})
+	if err != nil {
+		return nil, fmt.Errorf("verify policies: %w", err)
+	}
+	var found []rows.Difference
+	seen := map[string]bool{}
+	err = rows.Each(ctx, db, `SELECT body, id, state, site, proposed_at FROM action_policy`, func(columns []any) {
+		id := fmt.Sprint(columns[1])
+		seen[id] = true
+		var p Policy
+		err := rows.Body(columns[0], &p)
+		if err == nil {
+			err = rows.Repeat(columns[1:], p.ID, string(p.State), p.Site, state.Nanos(p.ProposedAt))
+		}
+		dec, decided := last[id]
+		switch {
+		case err != nil:
+			found = append(found, rows.Difference{Kind: rows.Unreadable, Ref: id, Detail: err.Error()})
+		case !decided:
+			found = append(found, rows.Difference{Kind: rows.NotInLedger, Ref: id, Detail: "nobody decided about this policy"})
+		case !dec.decidedAs(p):
+			found = append(found, rows.Difference{Kind: rows.Changed, Ref: id, Detail: fmt.Sprintf("it is not what decision %d (%s) is about", dec.No, dec.What)})
+		}
+	})
+	if err != nil {
+		return nil, fmt.Errorf("verify policies: %w", err)
+	}
+	for id := range last {
+		if !seen[id] {
+			found = append(found, rows.Difference{Kind: rows.RowMissing, Ref: id, Detail: "people decided about this policy, and the table does not have it"})
+		}
+	}
+	slices.SortFunc(found, func(a, b rows.Difference) int { return strings.Compare(a.Ref+a.Kind, b.Ref+b.Kind) })
+	return found, nil
 }

@@ -30,6 +30,7 @@ import (
 	"github.com/sonae/sonae/agent/sensor"
 	"github.com/sonae/sonae/agent/spool"
 	"github.com/sonae/sonae/clock"
+	"github.com/sonae/sonae/event"
 	"github.com/sonae/sonae/source/agentlink/wire"
 )
 
@@ -270,6 +271,11 @@ func (a *Agent) answer(r order.Result) {
 	}
 	a.beatNow()
 }
+
+// Infected tells the hub at once of a file in which an antivirus program found
+// something. It is not given up for telemetry. It returns at once, and is safe
+// for concurrent use.
+func (a *Agent) Infected(e event.Event) { a.urgent(e) }
 
 // directTimeout bounds sending a result past the queue.
 const directTimeout = 10 * time.Second

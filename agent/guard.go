@@ -106,6 +106,15 @@ func (a *Agent) Frozen(f guard.Frozen) {
 	a.beatNow()
 }
 
+// FreezeOver tells the hub at once that what was frozen without an order stands
+// still no more without one. Start is in clock ticks since boot; cause is gone
+// or code. It returns at once, and is safe for concurrent use.
+func (a *Agent) FreezeOver(pid int, start uint64, image, cause string) {
+	a.log.Warn("a freeze is over without an order", "pid", pid, "image", image, "cause", cause)
+	a.urgent(a.own("frozen-ended", map[string]string{event.FieldPID: strconv.Itoa(pid), "ProcessTicks": strconv.FormatUint(start, 10), event.FieldImage: image, "Cause": cause}))
+	a.beatNow()
+}
+
 // Thawed tells of a process that the kernel had stopped for a moment.
 func (a *Agent) Thawed(t guard.Thawed) {
 	a.plain.queue.Put(a.own("thawed", map[string]string{event.FieldPID: strconv.Itoa(t.PID), event.FieldImage: t.Image, "Stood": t.Stood.String(), "Reason": t.Why}))

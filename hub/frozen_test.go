@@ -131,3 +131,35 @@ func preserved(t *testing.T, orders <-chan order.Order, pid int) order.Order {
 		}
 	}
 }
+
+// TestAFreezeThatIsOverAtTheMachineIsOver: the agent says that what it froze is
+// gone; the action ends, people are told, and the chronology says how.
+func TestAFreezeThatIsOverAtTheMachineIsOver(t *testing.T) {
+	h := hubtest.Start(t)
+	h.Site("clinic", "hospital")
+	agent, admin := h.Enrol("clinic", "pc-1"), h.FirstAdmin()
+	agent.Report(aFrozen("4711", "99001"))
+	var frozen action.Action
+	h.Await("the freeze as an action", func() bool {
+		var list struct{ Items []action.Action }
+		admin.Must(http.MethodGet, "/actions?host="+agent.Identity().Host, nil, &list)
+		for _, a := range list.Items {
+			if a.Kind == action.Freeze && a.State == action.Verified {
+				frozen = a
+			}
+		}
+		return frozen.ID != ""
+	})
+	ended := aFrozen("4711", "99001")
+	ended.Fields["Event"], ended.Fields["Cause"] = "frozen-ended", "gone"
+	agent.Report(ended)
+	h.Await("its end", func() bool {
+		admin.Must(http.MethodGet, "/actions/"+frozen.ID, nil, &frozen)
+		return frozen.State == action.Released
+	})
+	if frozen.Cause != "gone" || frozen.EndedAt.IsZero() {
+		t.Errorf("%+v", frozen)
+	}
+	h.Await("an alert about it", func() bool { _, ok := alertOf(admin, "9a0d6c1f-52b7-4d0e-8c43-7be1f2a6d935"); return ok })
+	admin.Written(frozen.Incident, "action.released.part.gone")
+}

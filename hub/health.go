@@ -6,11 +6,17 @@ import (
 	"github.com/sonae/sonae/detect"
 	"github.com/sonae/sonae/detect/threshold"
 	"github.com/sonae/sonae/ready/asset"
+	"github.com/sonae/sonae/ready/well"
 )
 
 // openThresholds makes the desk that compares what machines measure.
 func (h *Hub) openThresholds() {
 	h.thresholds = threshold.New(h.state, h.measured, h.cfg.Now, h.part("threshold"))
+}
+
+// well ends the alerts about values that are well again.
+func (h *Hub) well() *well.Watch {
+	return well.New(well.Deps{Alerts: h.alerts, Rules: threshold.RuleIDs(), Lasts: h.thresholds.Lasts, Log: h.part("well")})
 }
 
 // hostsPage is how many machines are read at once.

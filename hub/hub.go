@@ -199,6 +199,7 @@ func (h *Hub) work(ctx context.Context, out io.Writer) error {
 	for what, work := range map[string]func(context.Context) error{ // one hub of all does these
 		"ledger": h.keepLedger, "correlate": h.correlate, "baseline": h.watchHosts, "archive": h.archive.Maintain, "watch": h.watch, "practice": h.practise,
 		"devices": h.runner.Run, "block": h.follow, "virus": h.scanEvidence, "thresholds": h.thresholds.Run, "silence": h.silence().Run,
+		"well": h.well().Run,
 	} {
 		g.Go(func() error { return h.lead(ctx, what, work) })
 	}

@@ -92,9 +92,15 @@ func (h *Hub) caseOf(ctx context.Context, a alert.Alert) (string, error) {
 }
 
 // frozen makes actions of what agents froze by themselves, in the incident of
-// the alert about it, so that a person decides what becomes of it.
+// the alert about it, so that a person decides what becomes of it, and ends
+// those whose process stands still no more.
 func (h *Hub) frozen(ctx context.Context, found []detect.Finding) error {
 	for _, f := range found {
+		for _, e := range action.EndedIn(f) {
+			if err := h.actions.Ended(ctx, f.Host, e.Process, e.Cause, e.At); err != nil {
+				return err
+			}
+		}
 		all := action.FrozenIn(f)
 		if len(all) == 0 {
 			continue
@@ -129,5 +135,5 @@ func (h *Hub) notFollowed(err error, a alert.Alert) error {
 
 // silence notices machines that are not heard any more.
 func (h *Hub) silence() *silence.Watch {
-	return silence.New(silence.Deps{Hosts: h.assets, Alerts: h.alerts, Guarded: h.actions.Guarded, After: h.cfg.Silent, Now: h.cfg.Now, Log: h.part("silence")})
+	return silence.New(silence.Deps{Hosts: h.assets, Alerts: h.alerts, Guarded: h.actions.Guarded, Planned: h.thresholds.Planned, After: h.cfg.Silent, Now: h.cfg.Now, Log: h.part("silence")})
 }

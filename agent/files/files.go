@@ -1,10 +1,12 @@
 // Package files tells who reads and who writes what in the folders that a site
-// watches, what changed in those that must not change, and what is copied to
-// removable media.
+// watches, what changed in those that must not change, what is copied to
+// removable media, and what an antivirus program finds in files that programs
+// wrote which nobody trusts.
 //
-// In: Config, the kernel's fanotify, /proc. Out: events in the words of Sigma's
-// file categories with user and program. Always true: it reads, hashes and
-// marks only what it was told to; it never makes another program wait; what the
+// In: Config, ScanConfig, the kernel's fanotify, /proc, the package database.
+// Out: events in the words of Sigma's file categories and of its antivirus
+// category, with user and program. Always true: it reads, hashes and marks only
+// what it was told to; it never makes another program wait; what the
 // kernel had no room to tell is counted and said.
 package files
 

@@ -8,7 +8,7 @@ import (
 
 // mount is a line of /proc/self/mountinfo (proc(5)).
 type mount struct {
-	id, device, point, kind, source string // device is major:minor
+	id, device, root, point, kind, source string // device is major:minor, root what of it is shown
 }
 
 // maxMounts bounds what is read.
@@ -25,7 +25,7 @@ func parseMounts(b []byte) []mount {
 		if !ok || len(f) < 6 || len(g) < 2 {
 			continue
 		}
-		out = append(out, mount{id: f[0], device: f[2], point: unescape.Replace(f[4]), kind: g[0], source: unescape.Replace(g[1])})
+		out = append(out, mount{id: f[0], device: f[2], root: f[3], point: unescape.Replace(f[4]), kind: g[0], source: unescape.Replace(g[1])})
 	}
 	return out
 }

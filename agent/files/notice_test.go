@@ -32,6 +32,11 @@ func TestNotices(t *testing.T) {
 	if err := notices(b, func(n notice) { got = append(got, string(n.name)) }); err != nil || len(got) != 2 || got[0] != "karte.txt" || got[1] != "x" {
 		t.Errorf("got %q, %v", got, err)
 	}
+	file := raw(8, 42, "handle-2", "")
+	file[noticeHead] = infoFile
+	if err := notices(file, func(n notice) { got = append(got, string(n.file[16:])) }); err != nil || got[len(got)-1] != "handle-2" {
+		t.Errorf("got %q, %v", got, err)
+	}
 	if err := notices(b[:len(b)-1], func(notice) {}); err == nil {
 		t.Error("a notice that is cut was taken")
 	}
@@ -40,9 +45,12 @@ func TestNotices(t *testing.T) {
 func FuzzNotices(f *testing.F) {
 	f.Add(raw(8, 42, "handle-1", "karte.txt"))
 	f.Add(raw(8, 42, "", ""))
+	file := raw(8, 42, "handle-2", "")
+	file[noticeHead] = infoFile
+	f.Add(file)
 	f.Fuzz(func(t *testing.T, b []byte) {
 		_ = notices(b, func(n notice) {
-			if len(n.dir)+len(n.name) > len(b) {
+			if len(n.dir)+len(n.name)+len(n.file) > len(b) {
 				t.Error("more than there is")
 			}
 		})

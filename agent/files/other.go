@@ -4,8 +4,9 @@ package files
 
 import "github.com/sonae/sonae/agent/collect"
 
-// Folders and Removable need Linux.
+// Folders, Removable and Scanner need Linux.
 type (
+	Scanner   struct{ collect.Collector }
 	Folders   struct{ collect.Collector }
 	Removable struct{ collect.Collector }
 )
@@ -15,3 +16,6 @@ func NewFolders(Config, Deps) (*Folders, error) { return nil, nil }
 
 // NewRemovable makes nothing here.
 func NewRemovable(Config, Deps) *Removable { return nil }
+
+// NewScanner makes nothing here.
+func NewScanner(ScanConfig, ScanDeps) *Scanner { return nil }

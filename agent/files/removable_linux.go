@@ -104,7 +104,7 @@ func (r *Removable) look(q *collect.Queue) {
 		if _, known := r.known[m.id]; known || len(r.known) >= maxMedia {
 			continue
 		}
-		if x, ok := r.medium(m); ok {
+		if x, ok := mediumOf(r.sys, m); ok {
 			r.known[m.id] = x
 			r.watch(m)
 			q.Put(r.event("mounted", x, nil))
@@ -129,10 +129,10 @@ func (r *Removable) drop(id string) {
 	}
 }
 
-// medium asks the kernel whether the device of a mount can be taken away: it
-// says so itself, or it hangs on USB.
-func (r *Removable) medium(m mount) (medium, bool) {
-	link := filepath.Join(r.sys, "dev/block", m.device)
+// mediumOf asks the kernel, in its folder sys, whether the device of a mount can
+// be taken away: it says so itself, or it hangs on USB.
+func mediumOf(sys string, m mount) (medium, bool) {
+	link := filepath.Join(sys, "dev/block", m.device)
 	dir, err := filepath.EvalSymlinks(link)
 	if err != nil {
 		return medium{}, false
@@ -147,7 +147,7 @@ func (r *Removable) medium(m mount) (medium, bool) {
 		}
 		dir = filepath.Dir(dir)
 	}
-	for up := dir; x.serial == "" && len(up) > len(r.sys)+1; up = filepath.Dir(up) { // the USB device above it has a number
+	for up := dir; x.serial == "" && len(up) > len(sys)+1; up = filepath.Dir(up) { // the USB device above it has a number
 		x.serial = word(up, "serial")
 	}
 	return x, removable

@@ -45,9 +45,8 @@ func TestDevicesThatCanBeTakenAway(t *testing.T) {
 	device("8:17", "pci0000:00/card/block/mmcblk0/mmcblk0p1", nil)
 	device("8:32", "pci0000:00/usb1/1-1/1-1:1.0/host6/block/sdc", map[string]string{"removable": "0", "device/vendor": "ACME", "device/model": "Disk", "../../../../serial": "4C53"}) // a USB hard disk says 0
 	device("8:33", "pci0000:00/usb1/1-1/1-1:1.0/host6/block/sdc/sdc1", nil)
-	r := &Removable{sys: sys}
 	for number, want := range map[string]bool{"8:0": false, "8:1": false, "8:16": true, "8:17": true, "8:32": true, "8:33": true, "0:45": false} {
-		x, got := r.medium(mount{device: number})
+		x, got := mediumOf(sys, mount{device: number})
 		if got != want {
 			t.Errorf("%s: %v, want %v", number, got, want)
 		}

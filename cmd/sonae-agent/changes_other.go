@@ -2,7 +2,17 @@
 
 package main
 
-import "github.com/sonae/sonae/agent/collect"
+import (
+	"errors"
+
+	"github.com/sonae/sonae/agent/collect"
+	"github.com/sonae/sonae/event"
+)
 
 // changes of files, ports and accounts are seen on Linux only.
-func (program) changes(options) ([]collect.Collector, error) { return nil, nil }
+func (program) changes(o options, _ func(event.Event)) ([]collect.Collector, error) {
+	if o.virus.clamd != "" {
+		return nil, errors.New("--clamd is for Linux: what programs write is not seen here")
+	}
+	return nil, nil
+}

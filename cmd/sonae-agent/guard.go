@@ -68,16 +68,20 @@ func (o *guardOptions) open(dir string, log *slog.Logger, thawed func(guard.Thaw
 }
 
 // keeper hands what the guard stopped to the one who freezes, thaws and kills
-// by order, so that a thaw finds it.
+// by order, so that a thaw finds it, and notices when it ends without an order.
 type keeper struct {
 	keep  *process.Keeper
 	queue chan guard.Frozen
+	over  func(process.Ended)
 	log   *slog.Logger
 }
 
-func (p program) keeper(dir string) *keeper {
+// overEvery is between two looks at what the guard stopped.
+const overEvery = 2 * time.Second
+
+func (p program) keeper(dir string, over func(process.Ended)) *keeper {
 	log := p.log.With("part", "process")
-	return &keeper{process.New(process.Config{Dir: filepath.Join(dir, "frozen"), Now: time.Now, Log: log}), make(chan guard.Frozen, 64), log}
+	return &keeper{process.New(process.Config{Dir: filepath.Join(dir, "frozen"), Now: time.Now, Log: log}), make(chan guard.Frozen, 64), over, log}
 }
 
 func (k *keeper) frozen(f guard.Frozen) {
@@ -94,8 +98,14 @@ func (k *keeper) start(ctx context.Context) (stop func()) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
+		look, seen := time.NewTicker(overEvery), map[process.ID]bool{}
+		defer look.Stop()
 		for {
 			select {
+			case <-look.C:
+				if err := k.keep.Over(seen, k.over); err != nil {
+					k.log.Error("what is frozen cannot be looked at", "err", err)
+				}
 			case f := <-k.queue:
 				if _, err := k.keep.Adopt(ctx, process.ID{PID: f.PID, Start: f.Ticks}, f.PIDs); err != nil {
 					k.log.Error("frozen tree not noted", "pid", f.PID, "err", err)

@@ -101,6 +101,13 @@ func TestTheHubIsToldOfAFreeze(t *testing.T) {
 		b, err := os.ReadFile(filepath.Join(state, "frozen", "frozen.json"))
 		return err == nil && strings.Contains(string(b), strconv.Itoa(bad.Process.Pid))
 	})
+	_ = bad.Process.Kill() // by nobody's order
+	_ = bad.Wait()
+	linktest.Await(t, "the end of the freeze", func() bool { _, ok := told("frozen-ended"); return ok })
+	end, _ := told("frozen-ended")
+	if end.Fields[event.FieldPID] != e.Fields[event.FieldPID] || end.Fields["ProcessTicks"] != e.Fields["ProcessTicks"] || end.Fields["Cause"] != "gone" || end.Fields[event.FieldImage] != e.Fields[event.FieldImage] {
+		t.Errorf("%v", end.Fields)
+	}
 }
 
 // TestGuardAlonePrintsWhatItDoes runs the guard without a hub, through

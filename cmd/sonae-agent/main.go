@@ -29,6 +29,7 @@ Usage:
                   [--kernel-ring MIB] [--packets MIB] [--packets-age D]
                   [--packets-dir DIR] [--loss-alarm PERCENT]
                   [--guard DIR]... [--guard-backend B] [--guard-allow FILE]
+                  [--clamd ADDRESS] [--clamd-folder DIR]... [--clamd-max MIB]
                   [--gateway] [--eve FILE] [--eve-socket PATH] [--zeek FOLDER]
                   [--break-glass ACCOUNT] [--never-stop SERVICE]
                   [--settings FILE] [--telemetry ebpf|connector|proc]

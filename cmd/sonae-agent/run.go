@@ -16,6 +16,7 @@ import (
 	"github.com/sonae/sonae/agent"
 	"github.com/sonae/sonae/agent/act"
 	"github.com/sonae/sonae/agent/act/gateway"
+	"github.com/sonae/sonae/agent/act/process"
 	"github.com/sonae/sonae/agent/collect"
 	"github.com/sonae/sonae/agent/forensic"
 	"github.com/sonae/sonae/agent/health"
@@ -38,6 +39,7 @@ type options struct {
 	sensors     feed.Config
 	capture     captureOptions
 	guard       guardOptions
+	virus       virusOptions
 	settings    settings.Settings
 }
 
@@ -50,6 +52,7 @@ func (p program) run(ctx context.Context, args []string) error {
 	f.Var((*several)(&o.glass), "break-glass", "account that is never closed, as many as wanted")
 	o.capture.flags(f)
 	o.guard.flags(f, "guard", "guard-")
+	o.virus.flags(f)
 	f.Int64Var(&o.ring, "ring", 64, "MiB of the last packets kept in memory as evidence")
 	f.Int64Var(&o.spool, "spool", 512, "MiB on disk for events while the hub is away")
 	f.Var((*several)(&o.sensors.EVE), "eve", "file that Suricata writes (eve.json), as many as wanted")
@@ -68,8 +71,8 @@ func (p program) run(ctx context.Context, args []string) error {
 	if *verbose {
 		p.level.Set(slog.LevelDebug)
 	}
-	if o.ring < 1 || o.spool < 1 || o.heartbeat < 100*time.Millisecond {
-		fmt.Fprintf(p.err, "sonae-agent: run: --ring and --spool begin at 1, --heartbeat at 100ms\n")
+	if o.ring < 1 || o.spool < 1 || o.virus.most < 1 || o.heartbeat < 100*time.Millisecond {
+		fmt.Fprintf(p.err, "sonae-agent: run: --ring, --spool and --clamd-max begin at 1, --heartbeat at 100ms\n")
 		return errUsage
 	}
 	if err := o.capture.check(); err != nil {
@@ -110,7 +113,7 @@ func (p program) watch(ctx context.Context, o options, id link.Identity) error {
 	collectors, load := collect.All(collect.Config{Dir: o.dir, Sensors: o.sensors, Backend: o.telemetry, Connected: noting(finder), Now: time.Now, Log: p.log.With("part", "collect")})
 	monitor := health.New(o.settings.Health, health.Deps{Hub: a.HubClock, Now: time.Now, Log: p.log.With("part", "health")})
 	collectors = append(collectors, monitor)
-	more, err := p.changes(o)
+	more, err := p.changes(o, a.Infected)
 	if err != nil {
 		return errors.Join(err, a.Close())
 	}
@@ -131,7 +134,7 @@ func (p program) watch(ctx context.Context, o options, id link.Identity) error {
 	if err != nil {
 		return errors.Join(err, a.Close())
 	}
-	keep := p.keeper(o.dir)
+	keep := p.keeper(o.dir, func(e process.Ended) { a.FreezeOver(e.Root.PID, e.Root.Start, e.Image, e.Cause) })
 	files, err := o.guard.open(filepath.Join(o.dir, "guard"), p.log, a.Thawed, a.Frozen, keep.frozen)
 	if err != nil {
 		return errors.Join(err, packets.close(), a.Close())

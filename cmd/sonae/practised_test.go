@@ -5,9 +5,11 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/sonae/sonae/action"
 	"github.com/sonae/sonae/action/device"
+	"github.com/sonae/sonae/auth/standing"
 	"github.com/sonae/sonae/hub/hubtest"
 )
 
@@ -56,6 +58,8 @@ func (p practised) protect(t *testing.T) {
 	for _, why := range []string{"ネームサーバー", "ネームサーバーと時刻"} {
 		p.Requester.Must(http.MethodPut, "/sites/"+site+"/blocks", map[string]any{"protected": []action.Protected{{What: "192.0.2.53", Why: why}}, "auto": false}, nil)
 	}
+	p.Requester.Must(http.MethodPost, "/policies", map[string]any{"name": "夜間の凍結", "site": site, "why": "夜は誰もいない",
+		"text": standing.Draft{Kind: "freeze", Site: site, Severity: 4, Most: 1, Lease: time.Hour}.Text()}, nil)
 	for _, name := range []string{"UTM", "SW-3F"} {
 		var d device.Device
 		in := map[string]any{"device": device.Device{Site: site, Name: name, Means: action.List}, "secrets": map[string]string{"secret": "list-token"}}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/sonae/sonae/state"
@@ -140,4 +141,23 @@ func (d *Desk) Forget(ctx context.Context) (n int64, err error) {
 		return err
 	})
 	return n, err
+}
+
+// RuleIDs are the ids of all rules that limits stand for.
+func RuleIDs() (out []string) {
+	for _, name := range Names() {
+		out = append(out, RulePrefix+name)
+	}
+	return out
+}
+
+// Lasts says whether a value that a rule of a limit is about is beyond it on a
+// machine.
+func (d *Desk) Lasts(ctx context.Context, rule, host string) (bool, error) {
+	var n int
+	err := d.db.QueryRow(ctx, `SELECT COUNT(*) FROM threshold_firing WHERE name = $1 AND host = $2 AND cleared_at = 0`, strings.TrimPrefix(rule, RulePrefix), host).Scan(&n)
+	if err != nil {
+		return false, fmt.Errorf("firings of %s: %w", host, err)
+	}
+	return n > 0, nil
 }

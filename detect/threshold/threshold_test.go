@@ -281,6 +281,14 @@ func TestPlannedWorkIsQuietAndRecorded(t *testing.T) {
 	if err != nil || len(list) != 1 || list[0].Held != 2 {
 		t.Errorf("windows %+v, %v", list, err)
 	}
+	for at, want := range map[time.Duration]bool{-time.Second: false, 0: true, 59 * time.Minute: true, time.Hour: false} {
+		if got, err := w.Planned(t.Context(), "hp", "sv1", noon.Add(at)); err != nil || got != want {
+			t.Errorf("planned after %v: %v, %v", at, got, err)
+		}
+	}
+	if got, err := w.Planned(t.Context(), "other", "sv1", noon); err != nil || got {
+		t.Errorf("planned at another site: %v, %v", got, err)
+	}
 	w.looks(30*time.Minute, down) // the window ends, the service is still down
 	if n := len(w.told()); n != 1 {
 		t.Errorf("told %d times of what outlasts the work", n)

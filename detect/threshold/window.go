@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/sonae/sonae/auth"
 	"github.com/sonae/sonae/clock"
@@ -102,6 +103,17 @@ func (d *Desk) Windows(ctx context.Context, site string) ([]Window, error) {
 		out = append(out, w)
 	}
 	return out, rows.Err()
+}
+
+// Planned says whether work is planned on a machine at a moment.
+func (d *Desk) Planned(ctx context.Context, site, host string, at time.Time) (bool, error) {
+	var n int
+	err := d.db.QueryRow(ctx, `SELECT COUNT(*) FROM threshold_window WHERE site = $1 AND (host = '' OR host = $2) AND from_at <= $3 AND until_at > $3`,
+		site, host, state.Nanos(at)).Scan(&n)
+	if err != nil {
+		return false, fmt.Errorf("planned work on %s: %w", host, err)
+	}
+	return n > 0, nil
 }
 
 // Unplanned returns the findings that no planned work explains, and records the

@@ -46,8 +46,9 @@ type Host struct {
 // Process is a program that runs on a host.
 type Process struct {
 	*exec.Cmd
-	done chan struct{}
-	err  error
+	done  chan struct{}
+	err   error
+	group group // of its children, which may outlive it
 }
 
 // New makes the router. prefix keeps worlds of parallel tests apart and must
@@ -203,7 +204,7 @@ func (h *Host) Start(cmd *exec.Cmd) (*Process, error) {
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("%s: %w", h.Name, err)
 	}
-	p := &Process{Cmd: cmd, done: make(chan struct{})}
+	p := &Process{Cmd: cmd, done: make(chan struct{}), group: group{id: cmd.Process.Pid, net: h.NS}}
 	go func() { p.err = cmd.Wait(); close(p.done) }()
 	h.world.mu.Lock()
 	h.world.procs = append(h.world.procs, p)
@@ -246,14 +247,62 @@ const ticks = 100
 
 // Kill9 ends the program and its children at once and waits.
 func (p *Process) Kill9() {
-	_ = syscall.Kill(-p.Process.Pid, syscall.SIGKILL) // may have ended by itself
-	<-p.done
-	for range 500 { // its children are not ours to wait for
-		if errors.Is(syscall.Kill(-p.Process.Pid, 0), syscall.ESRCH) {
-			return
+	_ = p.Process.Kill() // says that it has ended, when it has
+	for range 500 {      // its children are not ours to wait for
+		if p.group.kill() == 0 {
+			break
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
+	<-p.done
+}
+
+// group is the process group of a program on a host. A program that ended long
+// ago, and all its children, may have left its number to a stranger: who is
+// killed is in the group and in the network namespace of the host.
+type group struct {
+	id  int
+	net string // name of the namespace
+}
+
+// kill ends all that are in the group, each through a descriptor that cannot
+// come to mean another, and says how many they were.
+func (g group) kill() int {
+	var home unix.Stat_t
+	if unix.Stat(filepath.Join("/run/netns", g.net), &home) != nil {
+		return 0
+	}
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		return 0
+	}
+	n := 0
+	for _, e := range entries {
+		pid, err := strconv.Atoi(e.Name())
+		if err != nil || !g.has(pid, &home) {
+			continue
+		}
+		fd, err := unix.PidfdOpen(pid, 0)
+		if err != nil {
+			continue
+		}
+		if g.has(pid, &home) { // still: the descriptor is of the process that was looked at
+			_ = unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0) // it ended meanwhile
+			n++
+		}
+		_ = unix.Close(fd)
+	}
+	return n
+}
+
+// has says whether a process that has not ended is in the group and on the host.
+func (g group) has(pid int, home *unix.Stat_t) bool {
+	id, err := unix.Getpgid(pid)
+	if err != nil || id != g.id {
+		return false
+	}
+	var net unix.Stat_t // cannot be read of a process that has ended and waits to be looked at
+	return unix.Stat(fmt.Sprintf("/proc/%d/ns/net", pid), &net) == nil && net.Dev == home.Dev && net.Ino == home.Ino
 }
 
 // Done is closed when the program has ended.

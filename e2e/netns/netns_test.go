@@ -3,7 +3,9 @@ package netns
 import (
 	"io"
 	"net"
+	"os/exec"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -75,5 +77,50 @@ func TestSeparatedHostSeesItsOwnProcessesOnly(t *testing.T) {
 	}
 	if !strings.Contains(out, "192.0.2.7") {
 		t.Errorf("it is not on its own network:\n%s", out)
+	}
+}
+
+// TestChildrenEndAndStrangersDoNot: a program that ended left a child, which
+// ends with the World; who has the number of its group elsewhere lives on.
+func TestChildrenEndAndStrangersDoNot(t *testing.T) {
+	w, err := New("nk")
+	if err != nil {
+		t.Skipf("needs root and network namespaces: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := w.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	h, err := w.Add("a", "192.0.2.7/24")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := h.Start(h.Command(t.Context(), "sh", "-c", "sleep 600 >/dev/null 2>&1 & exit 0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-p.Done()
+	stranger := exec.Command("sleep", "600")
+	stranger.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := stranger.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() { _ = stranger.Wait(); close(ended) }()
+	t.Cleanup(func() { _ = stranger.Process.Kill(); <-ended })
+	other := &Process{Cmd: p.Cmd, done: p.done, group: group{id: stranger.Process.Pid, net: h.NS}} // as if the number had been given again
+	other.Kill9()
+	select {
+	case <-ended:
+		t.Error("a stranger was killed")
+	default:
+	}
+	if n := p.group.kill(); n != 1 {
+		t.Errorf("%d children were left to kill, want 1", n)
+	}
+	p.Kill9()
+	if n := p.group.kill(); n != 0 {
+		t.Errorf("%d children live", n)
 	}
 }

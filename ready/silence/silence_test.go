@@ -49,7 +49,11 @@ func newWard(t *testing.T) *ward {
 }
 
 func (w *ward) beat(id string) {
-	w.hosts[id] = asset.Host{ID: id, Name: id, Site: "hospital", LastSeen: w.at}
+	site := "hospital"
+	if id == "far" {
+		site = "clinic"
+	}
+	w.hosts[id] = asset.Host{ID: id, Name: id, Site: site, LastSeen: w.at}
 }
 
 // pass lets time go by while those machines are heard.
@@ -188,5 +192,69 @@ func TestWhoNeverSpokeOrWasRemovedIsNotMissed(t *testing.T) {
 	w.pass(every, "sv")
 	if got := w.all(); got[0].State != alert.Closed {
 		t.Errorf("the machine was removed, and its alert is %s", got[0].State)
+	}
+}
+
+func (w *ward) rules() map[string]alert.State {
+	out := map[string]alert.State{}
+	for _, a := range w.all() {
+		out[a.Rule.ID+" "+a.Host] = a.State
+	}
+	return out
+}
+
+// TestALineThatIsCutIsOneAlert: all machines of a site fall silent within some
+// seconds; that is told once. It ends with the first that is back, and who is
+// not back is told by itself.
+func TestALineThatIsCutIsOneAlert(t *testing.T) {
+	w := newWard(t)
+	w.beat("kt")
+	w.beat("far")
+	w.pass(time.Minute, "pc", "sv", "kt", "far")
+	w.pass(every, "sv", "kt", "far") // not all spoke in the last second
+	w.pass(every, "kt", "far")
+	w.pass(After+time.Minute, "far")
+	got := w.all()
+	if len(got) != 1 || got[0].Rule.ID != RuleSite || got[0].Site != "hospital" || got[0].Host != "kt" || got[0].Count != 1 || len(got[0].Events) != 3 {
+		t.Fatalf("%+v", got)
+	}
+	w.Watch = New(w.Deps) // another hub takes over, and knows nothing
+	w.pass(After+time.Minute, "far")
+	if got := w.all(); len(got) != 1 || got[0].Count != 1 {
+		t.Fatalf("told again: %+v", got)
+	}
+	w.pass(time.Minute, "far", "pc")
+	if got := w.rules(); len(got) != 1 || got[RuleSite+" kt"] != alert.Closed {
+		t.Fatalf("the line is back: %v", got)
+	}
+	w.pass(After, "far", "pc", "sv")
+	if got := w.rules(); len(got) != 2 || got[Rule+" kt"] != alert.Open {
+		t.Errorf("who is not back: %v", got)
+	}
+}
+
+// TestMachinesThatFallSilentOneByOneAreToldSo: although none is left in the end.
+func TestMachinesThatFallSilentOneByOneAreToldSo(t *testing.T) {
+	w := newWard(t)
+	w.beat("kt")
+	w.pass(time.Minute, "pc", "sv", "kt")
+	w.pass(2*time.Minute, "sv", "kt")
+	w.pass(2*time.Minute, "kt")
+	w.pass(After + time.Minute)
+	if got := w.rules(); len(got) != 3 || got[Rule+" pc"] != alert.Open || got[Rule+" sv"] != alert.Open || got[Rule+" kt"] != alert.Open {
+		t.Errorf("%v", got)
+	}
+}
+
+// TestPlannedWorkDoesNotHideWhoKilledTheAgent: an intruder loves the hours of
+// maintenance.
+func TestPlannedWorkDoesNotHideWhoKilledTheAgent(t *testing.T) {
+	w := newWard(t)
+	w.planned = true
+	w.pass(time.Minute, "pc", "sv")
+	w.guarded["pc"] = w.at
+	w.pass(After + time.Minute)
+	if got := w.rules(); len(got) != 1 || got[RuleGuard+" pc"] != alert.Open {
+		t.Errorf("%v", got)
 	}
 }

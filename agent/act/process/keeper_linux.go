@@ -226,6 +226,14 @@ func (k *Keeper) Kill(ctx context.Context, pid int, start uint64) (Held, error) 
 	if err != nil && !errors.Is(err, ErrRunning) {
 		return h, fmt.Errorf("kill %d: %w", pid, err)
 	}
+	if err := k.change(func(all *[]Held, _ func() error) error { // its end is ordered: Over has nothing to tell
+		if h := find(*all, h.Root); h != nil {
+			h.Loose = false
+		}
+		return nil
+	}); err != nil {
+		return h, fmt.Errorf("kill %d: %w", pid, err)
+	}
 	if h.Group != "" && alone(h.Group, h.pids()) {
 		if err := control(h.Group, "cgroup.kill", "1"); err != nil { // before Linux 5.14
 			k.cfg.Log.Debug("group not killed, signals do it", "err", err)

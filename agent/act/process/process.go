@@ -55,7 +55,23 @@ type Held struct {
 	Since   time.Time `json:"since"`
 	Group   string    `json:"group,omitempty"` // folder of the frozen cgroup; "" where only signals were used
 	Members []Member  `json:"members"`         // the root first
+	// Loose says that no order froze it: how it ends is told by Over.
+	Loose bool `json:"loose,omitempty"`
 }
+
+// Ended is a tree that was frozen without an order, and whose freeze is over
+// without one.
+type Ended struct {
+	Root  ID
+	Image string
+	Cause string // Gone or Woken
+}
+
+// Causes of Ended.
+const (
+	Gone  = "gone" // none of its processes is left
+	Woken = "code" // somebody let it go at the machine
+)
 
 // Config is what a Keeper needs.
 type Config struct {

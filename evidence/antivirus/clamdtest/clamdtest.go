@@ -26,7 +26,7 @@ const (
 )
 
 // MaxStream is how many bytes clamd takes for one file.
-const MaxStream = 1 << 20
+const MaxStream = 4 << 20
 
 // ready bounds how long clamd may need to start on a crowded machine.
 const ready = 60 * time.Second
