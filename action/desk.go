@@ -36,6 +36,7 @@ type Hosts interface {
 	Host(ctx context.Context, id string) (asset.Host, error)
 	HubAddress(ctx context.Context, id string) (string, error) // ip:port at which its agent reaches the hub
 	HostsAt(ctx context.Context, address string) ([]asset.Host, error)
+	HostsNamed(ctx context.Context, site, name string) ([]asset.Host, error)
 	Hubs(ctx context.Context) ([]string, error) // addresses of the hubs, as ip or ip:port
 }
 
