@@ -69,6 +69,7 @@ type NewRequest struct {
 	Kind      Kind           `json:"kind"`
 	Incident  string         `json:"incident"`
 	Host      string         `json:"host"`
+	Site      string         `json:"site,omitempty"` // cut-backup, which has no host
 	Reason    string         `json:"reason"`
 	Forbidden string         `json:"forbidden"` // ip:port that must not answer once isolated
 	Lease     time.Duration  `json:"lease"`     // 0: DefaultLease
