@@ -128,6 +128,7 @@ type Action struct {
 	// Of what an agent does to one thing.
 	Process *order.Process `json:"process,omitempty"` // freeze, kill
 	Object  string         `json:"object,omitempty"`  // name of the service, the account, the virtual machine or the share
+	Cuts    []string       `json:"cuts,omitempty"`    // cut-vm: interfaces that lose their network, as the machine told before
 	KeptBy  string         `json:"kept_by,omitempty"` // person id of who decided that it stays
 	KeptAt  time.Time      `json:"kept_at,omitzero"`
 	Renewal string         `json:"renewal,omitempty"` // order that renews the lease and was not answered yet

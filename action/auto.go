@@ -52,6 +52,8 @@ func (t Trigger) situation(at time.Time) standing.Situation {
 func (t Trigger) request(kind Kind, g standing.Grant) NewRequest {
 	q := NewRequest{Kind: kind, Host: t.Host.ID, Lease: g.Lease, Alert: t.Alert.ID, Reason: t.Alert.Rule.Title.In("ja"), Drill: t.Alert.Drill}
 	switch kind {
+	case CutBackup:
+		q.Host, q.Site = "", cmp.Or(t.Host.Site, t.Alert.Site)
 	case Block:
 		q.Targets, q.Via = t.Targets, g.Via
 	case Isolate:
@@ -133,7 +135,9 @@ func judge(policies []Policy, t Trigger, at time.Time) ([]Answer, error) {
 	}
 	var out []Answer
 	for _, kind := range standing.Kinds() {
-		g, ok, err := set.Judge(kind, t.situation(at))
+		x := t.situation(at)
+		x.Keep = x.Keep && Kind(kind) != CutBackup // which does nothing to the machine of the alert
+		g, ok, err := set.Judge(kind, x)
 		if err != nil {
 			return nil, fmt.Errorf("standing policies: %w", err)
 		}
@@ -173,6 +177,9 @@ func (d *Desk) planAnswer(ctx context.Context, w Answer, t Trigger) (Action, err
 
 // due says why what was planned is not to be done now, or nil.
 func (d *Desk) due(ctx context.Context, q querier, a Action, most int) error {
+	if a.Kind == CutBackup {
+		return d.reflexDue(ctx, q, a)
+	}
 	before, err := list[Action](ctx, q, `SELECT body FROM action WHERE site = $1 AND requested_at > $2`, a.Site, state.Nanos(d.now().Add(-remember)))
 	switch {
 	case err != nil:
@@ -224,20 +231,19 @@ func subject(a Action) string { return cmp.Or(a.Host, joined(a.Targets)) }
 // Follow carries out what Automatic returned, for an incident: whoever approved
 // the policy has approved it. A repeated call changes nothing.
 func (d *Desk) Follow(ctx context.Context, w Answer, t Trigger, incident string) error {
+	if w.Request.Kind == CutBackup {
+		return d.followReflex(ctx, w, t, incident)
+	}
 	w.Request.Incident = incident
 	a, err := d.planAnswer(ctx, w, t)
 	if err != nil {
 		return fmt.Errorf("follow policy %s: %w", w.Policy.ID, err)
 	}
 	return d.db.Tx(ctx, func(tx *state.Tx) error {
-		policies, err := d.inForce(ctx, inTx{tx}, t.Alert.Site)
-		if err != nil {
+		if err := d.stillStands(ctx, tx, w, t); err != nil {
 			return err
 		}
-		if !slices.ContainsFunc(policies, func(p Policy) bool { return p.ID == w.Policy.ID && p.Text == w.Policy.Text }) { // ended in the meantime
-			return fault.New(fault.Denied, "policy.not-in-force")
-		}
-		err = d.due(ctx, inTx{tx}, a, w.Grant.Most)
+		err := d.due(ctx, inTx{tx}, a, w.Grant.Most)
 		if isDone(err) {
 			return nil
 		}

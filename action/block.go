@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/sonae/sonae/action/order"
 	"github.com/sonae/sonae/fault"
 	"github.com/sonae/sonae/ready/asset"
 )
@@ -74,6 +75,9 @@ func (d *Desk) planBlock(ctx context.Context, q NewRequest) (Action, error) {
 	if err := d.harmless(ctx, a, c); err != nil {
 		return Action{}, err
 	}
+	if err := d.keepHubs(ctx, &a); err != nil {
+		return Action{}, err
+	}
 	for _, h := range blocked {
 		for _, s := range h.Services {
 			a.Consequences = append(a.Consequences, Consequence{Service: s.Name, Effect: s.Effect, Load: s.Load})
@@ -83,6 +87,23 @@ func (d *Desk) planBlock(ctx context.Context, q NewRequest) (Action, error) {
 		}
 	}
 	return a, nil
+}
+
+// keepHubs lets agents behind a line that is cut reach the hubs all the same.
+func (d *Desk) keepHubs(ctx context.Context, a *Action) error {
+	if !slices.ContainsFunc(a.Targets, func(t string) bool { _, ok := order.LineOf(t); return ok }) {
+		return nil
+	}
+	hubs, err := d.hosts.Hubs(ctx)
+	if err != nil {
+		return fmt.Errorf("addresses of the hub: %w", err)
+	}
+	for _, h := range hubs {
+		if ap, err := netip.ParseAddrPort(h); err == nil {
+			a.Keep = append(a.Keep, ap.String())
+		}
+	}
+	return nil
 }
 
 // blockedHosts fills in the targets of a and returns the registered machines
@@ -101,6 +122,10 @@ func (d *Desk) blockedHosts(ctx context.Context, a *Action, targets []string) ([
 	}
 	for _, t := range targets {
 		if strings.TrimSpace(t) == "" {
+			continue
+		}
+		if _, ok := order.LineOf(strings.TrimSpace(t)); ok && a.Means == Gateway {
+			a.Targets = append(a.Targets, strings.TrimSpace(t))
 			continue
 		}
 		t, err := Target(t)

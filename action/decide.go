@@ -125,20 +125,25 @@ func (d *Desk) Release(ctx context.Context, id, reason string, by auth.Person) e
 		if a.once() || a.State == Releasing || !may(a.State, Releasing) {
 			return fault.New(fault.Conflict, "action.not-in-force")
 		}
-		if err := d.withdraw(ctx, tx, id); err != nil {
-			return err
-		}
-		now := d.now().UTC()
-		digest, err := d.issue(ctx, tx, a.undo(now))
-		if err != nil {
-			return err
-		}
-		if err := d.decide(ctx, tx, Decision{Action: id, What: "release", By: by.ID, At: now, Reason: reason, Order: digest}); err != nil {
-			return err
-		}
-		a.ReleasedBy, a.ReleasedAt = by.ID, now
-		return d.change(ctx, tx, &a, Releasing)
+		return d.letGo(ctx, tx, &a, reason, by.ID)
 	})
+}
+
+// letGo orders what is in force to be undone.
+func (d *Desk) letGo(ctx context.Context, tx *state.Tx, a *Action, reason, by string) error {
+	if err := d.withdraw(ctx, tx, a.ID); err != nil {
+		return err
+	}
+	now := d.now().UTC()
+	digest, err := d.issue(ctx, tx, a.undo(now))
+	if err != nil {
+		return err
+	}
+	if err := d.decide(ctx, tx, Decision{Action: a.ID, What: "release", By: by, At: now, Reason: reason, Order: digest}); err != nil {
+		return err
+	}
+	a.ReleasedBy, a.ReleasedAt = by, now
+	return d.change(ctx, tx, a, Releasing)
 }
 
 // Code returns the code that releases an action on the machine's own

@@ -36,6 +36,7 @@ type Hosts interface {
 	Host(ctx context.Context, id string) (asset.Host, error)
 	HubAddress(ctx context.Context, id string) (string, error) // ip:port at which its agent reaches the hub
 	HostsAt(ctx context.Context, address string) ([]asset.Host, error)
+	HostsNamed(ctx context.Context, site, name string) ([]asset.Host, error)
 	Hubs(ctx context.Context) ([]string, error) // addresses of the hubs, as ip or ip:port
 }
 
@@ -68,6 +69,7 @@ type NewRequest struct {
 	Kind      Kind           `json:"kind"`
 	Incident  string         `json:"incident"`
 	Host      string         `json:"host"`
+	Site      string         `json:"site,omitempty"` // cut-backup, which has no host
 	Reason    string         `json:"reason"`
 	Forbidden string         `json:"forbidden"` // ip:port that must not answer once isolated
 	Lease     time.Duration  `json:"lease"`     // 0: DefaultLease

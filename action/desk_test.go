@@ -45,6 +45,15 @@ func (r register) HubAddress(_ context.Context, id string) (string, error) {
 	return "", fault.New(fault.Conflict, "asset.hub-unknown")
 }
 
+func (r register) HostsNamed(_ context.Context, site, name string) (out []asset.Host, _ error) {
+	for _, h := range r.hosts {
+		if h.Site == site && strings.EqualFold(h.Name, name) {
+			out = append(out, h)
+		}
+	}
+	return out, nil
+}
+
 func (r register) HostsAt(_ context.Context, address string) (out []asset.Host, _ error) {
 	for _, h := range r.hosts {
 		if slices.Contains(h.Addresses, address) {

@@ -32,6 +32,8 @@ var details = []struct {
 	{regexp.MustCompile(`^listed$`), "listed", nil},
 	{regexp.MustCompile(`^not listed$`), "not-listed", nil},
 	{regexp.MustCompile(`^(\d+) processes$`), "processes", []string{"count"}},
+	{regexp.MustCompile(`^link up$`), "link-up", nil},
+	{regexp.MustCompile(`^link down$`), "link-down", nil},
 	{regexp.MustCompile(`^by the guard$`), "by-guard", nil},
 	{regexp.MustCompile(`^fetched$`), "fetched", nil},
 	{regexp.MustCompile(`^not fetched yet$`), "not-fetched", nil},

@@ -39,6 +39,8 @@ func (d *Desk) planPart(ctx context.Context, a Action, h asset.Host, q NewReques
 		err = d.planProcess(ctx, &a, h, q.Process)
 	case BlockPeer:
 		err = d.planPeers(ctx, &a, h, q.Targets)
+	case CutVM:
+		err = d.planVM(ctx, &a, h, q.Object)
 	default:
 		a.Object, err = object(q.Object)
 		if err == nil && h.Keep != "" {

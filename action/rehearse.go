@@ -130,7 +130,7 @@ func (r *rehearsal) answer(ctx context.Context, a alert.Alert) (out []Would, _ e
 		for _, s := range t.Host.Services {
 			w.Stops = append(w.Stops, s.Name)
 		}
-		if w.Refused = "policy.kept"; !kept {
+		if w.Refused = "policy.kept"; !kept || w.Kind == CutBackup {
 			w.Refused = r.refused(ctx, w, t.request(Kind(kind), g), g.Most)
 		}
 		out = append(out, w)

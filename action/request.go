@@ -2,6 +2,7 @@ package action
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -21,8 +22,11 @@ import (
 // Forbidden may still be empty; a request needs it.
 // The State of the answer is empty.
 func (d *Desk) Plan(ctx context.Context, q NewRequest) (Action, error) {
-	if q.Kind == Block {
+	switch q.Kind {
+	case Block:
 		return d.planBlock(ctx, q)
+	case CutBackup:
+		return d.planReflex(ctx, q)
 	}
 	h, err := d.hosts.Host(ctx, q.Host)
 	if err != nil {
@@ -100,6 +104,9 @@ func (d *Desk) Request(ctx context.Context, q NewRequest, by auth.Person) (Actio
 	}
 	if q.Incident == "" && (q.Kind != Preserve || !onlyPackets(q.Packets)) {
 		return Action{}, fault.New(fault.Invalid, "action.incident")
+	}
+	if q.Kind == CutBackup { // many actions: see RequestCutting
+		return Action{}, fault.New(fault.Invalid, "action.kind", string(q.Kind))
 	}
 	a, err := d.Plan(ctx, q)
 	if err != nil {
@@ -215,7 +222,8 @@ func (d *Desk) notTwice(ctx context.Context, tx *state.Tx, a Action) error {
 }
 
 // Expire ends what time has ended: requests that nobody decided on, orders
-// that no agent fetched, leases, collections that fell silent. Call it every
+// that no agent fetched, leases, collections that fell silent; and takes
+// cuttings of sites to their next stage. Call it every
 // second; one failing action does not hold up the others.
 func (d *Desk) Expire(ctx context.Context) error {
 	open, err := list[Action](ctx, d.db, `SELECT body FROM action WHERE state IN ('requested', 'approved', 'applied', 'releasing') OR (state = 'verified' AND kind NOT IN ($1, $2))`, string(Preserve), string(Kill))
@@ -232,7 +240,7 @@ func (d *Desk) Expire(ctx context.Context) error {
 			first = fmt.Errorf("expire action %s: %w", a.ID, err)
 		}
 	}
-	return first
+	return errors.Join(first, d.advance(ctx))
 }
 
 // over returns what the action becomes because of the time, or "".

@@ -97,6 +97,24 @@ func VerifyLimits(ctx context.Context, db *state.DB, leaves func(kind string) []
 	return rows.Verify(ctx, db, rows.Table{Type: leafLimits, Query: `SELECT body, site, version FROM block_limits`, Leaf: limitsLeaf}, leaves)
 }
 
+// VerifyCuts compares every version of how sites are cut with the leaves of
+// type "site-cut". It writes nothing.
+func VerifyCuts(ctx context.Context, db *state.DB, leaves func(kind string) []leaf.Leaf) ([]rows.Difference, error) {
+	return rows.Verify(ctx, db, rows.Table{Type: leafCut, Query: `SELECT body, site, version FROM site_cut`, Leaf: cutLeaf}, leaves)
+}
+
+func cutLeaf(columns []any) (leaf.Leaf, error) {
+	var c Cut
+	unusable := leaf.Leaf{Ref: fmt.Sprintf("%v/%v", columns[1], columns[2])}
+	if err := rows.Body(columns[0], &c); err != nil {
+		return unusable, err
+	}
+	if err := rows.Repeat(columns[1:], c.Site, int64(c.Version)); err != nil {
+		return unusable, err
+	}
+	return c.leaf()
+}
+
 func limitsLeaf(columns []any) (leaf.Leaf, error) {
 	var l Limits
 	unusable := leaf.Leaf{Ref: fmt.Sprintf("%v/%v", columns[1], columns[2])}

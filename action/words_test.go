@@ -15,7 +15,7 @@ import (
 func catalogue(t *testing.T, lang string) map[string]string {
 	t.Helper()
 	var m map[string]string
-	for _, file := range []string{"action", "contain", "standing"} {
+	for _, file := range []string{"action", "contain", "cut", "standing"} {
 		b, err := os.ReadFile("../i18n/" + lang + "/" + file + ".json")
 		if err != nil {
 			t.Fatal(err)

@@ -118,6 +118,8 @@ type Parts struct {
 	Guard Guard
 	// Measures are what thresholds are compared with.
 	Measures func() []wire.Measure
+	// VMs are the virtual machines that this one runs; nil where it runs none.
+	VMs func() []wire.VM
 }
 
 // Agent is the running program.
@@ -340,6 +342,9 @@ func (a *Agent) health() wire.Health {
 	}
 	if a.parts.Measures != nil {
 		h.Measures = a.parts.Measures()
+	}
+	if a.parts.VMs != nil {
+		h.VMs = a.parts.VMs()
 	}
 	return h
 }

@@ -45,6 +45,16 @@ func (h *Hub) noteAction(ctx context.Context, a action.Action) error {
 	return errors.Join(errs...)
 }
 
+// noteCutting writes down what the chronology does not have yet of the cutting
+// of a site; its actions tell of themselves.
+func (h *Hub) noteCutting(ctx context.Context, c action.Cutting) error {
+	var errs []error
+	for _, l := range c.Lines() {
+		errs = append(errs, h.noteLine(ctx, c.Incident, "action", c.ID, l))
+	}
+	return errors.Join(errs...)
+}
+
 func (h *Hub) noteLine(ctx context.Context, id, source, ref string, l action.Line) error {
 	if id == "" { // packets of no incident: the custody record and the ledger tell of them
 		return nil

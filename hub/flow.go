@@ -47,6 +47,7 @@ func (h *Hub) flow() []bus.Join {
 		bus.On("incident.opened", "opened", h.opened),                                // incident → clocks, alerts, evidence
 		bus.On("incident.changed", "hold", h.hold),                                   // incident → its events stay
 		bus.On("action.>", "chronology-action", h.noteAction),                        // action   → chronology, bag
+		bus.On("cutting.>", "chronology-cutting", h.noteCutting),                     // cutting  → chronology
 		bus.On("order.issued", "dispatch", h.dispatch).Each(),                        // decision → endpoint
 		bus.On("device.stuck", "alarm", h.alarm),                                     // a block that cannot be undone → alert
 		bus.On("alert.>", "block", h.answer).Led(),                                   // alert    → action, where people approved that beforehand
@@ -66,6 +67,7 @@ func (h *Hub) flow() []bus.Join {
 		bus.On("alert.>", "live-alert", h.show("alert")).Each(),
 		bus.On("incident.>", "live-incident", h.show("incident")).Each(),
 		bus.On("action.>", "live-action", h.show("action")).Each(),
+		bus.On("cutting.>", "live-cutting", h.show("action")).Each(),
 		bus.On("evidence.>", "live-evidence", h.show("evidence")).Each(),
 		bus.On("document.>", "live-document", h.show("document")).Each(),
 		bus.On("duty.>", "live-duty", h.show("duty")).Each(),

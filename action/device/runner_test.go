@@ -54,11 +54,12 @@ type nobody struct{}
 func (nobody) Host(context.Context, string) (asset.Host, error) {
 	return asset.Host{}, fault.New(fault.Missing, "asset.host-unknown")
 }
-func (nobody) HubAddress(context.Context, string) (string, error)    { return "", nil }
-func (nobody) HostsAt(context.Context, string) ([]asset.Host, error) { return nil, nil }
-func (nobody) Hubs(context.Context) ([]string, error)                { return []string{"192.0.2.1:8443"}, nil }
-func key() ed25519.PrivateKey                                        { return ed25519.NewKeyFromSeed(make([]byte, 32)) }
-func public() ed25519.PublicKey                                      { return key().Public().(ed25519.PublicKey) }
+func (nobody) HubAddress(context.Context, string) (string, error)               { return "", nil }
+func (nobody) HostsNamed(context.Context, string, string) ([]asset.Host, error) { return nil, nil }
+func (nobody) HostsAt(context.Context, string) ([]asset.Host, error)            { return nil, nil }
+func (nobody) Hubs(context.Context) ([]string, error)                           { return []string{"192.0.2.1:8443"}, nil }
+func key() ed25519.PrivateKey                                                   { return ed25519.NewKeyFromSeed(make([]byte, 32)) }
+func public() ed25519.PublicKey                                                 { return key().Public().(ed25519.PublicKey) }
 func connectors() map[action.Means]device.Connector {
 	return map[action.Means]device.Connector{action.PortDown: snmp.Connector{}, action.VLAN: snmp.Connector{}, action.Hook: hook.Connector{}, action.List: hook.NewList(time.Now)}
 }

@@ -14,7 +14,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -63,11 +65,24 @@ type Order struct {
 	Start     uint64        `json:"start,omitempty"`     // when that process began, as /proc/PID/stat says; 0: not known
 	Image     string        `json:"image,omitempty"`     // its program; empty: not known
 	Also      []string      `json:"also,omitempty"`      // WholeMemory, Snapshot: what is taken by decision only (preserve)
-	Targets   []string      `json:"targets,omitempty"`   // addresses, or hardware addresses, of what is blocked; peers also as "ip:port" or by name
+	Targets   []string      `json:"targets,omitempty"`   // addresses, or hardware addresses, of what is blocked, or "line:IFACE" of a gateway; peers also as "ip:port" or by name
 	Process   *Process      `json:"process,omitempty"`   // root of the tree (freeze, thaw, kill)
 	Object    string        `json:"object,omitempty"`    // service unit, account, "VM" or "VM/interface", share or path
 	Drill     bool          `json:"drill,omitempty"`
 	Packets   *Packets      `json:"packets,omitempty"` // which packets (preserve); nil: those of the last minutes
+}
+
+// line begins the target of a block that is an interface of the gateway: an
+// external line, or the border of a segment.
+const line = "line:"
+
+// lineName is an interface as Linux may call it; IFNAMSIZ bounds it.
+var lineName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.@-]{0,14}$`)
+
+// LineOf is the interface of a gateway that a target means, if it means one.
+func LineOf(target string) (name string, ok bool) {
+	name, ok = strings.CutPrefix(target, line)
+	return name, ok && lineName.MatchString(name)
 }
 
 // Process names one process for good: a number is given again, a number with

@@ -34,7 +34,7 @@ const (
 
 // Kinds are the actions that may follow an alert by themselves, in the order in
 // which they are carried out.
-func Kinds() []string { return []string{"freeze", "block-peer", "isolate", "block"} }
+func Kinds() []string { return []string{"freeze", "cut-backup", "block-peer", "isolate", "block"} }
 
 // Situation is what a policy may look at.
 type Situation struct {

@@ -15,6 +15,7 @@ import (
 	"github.com/sonae/sonae/agent/act/peer"
 	"github.com/sonae/sonae/agent/act/process"
 	"github.com/sonae/sonae/agent/act/service"
+	"github.com/sonae/sonae/agent/act/vm"
 )
 
 // containment is what only the running agent has; the console, which undoes,
@@ -25,6 +26,7 @@ type containment struct {
 	probe  func(context.Context) error
 	glass  []string // accounts that are never closed
 	spared []string // services that are never stopped
+	vms    string   // libvirt whose machines are cut
 }
 
 // directoryFile holds who may change the accounts of a directory, on the one
@@ -40,6 +42,7 @@ func (p program) container(dir string, with containment) (*contain.Group, error)
 		process.Killing{Keeper: keeper},
 		service.Means{Spared: with.spared, Now: time.Now},
 		peer.Means{Hub: with.hub, Own: gateway.Own, Named: with.named, Now: time.Now},
+		vm.Means{URI: with.vms, Now: time.Now},
 	}
 	of, err := directory.Load(filepath.Join(dir, directoryFile))
 	switch {

@@ -32,7 +32,7 @@ Usage:
                   [--clamd ADDRESS] [--clamd-folder DIR]... [--clamd-max MIB]
                   [--gateway] [--eve FILE] [--eve-socket PATH] [--zeek FOLDER]
                   [--break-glass ACCOUNT] [--never-stop SERVICE]
-                  [--settings FILE] [--telemetry ebpf|connector|proc]
+                  [--libvirt URI] [--settings FILE] [--telemetry ebpf|connector|proc]
                                  watch, report and obey until stopped; read
                                  what Suricata and Zeek write here
   sonae-agent status [--dir DIR] [--json]

@@ -17,6 +17,7 @@ import (
 	"github.com/sonae/sonae/agent/act"
 	"github.com/sonae/sonae/agent/act/gateway"
 	"github.com/sonae/sonae/agent/act/process"
+	"github.com/sonae/sonae/agent/act/vm"
 	"github.com/sonae/sonae/agent/collect"
 	"github.com/sonae/sonae/agent/forensic"
 	"github.com/sonae/sonae/agent/health"
@@ -36,6 +37,7 @@ type options struct {
 	telemetry   string   // how processes are seen; "": as well as the kernel permits
 	glass       []string // break-glass accounts
 	spared      []string // services that are never stopped
+	libvirt     string   // whose virtual machines are cut
 	sensors     feed.Config
 	capture     captureOptions
 	guard       guardOptions
@@ -50,6 +52,7 @@ func (p program) run(ctx context.Context, args []string) error {
 	f.BoolVar(&o.gateway, "gateway", false, "this machine is a router or an inline bridge: block other machines when the hub orders it")
 	f.Var((*several)(&o.spared), "never-stop", "service that is never stopped, as many as wanted")
 	f.Var((*several)(&o.glass), "break-glass", "account that is never closed, as many as wanted")
+	f.StringVar(&o.libvirt, "libvirt", vm.System, "libvirt whose virtual machines are cut from the network when the hub orders it")
 	o.capture.flags(f)
 	o.guard.flags(f, "guard", "guard-")
 	o.virus.flags(f)
@@ -117,7 +120,8 @@ func (p program) watch(ctx context.Context, o options, id link.Identity) error {
 	if err != nil {
 		return errors.Join(err, a.Close())
 	}
-	collectors = append(collectors, more...)
+	vms := vm.NewWatch(o.libvirt)
+	collectors = append(append(collectors, more...), vms)
 	if w := watcher.New(o.settings.Watcher, watcher.Deps{Dir: o.dir, Agent: machineName(id), Hub: id.Hub, Answered: a.Answered, Now: time.Now, Log: p.log.With("part", "watcher")}); w != nil {
 		collectors = append(collectors, w)
 	}
@@ -126,7 +130,7 @@ func (p program) watch(ctx context.Context, o options, id link.Identity) error {
 	if o.gateway {
 		blocker = gateway.New(gateway.Config{Dir: filepath.Join(o.dir, "gateway"), Hub: client.HubAddress, Own: gateway.Own, Probe: a.Probe, Now: time.Now, Log: p.log.With("part", "gateway")})
 	}
-	group, err := p.container(o.dir, containment{hub: client.HubAddress, named: a.Named, probe: a.Probe, glass: o.glass, spared: o.spared})
+	group, err := p.container(o.dir, containment{hub: client.HubAddress, named: a.Named, probe: a.Probe, glass: o.glass, spared: o.spared, vms: o.libvirt})
 	if err != nil {
 		return errors.Join(err, a.Close())
 	}
@@ -156,6 +160,7 @@ func (p program) watch(ctx context.Context, o options, id link.Identity) error {
 		Load:       load,
 		Guard:      files,
 		Measures:   monitor.Measures,
+		VMs:        vms.All,
 	})
 	return errors.Join(err, packets.close(), a.Close())
 }

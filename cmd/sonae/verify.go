@@ -404,7 +404,12 @@ func (c *check) recorded(ctx context.Context, db *state.DB, leaves []leaf.Leaf) 
 	for _, t := range []struct {
 		what   string
 		verify func(context.Context, *state.DB, func(string) []leaf.Leaf) ([]rows.Difference, error)
-	}{{"decisions and orders", action.VerifyRows}, {"limits of blocks", action.VerifyLimits}, {"standing policies", action.VerifyPolicies}, {"devices", device.VerifyRows}, {"sites and hosts", asset.VerifyRows}, {"alerts", alert.VerifyRows}, {"custody and bags", evidence.VerifyRows}, {"looks at events and own rules", search.VerifyRows}, {"threat lists", threat.VerifyRows}} {
+	}{
+		{"decisions and orders", action.VerifyRows}, {"limits of blocks", action.VerifyLimits}, {"standing policies", action.VerifyPolicies},
+		{"cuts of sites", action.VerifyCuts},
+		{"devices", device.VerifyRows}, {"sites and hosts", asset.VerifyRows}, {"alerts", alert.VerifyRows}, {"custody and bags", evidence.VerifyRows},
+		{"looks at events and own rules", search.VerifyRows}, {"threat lists", threat.VerifyRows},
+	} {
 		found, err := t.verify(ctx, db, byType(leaves))
 		if err != nil {
 			return err

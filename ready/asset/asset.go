@@ -80,6 +80,21 @@ type Health struct {
 	RingOff      bool      `json:"ring_off,omitempty"`   // nothing can be written now
 	Gateway      bool      `json:"gateway"`              // it forwards others' packets and can block them
 	Measures     []Measure `json:"measures,omitempty"`   // what thresholds are compared with
+	VMs          []VM      `json:"vms,omitempty"`        // virtual machines that it runs
+}
+
+// VM is a virtual machine of a host.
+type VM struct {
+	Name  string `json:"name"`
+	Runs  bool   `json:"runs,omitempty"`
+	Links []Link `json:"links,omitempty"`
+}
+
+// Link is an interface of a virtual machine.
+type Link struct {
+	MAC string `json:"mac"`
+	To  string `json:"to"` // network, bridge or card
+	Up  bool   `json:"up,omitempty"`
 }
 
 // Measure is a number that the agent measured, see detect/threshold.

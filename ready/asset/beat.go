@@ -165,7 +165,25 @@ func (g Gate) Beat(ctx context.Context, host string, b wire.Heartbeat) error {
 	return g.r.Beat(ctx, host, Heartbeat{At: b.At, Agent: b.Agent, OS: b.OS, Addresses: b.Addresses, Hub: b.Hub, Action: b.Action, LeaseEnd: b.LeaseEnd,
 		Health: Health{CPU: b.Health.CPU, Memory: b.Health.Memory, Disk: b.Health.Disk, Spool: b.Health.Spool, Dropped: b.Health.Dropped,
 			Isolated: b.Health.Isolated, SensorOn: b.Health.SensorOn, SensorDrop: b.Health.SensorDrop, SensorSeen: b.Health.SensorSeen, SensorLosing: b.Health.SensorLosing,
-			RingBytes: b.Health.RingBytes, RingSince: b.Health.RingSince, RingLost: b.Health.RingLost, RingOff: b.Health.RingOff, Gateway: b.Health.Gateway, Measures: measures(b.Health.Measures)}})
+			RingBytes: b.Health.RingBytes, RingSince: b.Health.RingSince, RingLost: b.Health.RingLost, RingOff: b.Health.RingOff, Gateway: b.Health.Gateway, Measures: measures(b.Health.Measures), VMs: vms(b.Health.VMs)}})
+}
+
+// vms keeps what can be shown, within the bounds of the wire.
+func vms(in []wire.VM) []VM {
+	var out []VM
+	for _, m := range in[:min(len(in), wire.MaxVMs)] {
+		if m.Name == "" || !plain(m.Name, maxName) {
+			continue
+		}
+		v := VM{Name: m.Name, Runs: m.Runs}
+		for _, l := range m.Links[:min(len(m.Links), wire.MaxLinks)] {
+			if plain(l.MAC, maxName) && plain(l.To, maxName) {
+				v.Links = append(v.Links, Link(l))
+			}
+		}
+		out = append(out, v)
+	}
+	return out
 }
 
 // measures keeps what can be shown and compared, at most wire.MaxMeasures.

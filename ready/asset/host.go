@@ -92,6 +92,25 @@ func (r *Registry) HostsAt(ctx context.Context, address string) ([]Host, error) 
 	return out, rows.Err()
 }
 
+// HostsNamed lists the trusted hosts of a site that are called so, in whatever
+// case.
+func (r *Registry) HostsNamed(ctx context.Context, site, name string) ([]Host, error) {
+	rows, err := r.db.Query(ctx, `SELECT `+hostColumns+` FROM asset_host WHERE removed_at = 0 AND site = $1 AND LOWER(name) = LOWER($2) ORDER BY id LIMIT $3`, site, name, maxNumber)
+	if err != nil {
+		return nil, fmt.Errorf("hosts by name: %w", err)
+	}
+	defer rows.Close()
+	var out []Host
+	for rows.Next() {
+		h, err := scanHost(rows)
+		if err != nil {
+			return nil, fmt.Errorf("hosts by name: %w", err)
+		}
+		out = append(out, r.overlay(h))
+	}
+	return out, rows.Err()
+}
+
 // Hubs lists the addresses, as ip:port, at which agents reach hubs.
 func (r *Registry) Hubs(ctx context.Context) ([]string, error) {
 	rows, err := r.db.Query(ctx, `SELECT DISTINCT hub FROM asset_host WHERE removed_at = 0 AND hub <> '' AND drill = 0 ORDER BY hub`)

@@ -30,6 +30,17 @@ func forwardRules(all []*nftables.Set, verdict []expr.Any) [][]expr.Any {
 			e.counted(e.source, verdict),
 			e.counted(e.dest, verdict))
 	}
+	through := []expr.MetaKey{expr.MetaKeyIIFNAME, expr.MetaKeyOIFNAME}
+	for _, key := range through {
+		for _, e := range []ends{four, six} {
+			out = append(out,
+				append(e.line(key, all[4]), e.toKept(e.dest, e.destPort)...),
+				append(e.line(key, all[4]), e.toKept(e.source, e.sourcePort)...))
+		}
+	}
+	for _, key := range through { // of whatever protocol
+		out = append(out, append(append(onLine(key, all[4]), &expr.Counter{}), verdict...))
+	}
 	return out
 }
 
@@ -45,13 +56,33 @@ func (e ends) from(offset uint32) []expr.Any {
 
 // kept lets TCP between a blocked machine and a kept address and port through.
 func (e ends) kept(blocked, other, port uint32) []expr.Any {
-	return append(e.from(blocked),
+	return append(e.from(blocked), e.toKept(other, port)...)
+}
+
+// toKept lets TCP through whose end at these offsets is a kept one.
+func (e ends) toKept(other, port uint32) []expr.Any {
+	return []expr.Any{
 		&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: 1},
 		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{unix.IPPROTO_TCP}},
 		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: other, Len: e.length},
 		&expr.Payload{DestRegister: e.portRegister, Base: expr.PayloadBaseTransportHeader, Offset: port, Len: 2},
 		&expr.Lookup{SourceRegister: 1, SetName: e.keep.Name, SetID: e.keep.ID},
-		&expr.Verdict{Kind: expr.VerdictReturn})
+		&expr.Verdict{Kind: expr.VerdictReturn}}
+}
+
+// onLine matches packets that come in, or go out, through a blocked interface.
+func onLine(key expr.MetaKey, lines *nftables.Set) []expr.Any {
+	return []expr.Any{
+		&expr.Meta{Key: key, Register: 1},
+		&expr.Lookup{SourceRegister: 1, SetName: lines.Name, SetID: lines.ID},
+	}
+}
+
+// line matches those of them that are of this protocol.
+func (e ends) line(key expr.MetaKey, lines *nftables.Set) []expr.Any {
+	return append(onLine(key, lines),
+		&expr.Meta{Key: expr.MetaKeyPROTOCOL, Register: 1},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: e.etherType})
 }
 
 func (e ends) counted(offset uint32, verdict []expr.Any) []expr.Any {

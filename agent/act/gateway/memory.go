@@ -56,13 +56,14 @@ func without(all []block, action string) []block {
 // wanted is what the rules should hold.
 type wanted struct {
 	blocked map[netip.Addr]time.Duration // for how long each address is blocked from now
+	lines   map[string]time.Duration     // and each interface through which nothing passes
 	keep    map[netip.AddrPort]bool      // hub addresses that blocked machines still reach over TCP
 }
 
 // wanted is what the kernel should hold: for each address the longest of what
 // is left, so that the end of one block does not end another.
 func (m *memory) wanted(now time.Time) wanted {
-	w := wanted{blocked: map[netip.Addr]time.Duration{}, keep: map[netip.AddrPort]bool{}}
+	w := wanted{blocked: map[netip.Addr]time.Duration{}, lines: map[string]time.Duration{}, keep: map[netip.AddrPort]bool{}}
 	for _, b := range m.InForce {
 		left := b.Left(now)
 		if left <= 0 {
@@ -70,6 +71,9 @@ func (m *memory) wanted(now time.Time) wanted {
 		}
 		for _, a := range addresses(b.Targets) {
 			w.blocked[a] = max(w.blocked[a], left)
+		}
+		for _, name := range lines(b.Targets) {
+			w.lines[name] = max(w.lines[name], left)
 		}
 		for _, k := range b.Keep {
 			if ap, err := netip.ParseAddrPort(k); err == nil {

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"fmt"
+	"net"
 	"net/netip"
 	"slices"
 	"strings"
@@ -28,6 +29,12 @@ func (g *Gateway) refusal(m *memory, o order.Order) string {
 	}
 	own := g.cfg.Own()
 	for _, t := range o.Targets {
+		if name, ok := order.LineOf(t); ok {
+			if _, err := net.InterfaceByName(name); err != nil || name == "lo" {
+				return badTarget + ": " + t
+			}
+			continue
+		}
 		a, err := netip.ParseAddr(t)
 		switch {
 		case err != nil || !blockable(a):
@@ -46,6 +53,17 @@ func blockable(a netip.Addr) bool {
 	a = a.Unmap()
 	return a.IsValid() && a.Zone() == "" && !a.IsUnspecified() && !a.IsLoopback() && !a.IsMulticast() &&
 		!a.IsLinkLocalUnicast() && a != netip.AddrFrom4([4]byte{255, 255, 255, 255})
+}
+
+// lines are the interfaces among targets.
+func lines(targets []string) []string {
+	var out []string
+	for _, t := range targets {
+		if name, ok := order.LineOf(t); ok {
+			out = append(out, name)
+		}
+	}
+	return out
 }
 
 // addresses reads targets, which were checked before they were stored.

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -24,6 +25,7 @@ const (
 
 // rules is the block in the kernel: one table in the family inet for what is
 // routed and one in the family bridge for what is bridged, with the same sets.
+// An interface in the set of lines lets nothing through but what is said to the hub.
 // A chain before connection tracking's users (-200) drops what comes from or
 // goes to an address in the sets; a chain behind all others counts what of it
 // is still there, which must be nothing. The elements time out in the kernel.
@@ -103,7 +105,7 @@ func complete(c *nftables.Conn, f nftables.TableFamily) (bool, error) {
 	return true, nil
 }
 
-// sets are blocked IPv4, blocked IPv6, kept IPv4, kept IPv6, in this order.
+// sets are blocked IPv4, blocked IPv6, kept IPv4, kept IPv6 and lines, in this order.
 func sets(t *nftables.Table) []*nftables.Set {
 	keep4 := nftables.MustConcatSetType(nftables.TypeIPAddr, nftables.TypeInetService)
 	keep6 := nftables.MustConcatSetType(nftables.TypeIP6Addr, nftables.TypeInetService)
@@ -112,18 +114,22 @@ func sets(t *nftables.Table) []*nftables.Set {
 		{Table: t, Name: "blocked6", KeyType: nftables.TypeIP6Addr, HasTimeout: true},
 		{Table: t, Name: "keep4", KeyType: keep4, Concatenation: true},
 		{Table: t, Name: "keep6", KeyType: keep6, Concatenation: true},
+		{Table: t, Name: "lines", KeyType: nftables.TypeIFName, HasTimeout: true},
 	}
 }
 
 // elements of each of the sets.
-func (w wanted) elements() [4][]nftables.SetElement {
-	var out [4][]nftables.SetElement
+func (w wanted) elements() [5][]nftables.SetElement {
+	var out [5][]nftables.SetElement
 	for a, left := range w.blocked {
 		i := 0
 		if a.Is6() {
 			i = 1
 		}
 		out[i] = append(out[i], nftables.SetElement{Key: a.AsSlice(), Timeout: max(left, time.Millisecond)})
+	}
+	for name, left := range w.lines {
+		out[4] = append(out[4], nftables.SetElement{Key: lineKey(name), Timeout: max(left, time.Millisecond)})
 	}
 	for k := range w.keep {
 		i := 2
@@ -134,6 +140,13 @@ func (w wanted) elements() [4][]nftables.SetElement {
 		out[i] = append(out[i], nftables.SetElement{Key: append(k.Addr().AsSlice(), port...)})
 	}
 	return out
+}
+
+// lineKey is the name of an interface as the kernel compares it.
+func lineKey(name string) []byte {
+	key := make([]byte, unix.IFNAMSIZ)
+	copy(key, name)
+	return key
 }
 
 // build makes the table anew, taking the place of one that is not whole.
@@ -178,28 +191,46 @@ func (r rules) hold(w wanted) (bool, error) {
 			return false, err
 		}
 		held, err := held(c, &nftables.Table{Name: tableName, Family: f})
-		if err != nil {
+		if err != nil || !held.all(w) {
 			return false, err
-		}
-		for a, left := range w.blocked {
-			if left > time.Second && !slices.Contains(held, a) { // a shorter one may end while we look
-				return false, nil
-			}
 		}
 	}
 	return true, nil
 }
 
-func held(c *nftables.Conn, t *nftables.Table) ([]netip.Addr, error) {
-	var out []netip.Addr
-	for _, s := range sets(t)[:2] {
+// kept is what the sets of a table hold.
+type kept struct {
+	blocked []netip.Addr
+	lines   []string
+}
+
+// all says whether all that is wanted is there.
+func (k kept) all(w wanted) bool {
+	for a, left := range w.blocked {
+		if left > time.Second && !slices.Contains(k.blocked, a) { // a shorter one may end while we look
+			return false
+		}
+	}
+	for name, left := range w.lines {
+		if left > time.Second && !slices.Contains(k.lines, name) {
+			return false
+		}
+	}
+	return true
+}
+
+func held(c *nftables.Conn, t *nftables.Table) (out kept, _ error) {
+	all := sets(t)
+	for _, s := range []*nftables.Set{all[0], all[1], all[4]} {
 		els, err := c.GetSetElements(s)
 		if err != nil {
-			return nil, fmt.Errorf("read block sets: %w", err)
+			return out, fmt.Errorf("read block sets: %w", err)
 		}
 		for _, e := range els {
-			if a, ok := netip.AddrFromSlice(e.Key); ok {
-				out = append(out, a)
+			if s == all[4] {
+				out.lines = append(out.lines, string(bytes.TrimRight(e.Key, "\x00")))
+			} else if a, ok := netip.AddrFromSlice(e.Key); ok {
+				out.blocked = append(out.blocked, a)
 			}
 		}
 	}

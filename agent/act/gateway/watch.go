@@ -59,7 +59,7 @@ func (g *Gateway) tick() ([]order.Result, memory) {
 	switch {
 	case err != nil:
 		g.cfg.Log.Error("read block rules", "err", err)
-	case !holds && len(w.blocked) > 0: // a reboot, or somebody removed the rules: the lease still runs
+	case !holds && len(w.blocked)+len(w.lines) > 0: // a reboot, or somebody removed the rules: the lease still runs
 		out = append(out, g.putBack(m, w)...)
 	}
 	if len(out) == 0 {

@@ -55,6 +55,27 @@ type Health struct {
 	RingLost     uint64    `json:"ring_lost,omitempty"`  // packets that the disk was too slow or too full for
 	RingOff      bool      `json:"ring_off,omitempty"`   // nothing can be written now
 	Measures     []Measure `json:"measures,omitempty"`   // what thresholds are compared with, at most MaxMeasures
+	VMs          []VM      `json:"vms,omitempty"`        // virtual machines that it runs, at most MaxVMs
+}
+
+// Bounds of what is told about virtual machines; of more, none is told.
+const (
+	MaxVMs   = 200
+	MaxLinks = 16
+)
+
+// VM is a virtual machine of a host, at most MaxLinks of its interfaces.
+type VM struct {
+	Name  string `json:"name"`
+	Runs  bool   `json:"runs,omitempty"`
+	Links []Link `json:"links,omitempty"`
+}
+
+// Link is an interface of a virtual machine.
+type Link struct {
+	MAC string `json:"mac"`
+	To  string `json:"to"` // network, bridge or card
+	Up  bool   `json:"up,omitempty"`
 }
 
 // MaxMeasures bounds the measures of a heartbeat.
