@@ -86,7 +86,7 @@ func brokenJPEG(f io.ReaderAt, size int64) bool {
 			return true
 		}
 		if _, err := r.Discard(n); err != nil {
-			return false
+			return size <= mostRead // there is less than it says
 		}
 		if mark != 0xda {
 			continue
@@ -98,7 +98,7 @@ func brokenJPEG(f io.ReaderAt, size int64) bool {
 }
 
 // brokenScan reads packed data up to the next segment: behind each 0xff stands
-// 0, a restart, or the mark of a segment.
+// 0, a restart, or the mark of one of the few segments that may follow.
 func brokenScan(r *bufio.Reader) (wrong bool, err error) {
 	for {
 		b, err := r.Peek(2)
@@ -113,7 +113,7 @@ func brokenScan(r *bufio.Reader) (wrong bool, err error) {
 		case b[1] == 0xff:
 			_, _ = r.Discard(1)
 		default:
-			return b[1] < 0xc0 || b[1] > 0xef && b[1] != 0xfe, nil
+			return !bytes.Contains([]byte("\xc4\xd9\xda\xdb\xdc\xdd\xfe"), b[1:2]), nil
 		}
 	}
 }
@@ -291,7 +291,7 @@ func brokenDeflate(b []byte, most int64) (n int64, wrong bool) {
 
 func corrupt(err error) bool {
 	var c flate.CorruptInputError
-	return errors.As(err, &c) || errors.Is(err, gzip.ErrChecksum) || errors.Is(err, zlib.ErrChecksum)
+	return errors.As(err, &c) || errors.Is(err, gzip.ErrChecksum) || errors.Is(err, zlib.ErrChecksum) || errors.Is(err, io.ErrUnexpectedEOF)
 }
 
 func brokenGzip(f io.ReaderAt, size int64) bool {
