@@ -277,12 +277,12 @@ __noinline u32 spots(u64 buf, u64 len)
 }
 
 // remember keeps what noise was read, and where. got is of spots.
-static __noinline int remember(struct file_state *s, u32 got, s64 pos, u64 len)
+__noinline int remember(struct file_state *s, u32 got, s64 pos, u64 len)
 {
 	u32 zero = 0;
 	struct scratch *last = bpf_map_lookup_elem(&scratches, &zero);
 
-	if (!last || pos < 0 || pos + len >= 1ULL << 32)
+	if (!s || !last || pos < 0 || pos + len >= 1ULL << 32)
 		return 0;
 	for (int i = 0; i < SPOTS; i++) {
 		u32 n = s->marks;
@@ -300,10 +300,12 @@ static __noinline int remember(struct file_state *s, u32 got, s64 pos, u64 len)
 }
 
 // changed says whether noise that was read is being overwritten with other noise.
-static __noinline bool changed(struct file_state *s, u64 buf, s64 pos, u64 len)
+__noinline int changed(struct file_state *s, u64 buf, s64 pos, u64 len)
 {
 	u32 looked = 0, other = 0;
 
+	if (!s)
+		return 0;
 	for (int i = 0; i < MARKS; i++) {
 		s64 from = (s64)s->at[i] - pos;
 
@@ -530,9 +532,9 @@ static __noinline void tell_file(u32 what, struct who *w, struct file *f, struct
 // runs: one for the process is taken by a single thread, and as long as that
 // thread waits for a processor no other signal for the process has any effect,
 // so that the other threads would go on. The first to take its own stops all.
-static __noinline int stop(struct who *w, struct proc_state *p)
+__noinline int stop(struct who *w, struct proc_state *p)
 {
-	if (p->free || p->turned < limit)
+	if (!w || !p || p->free || p->turned < limit)
 		return 0;
 	struct grant *g = bpf_map_lookup_elem(&grants, &w->tgid);
 	if (g && g->start == w->start && p->turned < g->most)
