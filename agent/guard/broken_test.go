@@ -176,3 +176,13 @@ func FuzzBroken(f *testing.F) {
 		}
 	})
 }
+
+func BenchmarkBroken(b *testing.B) {
+	for name, file := range structured(b) {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				isBrokenFile(file)
+			}
+		})
+	}
+}
