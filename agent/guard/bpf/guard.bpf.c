@@ -231,8 +231,13 @@ static __always_inline u32 bits(u64 x)
 
 // The functions that are not static are verified once, whoever calls them.
 
+static __always_inline u32 different(u64 *seen)
+{
+	return bits(seen[0]) + bits(seen[1]) + bits(seen[2]) + bits(seen[3]);
+}
+
 // look looks at SPOT bytes in user space: 0 when they cannot be read, else bit 0
-// is set, bit 1 when they are noise, and above bit 32 stands a sum of them.
+// is set, and when they are noise bit 1, with a sum of them above bit 32.
 __noinline u64 look(u64 at)
 {
 	u64 w[SPOT / 8], seen[4] = {}, sum = SPOT;
@@ -240,12 +245,17 @@ __noinline u64 look(u64 at)
 
 	if (bpf_probe_read_user(w, SPOT, (void *)at))
 		return 0;
-	for (int i = 0; i < SPOT; i++)
+	for (int i = 0; i < SPOT / 2; i++)
 		seen[b[i] >> 6 & 3] |= 1ULL << (b[i] & 63);
+	if (different(seen) + SPOT / 2 < NOISY)
+		return 1; // the other half cannot make it noise: most of what is read and written is no longer looked at
+	for (int i = SPOT / 2; i < SPOT; i++)
+		seen[b[i] >> 6 & 3] |= 1ULL << (b[i] & 63);
+	if (different(seen) < NOISY)
+		return 1;
 	for (int i = 0; i < SPOT / 8; i++)
 		sum = (sum ^ w[i]) * 0x9e3779b97f4a7c15ULL;
-	u32 different = bits(seen[0]) + bits(seen[1]) + bits(seen[2]) + bits(seen[3]);
-	return (sum >> 32) << 32 | (u64)((NOISY - 1 - different) >> 31) << 1 | 1;
+	return (sum >> 32) << 32 | 3;
 }
 
 static __always_inline u64 stride(u64 len)
@@ -617,8 +627,8 @@ static __noinline int transferred(struct who *w, struct transfer *t)
 		return 0;
 	}
 	s->writes++;
-	if (s->turned || s->made == 2 || (s->writes > 16 && s->writes & 7))
-		return 0;
+	if (s->turned || s->made == 2 || (s->writes > (s->pre_n ? 16 : 4) && s->writes & 7))
+		return 0; // a new file tells soon what it is
 	struct proc_state *p = proc_of(w->tgid, w->start, 1);
 	if (!p || p->free)
 		return 0;
@@ -749,6 +759,8 @@ int call_ends(struct bpf_raw_tracepoint_args *ctx)
 	if (ret < 0)
 		return 0;
 	u64 nr = BPF_CORE_READ(regs, orig_ax);
+	if (op64(nr) == NOTHING && op32(nr) == NOTHING)
+		return 0; // as nearly all are
 	u64 cs = BPF_CORE_READ(regs, cs);
 	u32 op = cs == CS_32BIT ? op32(nr) : op64(nr);
 	if (op == NOTHING || ((op & 0xff) <= PREADV && ret == 0))
