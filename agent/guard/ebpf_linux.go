@@ -28,13 +28,15 @@ type kernel struct {
 	rd    *ringbuf.Reader
 }
 
-// place and procState are as in bpf/guard.bpf.c.
+// place, procState and grant are as in bpf/guard.bpf.c.
 type place struct{ Ino, Dev uint64 }
 
 type procState struct {
-	Start                                  uint64
-	Turned, Limit, Made, Gone, Pairs, Free uint32
+	Start                                   uint64
+	Turned, Made, Gone, Pairs, Free, Unused uint32
 }
+
+type grant struct{ Start, Most uint64 }
 
 // openKernel loads the programs and lets them see every call.
 func openKernel(vols []volume, decoys []string) (*kernel, error) {
@@ -135,15 +137,15 @@ func (k *kernel) counts() (seen, dropped uint64) {
 	return seen, dropped
 }
 
-// grant raises how many files a process may turn before it is stopped again.
-func (k *kernel) grant(pid int, start uint64, more uint32) error {
-	m := k.coll.Maps["procs"]
-	var p procState
-	if err := m.Lookup(uint32(pid), &p); err != nil || p.Start != start {
-		p = procState{Start: start}
+// grant raises how many files a process may turn before it is stopped again,
+// unless it may already turn more than when it was stopped.
+func (k *kernel) grant(pid int, start uint64, turned, more uint32) error {
+	var old grant
+	m := k.coll.Maps["grants"]
+	if m.Lookup(uint32(pid), &old) == nil && old.Start == start && old.Most > uint64(turned) {
+		return nil
 	}
-	p.Limit = p.Turned + more
-	return m.Put(uint32(pid), p)
+	return m.Put(uint32(pid), grant{start, uint64(turned) + uint64(more)})
 }
 
 // free lets a process do what it likes, until it ends: the kernel compares its

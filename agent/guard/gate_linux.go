@@ -251,9 +251,12 @@ func (w *gate) became(p proc, in *hands, h *held, closed bool) bool {
 		}
 		return closed
 	}
-	if why := compare(h.pre, post, path); why != WhyNone {
+	why := compare(h.pre, post, path)
+	if why == WhyNone && exchanged(h.pre, post) && broken(h.f, st.Size, post.Kind) {
+		why = WhyDamaged
+	}
+	if why != WhyNone {
 		w.lose(p, h.id, h.path, path, why, h.at)
-		return false
 	}
 	return false
 }
@@ -364,7 +367,11 @@ func (w *gate) unheld(p proc, in *hands, f *os.File, id fileID, path string, st 
 		w.madeNew(p, in, made{path, post, now}, f)
 		return
 	}
-	if why := compare(pre, post, path); why != WhyNone {
+	why := compare(pre, post, path)
+	if why == WhyNone && exchanged(pre, post) && broken(f, st.Size, post.Kind) {
+		why = WhyDamaged
+	}
+	if why != WhyNone {
 		w.lose(p, id, path, path, why, now)
 	}
 }

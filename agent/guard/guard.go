@@ -75,6 +75,8 @@ type Loss struct {
 	Why    Why       `json:"why"`
 	Canary bool      `json:"canary,omitempty"`
 	At     time.Time `json:"at"`
+
+	id fileID
 }
 
 // Thawed is a process that the kernel had stopped and that goes on again.

@@ -22,6 +22,7 @@ var attacks = []struct {
 	{"replace", 4, "shuffled", 0},
 	{"intermittent", 1, "shuffled", 0},
 	{"intermittent", 4, "sorted", 0},
+	{"kept", 4, "shuffled", 0},
 	{"renamed", 1, "shuffled", 417},
 }
 
@@ -60,6 +61,29 @@ func testAttacks(t *testing.T, backend string) {
 func TestFanotifyStopsEncryption(t *testing.T) { testAttacks(t, BackendFanotify) }
 
 func TestEBPFStopsEncryption(t *testing.T) { testAttacks(t, BackendEBPF) }
+
+// testRepacked lets a program save 200 pictures in place, without touching
+// their headers: each is broken for a moment, none stays so.
+func testRepacked(t *testing.T, backend string) {
+	l := newLab(t, 600)
+	r := l.guard(Config{Backend: backend})
+	if err := l.attacker("repack", 1, "sorted", 0).Wait(); err != nil {
+		t.Fatal(err)
+	}
+	if lost := l.lost(); lost != 200 {
+		t.Errorf("%d pictures were exchanged", lost)
+	}
+	if len(r.frozen) > 0 {
+		t.Errorf("frozen: %+v", <-r.frozen)
+	}
+	if n := len(r.thawed); backend == BackendEBPF && n == 0 {
+		t.Error("the kernel did not see it")
+	}
+}
+
+func TestFanotifyLeavesPicturesThatStayWhole(t *testing.T) { testRepacked(t, BackendFanotify) }
+
+func TestEBPFLeavesPicturesThatStayWhole(t *testing.T) { testRepacked(t, BackendEBPF) }
 
 func BenchmarkAttacks(b *testing.B) {
 	for _, backend := range []string{BackendFanotify, BackendEBPF} {

@@ -73,6 +73,9 @@ type judge struct {
 	parent func(proc) (proc, bool)
 	// usual is how many files more than others a process may change.
 	usual func(proc) int
+	// whole says whether a file that was damaged is whole again: who writes a
+	// file anew damages it for a while. nil: none is.
+	whole func(Loss) bool
 }
 
 func newJudge(parent func(proc) (proc, bool), usual func(proc) int) *judge {
@@ -118,7 +121,7 @@ func (j *judge) lose(p proc, id fileID, l Loss) {
 		}
 		return
 	}
-	c.files[id] = true
+	c.files[id], l.id = true, id
 	c.losses = append(c.losses, l)
 	c.suffix(l.Path, l.Now)
 }
@@ -251,12 +254,32 @@ func (j *judge) weigh(root proc, in func(proc) bool, window time.Duration, limit
 	if !real || v.score < limit { // notes and commands alone are for a person to judge
 		return verdict{}, false
 	}
+	if j.mended(all) {
+		return j.weigh(root, in, window, limit, now)
+	}
 	slices.SortStableFunc(v.losses, func(a, b Loss) int { return a.At.Compare(b.At) })
 	v.reasons = reasons(v, all, notes)
 	for _, p := range whose {
 		delete(j.all, p)
 	}
 	return v, true
+}
+
+// mended takes back what was counted of files that are whole again. It says
+// whether there were any.
+func (j *judge) mended(all []*culprit) bool {
+	some := false
+	for _, c := range all {
+		c.losses = slices.DeleteFunc(c.losses, func(l Loss) bool {
+			again := l.Why == WhyDamaged && j.whole != nil && j.whole(l)
+			if again {
+				delete(c.files, l.id)
+				some = true
+			}
+			return again
+		})
+	}
+	return some
 }
 
 // commonNote is the name of a text that was put into several folders.

@@ -54,6 +54,33 @@ func TestADecoyIsNotLostButWeighsTwo(t *testing.T) {
 	}
 }
 
+// TestWhatIsWholeAgainDoesNotCount is a program that writes files anew: each is
+// damaged until it is finished.
+func TestWhatIsWholeAgainDoesNotCount(t *testing.T) {
+	j, p := family(), proc{pid: 5}
+	finished := map[string]bool{}
+	j.whole = func(l Loss) bool { return finished[l.Path] }
+	for i := range 20 {
+		id, l := loss(i)
+		l.Why = WhyDamaged
+		j.lose(p, id, l)
+		if v, ok := j.decide(p, start); ok {
+			t.Fatalf("stopped at file %d: %+v", i, v)
+		}
+		finished[l.Path] = true
+	}
+	for i := 20; i < 22; i++ {
+		id, l := loss(i)
+		l.Why = WhyDamaged
+		j.lose(p, id, l)
+	}
+	id, l := loss(22)
+	j.lose(p, id, l)
+	if v, ok := j.decide(p, start); !ok || v.lost != 3 {
+		t.Errorf("three that stay damaged: %v %+v", ok, v)
+	}
+}
+
 func TestNotesAndCommandsAloneStopNobody(t *testing.T) {
 	j, p := family(), proc{pid: 5}
 	for i := range 20 {

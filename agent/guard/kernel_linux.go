@@ -95,13 +95,17 @@ func (w *kernelWatch) handle(r record) {
 		w.turned(p, r, WhyRise, at)
 	case recordMagic:
 		w.turned(p, r, WhyMagic, at)
+	case recordChanged:
+		w.changed(p, r, at)
 	case recordMade:
 		w.wrote(p, r, at)
 	case recordRenamed, recordGone:
 		w.moved(p, r, at)
 	}
-	still := w.decide(p)
-	if r.kind == recordStopped && !still && !w.still(r.pid, at) {
+	if w.still(r.pid, at) || w.decide(p) {
+		return
+	}
+	if r.kind == recordStopped {
 		w.goOn(r, k)
 	}
 }
@@ -155,7 +159,7 @@ func (w *kernelWatch) release(r record, k *task, why string) {
 // less.
 func (w *kernelWatch) goOn(r record, k *task) {
 	more := max(1, limit+w.usual(k.proc)-w.judge.turned(k.proc))
-	if err := w.k.grant(r.pid, r.start, uint32(more)); err != nil {
+	if err := w.k.grant(r.pid, r.start, r.turned, uint32(more)); err != nil {
 		w.g.log.Warn("not told to the kernel", "pid", k.pid, "err", err)
 	}
 	w.cont(r, k, "what it writes is what its files say")
@@ -190,17 +194,12 @@ func (w *kernelWatch) find(dev uint32, below string) string {
 
 // peek samples a file, when it still is the one that was meant.
 func (w *kernelWatch) peek(path string, ino uint64) (Sample, bool) {
-	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOFOLLOW|unix.O_CLOEXEC|unix.O_NOATIME, 0)
-	if err != nil {
+	f, size := openSame(path, ino)
+	if f == nil {
 		return Sample{}, false
 	}
-	f := os.NewFile(uintptr(fd), path)
 	defer f.Close()
-	var st unix.Stat_t
-	if unix.Fstat(fd, &st) != nil || st.Mode&unix.S_IFMT != unix.S_IFREG || ino != 0 && st.Ino != ino {
-		return Sample{}, false
-	}
-	s, err := w.look.take(f, st.Size)
+	s, err := w.look.take(f, size)
 	return s, err == nil && s.Blocks > 0
 }
 
@@ -218,10 +217,28 @@ func (s Sample) noise() bool {
 // Of a file that has another name already the kernel's word is taken.
 func (w *kernelWatch) turned(p proc, r record, why Why, at time.Time) {
 	path := w.find(r.dev, r.path)
-	if s, ok := w.peek(path, r.ino); ok && (!s.noise() || s.Kind != kindNone && s.Kind.named(path)) {
+	s, ok := w.peek(path, r.ino)
+	switch {
+	case ok && !s.noise():
+		return
+	case ok && s.Kind != kindNone && s.Kind.named(path):
+		w.changed(p, r, at) // it has kept its first bytes
 		return
 	}
 	w.lose(p, fileID{uint64(r.dev), r.ino}, path, "", why, at)
+}
+
+// changed handles a file of a known type with noise in it that was exchanged
+// for other noise. It counts when it is not whole any more.
+func (w *kernelWatch) changed(p proc, r record, at time.Time) {
+	path, id := w.find(r.dev, r.path), fileID{uint64(r.dev), r.ino}
+	if now := nameOf(path, r.ino); stateOf(now, r.ino) == isBroken {
+		to := ""
+		if now != path {
+			to = now
+		}
+		w.lose(p, id, path, to, WhyDamaged, at)
+	}
 }
 
 func (w *kernelWatch) lose(p proc, id fileID, path, now string, why Why, at time.Time) {

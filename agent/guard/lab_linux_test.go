@@ -7,6 +7,8 @@ import (
 	"crypto/cipher"
 	"crypto/rand"
 	"fmt"
+	"image"
+	"image/jpeg"
 	mrand "math/rand/v2"
 	"os"
 	"os/exec"
@@ -79,6 +81,11 @@ func encryptOne(shape, path string, s cipher.Stream) {
 		for i := 0; i < len(b); i += 2 * 4096 {
 			s.XORKeyStream(b[i:min(i+4096, len(b))], b[i:min(i+4096, len(b))])
 		}
+	case "kept": // the first block stays as it is
+		s.XORKeyStream(b[4096:], b[4096:])
+	case "repack":
+		repack(path, b)
+		return
 	default:
 		s.XORKeyStream(b, b)
 	}
@@ -96,13 +103,54 @@ func encryptOne(shape, path string, s cipher.Stream) {
 		if err != nil {
 			return
 		}
-		_, _ = f.WriteAt(b, 0)
+		from := 0
+		if shape == "kept" {
+			from = 4096
+		}
+		_, _ = f.WriteAt(b[from:], int64(from))
 		_ = f.Close()
 		if shape == "renamed" {
 			_ = os.Rename(path, path+".locked")
 		}
 	}
 }
+
+// repack writes another picture over the old one without touching its header,
+// in two halves, as a program may that saves in place.
+func repack(path string, old []byte) {
+	if filepath.Ext(path) != ".jpg" {
+		return
+	}
+	other, from := picture(2), scanAt(old)
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return
+	}
+	defer f.Close()
+	half := len(other) / 2
+	_, _ = f.WriteAt(other[from:half], int64(from))
+	_, _ = f.WriteAt(other[half:], int64(half))
+}
+
+// pictureSize is the size of every picture in bytes.
+const pictureSize = 48 << 10
+
+// picture is a real JPEG of grain; what follows its end fills it up.
+func picture(seed uint64) []byte {
+	r := mrand.New(mrand.NewPCG(seed, 7))
+	m := image.NewGray(image.Rect(0, 0, 200, 200))
+	for i := range m.Pix {
+		m.Pix[i] = byte(r.Uint32())
+	}
+	var out bytes.Buffer
+	if err := jpeg.Encode(&out, m, nil); err != nil || out.Len() > pictureSize {
+		panic(fmt.Sprint(out.Len(), err))
+	}
+	return append(out.Bytes(), make([]byte, pictureSize-out.Len())...)
+}
+
+// scanAt is where the packed part of a picture begins.
+func scanAt(b []byte) int { return bytes.Index(b, []byte("\xff\xda")) + 10 }
 
 // lab is a private volume full of files.
 type lab struct {
@@ -122,13 +170,13 @@ func newLab(t testing.TB, n int) *lab {
 		t.Skipf("no private volume: %v", err)
 	}
 	t.Cleanup(func() { _ = unix.Unmount(dir, unix.MNT_DETACH) })
-	l := &lab{t: t, dir: dir, files: map[string][]byte{}}
+	l, photo := &lab{t: t, dir: dir, files: map[string][]byte{}}, picture(1)
 	for i := range n {
 		sub := filepath.Join(dir, fmt.Sprintf("d%02d", i%20))
 		if err := os.MkdirAll(sub, 0o755); err != nil {
 			t.Fatal(err)
 		}
-		name, b := sampleFile(i)
+		name, b := sampleFile(i, photo)
 		path := filepath.Join(sub, name)
 		if err := os.WriteFile(path, b, 0o644); err != nil {
 			t.Fatal(err)
@@ -138,13 +186,10 @@ func newLab(t testing.TB, n int) *lab {
 	return l
 }
 
-// sampleFile is a text of 32 KiB, or a picture as far as anybody can tell.
-func sampleFile(i int) (string, []byte) {
+// sampleFile is a text of 32 KiB, or a picture.
+func sampleFile(i int, photo []byte) (string, []byte) {
 	if i%3 == 2 {
-		b := make([]byte, 32<<10)
-		_, _ = rand.Read(b)
-		copy(b, "\xff\xd8\xff\xe0\x00\x10JFIF\x00\x01\x01")
-		return fmt.Sprintf("photo-%04d.jpg", i), b
+		return fmt.Sprintf("photo-%04d.jpg", i), photo
 	}
 	line := fmt.Sprintf("%05d;2026-04-01;internal medicine;follow-up in four weeks;\n", i)
 	return fmt.Sprintf("letter-%04d.txt", i), []byte(strings.Repeat(line, 1+(32<<10)/len(line)))

@@ -16,6 +16,7 @@ type Reason struct {
 var words = map[Why]Reason{
 	WhyRise:     {"読めるファイルが %d 個、意味のない(暗号化された)内容に変わった", "%d files that could be read were turned into noise (encrypted)"},
 	WhyMagic:    {"画像や文書などのファイル %d 個が、その形式でなくなった", "%d files, such as pictures or documents, lost their type"},
+	WhyDamaged:  {"画像や文書などのファイル %d 個の中身が、先頭を残して壊された(暗号化された)", "%d files, such as pictures or documents, were damaged behind their beginning (encrypted)"},
 	WhyName:     {"名前と中身が合わない(暗号化された)ファイルが %d 個ある", "%d files hold noise instead of what their name says"},
 	WhyDeleted:  {"暗号化された写しを作ってから、元のファイルを %d 個消した", "%d files were deleted after an encrypted copy was written"},
 	WhyReplaced: {"ファイル %d 個が、暗号化された別のファイルに置き換えられた", "%d files were replaced by encrypted ones"},
@@ -23,7 +24,7 @@ var words = map[Why]Reason{
 }
 
 // order is that in which reasons are told.
-var reasonOrder = []Why{WhyRise, WhyMagic, WhyName, WhyDeleted, WhyReplaced, WhyCanary}
+var reasonOrder = []Why{WhyRise, WhyMagic, WhyDamaged, WhyName, WhyDeleted, WhyReplaced, WhyCanary}
 
 func reasons(v verdict, all []*culprit, note string) []Reason {
 	var out []Reason

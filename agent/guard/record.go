@@ -14,6 +14,7 @@ type recordKind uint32
 const (
 	recordRise recordKind = iota + 1
 	recordMagic
+	recordChanged
 	recordMade
 	recordRenamed
 	recordGone

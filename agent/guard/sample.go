@@ -120,6 +120,7 @@ const (
 	WhyNone     Why = ""
 	WhyRise     Why = "entropy-rise"   // readable before, noise now
 	WhyMagic    Why = "type-lost"      // was of a known type, is noise now
+	WhyDamaged  Why = "damaged"        // it begins as its type does, and the rest was exchanged for noise
 	WhyName     Why = "not-what-named" // its name says what it must hold, and it holds noise
 	WhyDeleted  Why = "copied-deleted" // a copy that is noise was written, this was deleted
 	WhyReplaced Why = "replaced"       // another file that is noise took its place
@@ -152,6 +153,20 @@ func compare(pre, post Sample, name string) Why {
 		return WhyMagic
 	}
 	return WhyNone
+}
+
+// exchanged says whether noise behind the first block of a file, which keeps its
+// length and type, has become other noise: it was packed anew, or encrypted.
+func exchanged(pre, post Sample) bool {
+	if pre.Size != post.Size || pre.Kind == kindNone || pre.Kind != post.Kind {
+		return false
+	}
+	for i := 1; i < min(pre.Blocks, post.Blocks); i++ {
+		if pre.Sum[i] != post.Sum[i] && post.Random[i] {
+			return true
+		}
+	}
+	return false
 }
 
 // unlike says whether a file of which nothing is known from before holds noise

@@ -16,7 +16,7 @@ const maxLooks = 20
 
 // Freeze implements Freezer.
 func (signals) Freeze(pid int, keep func(int) bool) ([]int, error) {
-	if err := unix.Kill(pid, unix.SIGSTOP); err != nil && !errors.Is(err, unix.ESRCH) {
+	if err := stopAll(pid); err != nil && !errors.Is(err, unix.ESRCH) {
 		return nil, err
 	}
 	stopped := []int{pid}
@@ -31,12 +31,26 @@ func (signals) Freeze(pid int, keep func(int) bool) ([]int, error) {
 			if keep(child) {
 				continue
 			}
-			if err := unix.Kill(child, unix.SIGSTOP); err == nil {
+			if err := stopAll(child); err == nil {
 				stopped = append(stopped, child)
 			}
 		}
 	}
 	return stopped, errors.New("it starts processes faster than they can be stopped")
+}
+
+// stopAll stops a process. A signal to it is taken by one of its threads, and
+// the others go on until that one gets a processor; so each gets its own, and
+// the first to take it stops all.
+func stopAll(pid int) error {
+	err := unix.Kill(pid, unix.SIGSTOP)
+	threads, _ := os.ReadDir("/proc/" + strconv.Itoa(pid) + "/task") // it may be gone
+	for _, t := range threads {
+		if tid, e := strconv.Atoi(t.Name()); e == nil {
+			_ = unix.Tgkill(pid, tid, unix.SIGSTOP) // it may have ended
+		}
+	}
+	return err
 }
 
 // descendants finds processes that descend from one in a set and are not in it.

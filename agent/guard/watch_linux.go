@@ -42,6 +42,7 @@ func newCourt(g *Guard) *court {
 	c.judge = newJudge(
 		func(p proc) (proc, bool) { return c.tasks.up(p, c.now()) },
 		func(p proc) int { return c.usual(p) })
+	c.judge.whole = whole
 	return c
 }
 
@@ -84,7 +85,7 @@ const maxFrozen = 65536
 // freeze stops the tree and tells of it. Who acts is stopped before anything
 // else, whoever started it.
 func (c *court) freeze(p proc, v verdict) {
-	_ = unix.Kill(p.pid, unix.SIGSTOP) // and again below, with the rest of the tree
+	_ = stopAll(p.pid) // and again below, with the rest of the tree
 	keep := func(pid int) bool {
 		k := c.tasks.get(pid, c.now())
 		return k != nil && k.keep

@@ -2,9 +2,9 @@
 
 // What processes read and write on the watched volumes, judged where it
 // happens: a file that was readable when a process read it, and is noise when
-// the same process writes it, counts. At the third such file the process is
-// stopped by a signal before it returns from the call; whether it stays so is
-// for user space to say (ADR 0021).
+// the same process writes it, counts; so does noise that other noise takes the
+// place of. At the third such file the process is stopped by a signal before it
+// returns from the call; whether it stays so is for user space to say (ADR 0021).
 //
 // Everything here is bounded: tables forget the least used, loops have fixed
 // ends, records that find no room are counted.
@@ -75,12 +75,13 @@ struct pt_regs {
 
 #define SPOT 64   // bytes of one look
 #define SPOTS 8   // looks at one buffer
+#define MARKS 8   // looks at noise that are remembered of a file
 #define NOISY 51  // different values among 64 bytes; noise has 57 +- 2, text below 42
 #define NAME 128  // bytes of a name that are told
 #define LEVELS 10 // folders that are told
 #define CLIMB 24  // folders between a watched one and its files
 
-enum kind { RISE = 1, MAGIC, MADE, RENAMED, GONE, STOPPED, EXEC };
+enum kind { RISE = 1, MAGIC, CHANGED, MADE, RENAMED, GONE, STOPPED, EXEC };
 
 struct file_key {
 	u64 ino;
@@ -94,16 +95,25 @@ struct file_state {
 	u16 pre_n, pre_noisy;
 	u16 post_n, post_noisy;
 	u8 watched, known, turned, made;
+	u8 typed; // it was written from its beginning and says what it is
+	u8 marks;
+	u32 at[MARKS]; // where noise was read
+	u32 sum[MARKS];
 };
 
 struct proc_state {
 	u64 start;
 	u32 turned; // files that count
-	u32 limit;  // 0: the usual one
 	u32 made;   // new files of noise
 	u32 gone;   // files that were read, and deleted or replaced
 	u32 pairs;  // of made and gone that count
 	u32 free;   // may do what it likes
+};
+
+// grant is how many files of a process may count before it is stopped again.
+struct grant {
+	u64 start;
+	u64 most;
 };
 
 struct place {
@@ -138,6 +148,13 @@ struct {
 	__type(key, u32);
 	__type(value, struct proc_state);
 } procs SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 1024);
+	__type(key, u32);
+	__type(value, struct grant);
+} grants SEC(".maps"); // only user space writes to it
 
 struct name_key {
 	u64 hash;
@@ -185,6 +202,7 @@ struct {
 
 struct scratch {
 	char path[256];
+	u32 sum[SPOTS]; // of the last looks
 };
 
 struct {
@@ -213,32 +231,103 @@ static __always_inline u32 bits(u64 x)
 
 // The functions that are not static are verified once, whoever calls them.
 
+static __always_inline u32 different(u64 *seen)
+{
+	return bits(seen[0]) + bits(seen[1]) + bits(seen[2]) + bits(seen[3]);
+}
+
+// look looks at SPOT bytes in user space: 0 when they cannot be read, else bit 0
+// is set, and when they are noise bit 1, with a sum of them above bit 32.
+__noinline u64 look(u64 at)
+{
+	u64 w[SPOT / 8], seen[4] = {}, sum = SPOT;
+	u8 *b = (u8 *)w;
+
+	if (bpf_probe_read_user(w, SPOT, (void *)at))
+		return 0;
+	for (int i = 0; i < SPOT / 2; i++)
+		seen[b[i] >> 6 & 3] |= 1ULL << (b[i] & 63);
+	if (different(seen) + SPOT / 2 < NOISY)
+		return 1; // the other half cannot make it noise: most of what is read and written is no longer looked at
+	for (int i = SPOT / 2; i < SPOT; i++)
+		seen[b[i] >> 6 & 3] |= 1ULL << (b[i] & 63);
+	if (different(seen) < NOISY)
+		return 1;
+	for (int i = 0; i < SPOT / 8; i++)
+		sum = (sum ^ w[i]) * 0x9e3779b97f4a7c15ULL;
+	return (sum >> 32) << 32 | 3;
+}
+
+static __always_inline u64 stride(u64 len)
+{
+	return len > SPOT * SPOTS ? (len - SPOT) / (SPOTS - 1) : SPOT;
+}
+
 // spots looks at up to SPOTS places of a buffer in user space: the number of
 // looks, and above bit 8 a bit for each that was noise.
 __noinline u32 spots(u64 buf, u64 len)
 {
-	u32 n = 0, noisy = 0;
-	u64 step = SPOT;
+	u32 n = 0, noisy = 0, zero = 0;
+	u64 step = stride(len);
+	struct scratch *s = bpf_map_lookup_elem(&scratches, &zero);
 
-	if (len < SPOT)
+	if (!s)
 		return 0;
-	if (len > SPOT * SPOTS)
-		step = (len - SPOT) / (SPOTS - 1);
 	for (int i = 0; i < SPOTS; i++) {
-		u8 b[SPOT];
-		u64 seen[4] = {};
-
 		if (i * step + SPOT > len)
 			break;
-		if (bpf_probe_read_user(b, SPOT, (void *)(buf + i * step)))
+		u64 got = look(buf + i * step);
+		if (!got)
 			break;
-		for (int j = 0; j < SPOT; j++)
-			seen[b[j] >> 6 & 3] |= 1ULL << (b[j] & 63);
-		u32 different = bits(seen[0]) + bits(seen[1]) + bits(seen[2]) + bits(seen[3]);
-		noisy |= (NOISY - 1 - different) >> 31 << i;
+		s->sum[i] = got >> 32;
+		noisy |= (u32)(got >> 1 & 1) << i;
 		n++;
 	}
 	return n | noisy << 8;
+}
+
+// remember keeps what noise was read, and where. got is of spots.
+__noinline int remember(struct file_state *s, u32 got, s64 pos, u64 len)
+{
+	u32 zero = 0;
+	struct scratch *last = bpf_map_lookup_elem(&scratches, &zero);
+
+	if (!s || !last || pos < 0 || pos + len >= 1ULL << 32)
+		return 0;
+	for (int i = 0; i < SPOTS; i++) {
+		u32 n = s->marks;
+
+		if (n >= MARKS)
+			break;
+		if (!(got >> (8 + i) & 1))
+			continue;
+		asm volatile("%0 &= %1" : "+r"(n) : "i"(MARKS - 1)); // the verifier does not see that it is so already
+		s->at[n] = pos + i * stride(len);
+		s->sum[n] = last->sum[i];
+		s->marks = n + 1;
+	}
+	return 0;
+}
+
+// changed says whether noise that was read is being overwritten with other noise.
+__noinline int changed(struct file_state *s, u64 buf, s64 pos, u64 len)
+{
+	u32 looked = 0, other = 0;
+
+	if (!s)
+		return 0;
+	for (int i = 0; i < MARKS; i++) {
+		s64 from = (s64)s->at[i] - pos;
+
+		if (i >= s->marks)
+			break;
+		if (from < 0 || from + SPOT > (s64)len)
+			continue;
+		u64 got = look(buf + from);
+		looked++;
+		other += got >> 1 & 1 && got >> 32 != s->sum[i];
+	}
+	return other * 2 > looked;
 }
 
 static __always_inline u32 ones(u32 x)
@@ -380,7 +469,7 @@ static __always_inline struct proc_state *proc_of(u32 tgid, u64 start, bool make
 	if (!make)
 		return 0;
 	struct proc_state fresh = {.start = start};
-	bpf_map_update_elem(&procs, &tgid, &fresh, BPF_ANY);
+	bpf_map_update_elem(&procs, &tgid, &fresh, p ? BPF_ANY : BPF_NOEXIST); // another thread may have been first
 	return bpf_map_lookup_elem(&procs, &tgid);
 }
 
@@ -449,16 +538,27 @@ static __noinline void tell_file(u32 what, struct who *w, struct file *f, struct
 	bpf_ringbuf_submit(r, 0);
 }
 
-// judge counts a file that was turned, and stops whoever turned too many.
+// stop stops whoever turned too many files. The signal is for the thread that
+// runs: one for the process is taken by a single thread, and as long as that
+// thread waits for a processor no other signal for the process has any effect,
+// so that the other threads would go on. The first to take its own stops all.
+__noinline int stop(struct who *w, struct proc_state *p)
+{
+	if (!w || !p || p->free || p->turned < limit)
+		return 0;
+	struct grant *g = bpf_map_lookup_elem(&grants, &w->tgid);
+	if (g && g->start == w->start && p->turned < g->most)
+		return 0;
+	bpf_send_signal_thread(SIGSTOP);
+	tell_small(STOPPED, w->task, w->tgid, w->start, p->turned);
+	return 0;
+}
+
+// judge counts a file that was turned.
 static __always_inline void judge(struct who *w, struct proc_state *p, u32 n)
 {
-	u32 most = p->limit ? p->limit : limit;
-
-	p->turned += n;
-	if (p->turned < most || p->free)
-		return;
-	bpf_send_signal(SIGSTOP);
-	tell_small(STOPPED, w->task, w->tgid, w->start, p->turned);
+	__sync_fetch_and_add(&p->turned, n);
+	stop(w, p);
 }
 
 static __always_inline void pair(struct who *w, struct proc_state *p)
@@ -497,6 +597,9 @@ static __noinline int transferred(struct who *w, struct transfer *t)
 		s = bpf_map_lookup_elem(&files, &k);
 		if (!s)
 			return 0;
+		struct proc_state *p = proc_of(w->tgid, w->start, 0);
+		if (p)
+			stop(w, p); // the next file is not begun
 	}
 	if (!s->watched)
 		return 0;
@@ -511,6 +614,8 @@ static __noinline int transferred(struct who *w, struct transfer *t)
 		u32 got = spots(t->buf, t->len);
 		s->pre_n += got & 0xff;
 		s->pre_noisy += ones(got >> 8);
+		if (got >> 8)
+			remember(s, got, pos, t->len);
 		if (pos == 0) {
 			struct name_key nk = {.hash = hash_name((u64)f), .tgid = w->tgid};
 			struct read_file rf = {.ino = k.ino, .size = BPF_CORE_READ(inode, i_size)};
@@ -522,8 +627,8 @@ static __noinline int transferred(struct who *w, struct transfer *t)
 		return 0;
 	}
 	s->writes++;
-	if (s->turned || s->made == 2 || (s->writes > 16 && s->writes & 7))
-		return 0;
+	if (s->turned || s->made == 2 || (s->writes > (s->pre_n ? 16 : 4) && s->writes & 7))
+		return 0; // a new file tells soon what it is
 	struct proc_state *p = proc_of(w->tgid, w->start, 1);
 	if (!p || p->free)
 		return 0;
@@ -531,6 +636,7 @@ static __noinline int transferred(struct who *w, struct transfer *t)
 	s->post_n += n;
 	s->post_noisy += noisy;
 	u32 type = pos == 0 && known(t->buf);
+	s->typed |= type;
 	struct place here = {.ino = k.ino, .dev = dev};
 	u32 *what = bpf_map_lookup_elem(&places, &here);
 	u32 canary = what && *what == 2;
@@ -540,6 +646,8 @@ static __noinline int transferred(struct who *w, struct transfer *t)
 		kind = RISE;
 	else if (s->known && pos == 0 && !type && got >> 8 & 1)
 		kind = MAGIC;
+	else if (s->marks && noisy && !s->typed && changed(s, t->buf, pos, t->len))
+		kind = CHANGED;
 	if (kind) {
 		s->turned = 1;
 		tell_file(kind | canary << 8, w, f, &k, s);
@@ -568,6 +676,7 @@ static __noinline int moved(struct who *w, u64 from, u64 to)
 
 	if (!p || p->free)
 		return 0; // it has not written to anything that is watched
+	stop(w, p);
 	struct name_key nk = {.hash = hash_last(from), .tgid = w->tgid};
 	struct read_file *old = bpf_map_lookup_elem(&names, &nk);
 	struct name_key over = {.tgid = w->tgid};
@@ -650,6 +759,8 @@ int call_ends(struct bpf_raw_tracepoint_args *ctx)
 	if (ret < 0)
 		return 0;
 	u64 nr = BPF_CORE_READ(regs, orig_ax);
+	if (op64(nr) == NOTHING && op32(nr) == NOTHING)
+		return 0; // as nearly all are
 	u64 cs = BPF_CORE_READ(regs, cs);
 	u32 op = cs == CS_32BIT ? op32(nr) : op64(nr);
 	if (op == NOTHING || ((op & 0xff) <= PREADV && ret == 0))
