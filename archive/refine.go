@@ -1,6 +1,7 @@
 package archive
 
 import (
+	"context"
 	"slices"
 
 	"github.com/sonae/sonae/archive/lang"
@@ -14,24 +15,38 @@ const maxRefined = 1024
 // refine leaves out the row groups, and files, in which by the dictionaries of
 // the columns no row can be what x says: reading a dictionary costs less than
 // having the engine open the file. A shared archive has not got the files yet.
-func (a *Archive) refine(s scope, x lang.Expr) scope {
+func (a *Archive) refine(ctx context.Context, s scope, x lang.Expr) scope {
 	tests := conjuncts(lang.Tests(x))
 	if len(tests) == 0 || a.shared != nil || len(s.files) > maxRefined {
 		return s
 	}
 	fine := scope{parts: []int64{}, whole: s.whole}
-	for _, f := range s.files {
-		parts, of, ok := a.fulfilling(&f, &s, tests)
+	type answer struct {
+		parts []int64
+		of    int
+		known bool
+	}
+	told := make([]answer, len(s.files))
+	if err := atOnceEach(ctx, len(told), func(i int) error {
+		t := &told[i]
+		t.parts, t.of, t.known = a.fulfilling(&s.files[i], &s, tests)
+		return nil
+	}); err != nil {
+		return s
+	}
+	for i, f := range s.files {
+		t := &told[i]
+		parts := t.parts
 		switch {
-		case !ok && s.parts == nil:
+		case !t.known && s.parts == nil:
 			n, _ := segment.Number(f.path)
 			fine.whole = append(slices.Clip(fine.whole), n)
-		case !ok:
+		case !t.known:
 			parts = partsIn(s.parts, f.number)
 		case len(parts) == 0:
 			continue
 		default:
-			f.rows = f.rows * int64(len(parts)) / int64(of)
+			f.rows = f.rows * int64(len(parts)) / int64(t.of)
 		}
 		fine.files, fine.parts, fine.rows = append(fine.files, f), append(fine.parts, parts...), fine.rows+f.rows
 	}

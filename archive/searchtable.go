@@ -32,7 +32,7 @@ func (a *Archive) searchTable(ctx context.Context, r request, files []file, each
 	if err != nil {
 		return err
 	}
-	sc = a.refine(sc, r.Where)
+	sc = a.refine(ctx, sc, r.Where)
 	t := &Table{Columns: columnsOf(r.Group), Rows: [][]string{}}
 	err = a.onBrought(ctx, sc.files, func(files []file) error {
 		sc.files = files

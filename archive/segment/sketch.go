@@ -218,7 +218,7 @@ func squeeze(x uint64) uint64 {
 
 // write writes the sketch into a new file and syncs it.
 func (k *sketcher) write(path string) (SketchFacts, error) {
-	b := k.encode()
+	b, head := k.encode()
 	sum := sha256.Sum256(b)
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o640)
 	if err != nil {
@@ -231,15 +231,18 @@ func (k *sketcher) write(path string) (SketchFacts, error) {
 	if err := errors.Join(err, f.Close()); err != nil {
 		return SketchFacts{}, fmt.Errorf("write sketch: %w", err)
 	}
-	return SketchFacts{Path: path, SHA256: hex.EncodeToString(sum[:]), Bytes: int64(len(b))}, nil
+	return SketchFacts{Path: path, SHA256: hex.EncodeToString(sum[:]), Bytes: int64(len(b)), Head: headOf(b[:head])}, nil
 }
 
-func (k *sketcher) encode() []byte {
+func headOf(b []byte) Head { return Head{sha256.Sum256(b), int64(len(b))} }
+
+// encode returns the bytes of the file and how many of them are its head.
+func (k *sketcher) encode() (b []byte, head int) {
 	magic := sketchMagic
 	if k.fine {
 		magic = fineMagic
 	}
-	b := binary.LittleEndian.AppendUint32([]byte(magic), uint32(len(k.parts)))
+	b = binary.LittleEndian.AppendUint32([]byte(magic), uint32(len(k.parts)))
 	for i, p := range k.parts {
 		b = binary.LittleEndian.AppendUint64(b, uint64(p.part))
 		b = binary.LittleEndian.AppendUint32(b, p.rows)
@@ -252,10 +255,11 @@ func (k *sketcher) encode() []byte {
 	for _, p := range k.parts {
 		b = appendWords(b, p.bits)
 	}
+	head = len(b)
 	for _, blocks := range k.all {
 		b = append(b, blocks...)
 	}
-	return b
+	return b, head
 }
 
 func appendWords(b []byte, words []uint64) []byte {
@@ -267,9 +271,9 @@ func appendWords(b []byte, words []uint64) []byte {
 
 // OpenSketch reads the sketch in a file, which must have the given SHA-256
 // (hexadecimal): a changed sketch would hide events. It holds two bytes an
-// event in memory, and returns the SHA-256 of these as head: ReopenSketch then
+// event in memory, and returns what is known of these as head: OpenHead then
 // need not read the rest.
-func OpenSketch(path, sha string) (s *Sketch, head [32]byte, err error) {
+func OpenSketch(path, sha string) (s *Sketch, head Head, err error) {
 	b, err := readSketch(path, maxSketchSize)
 	if err != nil {
 		return nil, head, err
@@ -282,24 +286,20 @@ func OpenSketch(path, sha string) (s *Sketch, head [32]byte, err error) {
 		return nil, head, fmt.Errorf("open sketch %s: %w", path, err)
 	}
 	s.path = path
-	return s, sha256.Sum256(b[:n]), nil
+	return s, headOf(b[:n]), nil
 }
 
-// ReopenSketch reads a sketch that OpenSketch read before, without what it
-// leaves in the file.
-func ReopenSketch(path string, head [32]byte, size int64) (*Sketch, error) {
-	b, err := readSketch(path, size)
+// OpenHead reads a sketch without what it leaves in the file; bytes is the size
+// of the file.
+func OpenHead(path string, head Head, bytes int64) (*Sketch, error) {
+	b, err := readSketch(path, head.Bytes)
 	if err != nil {
 		return nil, err
 	}
-	if sha256.Sum256(b) != head {
-		return nil, fmt.Errorf("open sketch: %s is not what it was", path)
+	if headOf(b) != head {
+		return nil, fmt.Errorf("open sketch: %s is not what was written", path)
 	}
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, fmt.Errorf("open sketch: %w", err)
-	}
-	s, _, err := parseSketch(b, info.Size())
+	s, _, err := parseSketch(b, bytes)
 	if err != nil {
 		return nil, fmt.Errorf("open sketch %s: %w", path, err)
 	}
@@ -307,14 +307,19 @@ func ReopenSketch(path string, head [32]byte, size int64) (*Sketch, error) {
 	return s, nil
 }
 
+// readSketch reads the beginning of a file, at most limit bytes, at once.
 func readSketch(path string, limit int64) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("open sketch: %w", err)
 	}
 	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, limit))
+	info, err := f.Stat()
 	if err != nil {
+		return nil, fmt.Errorf("open sketch: %w", err)
+	}
+	b := make([]byte, max(0, min(info.Size(), limit)))
+	if _, err := io.ReadFull(f, b); err != nil {
 		return nil, fmt.Errorf("open sketch: %w", err)
 	}
 	return b, nil
@@ -361,8 +366,7 @@ func parseSketch(b []byte, size int64) (*Sketch, int, error) {
 	return s, at, nil
 }
 
-// Size is how many bytes of memory it needs, about, and how many of the file
-// ReopenSketch reads.
+// Size is how many bytes of memory it needs, about.
 func (s *Sketch) Size() int64 { return s.size }
 
 // Parts returns all row groups, as the column part names them.
