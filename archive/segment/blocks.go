@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"math/bits"
-	"os"
 )
 
 // BlockRows is how many rows of a row group a block has: few enough that what
@@ -86,7 +85,7 @@ func (s *Sketch) Outline(part int64) (*Outline, error) {
 }
 
 func (s *Sketch) read(c section) ([]byte, error) {
-	f, err := os.Open(s.path)
+	f, err := openPlaces(s.path)
 	if err != nil {
 		return nil, err
 	}

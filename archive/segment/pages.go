@@ -39,7 +39,7 @@ var errNotPaged = errors.New("segment cannot be read by pages")
 // memory, about 20 kB a row group.
 func OpenPages(path string, pool *Pool) (*Pages, error) {
 	number, _ := Number(path)
-	f, err := os.Open(path)
+	f, err := openPlaces(path)
 	if err != nil {
 		return nil, fmt.Errorf("open pages: %w", err)
 	}

@@ -309,7 +309,7 @@ func OpenHead(path string, head Head, bytes int64) (*Sketch, error) {
 
 // readSketch reads the beginning of a file, at most limit bytes, at once.
 func readSketch(path string, limit int64) ([]byte, error) {
-	f, err := os.Open(path)
+	f, err := openPlaces(path)
 	if err != nil {
 		return nil, fmt.Errorf("open sketch: %w", err)
 	}
