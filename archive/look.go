@@ -139,7 +139,7 @@ func (l *looker) units(ctx context.Context, f *file, sc *scope) ([]unit, error) 
 	}
 	var all []unit
 	for i, g := range pages.Groups() {
-		if sc.has(g.Part) && l.covers(g.From, g.To) {
+		if sc.has(g.Part) && l.r.covers(g.From, g.To) {
 			all = append(all, unit{f: f, pages: pages, group: i, from: g.From, to: g.To})
 		}
 	}
@@ -164,13 +164,12 @@ func (s *scope) has(part int64) bool {
 }
 
 // covers says whether rows from from to to can be asked for, by their time.
-func (l *looker) covers(from, to int64) bool {
-	r := &l.r
+func (r *request) covers(from, to int64) bool {
 	return (r.from.IsZero() || to >= segment.Nanos(r.from)) && (r.to.IsZero() || from < segment.Nanos(r.to)) && (r.after == nil || from <= r.after.at)
 }
 
 // inside says whether a row's time is asked for.
-func (l *looker) inside(at int64) bool { return l.covers(at, at) }
+func (l *looker) inside(at int64) bool { return l.r.covers(at, at) }
 
 // count counts what matches.
 func (l *looker) count(ctx context.Context, sc scope) (n int, err error) {
