@@ -55,6 +55,8 @@ type looker struct {
 	need *lang.Need
 	long bool // the original line or fields are tested
 
+	columns []*lang.Test // of columns, that must all hold
+
 	blocks atomic.Int64 // with long texts that were to be tested
 
 	mu    sync.Mutex // guards using
@@ -67,6 +69,7 @@ func (a *Archive) looker(r request) *looker {
 	if r.sites != nil {
 		l.test = &lang.Test{All: []*lang.Test{l.test, {Column: "site", Holds: func(s string) bool { return slices.Contains(r.sites, s) }}}}
 	}
+	l.columns = conjuncts(l.test)
 	l.long = l.test.Reads("raw") || l.test.Reads(lang.AnyField)
 	counts := r.Group != nil && r.Where != nil && r.after == nil && r.Group.Kind == "count" && !r.hasKeys() && len(r.Then) == 0
 	switch {
@@ -220,11 +223,16 @@ func (l *looker) matching(u *unit) (m segment.Marks, err error) {
 	return m, err
 }
 
-// confine finds the blocks that can hold what is needed.
+// confine finds the blocks that can hold what is needed. To look into the
+// dictionaries first costs less where nothing is in memory.
 func (l *looker) confine(u *unit) error {
 	u.in = segment.AllBlocks
 	if l.need == nil || u.pages == nil {
 		return nil
+	}
+	if may, err := mayHold(u.pages, u.group, l.columns); err != nil || !may {
+		u.in = 0
+		return err
 	}
 	if sketch := l.a.sketchOf(*u.f); sketch != nil {
 		outline, err := u.pages.Outline(sketch, u.group)

@@ -74,20 +74,25 @@ func (a *Archive) fulfilling(f *file, s *scope, tests []*lang.Test) (parts []int
 			continue
 		}
 		of++
-		may := true
-		for _, t := range tests {
-			if may, err = pages.MayHold(i, t.Column, t.Holds); err != nil {
-				return nil, 0, false
-			}
-			if !may {
-				break
-			}
+		may, err := mayHold(pages, i, tests)
+		if err != nil {
+			return nil, 0, false
 		}
 		if may {
 			parts = append(parts, g.Part)
 		}
 	}
 	return parts, of, true
+}
+
+// mayHold says whether all tests may hold for some row of a row group.
+func mayHold(pages *segment.Pages, group int, tests []*lang.Test) (may bool, err error) {
+	for _, t := range tests {
+		if may, err = pages.MayHold(group, t.Column, t.Holds); err != nil || !may {
+			return false, err
+		}
+	}
+	return true, nil
 }
 
 // conjuncts are the tests of columns that all must hold.

@@ -1,6 +1,7 @@
 package segment
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
@@ -33,7 +34,7 @@ type Sketch struct {
 type sketchPart struct {
 	part   int64
 	rows   uint32
-	bits   []uint64 // a power of two
+	bits   []byte // as in the file; a power of two
 	blocks section
 }
 
@@ -179,7 +180,7 @@ func (k *sketcher) end(part int64, rows int) {
 		}
 		b = halved(b)
 	}
-	k.parts = append(k.parts, sketchPart{part: part, rows: uint32(rows), bits: append([]uint64(nil), b...)})
+	k.parts = append(k.parts, sketchPart{part: part, rows: uint32(rows), bits: appendWords(nil, b)})
 	clear(k.bits)
 	if k.fine {
 		k.endBlock()
@@ -246,14 +247,14 @@ func (k *sketcher) encode() (b []byte, head int) {
 	for i, p := range k.parts {
 		b = binary.LittleEndian.AppendUint64(b, uint64(p.part))
 		b = binary.LittleEndian.AppendUint32(b, p.rows)
-		b = append(b, byte(bits.Len(uint(len(p.bits)*64))-1))
+		b = append(b, byte(bits.Len(uint(len(p.bits)*8))-1))
 		if k.fine {
 			sum := sha256.Sum256(k.all[i])
 			b = append(binary.LittleEndian.AppendUint32(b, uint32(len(k.all[i]))), sum[:]...)
 		}
 	}
 	for _, p := range k.parts {
-		b = appendWords(b, p.bits)
+		b = append(b, p.bits...)
 	}
 	head = len(b)
 	for _, blocks := range k.all {
@@ -281,8 +282,11 @@ func OpenSketch(path, sha string) (s *Sketch, head Head, err error) {
 	if sum := sha256.Sum256(b); hex.EncodeToString(sum[:]) != sha {
 		return nil, head, fmt.Errorf("open sketch: %s is not what was written", path)
 	}
-	s, n, err := parseSketch(b, int64(len(b)))
+	_, n, err := parseSketch(b, int64(len(b)))
 	if err != nil {
+		return nil, head, fmt.Errorf("open sketch %s: %w", path, err)
+	}
+	if s, _, err = parseSketch(bytes.Clone(b[:n]), int64(len(b))); err != nil { // the rest need not stay in memory
 		return nil, head, fmt.Errorf("open sketch %s: %w", path, err)
 	}
 	s.path = path
@@ -326,8 +330,7 @@ func readSketch(path string, limit int64) ([]byte, error) {
 }
 
 // parseSketch reads what encode wrote, of which b is the beginning and size
-// the length, and returns how much of b it needs. It needs no more memory than
-// that.
+// the length, and returns how much of b it needs. The sketch keeps b.
 func parseSketch(b []byte, size int64) (*Sketch, int, error) {
 	if len(b) < sketchHeader || string(b[:len(sketchMagic)]) != sketchMagic && string(b[:len(fineMagic)]) != fineMagic {
 		return nil, 0, errors.New("byte 0: not a sketch")
@@ -348,14 +351,11 @@ func parseSketch(b []byte, size int64) (*Sketch, int, error) {
 		if log < minSketchLog || log > maxSketchLog || 1<<log/8 > len(b)-at {
 			return nil, 0, fmt.Errorf("byte %d: a bitmap of 2^%d bits does not fit", sketchHeader+i*entry+12, log)
 		}
-		p := sketchPart{part: int64(binary.LittleEndian.Uint64(e)), rows: binary.LittleEndian.Uint32(e[8:]), bits: make([]uint64, 1<<log/64)}
+		p := sketchPart{part: int64(binary.LittleEndian.Uint64(e)), rows: binary.LittleEndian.Uint32(e[8:]), bits: b[at : at+1<<log/8]}
 		if entry == fineEntry {
 			p.blocks = section{length: int64(binary.LittleEndian.Uint32(e[13:])), sum: [32]byte(e[17:49])}
 		}
-		for j := range p.bits {
-			p.bits[j] = binary.LittleEndian.Uint64(b[at:])
-			at += 8
-		}
+		at += len(p.bits)
 		s.parts = append(s.parts, p)
 	}
 	s.size = int64(at)
@@ -392,11 +392,12 @@ func (s *Sketch) MayHold(needle string) []int64 {
 	return found
 }
 
-// holdsAll says whether the bits of all hashes are set.
-func holdsAll(b []uint64, hashes []uint32) bool {
-	shift := 32 - (bits.Len(uint(len(b)*64)) - 1)
+// holdsAll says whether the bits of all hashes are set, in a bitmap as it
+// stands in the file.
+func holdsAll(b []byte, hashes []uint32) bool {
+	shift := 32 - (bits.Len(uint(len(b)*8)) - 1)
 	for _, h := range hashes {
-		if h >>= shift; b[h>>6]&(1<<(h&63)) == 0 {
+		if h >>= shift; b[h>>3]&(1<<(h&7)) == 0 {
 			return false
 		}
 	}

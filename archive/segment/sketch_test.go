@@ -141,7 +141,7 @@ func FuzzSketch(f *testing.F) {
 		}
 		size := 0
 		for _, p := range s.parts {
-			size += 8 * len(p.bits)
+			size += len(p.bits)
 		}
 		if size > len(b) {
 			t.Errorf("%d bytes of bitmaps from a file of %d", size, len(b))
