@@ -236,8 +236,8 @@ func (l *looker) confine(u *unit) error {
 	}
 	if sketch := l.a.sketchOf(*u.f); sketch != nil {
 		outline, err := u.pages.Outline(sketch, u.group)
-		if err != nil {
-			return err
+		if err != nil { // then a nil outline knows nothing
+			l.a.log.Error("sketch of a segment is missing or changed: the row group is read whole", "file", u.f.sketch.Path, "err", err)
 		}
 		u.in = fulfilling(outline, l.need)
 	}

@@ -104,7 +104,7 @@ func (p *Pages) Outline(s *Sketch, group int) (*Outline, error) {
 		return o, o.Size(), nil
 	})
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("row group %d: %w", group, err)
 	}
 	return o.(*Outline), nil
 }
