@@ -2,6 +2,7 @@ package archive
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
@@ -34,7 +35,8 @@ func (e *entry) take(f *segment.Facts) {
 	e.SHA256, e.Bytes, e.Rows, e.From, e.To = f.SHA256, f.Bytes, f.Rows, f.From, f.To
 	e.Sites, e.Hosts, e.Kinds = f.Sites, f.Hosts, f.Kinds
 	if f.Sketch.Path != "" {
-		e.Sketch = &sketch{f.Sketch.SHA256, f.Sketch.Bytes}
+		h := f.Sketch.Head
+		e.Sketch = &sketch{f.Sketch.SHA256, f.Sketch.Bytes, &head{hex.EncodeToString(h.SHA256[:]), h.Bytes}}
 	}
 }
 

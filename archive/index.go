@@ -33,6 +33,8 @@ type sealed struct {
 	source      string    // "" for a fresh one, which holds all kinds
 	file        [32]byte  // SHA-256
 	sketch      string    // SHA-256 of the file beside it, hexadecimal; "" without one
+	sketched    int64     // bytes of that
+	head        segment.Head
 	at, arrived time.Time
 	from, to    time.Time
 	rows, bytes int64
@@ -123,7 +125,7 @@ func (x *index) add(e *entry, at time.Time, line leaf.Leaf) {
 		sites: x.name(e.Sites), hosts: x.name(e.Hosts), kinds: x.name(e.Kinds)}
 	hex.Decode(s.file[:], []byte(e.SHA256)) // parseLine and the writer make sure of the form
 	if e.Sketch != nil {
-		s.sketch = e.Sketch.SHA256
+		s.sketch, s.sketched, s.head = e.Sketch.SHA256, e.Sketch.Bytes, e.Sketch.facts()
 	}
 	x.segments[e.Number] = s
 	x.count(e.Number)

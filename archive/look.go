@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 
 	"github.com/sonae/sonae/archive/lang"
 	"github.com/sonae/sonae/archive/segment"
@@ -54,8 +55,12 @@ type looker struct {
 	need *lang.Need
 	long bool // the original line or fields are tested
 
-	blocks int // with long texts that were to be tested
-	using  []func()
+	columns []*lang.Test // of columns, that must all hold
+
+	blocks atomic.Int64 // with long texts that were to be tested
+
+	mu    sync.Mutex // guards using
+	using []func()
 }
 
 // looker returns nil where a request is for the engine.
@@ -64,6 +69,7 @@ func (a *Archive) looker(r request) *looker {
 	if r.sites != nil {
 		l.test = &lang.Test{All: []*lang.Test{l.test, {Column: "site", Holds: func(s string) bool { return slices.Contains(r.sites, s) }}}}
 	}
+	l.columns = conjuncts(l.test)
 	l.long = l.test.Reads("raw") || l.test.Reads(lang.AnyField)
 	counts := r.Group != nil && r.Where != nil && r.after == nil && r.Group.Kind == "count" && !r.hasKeys() && len(r.Then) == 0
 	switch {
@@ -127,21 +133,28 @@ func (l *looker) units(ctx context.Context, f *file, sc *scope) ([]unit, error) 
 	if here, err := l.a.bring(ctx, []file{*f}); err != nil || len(here) == 0 {
 		return nil, err
 	}
-	if len(l.using) == maxOpened {
-		return nil, errLong
-	}
 	pages, release, err := l.a.opened.use(f.path)
 	if err != nil {
 		return nil, err
 	}
-	l.using = append(l.using, release)
+	if !l.hold(release) {
+		return nil, errLong
+	}
 	var all []unit
 	for i, g := range pages.Groups() {
-		if sc.has(g.Part) && l.covers(g.From, g.To) {
+		if sc.has(g.Part) && l.r.covers(g.From, g.To) {
 			all = append(all, unit{f: f, pages: pages, group: i, from: g.From, to: g.To})
 		}
 	}
 	return all, nil
+}
+
+// hold notes what is to be released, and says whether that is not too much.
+func (l *looker) hold(release func()) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.using = append(l.using, release)
+	return len(l.using) <= maxOpened
 }
 
 // has says whether a row group is in the scope.
@@ -154,31 +167,32 @@ func (s *scope) has(part int64) bool {
 }
 
 // covers says whether rows from from to to can be asked for, by their time.
-func (l *looker) covers(from, to int64) bool {
-	r := &l.r
+func (r *request) covers(from, to int64) bool {
 	return (r.from.IsZero() || to >= segment.Nanos(r.from)) && (r.to.IsZero() || from < segment.Nanos(r.to)) && (r.after == nil || from <= r.after.at)
 }
 
 // inside says whether a row's time is asked for.
-func (l *looker) inside(at int64) bool { return l.covers(at, at) }
+func (l *looker) inside(at int64) bool { return l.r.covers(at, at) }
 
 // count counts what matches.
 func (l *looker) count(ctx context.Context, sc scope) (n int, err error) {
-	var all []unit
-	for i := range sc.files {
-		units, err := l.units(ctx, &sc.files[i], &sc)
-		if err != nil {
-			return 0, err
+	of := make([][]unit, len(sc.files))
+	if err := atOnceEach(ctx, len(of), func(i int) (err error) {
+		if of[i], err = l.units(ctx, &sc.files[i], &sc); err != nil {
+			return err
 		}
-		for k := range units {
-			if err := l.confine(&units[k]); err != nil {
-				return 0, err
+		for k := range of[i] {
+			if err := l.confine(&of[i][k]); err != nil {
+				return err
 			}
 		}
-		all = append(all, units...)
+		return nil
+	}); err != nil {
+		return 0, err
 	}
+	all := slices.Concat(of...)
 	counts := make([]int, len(all))
-	err = l.together(ctx, len(all), func(i int) error {
+	err = atOnceEach(ctx, len(all), func(i int) error {
 		if all[i].pages == nil {
 			for range l.tailRows(&all[i]) {
 				counts[i]++
@@ -195,23 +209,6 @@ func (l *looker) count(ctx context.Context, sc scope) (n int, err error) {
 	return n, err
 }
 
-// together calls do for all numbers below n, some at the same time.
-func (l *looker) together(ctx context.Context, n int, do func(int) error) error {
-	errs := make([]error, min(n, l.a.threads))
-	var wait sync.WaitGroup
-	for w := range errs {
-		wait.Go(func() {
-			for i := w; i < n && errs[w] == nil; i += len(errs) {
-				if errs[w] = ctx.Err(); errs[w] == nil {
-					errs[w] = do(i)
-				}
-			}
-		})
-	}
-	wait.Wait()
-	return errors.Join(errs...)
-}
-
 // matching marks the rows of a row group that match.
 func (l *looker) matching(u *unit) (m segment.Marks, err error) {
 	if u.in == 0 {
@@ -226,43 +223,46 @@ func (l *looker) matching(u *unit) (m segment.Marks, err error) {
 	return m, err
 }
 
-// confine finds the blocks that can hold what is needed.
+// confine finds the blocks that can hold what is needed. To look into the
+// dictionaries first costs less where nothing is in memory.
 func (l *looker) confine(u *unit) error {
 	u.in = segment.AllBlocks
 	if l.need == nil || u.pages == nil {
 		return nil
 	}
+	if may, err := mayHold(u.pages, u.group, l.columns); err != nil || !may {
+		u.in = 0
+		return err
+	}
 	if sketch := l.a.sketchOf(*u.f); sketch != nil {
 		outline, err := u.pages.Outline(sketch, u.group)
-		if err != nil {
-			return err
+		if err != nil { // then a nil outline knows nothing
+			l.a.log.Error("sketch of a segment is missing or changed: the row group is read whole", "file", u.f.sketch.Path, "err", err)
 		}
-		u.in = hold(outline, l.need)
+		u.in = fulfilling(outline, l.need)
 	}
-	if l.long { // in these blocks the original line and all fields are read
-		l.blocks += u.in.Count()
-	}
-	if l.blocks > maxBlocks {
+	// In these blocks the original line and all fields are read.
+	if l.long && l.blocks.Add(int64(u.in.Count())) > maxBlocks {
 		return errLong
 	}
 	return nil
 }
 
-// hold returns the blocks that can fulfil a need.
-func hold(o *segment.Outline, n *lang.Need) segment.Blocks {
+// fulfilling returns the blocks that can fulfil a need.
+func fulfilling(o *segment.Outline, n *lang.Need) segment.Blocks {
 	switch {
 	case n.Text != "":
 		return o.MayHold(n.Text)
 	case n.All != nil:
 		in := segment.AllBlocks
 		for _, one := range n.All {
-			in &= hold(o, one)
+			in &= fulfilling(o, one)
 		}
 		return in
 	}
 	in := segment.Blocks(0)
 	for _, one := range n.Any {
-		in |= hold(o, one)
+		in |= fulfilling(o, one)
 	}
 	return in
 }
@@ -472,7 +472,7 @@ func (l *looker) events(ctx context.Context, found []seen) ([]event.Event, error
 		}
 		of[s.u] = append(of[s.u], i)
 	}
-	err := l.together(ctx, len(units), func(n int) error {
+	err := atOnceEach(ctx, len(units), func(n int) error {
 		at := of[units[n]]
 		slices.SortFunc(at, func(x, y int) int { return cmp.Compare(found[x].line, found[y].line) })
 		lines := make([]int, len(at))

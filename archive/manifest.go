@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/sonae/sonae/archive/segment"
 	"github.com/sonae/sonae/ledger/leaf"
 )
 
@@ -69,9 +70,27 @@ type entry struct {
 }
 
 // sketch is what is known of the file that tells which words a segment holds.
+// Segments of earlier releases have no head: all of the file must be read once
+// before its beginning can be trusted.
 type sketch struct {
 	SHA256 string `json:"sha256"`
 	Bytes  int64  `json:"bytes"`
+	Head   *head  `json:"head,omitempty"`
+}
+
+// head is the beginning of a sketch, which has the digests of the rest.
+type head struct {
+	SHA256 string `json:"sha256"`
+	Bytes  int64  `json:"bytes"`
+}
+
+// facts are those of the head; zero where there is none.
+func (s *sketch) facts() (h segment.Head) {
+	if s.Head != nil {
+		h.Bytes = s.Head.Bytes
+		hex.Decode(h.SHA256[:], []byte(s.Head.SHA256)) // check makes sure of the form
+	}
+	return h
 }
 
 // content is what events of one origin must add up to, wherever they stand.
@@ -213,6 +232,9 @@ func (r *record) check() error {
 		}
 		if !isSum(e.SHA256) || e.Sketch != nil && !isSum(e.Sketch.SHA256) {
 			return errors.New("has no SHA-256")
+		}
+		if e.Sketch != nil && e.Sketch.Head != nil && (!isSum(e.Sketch.Head.SHA256) || e.Sketch.Head.Bytes <= 0 || e.Sketch.Head.Bytes > e.Sketch.Bytes) {
+			return errors.New("has a sketch without a head")
 		}
 	}
 	return nil

@@ -28,10 +28,19 @@ type opened struct {
 }
 
 type openedPages struct {
+	once  sync.Once // opens it
 	pages *segment.Pages
+	err   error
 	users int
 	used  int64
 	gone  bool // closed by its last user
+}
+
+func (h *openedPages) close() error {
+	if h.pages == nil {
+		return nil
+	}
+	return h.pages.Close()
 }
 
 func newOpened() *opened {
@@ -40,20 +49,46 @@ func newOpened() *opened {
 	return o
 }
 
-// use returns the pages of a segment until release is called.
+// use returns the pages of a segment until release is called. Several may be
+// opened at the same time.
 func (o *opened) use(path string) (pages *segment.Pages, release func(), err error) {
+	h, err := o.hold(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	h.once.Do(func() { o.open(h, path) })
+	if h.err != nil { // the next one tries again
+		o.mu.Lock()
+		if o.held[path] == h {
+			delete(o.held, path)
+		}
+		o.mu.Unlock()
+		o.release(h)
+		return nil, nil, h.err
+	}
+	return h.pages, func() { o.release(h) }, nil
+}
+
+func (o *opened) open(h *openedPages, path string) {
+	pages, err := segment.OpenPages(path, o.pool)
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.over && err == nil {
+		pages, err = nil, errors.Join(errClosed, pages.Close())
+	}
+	h.pages, h.err = pages, err
+}
+
+// hold makes sure that a segment is kept, opened or not.
+func (o *opened) hold(path string) (*openedPages, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.over {
-		return nil, nil, errClosed
+		return nil, errClosed
 	}
 	h := o.held[path]
 	if h == nil {
-		pages, err := segment.OpenPages(path, o.pool)
-		if err != nil {
-			return nil, nil, err
-		}
-		h = &openedPages{pages: pages}
+		h = &openedPages{}
 		o.held[path] = h
 	}
 	o.idle.Reset(restAfter)
@@ -61,14 +96,14 @@ func (o *opened) use(path string) (pages *segment.Pages, release func(), err err
 	h.used = o.tick
 	h.users++
 	o.trim()
-	return h.pages, func() { o.release(h) }, nil
+	return h, nil
 }
 
 func (o *opened) release(h *openedPages) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if h.users--; h.users == 0 && h.gone {
-		_ = h.pages.Close() // it was only read
+		_ = h.close() // it was only read
 	}
 }
 
@@ -84,7 +119,7 @@ func (o *opened) trim() {
 		if oldest == "" {
 			return
 		}
-		_ = o.held[oldest].pages.Close()
+		_ = o.held[oldest].close()
 		delete(o.held, oldest)
 	}
 }
@@ -95,7 +130,7 @@ func (o *opened) rest() {
 	defer o.mu.Unlock()
 	for path, h := range o.held {
 		if h.users == 0 {
-			_ = h.pages.Close()
+			_ = h.close()
 			delete(o.held, path)
 		}
 	}
@@ -111,7 +146,7 @@ func (o *opened) forget(path string) {
 	}
 	delete(o.held, path)
 	if h.gone = true; h.users == 0 {
-		_ = h.pages.Close()
+		_ = h.close()
 	}
 }
 
@@ -123,7 +158,7 @@ func (o *opened) close() error {
 	o.idle.Stop()
 	var errs []error
 	for path, h := range o.held {
-		errs = append(errs, h.pages.Close())
+		errs = append(errs, h.close())
 		delete(o.held, path)
 	}
 	return errors.Join(errs...)

@@ -1,6 +1,7 @@
 package archive
 
 import (
+	"context"
 	"slices"
 
 	"github.com/sonae/sonae/archive/lang"
@@ -14,24 +15,38 @@ const maxRefined = 1024
 // refine leaves out the row groups, and files, in which by the dictionaries of
 // the columns no row can be what x says: reading a dictionary costs less than
 // having the engine open the file. A shared archive has not got the files yet.
-func (a *Archive) refine(s scope, x lang.Expr) scope {
+func (a *Archive) refine(ctx context.Context, s scope, x lang.Expr) scope {
 	tests := conjuncts(lang.Tests(x))
 	if len(tests) == 0 || a.shared != nil || len(s.files) > maxRefined {
 		return s
 	}
 	fine := scope{parts: []int64{}, whole: s.whole}
-	for _, f := range s.files {
-		parts, of, ok := a.fulfilling(&f, &s, tests)
+	type answer struct {
+		parts []int64
+		of    int
+		known bool
+	}
+	told := make([]answer, len(s.files))
+	if err := atOnceEach(ctx, len(told), func(i int) error {
+		t := &told[i]
+		t.parts, t.of, t.known = a.fulfilling(&s.files[i], &s, tests)
+		return nil
+	}); err != nil {
+		return s
+	}
+	for i, f := range s.files {
+		t := &told[i]
+		parts := t.parts
 		switch {
-		case !ok && s.parts == nil:
+		case !t.known && s.parts == nil:
 			n, _ := segment.Number(f.path)
 			fine.whole = append(slices.Clip(fine.whole), n)
-		case !ok:
+		case !t.known:
 			parts = partsIn(s.parts, f.number)
 		case len(parts) == 0:
 			continue
 		default:
-			f.rows = f.rows * int64(len(parts)) / int64(of)
+			f.rows = f.rows * int64(len(parts)) / int64(t.of)
 		}
 		fine.files, fine.parts, fine.rows = append(fine.files, f), append(fine.parts, parts...), fine.rows+f.rows
 	}
@@ -59,20 +74,25 @@ func (a *Archive) fulfilling(f *file, s *scope, tests []*lang.Test) (parts []int
 			continue
 		}
 		of++
-		may := true
-		for _, t := range tests {
-			if may, err = pages.MayHold(i, t.Column, t.Holds); err != nil {
-				return nil, 0, false
-			}
-			if !may {
-				break
-			}
+		may, err := mayHold(pages, i, tests)
+		if err != nil {
+			return nil, 0, false
 		}
 		if may {
 			parts = append(parts, g.Part)
 		}
 	}
 	return parts, of, true
+}
+
+// mayHold says whether all tests may hold for some row of a row group.
+func mayHold(pages *segment.Pages, group int, tests []*lang.Test) (may bool, err error) {
+	for _, t := range tests {
+		if may, err = pages.MayHold(group, t.Column, t.Holds); err != nil || !may {
+			return false, err
+		}
+	}
+	return true, nil
 }
 
 // conjuncts are the tests of columns that all must hold.

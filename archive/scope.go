@@ -2,11 +2,13 @@ package archive
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/sonae/sonae/archive/lang"
 	"github.com/sonae/sonae/archive/segment"
@@ -40,25 +42,33 @@ func (a *Archive) prune(ctx context.Context, files []file, x lang.Expr) (scope, 
 	if err != nil {
 		return scope{}, err
 	}
-	s := scope{parts: []int64{}}
-	var ahead []*segment.Sketch
-	for i, f := range files {
-		if i%together == 0 {
-			ahead = a.sketchesOf(files[i:min(i+together, len(files))])
+	type answer struct {
+		of, parts []int64
+		known     bool
+	}
+	told := make([]answer, len(files))
+	if err := atOnceEach(ctx, len(files), func(i int) error {
+		if sketch := a.sketchOf(files[i]); sketch != nil {
+			of := sketch.Parts()
+			told[i] = answer{of, fulfil(sketch, of, need), true}
 		}
-		sketch := ahead[i%together]
-		if sketch == nil {
+		return nil
+	}); err != nil {
+		return scope{}, err
+	}
+	s := scope{parts: []int64{}}
+	for i, f := range files {
+		t := &told[i]
+		if !t.known {
 			n, _ := segment.Number(f.path)
 			s.files, s.whole, s.rows = append(s.files, f), append(s.whole, n), s.rows+f.rows
 			continue
 		}
-		of := sketch.Parts()
-		parts := fulfil(sketch, of, need)
-		if len(parts) == 0 {
+		if len(t.parts) == 0 {
 			continue
 		}
-		f.rows = f.rows * int64(len(parts)) / int64(len(of))
-		s.files, s.parts, s.rows = append(s.files, f), append(s.parts, parts...), s.rows+f.rows
+		f.rows = f.rows * int64(len(t.parts)) / int64(len(t.of))
+		s.files, s.parts, s.rows = append(s.files, f), append(s.parts, t.parts...), s.rows+f.rows
 	}
 	if len(s.parts)+len(s.whole) > maxParts {
 		s.parts, s.whole = nil, nil
@@ -67,28 +77,39 @@ func (a *Archive) prune(ctx context.Context, files []file, x lang.Expr) (scope, 
 	return s, nil
 }
 
-// sketchesOf returns the sketches of some files, which are read at the same
-// time: when they are not in memory, waiting for the disk is most of a search.
-func (a *Archive) sketchesOf(files []file) []*segment.Sketch {
-	all := make([]*segment.Sketch, len(files))
+// atOnceEach calls do for all numbers below n, some at the same time: when
+// little is in memory, waiting for the disk is most of a search. After an error
+// those that were not begun are left out.
+func atOnceEach(ctx context.Context, n int, do func(int) error) error {
+	errs := make([]error, min(n, together))
+	var next atomic.Int64
+	var failed atomic.Bool
 	var wait sync.WaitGroup
-	for i, f := range files {
-		if all[i] = a.sketches.kept(f.sum); all[i] == nil {
-			wait.Go(func() { all[i] = a.sketchOf(f) })
-		}
+	for w := range errs {
+		wait.Go(func() {
+			for i := int(next.Add(1)) - 1; i < n && !failed.Load(); i = int(next.Add(1)) - 1 {
+				if errs[w] = ctx.Err(); errs[w] == nil {
+					errs[w] = do(i)
+				}
+				if errs[w] != nil {
+					failed.Store(true)
+					return
+				}
+			}
+		})
 	}
 	wait.Wait()
-	return all
+	return errors.Join(errs...)
 }
 
 // sketchOf returns the sketch of a file; nil if it has none that is readable.
 func (a *Archive) sketchOf(f file) *segment.Sketch {
-	if f.sketch == "" {
+	if f.sketch.Path == "" {
 		return nil
 	}
-	sketch, err := a.sketches.open(f.sketch, f.sum)
+	sketch, err := a.sketches.open(f.sketch)
 	if err != nil {
-		a.log.Error("sketch of a segment is missing or changed: the segment is read whole", "file", f.sketch, "err", err)
+		a.log.Error("sketch of a segment is missing or changed: the segment is read whole", "file", f.sketch.Path, "err", err)
 		return nil
 	}
 	return sketch
@@ -170,7 +191,7 @@ func (r request) window() window {
 type sketchCache struct {
 	mu     sync.Mutex
 	held   map[string]*cachedSketch
-	proved map[string]provedSketch // all that were read so far, in whole
+	proved map[string]segment.Head // of those whose manifest line has none and that were read in whole
 	bytes  int64
 	tick   int64
 }
@@ -178,12 +199,6 @@ type sketchCache struct {
 type cachedSketch struct {
 	sketch *segment.Sketch
 	used   int64
-}
-
-// provedSketch is the digest of what is read of a sketch the next time.
-type provedSketch struct {
-	head  [32]byte
-	bytes int64
 }
 
 // maxSketches bounds the memory of the cache: the sketches of 16 million events.
@@ -204,11 +219,12 @@ func (c *sketchCache) kept(sum string) *segment.Sketch {
 	return h.sketch
 }
 
-func (c *sketchCache) open(path, sum string) (*segment.Sketch, error) {
+func (c *sketchCache) open(f segment.SketchFacts) (*segment.Sketch, error) {
+	sum := f.SHA256
 	if s := c.kept(sum); s != nil {
 		return s, nil
 	}
-	s, err := c.read(path, sum)
+	s, err := c.read(f)
 	if err != nil {
 		return nil, fmt.Errorf("use sketch: %w", err)
 	}
@@ -235,23 +251,26 @@ func (c *sketchCache) open(path, sum string) (*segment.Sketch, error) {
 	return s, nil
 }
 
-// read reads a sketch, in whole the first time.
-func (c *sketchCache) read(path, sum string) (*segment.Sketch, error) {
-	c.mu.Lock()
-	p, ok := c.proved[sum]
-	c.mu.Unlock()
-	if ok {
-		return segment.ReopenSketch(path, p.head, p.bytes)
+// read reads the head of a sketch, or all of it where the head is not known.
+func (c *sketchCache) read(f segment.SketchFacts) (*segment.Sketch, error) {
+	head := f.Head
+	if head.Bytes == 0 {
+		c.mu.Lock()
+		head = c.proved[f.SHA256]
+		c.mu.Unlock()
 	}
-	s, head, err := segment.OpenSketch(path, sum)
+	if head.Bytes > 0 {
+		return segment.OpenHead(f.Path, head, f.Bytes)
+	}
+	s, head, err := segment.OpenSketch(f.Path, f.SHA256)
 	if err != nil {
 		return nil, err
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.proved == nil || len(c.proved) > maxProved {
-		c.proved = map[string]provedSketch{}
+		c.proved = map[string]segment.Head{}
 	}
-	c.proved[sum] = provedSketch{head, s.Size()}
+	c.proved[f.SHA256] = head
 	return s, nil
 }

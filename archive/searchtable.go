@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/big"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/sonae/sonae/archive/lang"
@@ -32,7 +33,7 @@ func (a *Archive) searchTable(ctx context.Context, r request, files []file, each
 	if err != nil {
 		return err
 	}
-	sc = a.refine(sc, r.Where)
+	sc = a.refine(ctx, sc, r.Where)
 	t := &Table{Columns: columnsOf(r.Group), Rows: [][]string{}}
 	err = a.onBrought(ctx, sc.files, func(files []file) error {
 		sc.files = files
@@ -70,6 +71,7 @@ func (a *Archive) tableAtOnce(ctx context.Context, r request, sc scope, t *Table
 		t.Rows = [][]string{zero}
 		return nil
 	}
+	a.ahead(ctx, r, sc)
 	b := lang.NewBuilder(r.options)
 	text := b.Direct(r.Query, sc.relation(""), sc.condition()+" AND "+r.condition(b))
 	return fill(ctx, a.db, t, text, b.Args())
@@ -91,12 +93,18 @@ func (a *Archive) tableByParts(ctx context.Context, r request, sc scope, t *Tabl
 		}
 	}()
 	kept, start, parts := int64(0), time.Now(), 0
+	var reading sync.WaitGroup
+	defer reading.Wait()
 	for left := sc.files; len(left) > 0; {
 		part := sc
 		part.files, left = cut(left, a.tables.part)
 		if part.files, err = a.bring(ctx, part.files); err != nil {
 			return err
 		}
+		next := sc
+		next.files, _ = cut(left, a.tables.part)
+		a.ahead(ctx, r, part)
+		reading.Go(func() { a.ahead(ctx, r, next) })
 		if len(part.files) > 0 {
 			n, err := addPart(ctx, db, r, part, parts == 0)
 			if err != nil {

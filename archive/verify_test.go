@@ -370,7 +370,7 @@ func FuzzManifest(f *testing.F) {
 	sum := strings.Repeat("ab", 32)
 	fresh := entry{Number: 7, Path: pathOf(7, noon(), ""), SHA256: sum, Bytes: 9, Rows: 1, From: noon(), To: noon(), Arrived: noon(), Hosts: []string{"ho-1"}}
 	made := fresh
-	made.Number, made.Source, made.Kinds, made.Sketch = mergedFrom+1, "none", []string{""}, &sketch{sum, 7}
+	made.Number, made.Source, made.Kinds, made.Sketch = mergedFrom+1, "none", []string{""}, &sketch{sum, 7, nil}
 	made.Path = pathOf(made.Number, noon(), made.Source)
 	for _, r := range []record{
 		{V: 1, Op: opAdd, At: noon(), Segments: []entry{fresh}, Batches: []string{"ba-1"}},

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/sonae/sonae/archive/segment"
 	"github.com/sonae/sonae/event"
 )
 
@@ -27,10 +28,9 @@ type file struct {
 	from, to time.Time // oldest and newest event
 	rows     int64
 	bytes    int64
-	source   string // the only kind in it, "" when there may be more
-	sketch   string // path of the file that tells which words it holds; "" without one
-	sum      string // SHA-256 of that, hexadecimal
-	today    bool   // has the columns that are written now; who adds one must tell here which files have it
+	source   string              // the only kind in it, "" when there may be more
+	sketch   segment.SketchFacts // of the file that tells which words it holds
+	today    bool                // has the columns that are written now; who adds one must tell here which files have it
 	of       *sealed
 	chunk    *chunk // of the tail
 }
@@ -106,9 +106,9 @@ func newestFirst(x, y file) int {
 }
 
 func (a *Archive) fileOf(s *sealed) file {
-	f := file{number: s.number, path: a.full(s.path), from: s.from, to: s.to, rows: s.rows, bytes: s.bytes, source: s.source, sum: s.sketch, today: s.sites != nil, of: s}
+	f := file{number: s.number, path: a.full(s.path), from: s.from, to: s.to, rows: s.rows, bytes: s.bytes, source: s.source, today: s.sites != nil, of: s}
 	if s.sketch != "" {
-		f.sketch = a.full(sketchOf(s.path))
+		f.sketch = segment.SketchFacts{Path: a.full(sketchOf(s.path)), SHA256: s.sketch, Bytes: s.sketched, Head: s.head}
 	}
 	return f
 }

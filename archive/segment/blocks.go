@@ -2,12 +2,10 @@ package segment
 
 import (
 	"crypto/sha256"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"math/bits"
-	"os"
 )
 
 // BlockRows is how many rows of a row group a block has: few enough that what
@@ -67,7 +65,7 @@ const AllBlocks = ^Blocks(0)
 func (b Blocks) Count() int { return bits.OnesCount64(uint64(b)) }
 
 // Outline tells for each block of a row group whether a text can occur in it.
-type Outline struct{ blocks [][]uint64 }
+type Outline struct{ blocks [][]byte }
 
 // Outline reads what is known of the blocks of a row group, nil if there is
 // nothing. It holds about a hundredth of what the rows need, uncompressed. What
@@ -86,7 +84,7 @@ func (s *Sketch) Outline(part int64) (*Outline, error) {
 }
 
 func (s *Sketch) read(c section) ([]byte, error) {
-	f, err := os.Open(s.path)
+	f, err := openPlaces(s.path)
 	if err != nil {
 		return nil, err
 	}
@@ -108,8 +106,7 @@ func (s *Sketch) read(c section) ([]byte, error) {
 	return b, nil
 }
 
-// parseOutline reads what endBlock wrote. It needs no more memory than b has,
-// and a slice a block.
+// parseOutline reads what endBlock wrote. The outline keeps b.
 func parseOutline(b []byte) (*Outline, error) {
 	var o Outline
 	for at := 0; at < len(b); {
@@ -118,12 +115,8 @@ func parseOutline(b []byte) (*Outline, error) {
 		if log < minBlockLog || log > maxBlockLog || 1<<log/8 > len(b)-at || len(o.blocks) == 64 {
 			return nil, errors.New("read sketch: a block does not fit")
 		}
-		words := make([]uint64, 1<<log/64)
-		for i := range words {
-			words[i] = binary.LittleEndian.Uint64(b[at:])
-			at += 8
-		}
-		o.blocks = append(o.blocks, words)
+		o.blocks = append(o.blocks, b[at:at+1<<log/8])
+		at += 1 << log / 8
 	}
 	return &o, nil
 }
@@ -131,7 +124,7 @@ func parseOutline(b []byte) (*Outline, error) {
 // Size is about how many bytes of memory it needs.
 func (o *Outline) Size() (n int64) {
 	for _, b := range o.blocks {
-		n += int64(len(b))*8 + 24
+		n += int64(len(b)) + 24
 	}
 	return n
 }

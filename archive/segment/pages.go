@@ -8,6 +8,7 @@ import (
 	"sort"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/parquet-go/parquet-go"
 	"github.com/parquet-go/parquet-go/encoding"
@@ -22,6 +23,7 @@ type Pages struct {
 	pool   *Pool
 	number int64
 	groups []Group
+	asked  []atomic.Uint64 // columns of each row group that were read ahead
 }
 
 // Group is what is known of a row group.
@@ -39,7 +41,7 @@ var errNotPaged = errors.New("segment cannot be read by pages")
 // memory, about 20 kB a row group.
 func OpenPages(path string, pool *Pool) (*Pages, error) {
 	number, _ := Number(path)
-	f, err := os.Open(path)
+	f, err := openPlaces(path)
 	if err != nil {
 		return nil, fmt.Errorf("open pages: %w", err)
 	}
@@ -56,7 +58,8 @@ func (p *Pages) open() (err error) {
 	if err != nil {
 		return err
 	}
-	p.file, err = parquet.OpenFile(p.f, info.Size(), parquet.SkipPageIndex(true), parquet.SkipBloomFilters(true))
+	ahead(p.f, max(0, info.Size()-tail), tail)
+	p.file, err = parquet.OpenFile(p.f, info.Size(), parquet.SkipMagicBytes(true), parquet.SkipPageIndex(true), parquet.SkipBloomFilters(true))
 	if err != nil {
 		return err
 	}
@@ -78,6 +81,7 @@ func (p *Pages) open() (err error) {
 		}
 		p.groups = append(p.groups, Group{p.number<<16 + int64(i), int(g.NumRows()), low.Int64(), high.Int64()})
 	}
+	p.asked = make([]atomic.Uint64, len(p.groups))
 	return nil
 }
 
@@ -100,7 +104,7 @@ func (p *Pages) Outline(s *Sketch, group int) (*Outline, error) {
 		return o, o.Size(), nil
 	})
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("row group %d: %w", group, err)
 	}
 	return o.(*Outline), nil
 }

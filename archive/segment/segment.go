@@ -83,6 +83,14 @@ type SketchFacts struct {
 	Path   string
 	SHA256 string
 	Bytes  int64
+	Head   Head
+}
+
+// Head is the beginning of a sketch: all that OpenHead reads. It holds the
+// digests of the rest.
+type Head struct {
+	SHA256 [32]byte
+	Bytes  int64
 }
 
 // Number returns the number of a segment or sketch: the digits at the start of

@@ -1,6 +1,7 @@
 package segment
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
@@ -33,7 +34,7 @@ type Sketch struct {
 type sketchPart struct {
 	part   int64
 	rows   uint32
-	bits   []uint64 // a power of two
+	bits   []byte // as in the file; a power of two
 	blocks section
 }
 
@@ -179,7 +180,7 @@ func (k *sketcher) end(part int64, rows int) {
 		}
 		b = halved(b)
 	}
-	k.parts = append(k.parts, sketchPart{part: part, rows: uint32(rows), bits: append([]uint64(nil), b...)})
+	k.parts = append(k.parts, sketchPart{part: part, rows: uint32(rows), bits: appendWords(nil, b)})
 	clear(k.bits)
 	if k.fine {
 		k.endBlock()
@@ -218,7 +219,7 @@ func squeeze(x uint64) uint64 {
 
 // write writes the sketch into a new file and syncs it.
 func (k *sketcher) write(path string) (SketchFacts, error) {
-	b := k.encode()
+	b, head := k.encode()
 	sum := sha256.Sum256(b)
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o640)
 	if err != nil {
@@ -231,31 +232,35 @@ func (k *sketcher) write(path string) (SketchFacts, error) {
 	if err := errors.Join(err, f.Close()); err != nil {
 		return SketchFacts{}, fmt.Errorf("write sketch: %w", err)
 	}
-	return SketchFacts{Path: path, SHA256: hex.EncodeToString(sum[:]), Bytes: int64(len(b))}, nil
+	return SketchFacts{Path: path, SHA256: hex.EncodeToString(sum[:]), Bytes: int64(len(b)), Head: headOf(b[:head])}, nil
 }
 
-func (k *sketcher) encode() []byte {
+func headOf(b []byte) Head { return Head{sha256.Sum256(b), int64(len(b))} }
+
+// encode returns the bytes of the file and how many of them are its head.
+func (k *sketcher) encode() (b []byte, head int) {
 	magic := sketchMagic
 	if k.fine {
 		magic = fineMagic
 	}
-	b := binary.LittleEndian.AppendUint32([]byte(magic), uint32(len(k.parts)))
+	b = binary.LittleEndian.AppendUint32([]byte(magic), uint32(len(k.parts)))
 	for i, p := range k.parts {
 		b = binary.LittleEndian.AppendUint64(b, uint64(p.part))
 		b = binary.LittleEndian.AppendUint32(b, p.rows)
-		b = append(b, byte(bits.Len(uint(len(p.bits)*64))-1))
+		b = append(b, byte(bits.Len(uint(len(p.bits)*8))-1))
 		if k.fine {
 			sum := sha256.Sum256(k.all[i])
 			b = append(binary.LittleEndian.AppendUint32(b, uint32(len(k.all[i]))), sum[:]...)
 		}
 	}
 	for _, p := range k.parts {
-		b = appendWords(b, p.bits)
+		b = append(b, p.bits...)
 	}
+	head = len(b)
 	for _, blocks := range k.all {
 		b = append(b, blocks...)
 	}
-	return b
+	return b, head
 }
 
 func appendWords(b []byte, words []uint64) []byte {
@@ -267,9 +272,9 @@ func appendWords(b []byte, words []uint64) []byte {
 
 // OpenSketch reads the sketch in a file, which must have the given SHA-256
 // (hexadecimal): a changed sketch would hide events. It holds two bytes an
-// event in memory, and returns the SHA-256 of these as head: ReopenSketch then
+// event in memory, and returns what is known of these as head: OpenHead then
 // need not read the rest.
-func OpenSketch(path, sha string) (s *Sketch, head [32]byte, err error) {
+func OpenSketch(path, sha string) (s *Sketch, head Head, err error) {
 	b, err := readSketch(path, maxSketchSize)
 	if err != nil {
 		return nil, head, err
@@ -277,29 +282,28 @@ func OpenSketch(path, sha string) (s *Sketch, head [32]byte, err error) {
 	if sum := sha256.Sum256(b); hex.EncodeToString(sum[:]) != sha {
 		return nil, head, fmt.Errorf("open sketch: %s is not what was written", path)
 	}
-	s, n, err := parseSketch(b, int64(len(b)))
+	_, n, err := parseSketch(b, int64(len(b)))
 	if err != nil {
 		return nil, head, fmt.Errorf("open sketch %s: %w", path, err)
 	}
+	if s, _, err = parseSketch(bytes.Clone(b[:n]), int64(len(b))); err != nil { // the rest need not stay in memory
+		return nil, head, fmt.Errorf("open sketch %s: %w", path, err)
+	}
 	s.path = path
-	return s, sha256.Sum256(b[:n]), nil
+	return s, headOf(b[:n]), nil
 }
 
-// ReopenSketch reads a sketch that OpenSketch read before, without what it
-// leaves in the file.
-func ReopenSketch(path string, head [32]byte, size int64) (*Sketch, error) {
-	b, err := readSketch(path, size)
+// OpenHead reads a sketch without what it leaves in the file; bytes is the size
+// of the file.
+func OpenHead(path string, head Head, bytes int64) (*Sketch, error) {
+	b, err := readSketch(path, head.Bytes)
 	if err != nil {
 		return nil, err
 	}
-	if sha256.Sum256(b) != head {
-		return nil, fmt.Errorf("open sketch: %s is not what it was", path)
+	if headOf(b) != head {
+		return nil, fmt.Errorf("open sketch: %s is not what was written", path)
 	}
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, fmt.Errorf("open sketch: %w", err)
-	}
-	s, _, err := parseSketch(b, info.Size())
+	s, _, err := parseSketch(b, bytes)
 	if err != nil {
 		return nil, fmt.Errorf("open sketch %s: %w", path, err)
 	}
@@ -307,22 +311,26 @@ func ReopenSketch(path string, head [32]byte, size int64) (*Sketch, error) {
 	return s, nil
 }
 
+// readSketch reads the beginning of a file, at most limit bytes, at once.
 func readSketch(path string, limit int64) ([]byte, error) {
-	f, err := os.Open(path)
+	f, err := openPlaces(path)
 	if err != nil {
 		return nil, fmt.Errorf("open sketch: %w", err)
 	}
 	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, limit))
+	info, err := f.Stat()
 	if err != nil {
+		return nil, fmt.Errorf("open sketch: %w", err)
+	}
+	b := make([]byte, max(0, min(info.Size(), limit)))
+	if _, err := io.ReadFull(f, b); err != nil {
 		return nil, fmt.Errorf("open sketch: %w", err)
 	}
 	return b, nil
 }
 
 // parseSketch reads what encode wrote, of which b is the beginning and size
-// the length, and returns how much of b it needs. It needs no more memory than
-// that.
+// the length, and returns how much of b it needs. The sketch keeps b.
 func parseSketch(b []byte, size int64) (*Sketch, int, error) {
 	if len(b) < sketchHeader || string(b[:len(sketchMagic)]) != sketchMagic && string(b[:len(fineMagic)]) != fineMagic {
 		return nil, 0, errors.New("byte 0: not a sketch")
@@ -343,14 +351,11 @@ func parseSketch(b []byte, size int64) (*Sketch, int, error) {
 		if log < minSketchLog || log > maxSketchLog || 1<<log/8 > len(b)-at {
 			return nil, 0, fmt.Errorf("byte %d: a bitmap of 2^%d bits does not fit", sketchHeader+i*entry+12, log)
 		}
-		p := sketchPart{part: int64(binary.LittleEndian.Uint64(e)), rows: binary.LittleEndian.Uint32(e[8:]), bits: make([]uint64, 1<<log/64)}
+		p := sketchPart{part: int64(binary.LittleEndian.Uint64(e)), rows: binary.LittleEndian.Uint32(e[8:]), bits: b[at : at+1<<log/8]}
 		if entry == fineEntry {
 			p.blocks = section{length: int64(binary.LittleEndian.Uint32(e[13:])), sum: [32]byte(e[17:49])}
 		}
-		for j := range p.bits {
-			p.bits[j] = binary.LittleEndian.Uint64(b[at:])
-			at += 8
-		}
+		at += len(p.bits)
 		s.parts = append(s.parts, p)
 	}
 	s.size = int64(at)
@@ -361,8 +366,7 @@ func parseSketch(b []byte, size int64) (*Sketch, int, error) {
 	return s, at, nil
 }
 
-// Size is how many bytes of memory it needs, about, and how many of the file
-// ReopenSketch reads.
+// Size is how many bytes of memory it needs, about.
 func (s *Sketch) Size() int64 { return s.size }
 
 // Parts returns all row groups, as the column part names them.
@@ -388,11 +392,12 @@ func (s *Sketch) MayHold(needle string) []int64 {
 	return found
 }
 
-// holdsAll says whether the bits of all hashes are set.
-func holdsAll(b []uint64, hashes []uint32) bool {
-	shift := 32 - (bits.Len(uint(len(b)*64)) - 1)
+// holdsAll says whether the bits of all hashes are set, in a bitmap as it
+// stands in the file.
+func holdsAll(b []byte, hashes []uint32) bool {
+	shift := 32 - (bits.Len(uint(len(b)*8)) - 1)
 	for _, h := range hashes {
-		if h >>= shift; b[h>>6]&(1<<(h&63)) == 0 {
+		if h >>= shift; b[h>>3]&(1<<(h&7)) == 0 {
 			return false
 		}
 	}

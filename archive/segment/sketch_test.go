@@ -129,7 +129,8 @@ func FuzzSketch(f *testing.F) {
 	k.fine, k.parts = true, nil
 	k.add(&Row{Raw: "Invoke-Mimikatz from 203.0.113.77"})
 	k.end(77, 1)
-	f.Add(k.encode(), "mimikatz")
+	fine, _ := k.encode()
+	f.Add(fine, "mimikatz")
 	f.Add(good, "mimikatz")
 	f.Add(good[:len(good)-1], "患者")
 	f.Add([]byte(sketchMagic+"\xff\xff\xff\xff"), "x")
@@ -140,7 +141,7 @@ func FuzzSketch(f *testing.F) {
 		}
 		size := 0
 		for _, p := range s.parts {
-			size += 8 * len(p.bits)
+			size += len(p.bits)
 		}
 		if size > len(b) {
 			t.Errorf("%d bytes of bitmaps from a file of %d", size, len(b))
