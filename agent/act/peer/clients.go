@@ -21,20 +21,21 @@ func (c Clients) prior() (p prior) {
 	return p
 }
 
-// Shut keeps them out for at most left; the kernel ends it then.
-func (c Clients) Shut(action string, left time.Duration) error {
-	return apply(table(action), c.prior(), left)
+// Shut keeps them out for at most left; the kernel ends it then. What was shut
+// about the same subject is replaced.
+func (c Clients) Shut(subject string, left time.Duration) error {
+	return apply(table(subject), c.prior(), left)
 }
 
 // AreOut reads the rules back.
-func (c Clients) AreOut(action string) (bool, error) { return holds(table(action), c.prior()) }
+func (c Clients) AreOut(subject string) (bool, error) { return holds(table(subject), c.prior()) }
 
-// LetIn takes the rules of an action out; none being there is a success.
-func LetIn(action string) error { return remove(table(action)) }
+// LetIn takes the rules about a subject out; none being there is a success.
+func LetIn(subject string) error { return remove(table(subject)) }
 
-// AreIn says that an action has no rules.
-func AreIn(action string) (bool, error) {
-	there, err := present(table(action))
+// AreIn says that there are no rules about a subject.
+func AreIn(subject string) (bool, error) {
+	there, err := present(table(subject))
 	return err == nil && !there, err
 }
 
