@@ -15,6 +15,8 @@ import (
 	"github.com/sonae/sonae/agent/act/peer"
 	"github.com/sonae/sonae/agent/act/process"
 	"github.com/sonae/sonae/agent/act/service"
+	"github.com/sonae/sonae/agent/act/smb"
+	"github.com/sonae/sonae/agent/samba"
 )
 
 // containment is what only the running agent has; the console, which undoes,
@@ -25,6 +27,7 @@ type containment struct {
 	probe  func(context.Context) error
 	glass  []string // accounts that are never closed
 	spared []string // services that are never stopped
+	smb    string   // smb.conf; empty: the system's
 }
 
 // directoryFile holds who may change the accounts of a directory, on the one
@@ -40,6 +43,8 @@ func (p program) container(dir string, with containment) (*contain.Group, error)
 		process.Killing{Keeper: keeper},
 		service.Means{Spared: with.spared, Now: time.Now},
 		peer.Means{Hub: with.hub, Own: gateway.Own, Named: with.named, Now: time.Now},
+		smb.Sessions{Samba: samba.Server{Conf: with.smb}, Own: gateway.Own, Now: time.Now},
+		smb.Shares{Samba: samba.Server{Conf: with.smb}, Now: time.Now},
 	}
 	of, err := directory.Load(filepath.Join(dir, directoryFile))
 	switch {

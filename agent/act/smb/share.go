@@ -36,6 +36,7 @@ const (
 // prior is what an order means in shares: the one of that name, or all that
 // lie at that place. Each was open.
 type prior struct {
+	Conf   string   `json:"conf"` // smb.conf: the console that undoes it may not be told of it
 	Shares []string `json:"shares"`
 }
 
@@ -52,7 +53,7 @@ func (m Shares) Precheck(ctx context.Context, o order.Order) (any, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", noSamba, err)
 	}
-	var p prior
+	p := prior{Conf: m.conf()}
 	for _, s := range all {
 		if !meant(s, o.Object) {
 			continue
@@ -75,6 +76,14 @@ func meant(s samba.Share, object string) bool {
 		return s.Path == filepath.Clean(object)
 	}
 	return strings.EqualFold(s.Name, object)
+}
+
+// at is the means for the smb.conf that a row is about.
+func (m Shares) at(r contain.Row) (Shares, prior, error) {
+	var p prior
+	err := r.Read(&p)
+	m.Samba.Conf = p.Conf
+	return m, p, err
 }
 
 func (m Shares) conf() string {
@@ -149,8 +158,8 @@ func (m Shares) write(shares []string) error {
 
 // change adds shares to the file, or takes them out.
 func (m Shares) change(r contain.Row, with func(have, of []string) []string) (prior, error) {
-	var p prior
-	if err := r.Read(&p); err != nil {
+	m, p, err := m.at(r)
+	if err != nil {
 		return p, err
 	}
 	have, err := m.read()
@@ -163,6 +172,10 @@ func (m Shares) change(r contain.Row, with func(have, of []string) []string) (pr
 // Apply closes the shares, then ends their use: every smbd reads its messages
 // in their order, so that nobody comes back between the two.
 func (m Shares) Apply(ctx context.Context, r contain.Row, _ time.Duration) error {
+	m, _, err := m.at(r)
+	if err != nil {
+		return err
+	}
 	p, err := m.change(r, func(have, of []string) []string {
 		return append(slices.DeleteFunc(have, in(of)), of...)
 	})
@@ -189,8 +202,8 @@ func in(all []string) func(string) bool {
 // Verify asks Samba whether they are closed, and waits until nobody uses them.
 func (m Shares) Verify(ctx context.Context, r contain.Row) []order.Check {
 	denied, unused := m.check("share-denied", r), m.check("share-unused", r)
-	var p prior
-	if err := r.Read(&p); err != nil {
+	m, p, err := m.at(r)
+	if err != nil {
 		denied.Detail, unused.Detail = err.Error(), err.Error()
 		return []order.Check{denied, unused}
 	}
@@ -228,7 +241,11 @@ func (m Shares) are(ctx context.Context, p prior, shut bool) (bool, string) {
 
 // Undo opens them again. A file with nothing in it is taken away.
 func (m Shares) Undo(ctx context.Context, r contain.Row) error {
-	_, err := m.change(r, func(have, of []string) []string { return slices.DeleteFunc(have, in(of)) })
+	m, _, err := m.at(r)
+	if err != nil {
+		return err
+	}
+	_, err = m.change(r, func(have, of []string) []string { return slices.DeleteFunc(have, in(of)) })
 	if err != nil {
 		return err
 	}
@@ -243,8 +260,7 @@ func (m Shares) Undo(ctx context.Context, r contain.Row) error {
 // Undone asks Samba whether they are open.
 func (m Shares) Undone(ctx context.Context, r contain.Row) []order.Check {
 	c := m.check("share-open", r)
-	var p prior
-	err := r.Read(&p)
+	m, p, err := m.at(r)
 	if err == nil {
 		c.OK, c.Detail = m.are(ctx, p, false)
 	} else {
@@ -255,8 +271,8 @@ func (m Shares) Undone(ctx context.Context, r contain.Row) []order.Check {
 
 // State looks whether somebody opened them, or made smb.conf forget the file.
 func (m Shares) State(ctx context.Context, r contain.Row) (contain.State, error) {
-	var p prior
-	if err := r.Read(&p); err != nil {
+	m, p, err := m.at(r)
+	if err != nil {
 		return contain.Holds, err
 	}
 	have, err := m.read()
