@@ -31,6 +31,7 @@ const (
 	CutVM          Kind = "cut-vm"          // a virtual machine has no network
 	DenyShare      Kind = "deny-share"      // a shared folder cannot be opened
 	BlockPeer      Kind = "block-peer"      // the machine does not talk to some addresses
+	DropSession    Kind = "drop-session"    // some clients of a file server are thrown out of its shares
 )
 
 // Means is how a block is carried out: by a gateway's agent, or by a device

@@ -33,12 +33,13 @@ var traits = map[Kind]trait{
 	CutVM:          {order.CutVM, order.JoinVM, "vm-cut", DefaultLease},
 	DenyShare:      {order.DenyShare, order.AllowShare, "share-denied", DefaultLease},
 	BlockPeer:      {order.BlockPeer, order.UnblockPeer, "block-holds", DefaultLease},
+	DropSession:    {order.DropSession, order.AdmitClient, "session-dropped", DefaultLease},
 }
 
 // Parts are the kinds that an agent does to one thing on its machine, in the
 // order in which people are offered them.
 func Parts() []Kind {
-	return []Kind{Freeze, StopService, DisableAccount, BlockPeer, DenyShare, CutVM, Kill}
+	return []Kind{Freeze, StopService, DisableAccount, BlockPeer, DropSession, DenyShare, CutVM, Kill}
 }
 
 func (k Kind) proof() string { return traits[k].proof }

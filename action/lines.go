@@ -84,6 +84,8 @@ func (a Action) family() string {
 // asked is the sentence with which it began.
 func (a Action) asked() string {
 	switch {
+	case a.Auto == Guard && a.Kind == DropSession:
+		return "dropped"
 	case a.Auto == Guard:
 		return "frozen"
 	case a.Auto != "" && a.Kind == Block:

@@ -41,6 +41,8 @@ func (d *Desk) planPart(ctx context.Context, a Action, h asset.Host, q NewReques
 		err = d.planPeers(ctx, &a, h, q.Targets)
 	case CutVM:
 		err = d.planVM(ctx, &a, h, q.Object)
+	case DropSession:
+		err = planClients(&a, h, q.Targets)
 	default:
 		a.Object, err = object(q.Object)
 		if err == nil && h.Keep != "" {
@@ -101,6 +103,33 @@ func (d *Desk) planPeers(ctx context.Context, a *Action, h asset.Host, targets [
 		bare.Targets = append(bare.Targets, t)
 	}
 	return d.harmless(ctx, bare, Carrier{ID: h.ID, Name: h.Name, Site: h.Site, Addresses: h.Addresses, Hub: a.Keep[0]})
+}
+
+// planClients checks who is thrown out of the shares of a machine. Only its
+// ports of SMB are closed to them, so that the hub may be among them.
+func planClients(a *Action, h asset.Host, targets []string) error {
+	for _, t := range targets {
+		if strings.TrimSpace(t) == "" {
+			continue
+		}
+		t, err := Target(t)
+		if err != nil {
+			return err
+		}
+		if _, err := netip.ParseAddr(t); err != nil { // a file server knows no hardware addresses
+			return fault.New(fault.Invalid, "action.block-target", t)
+		}
+		if slices.Contains(h.Addresses, t) {
+			return fault.New(fault.Denied, "action.block-gateway", h.Name)
+		}
+		if !slices.Contains(a.Targets, t) {
+			a.Targets = append(a.Targets, t)
+		}
+	}
+	if len(a.Targets) == 0 || len(a.Targets) > maxTargets {
+		return fault.New(fault.Invalid, "action.block-targets", maxTargets)
+	}
+	return nil
 }
 
 // peer writes whom a machine is not to talk to in one form: an address, an

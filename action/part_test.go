@@ -16,6 +16,8 @@ func part(kind Kind) NewRequest {
 	case Freeze, Kill:
 		p := enc
 		q.Process = &p
+	case DropSession:
+		q.Targets = []string{"198.51.100.7"}
 	case BlockPeer:
 		q.Targets = []string{"198.51.100.7:443", "evil.example"}
 	default:

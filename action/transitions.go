@@ -23,7 +23,7 @@ func may(from, to State) bool { return slices.Contains(transitions[from], to) }
 // of its lease, so that it is over then even if nobody says so. What a device
 // was told stays until it is told otherwise.
 func (a Action) endsByItself() bool {
-	return a.Kind == Isolate || a.Kind == Block && a.Means == Gateway
+	return a.Kind == Isolate || a.Kind == DropSession || a.Kind == Block && a.Means == Gateway
 }
 
 // once says that the action is done when it is done: nothing stays in force,

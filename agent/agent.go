@@ -116,6 +116,8 @@ type Parts struct {
 	Load       collect.Sampler
 	// Guard stops ransomware; nil where no folder is guarded.
 	Guard Guard
+	// Shares stops clients that encrypt shares; nil where none are watched.
+	Shares Shares
 	// Measures are what thresholds are compared with.
 	Measures func() []wire.Measure
 	// VMs are the virtual machines that this one runs; nil where it runs none.
@@ -245,6 +247,9 @@ func (a *Agent) Run(ctx context.Context, parts Parts) error {
 	}
 	if parts.Guard != nil {
 		rest.Go(func() { a.guardFiles(ctx) })
+	}
+	if parts.Shares != nil {
+		rest.Go(func() { a.guardShares(ctx) })
 	}
 	for _, c := range parts.Collectors {
 		rest.Go(func() {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/sonae/sonae/action/order"
 	"github.com/sonae/sonae/agent/guard"
+	"github.com/sonae/sonae/agent/guard/shares"
 	"github.com/sonae/sonae/event"
 	"github.com/sonae/sonae/source/agentlink/wire"
 )
@@ -105,7 +106,8 @@ type Status struct {
 	Action     string            `json:"action,omitempty"`
 	LeaseEnd   time.Time         `json:"lease_end"`
 	Refused    uint64            `json:"refused_orders"`
-	Guard      *guard.Status     `json:"guard,omitempty"` // nil: nothing is guarded
+	Guard      *guard.Status     `json:"guard,omitempty"`  // nil: nothing is guarded
+	Shares     *shares.Status    `json:"shares,omitempty"` // nil: no shares are watched
 	InForce    []InForce         `json:"in_force,omitempty"`
 }
 
@@ -153,6 +155,10 @@ func (a *Agent) say(b wire.Heartbeat, trouble error) {
 	if a.parts.Guard != nil {
 		s := a.parts.Guard.Status()
 		st.Guard = &s
+	}
+	if a.parts.Shares != nil {
+		s := a.parts.Shares.Status()
+		st.Shares = &s
 	}
 	if err := writeStatus(a.cfg.Dir, st); err != nil {
 		a.log.Error("status file", "err", err)

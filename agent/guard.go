@@ -75,19 +75,24 @@ func (a *Agent) countGuard(ctx context.Context) {
 // maxTold bounds the files that an event names.
 const maxTold = 100
 
+// lossName says which file it was, and what it is called now.
+func lossName(l guard.Loss) string {
+	name := l.Path
+	if l.Now != "" {
+		name += " → " + l.Now
+	}
+	if l.Canary {
+		name += " (canary)"
+	}
+	return name
+}
+
 // Frozen tells the hub at once that a process tree was stopped. It returns at
 // once, and is safe for concurrent use.
 func (a *Agent) Frozen(f guard.Frozen) {
 	var files []string
 	for _, l := range f.Files[:min(len(f.Files), maxTold)] {
-		name := l.Path
-		if l.Now != "" {
-			name += " → " + l.Now
-		}
-		if l.Canary {
-			name += " (canary)"
-		}
-		files = append(files, name)
+		files = append(files, lossName(l))
 	}
 	var ja, en []string
 	for _, r := range f.Reasons {

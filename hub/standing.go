@@ -91,9 +91,10 @@ func (h *Hub) caseOf(ctx context.Context, a alert.Alert) (string, error) {
 	return in.ID, h.alerts.Link(ctx, a.ID, in.ID)
 }
 
-// frozen makes actions of what agents froze by themselves, in the incident of
-// the alert about it, so that a person decides what becomes of it, and ends
-// those whose process stands still no more.
+// frozen makes actions of what agents froze by themselves, and of clients that
+// they threw out of shares, in the incident of the alert about it, so that a
+// person decides what becomes of it, and ends those whose process stands still
+// no more.
 func (h *Hub) frozen(ctx context.Context, found []detect.Finding) error {
 	for _, f := range found {
 		for _, e := range action.EndedIn(f) {
@@ -101,8 +102,8 @@ func (h *Hub) frozen(ctx context.Context, found []detect.Finding) error {
 				return err
 			}
 		}
-		all := action.FrozenIn(f)
-		if len(all) == 0 {
+		all, dropped := action.FrozenIn(f), action.DroppedIn(f)
+		if len(all)+len(dropped) == 0 {
 			continue
 		}
 		a, err := h.alerts.Of(ctx, f)
@@ -116,6 +117,15 @@ func (h *Hub) frozen(ctx context.Context, found []detect.Finding) error {
 		for _, z := range all {
 			z.Incident, z.Alert = in, a.ID
 			if err := h.notFollowed(h.actions.Frozen(ctx, z), a); err != nil {
+				return err
+			}
+		}
+		for _, x := range dropped {
+			x.Incident, x.Alert = in, a.ID
+			if err := h.notFollowed(h.actions.Dropped(ctx, x), a); err != nil {
+				return err
+			}
+			if err := h.notFollowed(h.actions.IsolateClient(ctx, x), a); err != nil {
 				return err
 			}
 		}

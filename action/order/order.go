@@ -46,6 +46,8 @@ const (
 	AllowShare     Kind = "allow-share"     // undo DenyShare
 	BlockPeer      Kind = "block-peer"      // this machine speaks with none of Targets
 	UnblockPeer    Kind = "unblock-peer"    // undo BlockPeer
+	DropSession    Kind = "drop-session"    // the SMB sessions of Targets end, and they get no other
+	AdmitClient    Kind = "admit-client"    // undo DropSession
 )
 
 // Order is an instruction (指示).

@@ -20,11 +20,12 @@ var words = map[Why]Reason{
 	WhyName:     {"名前と中身が合わない(暗号化された)ファイルが %d 個ある", "%d files hold noise instead of what their name says"},
 	WhyDeleted:  {"暗号化された写しを作ってから、元のファイルを %d 個消した", "%d files were deleted after an encrypted copy was written"},
 	WhyReplaced: {"ファイル %d 個が、暗号化された別のファイルに置き換えられた", "%d files were replaced by encrypted ones"},
+	WhySuffix:   {"見慣れない拡張子を付けられた、意味のない(暗号化された)ファイルが %d 個ある", "%d files hold noise and were given an unusual suffix"},
 	WhyCanary:   {"おとりのファイル %d 個が変えられた", "%d decoy files were changed"},
 }
 
 // order is that in which reasons are told.
-var reasonOrder = []Why{WhyRise, WhyMagic, WhyDamaged, WhyName, WhyDeleted, WhyReplaced, WhyCanary}
+var reasonOrder = []Why{WhyRise, WhyMagic, WhyDamaged, WhyName, WhyDeleted, WhyReplaced, WhySuffix, WhyCanary}
 
 func reasons(v verdict, all []*culprit, note string) []Reason {
 	var out []Reason

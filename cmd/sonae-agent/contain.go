@@ -15,7 +15,9 @@ import (
 	"github.com/sonae/sonae/agent/act/peer"
 	"github.com/sonae/sonae/agent/act/process"
 	"github.com/sonae/sonae/agent/act/service"
+	"github.com/sonae/sonae/agent/act/smb"
 	"github.com/sonae/sonae/agent/act/vm"
+	"github.com/sonae/sonae/agent/samba"
 )
 
 // containment is what only the running agent has; the console, which undoes,
@@ -27,6 +29,7 @@ type containment struct {
 	glass  []string // accounts that are never closed
 	spared []string // services that are never stopped
 	vms    string   // libvirt whose machines are cut
+	smb    string   // smb.conf; empty: the system's
 }
 
 // directoryFile holds who may change the accounts of a directory, on the one
@@ -43,6 +46,8 @@ func (p program) container(dir string, with containment) (*contain.Group, error)
 		service.Means{Spared: with.spared, Now: time.Now},
 		peer.Means{Hub: with.hub, Own: gateway.Own, Named: with.named, Now: time.Now},
 		vm.Means{URI: with.vms, Now: time.Now},
+		smb.Sessions{Samba: samba.Server{Conf: with.smb}, Own: gateway.Own, Now: time.Now},
+		smb.Shares{Samba: samba.Server{Conf: with.smb}, Now: time.Now},
 	}
 	of, err := directory.Load(filepath.Join(dir, directoryFile))
 	switch {

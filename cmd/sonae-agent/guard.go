@@ -22,6 +22,7 @@ type guardOptions struct {
 	watch   several
 	backend string
 	allow   string
+	protect []string // programs that are never frozen
 }
 
 // flags adds them: watch is the name of the first, prefix begins the others'.
@@ -37,6 +38,7 @@ func (o *guardOptions) config(dir string) (guard.Config, error) {
 	if o.backend != "" && o.backend != guard.BackendEBPF && o.backend != guard.BackendFanotify {
 		return c, fmt.Errorf("--backend is %s or %s", guard.BackendEBPF, guard.BackendFanotify)
 	}
+	c.Protect = append(c.Protect, o.protect...)
 	if self, err := os.Executable(); err == nil {
 		c.Protect = append(c.Protect, filepath.Join(filepath.Dir(self), "sonae")) // the hub on the same machine
 	}

@@ -20,6 +20,7 @@ import (
 	"github.com/sonae/sonae/agent/act/vm"
 	"github.com/sonae/sonae/agent/collect"
 	"github.com/sonae/sonae/agent/forensic"
+	"github.com/sonae/sonae/agent/guard/shares"
 	"github.com/sonae/sonae/agent/health"
 	"github.com/sonae/sonae/agent/link"
 	"github.com/sonae/sonae/agent/owner"
@@ -42,6 +43,7 @@ type options struct {
 	capture     captureOptions
 	guard       guardOptions
 	virus       virusOptions
+	shares      sharesOptions
 	settings    settings.Settings
 }
 
@@ -56,6 +58,7 @@ func (p program) run(ctx context.Context, args []string) error {
 	o.capture.flags(f)
 	o.guard.flags(f, "guard", "guard-")
 	o.virus.flags(f)
+	o.shares.flags(f)
 	f.Int64Var(&o.ring, "ring", 64, "MiB of the last packets kept in memory as evidence")
 	f.Int64Var(&o.spool, "spool", 512, "MiB on disk for events while the hub is away")
 	f.Var((*several)(&o.sensors.EVE), "eve", "file that Suricata writes (eve.json), as many as wanted")
@@ -79,6 +82,10 @@ func (p program) run(ctx context.Context, args []string) error {
 		return errUsage
 	}
 	if err := o.capture.check(); err != nil {
+		fmt.Fprintf(p.err, "sonae-agent: run: %v\n", err)
+		return errUsage
+	}
+	if err := o.shares.check(); err != nil {
 		fmt.Fprintf(p.err, "sonae-agent: run: %v\n", err)
 		return errUsage
 	}
@@ -130,7 +137,8 @@ func (p program) watch(ctx context.Context, o options, id link.Identity) error {
 	if o.gateway {
 		blocker = gateway.New(gateway.Config{Dir: filepath.Join(o.dir, "gateway"), Hub: client.HubAddress, Own: gateway.Own, Probe: a.Probe, Now: time.Now, Log: p.log.With("part", "gateway")})
 	}
-	group, err := p.container(o.dir, containment{hub: client.HubAddress, named: a.Named, probe: a.Probe, glass: o.glass, spared: o.spared, vms: o.libvirt})
+	group, err := p.container(o.dir, containment{hub: client.HubAddress, named: a.Named, probe: a.Probe, glass: o.glass, spared: o.spared, vms: o.libvirt,
+		smb: o.shares.conf})
 	if err != nil {
 		return errors.Join(err, a.Close())
 	}
@@ -139,11 +147,18 @@ func (p program) watch(ctx context.Context, o options, id link.Identity) error {
 		return errors.Join(err, a.Close())
 	}
 	keep := p.keeper(o.dir, func(e process.Ended) { a.FreezeOver(e.Root.PID, e.Root.Start, e.Image, e.Cause) })
+	o.guard.protect = o.shares.serving()
 	files, err := o.guard.open(filepath.Join(o.dir, "guard"), p.log, a.Thawed, a.Frozen, keep.frozen)
 	if err != nil {
 		return errors.Join(err, packets.close(), a.Close())
 	}
 	defer keep.start(ctx)()
+	kept := &keptOut{group: group, lease: o.shares.lease, tell: a.ShareEncrypted, queue: make(chan shares.Found, 64), log: p.log.With("part", "shares")}
+	watched, err := o.shares.open(filepath.Join(o.dir, "shares"), p.log, kept.found)
+	if err != nil {
+		return errors.Join(err, packets.close(), a.Close())
+	}
+	defer kept.start(ctx, !o.shares.only)()
 	evidence := forensic.New(packets.evidence(plannedBy(o.dir, forensic.Config{Now: time.Now, Log: p.log.With("part", "forensic")}, p.log)))
 	err = a.Run(ctx, agent.Parts{
 		OpenSensor: packets.open,
@@ -159,6 +174,7 @@ func (p program) watch(ctx context.Context, o options, id link.Identity) error {
 		Collectors: collectors,
 		Load:       load,
 		Guard:      files,
+		Shares:     watched,
 		Measures:   monitor.Measures,
 		VMs:        vms.All,
 	})

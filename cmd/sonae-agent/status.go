@@ -70,6 +70,13 @@ func (p program) print(st agent.Status) {
 		}
 		row("guard", "%s, %s, %d decoys, %d looked at, %d dropped, %d trees frozen, %d let go on", how, strings.Join(g.Watch, " "), g.Canaries, g.Seen, g.Dropped, g.Frozen, g.Thawed)
 	}
+	if s := st.Shares; s != nil {
+		how := s.Audit
+		if !s.Open {
+			how = "OFF: clients that encrypt shares are not seen (" + s.Why + ")"
+		}
+		row("shares", "%s, %d decoys, %d looked at, %d dropped, %d clients found", how, s.Decoys, s.Seen, s.Dropped, s.Found)
+	}
 	for _, name := range slices.Sorted(maps.Keys(st.Sources)) {
 		row(name, "%s", st.Sources[name])
 	}

@@ -1658,7 +1658,7 @@ func life(p Page, a action.Action) templ.Component {
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		if a.Kind != action.Preserve && a.Kind != action.Kill && a.Auto != action.Guard {
+		if a.Kind != action.Preserve && a.Kind != action.Kill && (a.Auto != action.Guard || a.Lease > 0) {
 			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 136, "<div><dt>")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err

@@ -52,7 +52,7 @@ func releaseDo(p Page, a action.Action) string {
 // ofProcess says whether a kind needs a process, and ofPeers whether it needs
 // addresses; the others need a name.
 func ofProcess(k action.Kind) bool { return k == action.Freeze }
-func ofPeers(k action.Kind) bool   { return k == action.BlockPeer }
+func ofPeers(k action.Kind) bool   { return k == action.BlockPeer || k == action.DropSession }
 
 // ContainKinds are the kinds that the form offers: a kill begins at what is
 // frozen.

@@ -550,7 +550,7 @@ func plannedPart(p Page, a action.Action) templ.Component {
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
-		} else if a.Auto == action.Guard {
+		} else if a.Auto == action.Guard && a.Lease == 0 {
 			var templ_7745c5c3_Var31 string
 			templ_7745c5c3_Var31, templ_7745c5c3_Err = templ.JoinStringErrs(p.T("contain.until-person"))
 			if templ_7745c5c3_Err != nil {

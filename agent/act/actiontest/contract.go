@@ -1,6 +1,7 @@
 package actiontest
 
 import (
+	"cmp"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -34,6 +35,9 @@ type Subject struct {
 	// Crash says that the process can kill itself between the steps of the
 	// action (see Crashing), and knows release codes and renewals.
 	Crash bool
+	// Short is the lease of tests that wait for its end, 2 s when it is 0: longer
+	// where looking whether the action is in force takes that long.
+	Short time.Duration
 }
 
 // patience is for a crowded machine; nothing is measured by it.
@@ -77,6 +81,8 @@ func Run(t *testing.T, fresh func(t *testing.T) *Subject) {
 		})
 	}
 }
+
+func (c *contract) short() time.Duration { return cmp.Or(c.s.Short, 2*time.Second) }
 
 func (c *contract) agent(env ...string) *Agent {
 	c.t.Helper()
@@ -301,7 +307,7 @@ func (c *contract) released(got []order.Result) {
 }
 
 func (c *contract) clockBack() {
-	a, _ := c.inForceNow(2 * time.Second)
+	a, _ := c.inForceNow(c.short())
 	a.ask(request{Run: true})
 	step(c.t, c.clock, -365*24*time.Hour)
 	c.asBefore()
@@ -324,9 +330,9 @@ func (c *contract) clockOn() {
 }
 
 func (c *contract) leaseAlone() {
-	a, o := c.inForceNow(2 * time.Second)
+	a, o := c.inForceNow(c.short())
 	a.Kill()
-	time.Sleep(2100 * time.Millisecond)
+	time.Sleep(c.short() + 100*time.Millisecond)
 	a = c.agent()
 	c.released(a.Resume())
 	c.asBefore()

@@ -59,6 +59,8 @@ type Means struct {
 type prior struct {
 	Addrs []netip.Addr     `json:"addrs,omitempty"`
 	Ports []netip.AddrPort `json:"ports,omitempty"`
+	// Served are peers with a port of this machine that they do not reach.
+	Served []netip.AddrPort `json:"served,omitempty"`
 }
 
 // MayCutHub says that the hub is asked afterwards.

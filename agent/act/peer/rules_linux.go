@@ -23,6 +23,7 @@ type family struct {
 	source, dest uint32
 	behind       uint32
 	addrs, ports *nftables.Set
+	served       *nftables.Set // peers with a port of this machine
 }
 
 func families(t *nftables.Table) [2]family {
@@ -31,10 +32,12 @@ func families(t *nftables.Table) [2]family {
 	return [2]family{
 		{unix.NFPROTO_IPV4, 4, 12, 16, unix.NFT_REG32_01,
 			&nftables.Set{Table: t, Name: "addrs4", KeyType: nftables.TypeIPAddr, HasTimeout: true},
-			&nftables.Set{Table: t, Name: "ports4", KeyType: ports4, Concatenation: true, HasTimeout: true}},
+			&nftables.Set{Table: t, Name: "ports4", KeyType: ports4, Concatenation: true, HasTimeout: true},
+			&nftables.Set{Table: t, Name: "served4", KeyType: ports4, Concatenation: true, HasTimeout: true}},
 		{unix.NFPROTO_IPV6, 16, 8, 24, unix.NFT_REG32_04,
 			&nftables.Set{Table: t, Name: "addrs6", KeyType: nftables.TypeIP6Addr, HasTimeout: true},
-			&nftables.Set{Table: t, Name: "ports6", KeyType: ports6, Concatenation: true, HasTimeout: true}},
+			&nftables.Set{Table: t, Name: "ports6", KeyType: ports6, Concatenation: true, HasTimeout: true},
+			&nftables.Set{Table: t, Name: "served6", KeyType: ports6, Concatenation: true, HasTimeout: true}},
 	}
 }
 
@@ -49,18 +52,21 @@ func portKey(ap netip.AddrPort) []byte { // parts of a key are as long as regist
 }
 
 // elements of the sets of a family.
-func (f family) elements(p prior, left time.Duration) (addrs, ports []nftables.SetElement) {
+func (f family) elements(p prior, left time.Duration) (addrs, ports, served []nftables.SetElement) {
 	for _, a := range p.Addrs {
 		if of(f, a) {
 			addrs = append(addrs, nftables.SetElement{Key: a.AsSlice(), Timeout: left})
 		}
 	}
-	for _, ap := range p.Ports {
-		if of(f, ap.Addr()) {
-			ports = append(ports, nftables.SetElement{Key: portKey(ap), Timeout: left})
+	keys := func(all []netip.AddrPort) (out []nftables.SetElement) {
+		for _, ap := range all {
+			if of(f, ap.Addr()) {
+				out = append(out, nftables.SetElement{Key: portKey(ap), Timeout: left})
+			}
 		}
+		return out
 	}
-	return addrs, ports
+	return addrs, keys(p.Ports), keys(p.Served)
 }
 
 // apply closes for at most left, in one transaction.
@@ -77,17 +83,19 @@ func apply(name string, p prior, left time.Duration) error {
 	in := c.AddChain(&nftables.Chain{Name: "input", Table: t, Type: nftables.ChainTypeFilter, Hooknum: nftables.ChainHookInput, Priority: nftables.ChainPriorityRaw, Policy: &policy})
 	out := c.AddChain(&nftables.Chain{Name: "output", Table: t, Type: nftables.ChainTypeFilter, Hooknum: nftables.ChainHookOutput, Priority: nftables.ChainPriorityRaw, Policy: &policy})
 	for _, f := range families(t) {
-		addrs, ports := f.elements(p, left)
-		if err := errors.Join(c.AddSet(f.addrs, addrs), c.AddSet(f.ports, ports)); err != nil {
+		addrs, ports, served := f.elements(p, left)
+		if err := errors.Join(c.AddSet(f.addrs, addrs), c.AddSet(f.ports, ports), c.AddSet(f.served, served)); err != nil {
 			return fmt.Errorf("block sets: %w", err)
 		}
 		add := func(ch *nftables.Chain, e []expr.Any) { c.AddRule(&nftables.Rule{Table: t, Chain: ch, Exprs: e}) }
 		add(in, f.address(f.source))
 		add(out, f.address(f.dest))
 		for _, l4 := range []byte{unix.IPPROTO_TCP, unix.IPPROTO_UDP} {
-			add(in, f.port(l4, f.source, 0))
-			add(out, f.port(l4, f.dest, 2))
+			add(in, f.port(f.ports, l4, f.source, 0))
+			add(out, f.port(f.ports, l4, f.dest, 2))
 		}
+		add(in, f.port(f.served, unix.IPPROTO_TCP, f.source, 2))
+		add(out, f.port(f.served, unix.IPPROTO_TCP, f.dest, 0))
 	}
 	if err := c.Flush(); err != nil {
 		return fmt.Errorf("apply block rules: %w", err)
@@ -110,8 +118,9 @@ func (f family) address(offset uint32) []expr.Any {
 	}
 }
 
-// port drops what has a blocked address and port on the peer's side.
-func (f family) port(l4 byte, offset, port uint32) []expr.Any {
+// port drops what has an address at offset and a port at the other that are in
+// a set.
+func (f family) port(set *nftables.Set, l4 byte, offset, port uint32) []expr.Any {
 	return []expr.Any{
 		&expr.Meta{Key: expr.MetaKeyNFPROTO, Register: 1},
 		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{f.proto}},
@@ -119,7 +128,7 @@ func (f family) port(l4 byte, offset, port uint32) []expr.Any {
 		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{l4}},
 		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: offset, Len: f.length},
 		&expr.Payload{DestRegister: f.behind, Base: expr.PayloadBaseTransportHeader, Offset: port, Len: 2},
-		&expr.Lookup{SourceRegister: 1, SetName: f.ports.Name, SetID: f.ports.ID},
+		&expr.Lookup{SourceRegister: 1, SetName: set.Name, SetID: set.ID},
 		&expr.Counter{},
 		&expr.Verdict{Kind: expr.VerdictDrop},
 	}
@@ -150,9 +159,9 @@ func present(name string) (bool, error) {
 	return slices.ContainsFunc(all, func(t *nftables.Table) bool { return t.Name == name }), nil
 }
 
-// rulesOf is how many rules a chain has: for each family one for addresses and
-// two for ports.
-const rulesOf = 2 * 3
+// rulesOf is how many rules a chain has: for each family one for addresses, two
+// for ports of peers and one for ports of this machine.
+const rulesOf = 2 * 4
 
 // holds says whether all rules and all elements are there.
 func holds(name string, p prior) (bool, error) {
@@ -174,8 +183,8 @@ func holds(name string, p prior) (bool, error) {
 		}
 	}
 	for _, f := range families(t) {
-		addrs, ports := f.elements(p, 0)
-		for set, want := range map[*nftables.Set][]nftables.SetElement{f.addrs: addrs, f.ports: ports} {
+		addrs, ports, served := f.elements(p, 0)
+		for set, want := range map[*nftables.Set][]nftables.SetElement{f.addrs: addrs, f.ports: ports, f.served: served} {
 			have, err := c.GetSetElements(set)
 			if err != nil {
 				return false, fmt.Errorf("read block sets: %w", err)
