@@ -72,7 +72,7 @@ var only = map[string][]string{
 	// action/device/hook tells products over HTTP what to block: a connector is
 	// all transport, and the stage beside it knows only its interface; so is
 	// notify/webhook.
-	"net/http": {"api", "ui", "hub", "source", "agent", "cmd", "e2e", "evidence/stamp", "ledger/witness", "blob", "action/device/hook", "notify/webhook"},
+	"net/http": {"api", "ui", "hub", "source", "agent", "cmd", "e2e", "evidence/stamp", "ledger/witness", "blob", "action/device/hook", "notify/webhook", "notify/notifytest"},
 }
 
 // agentMay is all of Sonae that the agent is built from.

@@ -169,7 +169,7 @@ func (d *Desk) next(ctx context.Context, tx *state.Tx, b book, c Call, now time.
 	if err := d.tell(ctx, tx, &c, targets, now); err != nil {
 		return err
 	}
-	c.DueAt = now.Add(c.Chain.Steps[c.Step].Wait)
+	c.DueAt = now.Add(time.Duration(c.Chain.Steps[c.Step].Wait) * time.Minute)
 	c.Step++
 	return putCall(ctx, tx, c)
 }

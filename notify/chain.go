@@ -3,7 +3,6 @@ package notify
 import (
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/sonae/sonae/event"
 	"github.com/sonae/sonae/fault"
@@ -24,10 +23,10 @@ type Chain struct {
 
 // Step is one stage of a chain.
 type Step struct {
-	OnCall   int           `json:"on_call"`  // so many of those on call, in their order
-	People   []string      `json:"people"`   // and these, by id
-	Channels []string      `json:"channels"` // ids; rooms are told themselves
-	Wait     time.Duration `json:"wait"`     // until the next step
+	OnCall   int      `json:"on_call"`      // so many of those on call, in their order
+	People   []string `json:"people"`       // and these, by id
+	Channels []string `json:"channels"`     // ids; rooms are told themselves
+	Wait     int      `json:"wait_minutes"` // until the next step
 }
 
 // Bounds of a chain.
@@ -35,8 +34,7 @@ const (
 	maxSteps  = 10
 	maxRepeat = 20
 	maxPeople = 50
-	minWait   = time.Minute
-	maxWait   = 24 * time.Hour
+	maxWait   = 24 * 60 // minutes
 )
 
 func (c Chain) check() error {
@@ -66,7 +64,7 @@ func (s Step) check(no int) error {
 		return fault.New(fault.Invalid, "notify.step-channels", no)
 	case s.OnCall < 0 || s.OnCall > maxOrder || len(s.People) > maxPeople:
 		return fault.New(fault.Invalid, "notify.step-people", no)
-	case s.Wait < minWait || s.Wait > maxWait:
+	case s.Wait < 1 || s.Wait > maxWait:
 		return fault.New(fault.Invalid, "notify.step-wait", no)
 	}
 	return nil

@@ -106,6 +106,7 @@ type Health struct {
 	Trying     int `json:"trying"`     // of them: that failed three times or more
 	Failed     int `json:"failed"`     // given up in the last day
 	Unanswered int `json:"unanswered"` // calls of the last day whose chain is over
+	Chains     int `json:"chains"`     // that there are; without one nobody is told of anything
 }
 
 // Well says whether nobody need look.
@@ -122,7 +123,8 @@ func (d *Desk) Health(ctx context.Context) (Health, error) {
 			(SELECT COUNT(*) FROM notify_delivery WHERE state = 'waiting'),
 			(SELECT COUNT(*) FROM notify_delivery WHERE state = 'waiting' AND tries >= $1),
 			(SELECT COUNT(*) FROM notify_delivery WHERE state = 'failed' AND made_at > $2),
-			(SELECT COUNT(*) FROM notify_call WHERE state = 'over' AND began_at > $2)`, troubled, since).Scan(&h.Waiting, &h.Trying, &h.Failed, &h.Unanswered)
+			(SELECT COUNT(*) FROM notify_call WHERE state = 'over' AND began_at > $2),
+			(SELECT COUNT(*) FROM notify_chain)`, troubled, since).Scan(&h.Waiting, &h.Trying, &h.Failed, &h.Unanswered, &h.Chains)
 	if err != nil {
 		return h, fmt.Errorf("state of the queue: %w", err)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/sonae/sonae/auth"
@@ -11,6 +12,7 @@ import (
 	"github.com/sonae/sonae/detect"
 	"github.com/sonae/sonae/fault"
 	"github.com/sonae/sonae/i18n"
+	"github.com/sonae/sonae/incident"
 	"github.com/sonae/sonae/state"
 )
 
@@ -129,6 +131,12 @@ func (d *Desk) Telephoned(ctx context.Context, call, person string, o Outcome, b
 		}
 		return putCall(ctx, tx, c)
 	})
+}
+
+// OfIncident is the cause of a call about an incident that a person begins.
+func OfIncident(in incident.Incident, by auth.Person) Cause {
+	return Cause{Path: "/incidents/" + in.ID, Incident: in.ID, Site: auth.Among(by, in.Scope.Sites), Severity: in.Severity, Drill: in.Drill,
+		Title: Titled("notify.title.hand", map[string]string{"no": strconv.Itoa(in.No), "title": in.Title})}
 }
 
 // Begin starts a call by hand: the people of a chain are told of an incident.
