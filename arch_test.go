@@ -28,6 +28,7 @@ var layers = [][]string{
 	{"alert", "ready/asset"},
 	{"incident"},
 	{"action"},
+	{"notify"},
 	{"evidence", "search"},
 	{"duty"},
 	{"report"},
@@ -63,13 +64,15 @@ var only = map[string][]string{
 	"github.com/digitorus/timestamp": {"evidence"},
 	"github.com/netsampler/":         {"source/netflow"},
 	"github.com/prometheus/":         {"hub"},
-	"github.com/wneessen/go-mail":    {"agent/watcher", "notify"},
+	"github.com/wneessen/go-mail":    {"agent/watcher", "notify/mail"},
+	"github.com/emersion/":           {"notify/notifytest"}, // a mail server for tests
 	"github.com/gosnmp/":             {"action/device/snmp"},
 	"layeh.com/radius":               {"action/device/radius"},
 	"github.com/cilium/ebpf":         {"agent/guard", "agent/collect"},
 	// action/device/hook tells products over HTTP what to block: a connector is
-	// all transport, and the stage beside it knows only its interface.
-	"net/http": {"api", "ui", "hub", "source", "agent", "cmd", "e2e", "evidence/stamp", "ledger/witness", "blob", "action/device/hook"},
+	// all transport, and the stage beside it knows only its interface; so is
+	// notify/webhook.
+	"net/http": {"api", "ui", "hub", "source", "agent", "cmd", "e2e", "evidence/stamp", "ledger/witness", "blob", "action/device/hook", "notify/webhook", "notify/notifytest"},
 }
 
 // agentMay is all of Sonae that the agent is built from.

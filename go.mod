@@ -56,7 +56,11 @@ require (
 	honnef.co/go/tools v0.8.1 // indirect
 )
 
-require github.com/wneessen/go-mail v0.7.3
+require (
+	github.com/emersion/go-sasl v0.0.0-20241020182733-b788ff22d5a6
+	github.com/emersion/go-smtp v0.25.1
+	github.com/wneessen/go-mail v0.7.3
+)
 
 require (
 	filippo.io/age v1.3.2

@@ -83,6 +83,7 @@ func (s *server) operations() {
 	s.reportOperations()
 	s.assetOperations()
 	s.deviceOperations()
+	s.notifyOperations()
 	s.peopleOperations()
 	s.ledgerOperations()
 }

@@ -31,6 +31,7 @@ import (
 	"github.com/sonae/sonae/incident"
 	"github.com/sonae/sonae/ledger"
 	"github.com/sonae/sonae/ledger/leaf"
+	"github.com/sonae/sonae/notify"
 	"github.com/sonae/sonae/ready/asset"
 	"github.com/sonae/sonae/report"
 	"github.com/sonae/sonae/report/html"
@@ -119,6 +120,7 @@ func newBench(t *testing.T) *bench {
 		People: b.keeper, Assets: b.assets, Alerts: b.alerts, Incidents: b.room, Ledger: ldg, Evidence: b.vault, Log: log,
 		Actions: b.actions, Duties: b.duties, Archive: b.archive, Searches: search.New(db, b.archive, b.clock, log),
 		Rules: b.rulebook, Now: b.clock,
+		Notices: notify.New(db, notify.Deps{Keys: keys, People: b.keeper, Now: b.clock, Log: log, Names: b.assets.Names, Address: func() string { return "https://hub.example" }}),
 		Devices: devices{b.devices, device.NewRunner(b.devices, b.actions, keys.Order().Public().(ed25519.PublicKey), nil, b.clock, log)},
 		Reports: report.New(db, b.reporting(ldg, rules), b.clock, log),
 	})

@@ -20,6 +20,7 @@ import (
 	"github.com/sonae/sonae/incident"
 	"github.com/sonae/sonae/ledger"
 	"github.com/sonae/sonae/ledger/leaf"
+	"github.com/sonae/sonae/notify"
 	"github.com/sonae/sonae/ready/asset"
 	"github.com/sonae/sonae/report"
 	"github.com/sonae/sonae/search"
@@ -42,6 +43,7 @@ type Deps struct {
 	Rules     Rules
 	Devices   Devices
 	Threats   Threats
+	Notices   Notices
 	Now       clock.Now
 	Log       *slog.Logger
 }
@@ -209,4 +211,32 @@ type Threats interface {
 	Import(ctx context.Context, draft string, t threat.Terms, by auth.Person) (threat.List, error)
 	End(ctx context.Context, id, reason string, by auth.Person) error
 	Search(ctx context.Context, list string, days int, by auth.Person) error
+}
+
+// Notices is what the operations need from notify.
+type Notices interface {
+	Calls(ctx context.Context, f notify.Filter) ([]notify.Call, int, error)
+	Call(ctx context.Context, id string) (notify.Call, error)
+	Lines(ctx context.Context, call string) ([]notify.Line, error)
+	Begin(ctx context.Context, chain string, x notify.Cause) (notify.Call, error)
+	Answer(ctx context.Context, id string, by auth.Person) error
+	Telephoned(ctx context.Context, call, person string, o notify.Outcome, by auth.Person) error
+	Deliveries(ctx context.Context, f notify.Filter) ([]notify.Delivery, int, error)
+	Health(ctx context.Context) (notify.Health, error)
+	Budgets(ctx context.Context) ([]notify.Budget, error)
+	Channels(ctx context.Context) ([]notify.Channel, error)
+	SaveChannel(ctx context.Context, c notify.Channel, given notify.Secrets, by auth.Person) (notify.Channel, error)
+	RemoveChannel(ctx context.Context, id string, by auth.Person) error
+	Test(ctx context.Context, id string, by auth.Person) (to string, err error)
+	Contacts(ctx context.Context) ([]notify.Contact, error)
+	Contact(ctx context.Context, person string) (notify.Contact, error)
+	SaveContact(ctx context.Context, c notify.Contact, chat string, by auth.Person) error
+	Shifts(ctx context.Context) ([]notify.Shift, error)
+	Shift(ctx context.Context, id string) (notify.Shift, error)
+	AddShift(ctx context.Context, s notify.Shift, by auth.Person) (notify.Shift, error)
+	RemoveShift(ctx context.Context, id string, by auth.Person) error
+	Chains(ctx context.Context, site string) ([]notify.Chain, error)
+	Chain(ctx context.Context, id string) (notify.Chain, error)
+	SaveChain(ctx context.Context, c notify.Chain, by auth.Person) (notify.Chain, error)
+	RemoveChain(ctx context.Context, id string, by auth.Person) error
 }

@@ -48,7 +48,7 @@ func verbs() []Verb {
 }
 
 func kinds() []string {
-	return []string{"alert", "event", "rule", "incident", "entry", "action", "evidence", "host", "site", "person", "report", "ledger", "page", "policy"}
+	return []string{"alert", "event", "rule", "incident", "entry", "action", "evidence", "host", "site", "person", "report", "ledger", "page", "policy", "notify"}
 }
 
 // answer is what stands in a cell of the tables.

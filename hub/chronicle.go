@@ -11,6 +11,7 @@ import (
 	"github.com/sonae/sonae/evidence"
 	"github.com/sonae/sonae/fault"
 	"github.com/sonae/sonae/incident"
+	"github.com/sonae/sonae/notify"
 	"github.com/sonae/sonae/report"
 )
 
@@ -107,4 +108,12 @@ func (h *Hub) noteDocument(ctx context.Context, d report.Document) error {
 func (h *Hub) noteFacts(ctx context.Context, c duty.Changed) error {
 	return h.incidents.Note(ctx, c.Incident, incident.Note{
 		Key: "duty.changed", Source: "duty", Args: map[string]string{"by": c.By}, Unique: "facts/" + strconv.Itoa(c.No)})
+}
+
+// noteTold writes down who was told of the incident, and who answered.
+func (h *Hub) noteTold(ctx context.Context, l notify.Line) error {
+	if l.Incident == "" { // it is told again once there is one
+		return nil
+	}
+	return h.incidents.Note(ctx, l.Incident, incident.Note{Key: l.Key, Args: l.Args, OccurredAt: l.At, Source: "notify", Ref: l.Call, Unique: l.Unique()})
 }

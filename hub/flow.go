@@ -34,7 +34,7 @@ import (
 var partitioned = []string{"event.*.*"}
 
 // streams are the first tokens of all subjects.
-var streams = []string{"event", "match", "finding", "alert", "incident", "action", "order", "evidence", "duty", "document", "rule", "drill", "device", "record"}
+var streams = []string{"event", "match", "finding", "alert", "incident", "action", "order", "evidence", "duty", "document", "rule", "drill", "device", "record", "notify"}
 
 // flow joins the stages. Nothing else in Sonae knows who listens to whom.
 func (h *Hub) flow() []bus.Join {
@@ -50,6 +50,10 @@ func (h *Hub) flow() []bus.Join {
 		bus.On("cutting.>", "chronology-cutting", h.noteCutting),                     // cutting  → chronology
 		bus.On("order.issued", "dispatch", h.dispatch).Each(),                        // decision → endpoint
 		bus.On("device.stuck", "alarm", h.alarm),                                     // a block that cannot be undone → alert
+		bus.On("alert.>", "notify", h.tell).Led(),                                    // alert    → people, until one answers
+		bus.On("incident.changed", "notify-taken", h.takenOver).Led(),                // incident → somebody commands: nobody else is told
+		bus.On("action.>", "notify-policy", h.tellPolicy).Led(),                      // action   → people whom a standing policy names
+		bus.On("notify.line", "chronology-notify", h.noteTold),                       // told     → chronology
 		bus.On("alert.>", "block", h.answer).Led(),                                   // alert    → action, where people approved that beforehand
 		bus.On("finding.>", "frozen", h.frozen).Led(),                                // finding  → what an agent froze by itself → incident, action
 		bus.On("alert.>", "keep-frozen", h.keepFrozen).Led(),                         // alert    → evidence of what was frozen
@@ -71,6 +75,7 @@ func (h *Hub) flow() []bus.Join {
 		bus.On("evidence.>", "live-evidence", h.show("evidence")).Each(),
 		bus.On("document.>", "live-document", h.show("document")).Each(),
 		bus.On("duty.>", "live-duty", h.show("duty")).Each(),
+		bus.On("notify.>", "live-notify", h.show("notify")).Each(),
 	}
 }
 

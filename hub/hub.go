@@ -28,6 +28,7 @@ import (
 	"github.com/sonae/sonae/evidence"
 	"github.com/sonae/sonae/incident"
 	"github.com/sonae/sonae/ledger"
+	"github.com/sonae/sonae/notify"
 	"github.com/sonae/sonae/ready/asset"
 	"github.com/sonae/sonae/ready/drill"
 	"github.com/sonae/sonae/report"
@@ -66,6 +67,7 @@ type Hub struct {
 	thresholds *threshold.Desk
 	incidents  *incident.Room
 	actions    *action.Desk
+	notices    *notify.Desk
 	devices    *device.Store
 	runner     *device.Runner
 	vault      *evidence.Vault
@@ -165,6 +167,7 @@ func (h *Hub) openStages(ctx context.Context) (err error) {
 	h.openThresholds()
 	h.incidents = incident.New(h.state, now, h.log)
 	h.openActions()
+	h.openNotices()
 	if err := h.openVault(); err != nil {
 		return err
 	}
@@ -200,6 +203,7 @@ func (h *Hub) work(ctx context.Context, out io.Writer) error {
 		"ledger": h.keepLedger, "correlate": h.correlate, "baseline": h.watchHosts, "archive": h.archive.Maintain, "watch": h.watch, "practice": h.practise,
 		"devices": h.runner.Run, "block": h.follow, "virus": h.scanEvidence, "thresholds": h.thresholds.Run, "silence": h.silence().Run,
 		"well": h.well().Run,
+		"notify": h.tellPeople,
 	} {
 		g.Go(func() error { return h.lead(ctx, what, work) })
 	}

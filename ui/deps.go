@@ -21,6 +21,7 @@ import (
 	"github.com/sonae/sonae/incident"
 	"github.com/sonae/sonae/ledger"
 	"github.com/sonae/sonae/ledger/leaf"
+	"github.com/sonae/sonae/notify"
 	"github.com/sonae/sonae/ready/asset"
 	"github.com/sonae/sonae/report"
 	"github.com/sonae/sonae/search"
@@ -45,6 +46,7 @@ type Deps struct {
 	Threats    Threats // nil: nobody sees threat lists
 	Devices    Devices
 	Thresholds Thresholds
+	Notices    Notices
 
 	// Located tells where in the archive events are kept. What no segment holds
 	// yet is left out.
@@ -154,6 +156,37 @@ type Devices interface {
 	Save(ctx context.Context, d device.Device, secrets device.Secrets, by auth.Person) (device.Device, error)
 	Remove(ctx context.Context, id string, by auth.Person) error
 	Test(ctx context.Context, id string) (string, error)
+}
+
+// Notices is what the pages need from notify.
+type Notices interface {
+	Calls(ctx context.Context, f notify.Filter) ([]notify.Call, int, error)
+	Call(ctx context.Context, id string) (notify.Call, error)
+	Lines(ctx context.Context, call string) ([]notify.Line, error)
+	Begin(ctx context.Context, chain string, x notify.Cause) (notify.Call, error)
+	Answer(ctx context.Context, id string, by auth.Person) error
+	Telephoned(ctx context.Context, call, person string, o notify.Outcome, by auth.Person) error
+	Tree(ctx context.Context, c notify.Chain, site string) ([]notify.Branch, error)
+	TreeOf(ctx context.Context, c notify.Call) ([]notify.Branch, error)
+	Deliveries(ctx context.Context, f notify.Filter) ([]notify.Delivery, int, error)
+	Health(ctx context.Context) (notify.Health, error)
+	Budgets(ctx context.Context) ([]notify.Budget, error)
+	Channels(ctx context.Context) ([]notify.Channel, error)
+	Channel(ctx context.Context, id string) (notify.Channel, error)
+	SaveChannel(ctx context.Context, c notify.Channel, given notify.Secrets, by auth.Person) (notify.Channel, error)
+	RemoveChannel(ctx context.Context, id string, by auth.Person) error
+	Test(ctx context.Context, id string, by auth.Person) (to string, err error)
+	Contacts(ctx context.Context) ([]notify.Contact, error)
+	Contact(ctx context.Context, person string) (notify.Contact, error)
+	SaveContact(ctx context.Context, c notify.Contact, chat string, by auth.Person) error
+	Shifts(ctx context.Context) ([]notify.Shift, error)
+	Shift(ctx context.Context, id string) (notify.Shift, error)
+	AddShift(ctx context.Context, s notify.Shift, by auth.Person) (notify.Shift, error)
+	RemoveShift(ctx context.Context, id string, by auth.Person) error
+	Chains(ctx context.Context, site string) ([]notify.Chain, error)
+	Chain(ctx context.Context, id string) (notify.Chain, error)
+	SaveChain(ctx context.Context, c notify.Chain, by auth.Person) (notify.Chain, error)
+	RemoveChain(ctx context.Context, id string, by auth.Person) error
 }
 
 // Thresholds is what the pages need from detect/threshold.

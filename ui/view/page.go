@@ -15,6 +15,7 @@ import (
 	"github.com/sonae/sonae/auth"
 	"github.com/sonae/sonae/clock"
 	"github.com/sonae/sonae/i18n"
+	"github.com/sonae/sonae/notify"
 )
 
 // Page is what every part of a page may need to know.
@@ -56,12 +57,13 @@ type Hub struct {
 	OffsetKnown bool          // a reference clock was asked
 	Waiting     int64         // messages that wait to be processed
 	Stopped     []string      // names of parts that do not run
+	Telling     notify.Health // whether people are told
 	Version     string
 }
 
 // Well says whether nothing about the hub needs a person.
 func (h Hub) Well() bool {
-	return len(h.Stopped) == 0 && h.Disk < 0.9 && (!h.OffsetKnown || h.Offset.Abs() < time.Second)
+	return len(h.Stopped) == 0 && h.Telling.Well() && h.Disk < 0.9 && (!h.OffsetKnown || h.Offset.Abs() < time.Second)
 }
 
 // Fault is an error in words: what happened, what it means, what to do.

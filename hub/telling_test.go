@@ -1,0 +1,109 @@
+package hub_test
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/sonae/sonae/alert"
+	"github.com/sonae/sonae/api"
+	"github.com/sonae/sonae/auth"
+	"github.com/sonae/sonae/event"
+	"github.com/sonae/sonae/hub/hubtest"
+	"github.com/sonae/sonae/incident"
+	"github.com/sonae/sonae/notify"
+	"github.com/sonae/sonae/notify/notifytest"
+)
+
+// TestAnAlertIsMailedUntilSomebodyAnswers goes from the event of a machine over
+// the alert to a mail in the box of the person on call, whose answer keeps the
+// next one asleep; all of it stands in the chronology.
+func TestAnAlertIsMailedUntilSomebodyAnswers(t *testing.T) {
+	server := notifytest.StartMail(t)
+	start := time.Now()
+	later := &skew{}
+	h := startWith(t, hubtest.Now(later.now))
+	h.Site("clinic", "hospital")
+	a := h.Enrol("clinic", "fs-1")
+	beat(t, a)
+	admin := h.FirstAdmin()
+	sato, suzuki := h.Person("sato", "", auth.Responder), h.Person("suzuki", "", auth.Responder)
+	for who, mail := range map[*hubtest.Client]string{sato: "sato@hospital.example", suzuki: "suzuki@hospital.example"} {
+		who.Must(http.MethodPut, "/notify/contacts/"+who.Person.ID, api.ContactFields{Mail: mail}, nil)
+	}
+	sato.Refused(http.StatusForbidden, http.MethodPut, "/notify/contacts/"+suzuki.Person.ID, api.ContactFields{Mail: "x@hospital.example"})
+	var ch notify.Channel
+	admin.Must(http.MethodPost, "/notify/channels", api.ChannelFields{Kind: notify.Mail, Name: "院内メール", Server: server.Addr, User: notifytest.User, Password: notifytest.Password,
+		From: "sonae@hospital.example", CA: server.CA}, &ch)
+	admin.Must(http.MethodPost, "/notify/shifts", api.ShiftFields{Person: sato.Person.ID, From: start.Add(-time.Hour), Until: start.Add(5 * time.Hour), Order: 1}, nil)
+	admin.Must(http.MethodPost, "/notify/chains", api.ChainFields{Name: "夜間", Least: "high", Steps: []api.StepFields{
+		{OnCall: 1, Channels: []string{ch.ID}, Wait: 10}, {People: []string{suzuki.Person.ID}, Channels: []string{ch.ID}, Wait: 10}}}, nil)
+
+	a.Report(event.Event{Time: time.Now().UTC(), Kind: event.KindProcess, Product: "linux", Category: "process_creation", Fields: map[string]string{event.FieldImage: "/tmp/wiper", event.FieldPID: "77"}})
+	raised := h.Alert(sato, "test-shadow")
+	h.Await("a mail", func() bool { return len(server.Box()) == 1 })
+	mail := server.Box()[0]
+	if mail.To != "sato@hospital.example" || !strings.Contains(mail.Text, "/alerts/"+raised.ID) || !strings.Contains(mail.Text, "fs-1") {
+		t.Errorf("mail %+v", mail)
+	}
+
+	// nobody answers: the next one is told once the time is over
+	later.add(11 * time.Minute)
+	h.Await("the next one to be told", func() bool { return len(server.To("suzuki@hospital.example")) == 1 })
+
+	in := suzuki.Open(raised) // who opens an incident commands it
+	told := func() (keys []string) {
+		for _, e := range suzuki.Chronology(in.ID) {
+			if e.Source == "notify" {
+				keys = append(keys, e.Key)
+			}
+		}
+		return keys
+	}
+	want := []string{"notify.told", "notify.escalated", "notify.told", "notify.answered"}
+	h.Await("the chronology to say who was told", func() bool { return len(told()) == len(want) })
+	if got := told(); !slices.Equal(got, want) {
+		t.Errorf("the chronology says %q, want %q", got, want)
+	}
+	var e incident.Entry = suzuki.Written(in.ID, "notify.answered")
+	if e.Args["person"] != suzuki.Person.ID {
+		t.Errorf("answered by %v", e.Args)
+	}
+	later.add(time.Hour)
+	calls := hubtest.List[notify.Call](suzuki, "/notify/calls")
+	if len(calls) != 1 || calls[0].State != notify.Answered || len(server.Box()) != 2 {
+		t.Errorf("calls %+v, %d mails", calls, len(server.Box()))
+	}
+
+	// an alert that somebody acknowledges before the next step tells nobody else
+	suzuki.Must(http.MethodPost, "/alerts/"+raised.ID+"/close", map[string]string{"reason": "消した"}, nil)
+	a.Report(event.Event{Time: time.Now().UTC(), Kind: event.KindProcess, Product: "linux", Category: "process_creation", Fields: map[string]string{event.FieldImage: "/tmp/wiper", event.FieldPID: "78"}})
+	h.Await("a mail about the second alert", func() bool { return len(server.To("sato@hospital.example")) == 2 })
+	var second alert.Alert
+	for _, x := range hubtest.List[alert.Alert](sato, "/alerts") {
+		if x.ID != raised.ID {
+			second = x
+		}
+	}
+	if status, _, _ := sato.Submit("/alerts/"+second.ID+"/ack", nil); status != http.StatusSeeOther {
+		t.Fatalf("acknowledge on the page: %d", status)
+	}
+	h.Await("the call to be answered", func() bool {
+		calls := hubtest.List[notify.Call](sato, "/notify/calls?live=true")
+		return len(calls) == 0
+	})
+	later.add(time.Hour)
+	h.Idle()
+	if got := server.To("suzuki@hospital.example"); len(got) != 1 {
+		t.Errorf("somebody was on it, and still %d mails went to the next one", len(got)-1)
+	}
+}
+
+// skew is a clock that goes with the machine's, and is put forward.
+type skew struct{ ahead atomic.Int64 }
+
+func (s *skew) now() time.Time      { return time.Now().Add(time.Duration(s.ahead.Load())) }
+func (s *skew) add(d time.Duration) { s.ahead.Add(int64(d)) }
