@@ -30,6 +30,7 @@ var layers = [][]string{
 	{"action"},
 	{"evidence", "search"},
 	{"duty"},
+	{"playbook"},
 	{"report"},
 	{"ready"},
 	{"backup"},
