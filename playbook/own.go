@@ -34,6 +34,7 @@ type draft struct {
 	Severity  int                    `yaml:"severity"`
 	Impact    int                    `yaml:"impact"`
 	Variables map[string]detect.Text `yaml:"variables"`
+	Initial   map[string]string      `yaml:"initial"` // values of variables
 	Steps     []draftStep            `yaml:"steps"`
 }
 
@@ -170,7 +171,11 @@ func (w *writer) playbook(d draft) (*cacao.Playbook, error) {
 	}
 	w.p.Extensions = w.extension(Extension{Name: d.Name, Description: d.About, Kinds: d.Kinds})
 	for name, text := range d.Variables {
-		w.p.Variables[name] = cacao.Variable{Type: "string", Description: text.In("en")}
+		v := cacao.Variable{Type: "string", Description: text.In("en")}
+		if first, ok := d.Initial[name]; ok {
+			v.Value = json.RawMessage(strconv.Quote(first))
+		}
+		w.p.Variables[name] = v
 	}
 	w.p.WorkflowStart = w.id("start", w.key+"/start")
 	w.p.Workflow[w.p.WorkflowStart] = &cacao.Step{Type: cacao.Start, OnCompletion: w.chain("", d.Steps)}
