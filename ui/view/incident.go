@@ -43,9 +43,9 @@ type RoomData struct {
 	Runs      []playbook.Run
 	Offers    []*playbook.Book // that fit the alerts
 	Books     []*playbook.Book // all others
-	People    []auth.Person // who may command
-	Hosts     []asset.Host  // in scope
-	AllHosts  []asset.Host  // that may be put in scope
+	People    []auth.Person    // who may command
+	Hosts     []asset.Host     // in scope
+	AllHosts  []asset.Host     // that may be put in scope
 	Sites     []asset.Site
 }
 
