@@ -138,4 +138,5 @@ type Action struct {
 	Auto  string `json:"auto,omitempty"`  // standing approval that it follows: id of a policy, or Guard; empty: people decided
 	Alert string `json:"alert,omitempty"` // alert that it answers
 	Tell  string `json:"tell,omitempty"`  // who is to be told, as the policy says
+	Step  string `json:"step,omitempty"`  // step of a playbook that asked for it
 }

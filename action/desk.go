@@ -80,6 +80,7 @@ type NewRequest struct {
 	Process   *order.Process `json:"process,omitempty"` // freeze, kill
 	Object    string         `json:"object,omitempty"`  // what else is contained, by name
 	Alert     string         `json:"alert,omitempty"`   // alert that it answers
+	Step      string         `json:"-"`                 // step of a playbook that asks; the same step gets the same action
 	// Packets chooses packets that the machine keeps (preserve). With Only set
 	// nothing else is collected, and no incident is needed.
 	Packets *order.Packets `json:"packets,omitempty"`

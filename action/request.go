@@ -115,7 +115,11 @@ func (d *Desk) Request(ctx context.Context, q NewRequest, by auth.Person) (Actio
 	if a.Kind == Isolate && a.Forbidden == "" {
 		return Action{}, fault.New(fault.Invalid, "action.forbidden-missing")
 	}
+	a.Step = q.Step
 	err = d.db.Tx(ctx, func(tx *state.Tx) error {
+		if have, err := d.asked(ctx, tx, &a); err != nil || have {
+			return err
+		}
 		if a.Kind == Preserve {
 			return d.preserveOnce(ctx, tx, &a, by)
 		}
@@ -125,6 +129,26 @@ func (d *Desk) Request(ctx context.Context, q NewRequest, by auth.Person) (Actio
 		return Action{}, err
 	}
 	return a, nil
+}
+
+// asked finds what the same step of a playbook asked for before: a hub that
+// died in between asks once more.
+func (d *Desk) asked(ctx context.Context, tx *state.Tx, a *Action) (bool, error) {
+	if a.Step == "" {
+		return false, nil
+	}
+	all, err := list[Action](ctx, inTx{tx}, `SELECT body FROM action WHERE incident = $1 AND host = $2 AND kind = $3 ORDER BY requested_at`,
+		a.Incident, a.Host, string(a.Kind))
+	if err != nil {
+		return false, fmt.Errorf("look for what %s asked: %w", a.Step, err)
+	}
+	for _, o := range all {
+		if o.Step == a.Step {
+			*a = o
+			return true, nil
+		}
+	}
+	return false, nil
 }
 
 // ask stores a request that waits for a second person, after an order for

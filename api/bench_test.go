@@ -32,6 +32,7 @@ import (
 	"github.com/sonae/sonae/ledger"
 	"github.com/sonae/sonae/ledger/leaf"
 	"github.com/sonae/sonae/notify"
+	"github.com/sonae/sonae/playbook"
 	"github.com/sonae/sonae/ready/asset"
 	"github.com/sonae/sonae/report"
 	"github.com/sonae/sonae/report/html"
@@ -116,7 +117,12 @@ func newBench(t *testing.T) *bench {
 	b.engine = detect.NewSwitch(b.clock)
 	b.rulebook = search.NewRulebook(db, b.archive, b.engine, search.Shelves{Own: ownrules.FS, Packs: fstest.MapFS{"wrong.yml": {Data: []byte("title: [")}}}, b.clock, log)
 	b.reload()
+	books, err := playbook.New(db, playbook.Deps{Incidents: b.room, Duties: b.duties, Actions: b.actions, Now: b.clock, Log: log})
+	if err != nil {
+		t.Fatal(err)
+	}
 	b.h = New(Deps{
+		Books:  books,
 		People: b.keeper, Assets: b.assets, Alerts: b.alerts, Incidents: b.room, Ledger: ldg, Evidence: b.vault, Log: log,
 		Actions: b.actions, Duties: b.duties, Archive: b.archive, Searches: search.New(db, b.archive, b.clock, log),
 		Rules: b.rulebook, Now: b.clock,

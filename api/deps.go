@@ -21,6 +21,7 @@ import (
 	"github.com/sonae/sonae/ledger"
 	"github.com/sonae/sonae/ledger/leaf"
 	"github.com/sonae/sonae/notify"
+	"github.com/sonae/sonae/playbook"
 	"github.com/sonae/sonae/ready/asset"
 	"github.com/sonae/sonae/report"
 	"github.com/sonae/sonae/search"
@@ -36,6 +37,7 @@ type Deps struct {
 	Actions   Actions
 	Evidence  Evidence
 	Duties    Duties
+	Books     Books
 	Reports   Reports
 	Ledger    Ledger
 	Archive   Archive
@@ -183,6 +185,18 @@ type Devices interface {
 type Duties interface {
 	Assess(ctx context.Context, incident string) (duty.Assessment, error)
 	SetFacts(ctx context.Context, incident string, f duty.Facts, by auth.Person) error
+}
+
+// Books is what the operations need from playbook.
+type Books interface {
+	Books(ctx context.Context) ([]*playbook.Book, error)
+	Book(ctx context.Context, id string) (*playbook.Book, error)
+	Import(ctx context.Context, source []byte, by auth.Person) (*playbook.Book, error)
+	Runs(ctx context.Context, incident string) ([]playbook.Run, error)
+	Run(ctx context.Context, id string) (playbook.Run, error)
+	Begin(ctx context.Context, incident, book string, by auth.Person) (playbook.Run, error)
+	Report(ctx context.Context, run string, r playbook.Report, by auth.Person) (playbook.Run, error)
+	Cancel(ctx context.Context, run, reason string, by auth.Person) error
 }
 
 // Reports is what the operations need from report.

@@ -12,6 +12,7 @@ import (
 	"github.com/sonae/sonae/fault"
 	"github.com/sonae/sonae/incident"
 	"github.com/sonae/sonae/notify"
+	"github.com/sonae/sonae/playbook"
 	"github.com/sonae/sonae/report"
 )
 
@@ -103,6 +104,12 @@ func (h *Hub) noteDocument(ctx context.Context, d report.Document) error {
 		Key: "report.made", OccurredAt: d.At, Source: "report", Ref: d.ID, Unique: "document/" + d.ID,
 		Args: map[string]string{"no": strconv.Itoa(d.No), "digest": d.Digest},
 	})
+}
+
+// noteRun writes down a transition of a playbook's run.
+func (h *Hub) noteRun(ctx context.Context, c playbook.Change) error {
+	return h.incidents.Note(ctx, c.Incident, incident.Note{Key: c.Key, Args: c.Args, OccurredAt: c.Happened, Source: c.Source, Ref: c.Run,
+		Unique: "playbook/" + c.Run + "/" + strconv.Itoa(c.No)})
 }
 
 func (h *Hub) noteFacts(ctx context.Context, c duty.Changed) error {

@@ -34,7 +34,8 @@ import (
 var partitioned = []string{"event.*.*"}
 
 // streams are the first tokens of all subjects.
-var streams = []string{"event", "match", "finding", "alert", "incident", "action", "order", "evidence", "duty", "document", "rule", "drill", "device", "record", "notify"}
+var streams = []string{"event", "match", "finding", "alert", "notify", "incident", "action", "order", "evidence", "duty", "playbook", "document", "rule", "drill",
+	"device", "record"}
 
 // flow joins the stages. Nothing else in Sonae knows who listens to whom.
 func (h *Hub) flow() []bus.Join {
@@ -61,6 +62,8 @@ func (h *Hub) flow() []bus.Join {
 		bus.On("evidence.sealed", "chronology-evidence", h.noteBag),                  // bag      → chronology
 		bus.On("document.made", "chronology-document", h.noteDocument),               // document → chronology
 		bus.On("duty.changed", "chronology-duty", h.noteFacts),                       // facts    → chronology
+		bus.On("playbook.changed", "chronology-playbook", h.noteRun),                 // a step of a playbook → chronology
+		bus.On("action.>", "playbook", h.books.Result),                               // action   → the step that asked for it
 		bus.OnBatch("record.>", "ledger", 256, 200*time.Millisecond, h.record).Led(), // every change leaves a trace
 
 		bus.On("rule.changed", "rules", h.reloadRules).Each(),      // what people want to be told → engine
@@ -76,6 +79,7 @@ func (h *Hub) flow() []bus.Join {
 		bus.On("document.>", "live-document", h.show("document")).Each(),
 		bus.On("duty.>", "live-duty", h.show("duty")).Each(),
 		bus.On("notify.>", "live-notify", h.show("notify")).Each(),
+		bus.On("playbook.>", "live-playbook", h.show("playbook")).Each(),
 	}
 }
 

@@ -29,6 +29,7 @@ import (
 	"github.com/sonae/sonae/incident"
 	"github.com/sonae/sonae/ledger"
 	"github.com/sonae/sonae/notify"
+	"github.com/sonae/sonae/playbook"
 	"github.com/sonae/sonae/ready/asset"
 	"github.com/sonae/sonae/ready/drill"
 	"github.com/sonae/sonae/report"
@@ -72,6 +73,7 @@ type Hub struct {
 	runner     *device.Runner
 	vault      *evidence.Vault
 	duties     *duty.Desk
+	books      *playbook.Desk
 	reports    *report.Desk
 	searches   *search.Desk
 	practice   *drill.Drill
@@ -176,6 +178,10 @@ func (h *Hub) openStages(ctx context.Context) (err error) {
 		return err
 	}
 	h.duties = duty.New(h.state, law, now, h.log)
+	h.books, err = playbook.New(h.state, playbook.Deps{Incidents: h.incidents, Duties: h.duties, Actions: h.actions, Now: now, Log: h.log})
+	if err != nil {
+		return err
+	}
 	if err := h.openReports(); err != nil {
 		return err
 	}
@@ -202,8 +208,9 @@ func (h *Hub) work(ctx context.Context, out io.Writer) error {
 	for what, work := range map[string]func(context.Context) error{ // one hub of all does these
 		"ledger": h.keepLedger, "correlate": h.correlate, "baseline": h.watchHosts, "archive": h.archive.Maintain, "watch": h.watch, "practice": h.practise,
 		"devices": h.runner.Run, "block": h.follow, "virus": h.scanEvidence, "thresholds": h.thresholds.Run, "silence": h.silence().Run,
-		"well": h.well().Run,
-		"notify": h.tellPeople,
+		"well":      h.well().Run,
+		"notify":    h.tellPeople,
+		"playbooks": h.books.Work,
 	} {
 		g.Go(func() error { return h.lead(ctx, what, work) })
 	}

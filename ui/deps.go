@@ -12,6 +12,7 @@ import (
 	"github.com/sonae/sonae/archive"
 	"github.com/sonae/sonae/auth"
 	"github.com/sonae/sonae/clock"
+	"github.com/sonae/sonae/detect"
 	"github.com/sonae/sonae/detect/ioc"
 	"github.com/sonae/sonae/detect/threshold"
 	"github.com/sonae/sonae/detect/tuning"
@@ -22,6 +23,7 @@ import (
 	"github.com/sonae/sonae/ledger"
 	"github.com/sonae/sonae/ledger/leaf"
 	"github.com/sonae/sonae/notify"
+	"github.com/sonae/sonae/playbook"
 	"github.com/sonae/sonae/ready/asset"
 	"github.com/sonae/sonae/report"
 	"github.com/sonae/sonae/search"
@@ -38,6 +40,7 @@ type Deps struct {
 	Actions    Actions
 	Evidence   Evidence
 	Duties     Duties
+	Books      Books
 	Reports    Reports
 	Ledger     Ledger
 	Archive    Archive
@@ -275,6 +278,19 @@ type Rules interface {
 type Duties interface {
 	Assess(ctx context.Context, incident string) (duty.Assessment, error)
 	SetFacts(ctx context.Context, incident string, f duty.Facts, by auth.Person) error
+}
+
+// Books is what the pages need from playbook.
+type Books interface {
+	Books(ctx context.Context) ([]*playbook.Book, error)
+	Book(ctx context.Context, id string) (*playbook.Book, error)
+	Import(ctx context.Context, source []byte, by auth.Person) (*playbook.Book, error)
+	Offer(ctx context.Context, rules []detect.Rule) ([]*playbook.Book, error)
+	Runs(ctx context.Context, incident string) ([]playbook.Run, error)
+	Run(ctx context.Context, id string) (playbook.Run, error)
+	Begin(ctx context.Context, incident, book string, by auth.Person) (playbook.Run, error)
+	Report(ctx context.Context, run string, r playbook.Report, by auth.Person) (playbook.Run, error)
+	Cancel(ctx context.Context, run, reason string, by auth.Person) error
 }
 
 // Reports is what the pages need from report.

@@ -31,6 +31,7 @@ import (
 	"github.com/sonae/sonae/incident"
 	"github.com/sonae/sonae/ledger"
 	"github.com/sonae/sonae/ledger/leaf"
+	"github.com/sonae/sonae/playbook"
 	"github.com/sonae/sonae/ready/asset"
 	"github.com/sonae/sonae/report"
 	"github.com/sonae/sonae/search"
@@ -877,6 +878,72 @@ func (h *house) inCourse() *house {
 	return h
 }
 
+// booksOf has Sonae's own playbooks and one run, whose steps it walks on
+// without an engine: pages are about what they show.
+type booksOf struct {
+	*house
+	said []playbook.Report
+}
+
+func (h *booksOf) Books(context.Context) ([]*playbook.Book, error) { return playbook.Own() }
+
+func (h *booksOf) Book(ctx context.Context, id string) (*playbook.Book, error) {
+	all, err := h.Books(ctx)
+	for _, b := range all {
+		if b.ID == id || b.Version == id {
+			return b, err
+		}
+	}
+	return nil, missing("playbook.missing")
+}
+
+func (h *booksOf) Import(_ context.Context, source []byte, _ auth.Person) (*playbook.Book, error) {
+	return playbook.Parse(source)
+}
+
+func (h *booksOf) Offer(ctx context.Context, rules []detect.Rule) ([]*playbook.Book, error) {
+	all, err := h.Books(ctx)
+	return slices.DeleteFunc(all, func(b *playbook.Book) bool { return !b.Fits(rules) }), err
+}
+
+func (h *booksOf) Run(ctx context.Context, id string) (playbook.Run, error) {
+	all, err := h.Books(ctx)
+	if err != nil || id != "run-1" {
+		return playbook.Run{}, missing("playbook.run-missing")
+	}
+	b := all[slices.IndexFunc(all, func(b *playbook.Book) bool { return b.Name.In("en") == "File sharing (P2P) at a contractor" })]
+	r := playbook.Run{ID: id, No: 1, Incident: "in-1", Book: b.ID, Version: b.Version, Name: b.Name, State: playbook.Running, BeganAt: start, BeganBy: "pe-responder"}
+	for i, s := range []playbook.VisitState{playbook.Done, playbook.Waiting, playbook.Open} {
+		r.Visits = append(r.Visits, playbook.Visit{No: i + 1, Step: b.Cards[i].ID, State: s, OpenedAt: start, DueAt: start.Add(10 * time.Minute)})
+	}
+	v := &r.Visits[0]
+	v.By, v.DoneAt, v.EnteredAt, v.Paper, v.Note = "pe-responder", start.Add(4*time.Minute), start.Add(40*time.Minute), true, "画面を撮った"
+	r.Visits[1].Actions = []string{"ac-1"}
+	r.Visits[2].Stuck = "相手が出ない"
+	return r, nil
+}
+
+func (h *booksOf) Runs(ctx context.Context, in string) ([]playbook.Run, error) {
+	if in != "in-1" {
+		return nil, nil
+	}
+	r, err := h.Run(ctx, "run-1")
+	return []playbook.Run{r}, err
+}
+
+func (h *booksOf) Begin(ctx context.Context, _, _ string, _ auth.Person) (playbook.Run, error) {
+	return h.Run(ctx, "run-1")
+}
+
+func (h *booksOf) Report(ctx context.Context, id string, r playbook.Report, _ auth.Person) (playbook.Run, error) {
+	h.mu.Lock()
+	h.said = append(h.said, r)
+	h.mu.Unlock()
+	return h.Run(ctx, id)
+}
+
+func (h *booksOf) Cancel(context.Context, string, string, auth.Person) error { return nil }
+
 // deps joins the house to the pages.
 func (h *house) deps(live *Live, log *slog.Logger) Deps {
 	var rules Rules
@@ -889,7 +956,7 @@ func (h *house) deps(live *Live, log *slog.Logger) Deps {
 	}
 	return Deps{
 		People: peopleOf{h}, Assets: assetsOf{h}, Alerts: alertsOf{h}, Incidents: incidentsOf{h}, Actions: actionsOf{h}, Devices: devicesOf{h}, Thresholds: h.thresholds, Evidence: evidenceOf{h},
-		Duties: dutiesOf{h}, Reports: reportsOf{h}, Ledger: ledgerOf{h}, Archive: h.archive, Searches: h.searches, Rules: rules, Threats: threats, Located: h.located, Live: live, Log: log, Address: "https://hub.example:8443",
+		Duties: dutiesOf{h}, Books: &booksOf{house: h}, Reports: reportsOf{h}, Ledger: ledgerOf{h}, Archive: h.archive, Searches: h.searches, Rules: rules, Threats: threats, Located: h.located, Live: live, Log: log, Address: "https://hub.example:8443",
 		Events: func(context.Context, []string, time.Time, int) ([]event.Event, error) {
 			return []event.Event{{ID: "ev-1", Time: start.Add(-30 * time.Second), Site: "callcentre", Host: "ho-1", Kind: event.KindFlow, Fields: map[string]string{
 				event.FieldApp: "bittorrent", event.FieldRemoteIP: "203.0.113.7", event.FieldProof: "13426974546f7272656e742070726f746f636f6c", event.FieldSent: "1200345"}}}, nil

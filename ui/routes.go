@@ -53,7 +53,7 @@ func routes() []route {
 
 		{pattern: "GET /incidents", verb: auth.View, kind: "incident", page: (*call).incidents, topics: []string{"incident", "duty"}},
 		{pattern: "POST /incidents", verb: auth.Handle, kind: "incident", do: (*call).openIncident, back: (*call).incidents},
-		{pattern: "GET /incidents/{id}", verb: auth.View, kind: "incident", page: (*call).room, topics: []string{"incident", "alert", "action", "evidence", "duty", "document"}},
+		{pattern: "GET /incidents/{id}", verb: auth.View, kind: "incident", page: (*call).room, topics: []string{"incident", "alert", "action", "evidence", "duty", "document", "playbook"}},
 		{pattern: "POST /incidents/{id}/entries", verb: auth.Handle, kind: "entry", of: "incident", do: (*call).write, back: (*call).room},
 		{pattern: "POST /incidents/{id}/command", verb: auth.Handle, kind: "incident", do: (*call).command, back: (*call).room},
 		{pattern: "POST /incidents/{id}/state", verb: auth.Handle, kind: "incident", do: (*call).move, back: (*call).room},
@@ -61,6 +61,12 @@ func routes() []route {
 		{pattern: "POST /incidents/{id}/scope", verb: auth.Handle, kind: "incident", do: (*call).setScope, back: (*call).room},
 		{pattern: "GET /incidents/{id}/facts", verb: auth.Report, kind: "incident", page: (*call).facts},
 		{pattern: "POST /incidents/{id}/facts", verb: auth.Report, kind: "incident", do: (*call).setFacts, back: (*call).facts},
+		{pattern: "POST /incidents/{id}/runs", verb: auth.Handle, kind: "incident", do: (*call).beginRun, back: (*call).room},
+		{pattern: "GET /incidents/{id}/runs/{run}", verb: auth.View, kind: "incident", page: (*call).runPage, topics: []string{"playbook", "action"}},
+		{pattern: "POST /incidents/{id}/runs/{run}/steps/{visit}", verb: auth.Handle, kind: "incident", do: (*call).reportStep, back: (*call).runPage},
+		{pattern: "POST /incidents/{id}/runs/{run}/cancel", verb: auth.Handle, kind: "incident", do: (*call).cancelRun, back: (*call).runPage},
+		{pattern: "GET /incidents/{id}/runs/{run}/paper", verb: auth.Handle, kind: "incident", page: (*call).paper},
+		{pattern: "POST /incidents/{id}/runs/{run}/paper", verb: auth.Handle, kind: "incident", do: (*call).keyIn, back: (*call).paper},
 		{pattern: "POST /incidents/{id}/documents", verb: auth.Report, kind: "report", of: "incident", do: (*call).makeDocument, back: (*call).room},
 		{pattern: "GET /incidents/{id}/documents/{document}", verb: auth.View, kind: "report", of: "incident", raw: (*call).document},
 		{pattern: "GET /incidents/{id}/isolate", verb: auth.Request, kind: "action", of: "incident", page: (*call).plan},
@@ -89,6 +95,11 @@ func routes() []route {
 		{pattern: "POST /policies/{policy}/approve", verb: auth.View, kind: "policy", do: (*call).approvePolicy, back: (*call).policy},
 		{pattern: "POST /policies/{policy}/refuse", verb: auth.View, kind: "policy", do: (*call).refusePolicy, back: (*call).policy},
 		{pattern: "POST /policies/{policy}/end", verb: auth.View, kind: "policy", do: (*call).endPolicy, back: (*call).policy},
+
+		{pattern: "GET /playbooks", verb: auth.View, kind: "playbook", page: (*call).playbooks},
+		{pattern: "POST /playbooks", verb: auth.Handle, kind: "playbook", do: (*call).importPlaybook, back: (*call).playbooks},
+		{pattern: "GET /playbooks/{book}", verb: auth.View, kind: "playbook", page: (*call).playbook},
+		{pattern: "GET /playbooks/{book}/cacao", verb: auth.View, kind: "playbook", raw: (*call).exportPlaybook},
 
 		{pattern: "GET /search", verb: auth.View, kind: "event", page: (*call).searchPage},
 		{pattern: "GET /search/stream", verb: auth.View, kind: "event", raw: (*call).searchStream},

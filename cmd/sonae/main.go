@@ -37,6 +37,7 @@ func commands() []command {
 		{"drill", "play a practice incident on the running hub: sonae drill run NAME", drillCommand},
 		{"dead", "list messages that a stage of the running hub could not use, or offer one again", deadCommand},
 		{"rule", "list, count, test, check, update or pack detection rules", rule.Command},
+		{"playbook", "check playbooks in CACAO v2 before they are imported: sonae playbook check FILE…", playbookCommand},
 		{"completion", "print a script with which bash, zsh or fish completes commands", completionCommand},
 		{"version", "print the version", version},
 	}

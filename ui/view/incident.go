@@ -14,6 +14,7 @@ import (
 	"github.com/sonae/sonae/evidence"
 	"github.com/sonae/sonae/i18n"
 	"github.com/sonae/sonae/incident"
+	"github.com/sonae/sonae/playbook"
 	"github.com/sonae/sonae/ready/asset"
 	"github.com/sonae/sonae/report"
 )
@@ -39,9 +40,12 @@ type RoomData struct {
 	Bags      []evidence.Bag
 	Duty      *duty.Assessment // nil when it could not be assessed
 	Documents []report.Document
-	People    []auth.Person // who may command
-	Hosts     []asset.Host  // in scope
-	AllHosts  []asset.Host  // that may be put in scope
+	Runs      []playbook.Run
+	Offers    []*playbook.Book // that fit the alerts
+	Books     []*playbook.Book // all others
+	People    []auth.Person    // who may command
+	Hosts     []asset.Host     // in scope
+	AllHosts  []asset.Host     // that may be put in scope
 	Sites     []asset.Site
 }
 
