@@ -262,10 +262,14 @@ func (s *Scanner) notice(n notice) {
 	s.mu.Lock()
 	v := s.volumes[fsid(n.file)]
 	s.mu.Unlock()
-	if !v.removable && (n.mask&unix.FAN_CLOSE_WRITE == 0 || s.trust.of(n.pid)) {
+	if !v.removable && n.mask&unix.FAN_CLOSE_WRITE == 0 {
 		return
 	}
-	s.put(&scanJob{handle: string(n.file), who: s.people.of(n.pid, s.deps.Now()), due: s.deps.Now()})
+	who := s.people.of(n.pid, s.deps.Now()) // while it lives: to ask the package database takes a while
+	if !v.removable && s.trust.of(n.pid) {
+		return
+	}
+	s.put(&scanJob{handle: string(n.file), who: who, due: s.deps.Now()})
 }
 
 func (s *Scanner) put(j *scanJob) {
