@@ -87,6 +87,10 @@ const (
 	scanTell    = 10 * time.Second // between two looks at what was not scanned
 )
 
+// remote are file systems of other machines: who serves them scans them, and one
+// that does not answer must not hold up this machine.
+var remote = strings.Fields("nfs nfs4 cifs smb3 ceph 9p afs lustre")
+
 // pseudo are file systems without files of people.
 var pseudo = strings.Fields("proc sysfs cgroup cgroup2 devpts devtmpfs mqueue debugfs tracefs securityfs pstore bpf configfs fusectl hugetlbfs autofs binfmt_misc rpc_pipefs nsfs efivarfs selinuxfs")
 
@@ -190,7 +194,9 @@ func (s *Scanner) look() {
 
 // wanted are the mounts that may hold files that are wanted.
 func (s *Scanner) wanted(all []mount) []mount {
-	all = slices.DeleteFunc(all, func(m mount) bool { return slices.Contains(pseudo, m.kind) })
+	all = slices.DeleteFunc(all, func(m mount) bool {
+		return slices.Contains(pseudo, m.kind) || slices.Contains(remote, m.kind) || strings.HasPrefix(m.kind, "fuse.")
+	})
 	if len(s.cfg.Folders) == 0 {
 		return all
 	}
@@ -256,10 +262,14 @@ func (s *Scanner) notice(n notice) {
 	s.mu.Lock()
 	v := s.volumes[fsid(n.file)]
 	s.mu.Unlock()
-	if !v.removable && (n.mask&unix.FAN_CLOSE_WRITE == 0 || s.trust.of(n.pid)) {
+	if !v.removable && n.mask&unix.FAN_CLOSE_WRITE == 0 {
 		return
 	}
-	s.put(&scanJob{handle: string(n.file), who: s.people.of(n.pid, s.deps.Now()), due: s.deps.Now()})
+	who := s.people.of(n.pid, s.deps.Now()) // while it lives: to ask the package database takes a while
+	if !v.removable && s.trust.of(n.pid) {
+		return
+	}
+	s.put(&scanJob{handle: string(n.file), who: who, due: s.deps.Now()})
 }
 
 func (s *Scanner) put(j *scanJob) {

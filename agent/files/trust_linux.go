@@ -41,8 +41,8 @@ const (
 	maxProgram  = 1 << 30          // bytes that are summed up
 )
 
-// bringers write what others made: they load it, unpack it, receive it, or do
-// what a script says. Their package says nothing of it.
+// bringers write what others made: they load it, unpack it, receive it, take it
+// from a pipe, or do what a script says. Their package says nothing of it.
 var bringers = regexp.MustCompile(`^(` + strings.Join([]string{
 	`(ba|da|z|k|mk|a|c|tc|fi)?sh`, `busybox`, `perl`, `python`, `pypy`, `ruby`, `node(js)?`, `deno`, `bun`, `php(-fpm|-cgi)?`, `lua(jit)?`, `pwsh`, `tclsh`, `wish`, `[gm]?awk`, `java`, `mono`, `dotnet`, `wine(64|server|device)?`, `qemu-.*`,
 	`firefox(-esr|-bin)?`, `chrom(e|ium)(-browser|-stable)?`, `google-chrome`, `msedge`, `opera`, `brave`, `vivaldi(-bin)?`, `epiphany(-browser)?`, `falkon`, `konqueror`, `WebKit.*`, `QtWebEngineProcess`, `electron`,
@@ -50,6 +50,7 @@ var bringers = regexp.MustCompile(`^(` + strings.Join([]string{
 	`curl`, `wget2?`, `aria2c`, `axel`, `scp`, `sftp(-server)?`, `sshd.*`, `rsync`, `rclone`, `l?ftp`, `tftpd?`, `nc(\.openbsd|\.traditional)?`, `ncat`, `socat`, `smbd`, `smbclient`, `vsftpd`, `(pro|pure-)ftpd`, `apache2`, `httpd`, `nginx`, `lighttpd`, `caddy`, `git`, `svn`, `hg`,
 	`transmission.*`, `qbittorrent.*`, `deluged?`, `rtorrent`, `amuled?`,
 	`bsdtar`, `tar`, `cpio`, `pax`, `gzip`, `pigz`, `bzip2`, `xz`, `zstd`, `lz4`, `unzip`, `funzip`, `7z.?`, `7zz`, `unrar(-nonfree)?`, `unar`, `lha`, `cabextract`, `file-roller`, `ark`, `engrampa`, `base64`, `uudecode`, `gpg`, `openssl`,
+	`cat`, `tac`, `rev`, `tee`, `dd`, `pv`, `sponge`, `head`, `tail`, `sed`, `tr`, `cut`, `paste`, `fold`, `sort`, `uniq`, `[ef]?grep`, `c?split`, `xxd`, `od`, `iconv`, `base32`, `basenc`, `m4`, `envsubst`,
 	`soffice\.bin`, `evince`, `telegram-desktop`, `slack`, `teams.*`, `zoom`, `discord`,
 }, "|") + `)[0-9.]*$`)
 
