@@ -66,7 +66,7 @@ var only = map[string][]string{
 	"github.com/wneessen/go-mail":    {"agent/watcher", "notify"},
 	"github.com/gosnmp/":             {"action/device/snmp"},
 	"layeh.com/radius":               {"action/device/radius"},
-	"github.com/cilium/ebpf":         {"agent/guard"},
+	"github.com/cilium/ebpf":         {"agent/guard", "agent/collect"},
 	// action/device/hook tells products over HTTP what to block: a connector is
 	// all transport, and the stage beside it knows only its interface.
 	"net/http": {"api", "ui", "hub", "source", "agent", "cmd", "e2e", "evidence/stamp", "ledger/witness", "blob", "action/device/hook"},

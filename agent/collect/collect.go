@@ -11,6 +11,7 @@ package collect
 import (
 	"context"
 	"log/slog"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -25,8 +26,31 @@ type Config struct {
 	// Sensors are those of others on this machine; where to, and how far, is
 	// set here.
 	Sensors feed.Config
-	Now     clock.Now
-	Log     *slog.Logger
+	// Backend is how processes are seen: BackendEBPF, BackendConnector,
+	// BackendProc; empty means the first of them that the kernel permits. One
+	// that is named and refused is replaced by the next all the same.
+	Backend string
+	// Connected is told of each connection that a process opens or accepts,
+	// where eBPF tells; it must not wait. nil: nobody wants to know.
+	Connected func(Connection)
+	Now       clock.Now
+	Log       *slog.Logger
+}
+
+// Ways to see processes, the best first.
+const (
+	BackendEBPF      = "eBPF"              // sees all of them, with arguments; and connections
+	BackendConnector = "process connector" // netlink: looks at /proc at once, misses the arguments of what ends at once
+	BackendProc      = "/proc"             // looks five times a second, misses what lives shorter
+)
+
+// Connection is one that a process opened or accepted.
+type Connection struct {
+	Proto                string // tcp or udp
+	Local, Remote        netip.AddrPort
+	Opened               bool // by this side
+	PID                  int
+	Image, Command, User string
 }
 
 // Collector is one source of events.

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strconv"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -107,8 +106,9 @@ func connect() (int, error) {
 }
 
 // listen reports through the connector until ctx ends. errNoConnector when
-// the kernel does not answer: it does so only in the first namespaces.
-func (p *Processes) listen(ctx context.Context, q *Queue) error {
+// the kernel does not answer: it does so only in the first namespaces. why says
+// why there is nothing better.
+func (p *Processes) listen(ctx context.Context, why string, q *Queue) error {
 	fd, err := connect()
 	if err != nil {
 		return fmt.Errorf("%w: %w", errNoConnector, err)
@@ -141,7 +141,7 @@ func (p *Processes) listen(ctx context.Context, q *Queue) error {
 			if !heard && refused == nil {
 				heard = true
 				p.fill()
-				p.say("process connector")
+				p.ready(BackendConnector, why, q)
 			}
 			q.Lost(p.missed.note(e))
 			p.happened(e, q)
@@ -185,18 +185,13 @@ func (p *Processes) happened(e procEvent, q *Queue) {
 		pr, ok := p.t.read(e.tgid, now)
 		if !ok { // gone before it could be looked at
 			p.unread++
-			p.say(fmt.Sprintf("process connector; %d processes ended before they could be looked at", p.unread))
+			p.say(fmt.Sprintf("%s; %d processes ended before they could be looked at", p.how, p.unread))
 			return
 		}
 		p.t.add(pr)
 		q.Put(p.t.start(pr))
 	case e.what == procExit && e.pid == e.tgid && known:
-		status := unix.WaitStatus(e.code)
-		code := strconv.Itoa(status.ExitStatus())
-		if status.Signaled() {
-			code = "signal " + strconv.Itoa(int(status.Signal()))
-		}
-		q.Put(p.t.end(old, now, code))
+		q.Put(p.t.end(old, now, exitCode(e.code)))
 		delete(p.t.live, e.tgid)
 	}
 }

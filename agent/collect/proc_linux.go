@@ -27,7 +27,9 @@ type process struct {
 	command     string
 	dir         string
 	user        string
+	group       string // control group (version 2)
 	seen        time.Time
+	forked      bool // it runs the program of its parent, and was not told
 }
 
 // table reads processes and remembers those that live, so that a child can be
@@ -67,6 +69,7 @@ func (t *table) read(pid int, now time.Time) (process, bool) {
 		p.dir = ""
 	}
 	p.user = t.userOf(dir)
+	p.group = groupOf(dir)
 	return p, true
 }
 
@@ -99,7 +102,12 @@ func commandLine(path string) string {
 	defer f.Close()
 	b := make([]byte, maxCommand)
 	n, _ := f.Read(b) // a process that ended has none
-	s := strings.ReplaceAll(strings.TrimRight(string(b[:n]), "\x00"), "\x00", " ")
+	return joined(b[:n])
+}
+
+// joined writes arguments, each ended by a zero, as one line.
+func joined(b []byte) string {
+	s := strings.ReplaceAll(strings.TrimRight(string(b), "\x00"), "\x00", " ")
 	return strings.ToValidUTF8(s, "\uFFFD")
 }
 
@@ -114,7 +122,13 @@ func (t *table) userOf(dir string) string {
 	if !ok || len(f) < 2 {
 		return ""
 	}
-	uid := f[1]
+	return t.named(f[1])
+}
+
+// name returns the name of a user, or the number where there is none.
+func (t *table) name(uid uint32) string { return t.named(strconv.FormatUint(uint64(uid), 10)) }
+
+func (t *table) named(uid string) string {
 	if name, ok := t.users[uid]; ok {
 		return name
 	}
@@ -163,7 +177,10 @@ func (t *table) add(p process) {
 func (t *table) start(p process) event.Event {
 	f := map[string]string{
 		event.FieldImage: p.image, event.FieldCommand: p.command, event.FieldUser: p.user, event.FieldPID: strconv.Itoa(p.pid),
-		"CurrentDirectory": p.dir, "ParentProcessId": strconv.Itoa(p.parent),
+		"CurrentDirectory": p.dir, "ParentProcessId": strconv.Itoa(p.parent), "ContainerId": container(p.group),
+	}
+	if p.group != "/" { // that all are in says nothing
+		f["Cgroup"] = p.group
 	}
 	if parent, ok := t.parent(p); ok {
 		f["ParentImage"], f["ParentCommandLine"] = parent.image, parent.command

@@ -2,19 +2,24 @@ package collect
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"strings"
 	"time"
+
+	"github.com/sonae/sonae/event"
 )
 
-// Processes reports processes that begin and end: through the kernel's process
-// connector where that is permitted, else by looking at /proc four times a
-// second, which misses what lives shorter.
+// Processes reports processes that begin and end: through eBPF where that is
+// permitted, which tells of connections, too; else through the kernel's process
+// connector; else by looking at /proc five times a second, which misses what
+// lives shorter. Which of them it is, and why none better, is in Status, in the
+// log and in an event of its own.
 type Processes struct {
 	said
 	cfg Config
 	t   *table
 	n   uint64 // polls so far
+	how string // the backend, and why none better
 
 	missed gaps
 	unread uint64 // processes that were gone before they could be looked at
@@ -43,19 +48,41 @@ func (p *Processes) Run(ctx context.Context, q *Queue) error {
 		p.say("no /proc")
 		return fmt.Errorf("processes: %w", err)
 	}
-	err := p.listen(ctx, q)
-	if ctx.Err() != nil {
-		return nil
+	var why []string
+	ways := []struct {
+		name string
+		run  func() error
+	}{
+		{BackendEBPF, func() error { return p.hear(ctx, q) }},
+		{BackendConnector, func() error { return p.listen(ctx, strings.Join(why, ", "), q) }},
 	}
-	if !errors.Is(err, errNoConnector) {
-		p.cfg.Log.Warn("process connector lost", "err", err)
+	for len(ways) > 0 && p.cfg.Backend != "" && ways[0].name != p.cfg.Backend {
+		ways = ways[1:]
 	}
-	p.say("looking at /proc every 200 ms (no process connector: " + err.Error() + ")")
+	for _, way := range ways {
+		err := way.run()
+		if ctx.Err() != nil {
+			return nil
+		}
+		why = append(why, fmt.Sprintf("no %s: %v", way.name, err))
+	}
+	p.ready(BackendProc, strings.Join(why, ", "), q)
 	p.fill()
 	for pause(ctx, pollEvery) {
 		p.poll(q)
 	}
 	return nil
+}
+
+// ready says how processes are seen from now on, and why not better.
+func (p *Processes) ready(backend, why string, q *Queue) {
+	if p.how = backend; why != "" {
+		p.how += " (" + why + ")"
+	}
+	p.say(p.how)
+	p.cfg.Log.Info("processes are seen", "backend", backend, "why", why)
+	q.Put(event.Event{Time: p.cfg.Now().UTC(), Kind: event.KindHealth, Product: "sonae", Service: "agent",
+		Fields: map[string]string{"Event": "telemetry-on", "Backend": backend, "Reason": why}})
 }
 
 // fill learns what runs without reporting it.
