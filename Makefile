@@ -19,7 +19,7 @@ VCS := $(shell git status --porcelain >/dev/null 2>&1 || echo -buildvcs=false)
 BUILD = go build $(VCS)
 
 .NOTPARALLEL:
-.PHONY: run build web bpf test unit race e2e windows torture fuzz bench bench-store bench-search bench-detect bench-sensor bench-forensic bench-guard lint clean help need-build need-test s3
+.PHONY: run build web bpf test unit race e2e windows torture fuzz bench bench-store bench-search bench-detect bench-sensor bench-forensic bench-guard bench-agent lint clean help need-build need-test s3
 
 # Where the tests find the S3 server that they start.
 export SONAE_VERSITYGW = $(CURDIR)/bin/versitygw
@@ -38,12 +38,12 @@ ui/web/dist/app.js: $(wildcard ui/web/src/*) ui/web/package.json ui/web/package-
 	@echo "== web: script, style and fonts of the pages"
 	@sh ui/web/build.sh
 
-# The guard's programs for the kernel. Without them the agent is built all the
-# same, and guards through fanotify.
-bpf: agent/guard/bpf/obj/guard_amd64.o
+# The programs for the kernel. Without them the agent is built all the same,
+# guards through fanotify and sees processes through the process connector.
+bpf: agent/guard/bpf/obj/guard_amd64.o agent/collect/bpf/obj/telemetry_amd64.o
 
-agent/guard/bpf/obj/guard_amd64.o: agent/guard/bpf/guard.bpf.c tools/bpf.sh
-	@echo "== bpf: the guard's programs for the kernel"
+agent/guard/bpf/obj/guard_amd64.o agent/collect/bpf/obj/telemetry_amd64.o &: agent/guard/bpf/guard.bpf.c agent/collect/bpf/telemetry.bpf.c tools/bpf.sh
+	@echo "== bpf: the programs for the kernel"
 	@sh tools/bpf.sh
 
 test: need-test lint build unit race windows e2e
@@ -85,7 +85,7 @@ FUZZTIME      ?= 10m
 FUZZTIME_EACH ?= 1m
 
 fuzz:
-	@for p in $$(go list ./detect/... ./source/... ./flow/... ./scan ./agent/guard); do \
+	@for p in $$(go list ./detect/... ./source/... ./flow/... ./scan ./agent/guard ./agent/collect); do \
 		for f in $$(go test -list '^Fuzz' $$p | grep '^Fuzz'); do \
 			case $$f in FuzzDifferential) t=$(FUZZTIME);; *) t=$(FUZZTIME_EACH);; esac; \
 			echo "== fuzz: $$p $$f for $$t"; \
@@ -140,13 +140,13 @@ lint: web bpf
 	@for f in tools/need.sh tools/test.sh tools/bpf.sh tools/s3server.sh tools/wine/run.sh ui/web/build.sh; do sh -n $$f || exit 1; done
 
 clean:
-	rm -rf bin ui/web/node_modules && find ui/web/dist -mindepth 1 ! -name .keep -delete && find agent/guard/bpf/obj -mindepth 1 ! -name .keep -delete
+	rm -rf bin ui/web/node_modules && find ui/web/dist -mindepth 1 ! -name .keep -delete && find agent/guard/bpf/obj agent/collect/bpf/obj -mindepth 1 ! -name .keep -delete
 
 help:
 	@echo "make run     build, start the hub in DIR=$(DIR) on LISTEN=$(LISTEN), print the set-up link"
 	@echo "make test    build and run everything below"
 	@echo "make build | lint | unit | race | windows | e2e | clean"
-	@echo "make torture | fuzz | bench | bench-store | bench-search | bench-detect | bench-sensor | bench-forensic | bench-guard   take long and are no part of make test"
+	@echo "make torture | fuzz | bench | bench-store | bench-search | bench-detect | bench-sensor | bench-forensic | bench-guard | bench-agent   take long and are no part of make test"
 
 need-build:
 	@sh tools/need.sh $(BUILD_PACKAGES)

@@ -31,7 +31,7 @@ type Config struct {
 	// that is named and refused is replaced by the next all the same.
 	Backend string
 	// Connected is told of each connection that a process opens or accepts,
-	// where eBPF tells; it must not wait. nil: nobody wants to know.
+	// where eBPF tells; records wait meanwhile. nil: nobody wants to know.
 	Connected func(Connection)
 	Now       clock.Now
 	Log       *slog.Logger

@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cilium/ebpf/ringbuf"
+
 	"github.com/sonae/sonae/event"
 )
 
@@ -42,19 +44,22 @@ func TestAStormOfProcesses(t *testing.T) {
 		storm(t, n)
 		return
 	}
+	for _, backend := range []string{BackendEBPF, BackendConnector} {
+		t.Run(backend, func(t *testing.T) { survive(t, backend) })
+	}
+}
+
+func survive(t *testing.T, backend string) {
 	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
 	q := NewQueue(256) // fills up while nobody takes anything
-	p := NewProcesses(Config{Now: time.Now, Log: slog.New(slog.DiscardHandler)})
+	p := NewProcesses(Config{Now: time.Now, Log: slog.New(slog.DiscardHandler), Backend: backend})
 	ended := make(chan error, 1)
 	go func() { ended <- p.Run(ctx, q) }()
 	for end := time.Now().Add(30 * time.Second); p.Status() == "not started" && time.Now().Before(end); {
 		time.Sleep(10 * time.Millisecond)
 	}
-	child := exec.CommandContext(ctx, os.Args[0], "-test.run", "^TestAStormOfProcesses$")
-	child.Env = append(os.Environ(), "SONAE_STORM=20000")
-	if out, err := child.CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
+	brew(t, 20000)
 	for range 400 { // each is to be told, and there is room for 256
 		if err := exec.Command("/bin/true").Run(); err != nil {
 			t.Fatal(err)
@@ -68,7 +73,7 @@ func TestAStormOfProcesses(t *testing.T) {
 			waiting = false
 		}
 	}
-	if q.Dropped() == 0 && strings.HasPrefix(p.Status(), "process connector") {
+	if q.Dropped() == 0 && !strings.HasPrefix(p.Status(), BackendProc) {
 		t.Error("nothing was counted")
 	}
 	last := exec.Command("/bin/sleep", "2")
@@ -88,6 +93,92 @@ func TestAStormOfProcesses(t *testing.T) {
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	t.Logf("%s: %d not told, heap %d MB", p.Status(), q.Dropped(), m.HeapAlloc>>20)
+}
+
+// brew lets another process make a storm of n processes.
+func brew(t *testing.T, n int) {
+	t.Helper()
+	child := exec.CommandContext(t.Context(), os.Args[0], "-test.run", "^TestAStormOfProcesses$")
+	child.Env = append(os.Environ(), "SONAE_STORM="+strconv.Itoa(n))
+	if out, err := child.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+}
+
+// What the kernel finds no room for is counted, to the last record: nobody
+// reads while twenty thousand processes begin and end.
+func TestRecordsWithoutRoomAreCounted(t *testing.T) {
+	k, err := openKernel()
+	if err != nil {
+		t.Skipf("eBPF is refused here: %v", err)
+	}
+	defer func() {
+		if err := k.close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	const n = 20000
+	brew(t, n)
+	told := 0
+	k.rd.SetDeadline(time.Now().Add(time.Second))
+	for {
+		var raw ringbuf.Record
+		if err := k.rd.ReadInto(&raw); err != nil {
+			break
+		}
+		if r, err := parseRecord(raw.RawSample); err != nil {
+			t.Fatal(err)
+		} else if r.kind == recordFork || r.kind == recordExit {
+			told++
+		}
+	}
+	dropped := k.dropped()
+	t.Logf("%d told, %d without room", told, dropped)
+	if dropped == 0 || told+int(dropped) < 2*n {
+		t.Errorf("%d told and %d without room, of at least %d", told, dropped, 2*n)
+	}
+}
+
+// TestWhatEndsAtOnceHasItsCommandLine runs programs that end at once before
+// both backends: eBPF tells of all of them with their arguments, or counts
+// them; how many the process connector caught is said beside it.
+func TestWhatEndsAtOnceHasItsCommandLine(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("eBPF needs root")
+	}
+	const n = 1000
+	ebpf, netlink := watchBy(t, BackendEBPF), watchBy(t, BackendConnector)
+	begin := time.Now()
+	for i := range n {
+		if err := exec.Command("/bin/true", "storm", strconv.Itoa(i)).Run(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	took := time.Since(begin)
+	last := exec.Command("/bin/sleep", "60")
+	if err := last.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = last.Process.Kill(); _ = last.Wait() }()
+	share := func(s *seen) (n int) {
+		await(t, "the last program", func() bool {
+			_, ok := s.last("process_creation", map[string]string{"ProcessId": strconv.Itoa(last.Process.Pid)})
+			return ok
+		})
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		for _, e := range s.events {
+			if e.Category == "process_creation" && strings.HasPrefix(e.Fields["CommandLine"], "/bin/true storm ") {
+				n++
+			}
+		}
+		return n
+	}
+	full, some := share(ebpf), share(netlink)
+	t.Logf("of %d programs in %v: eBPF %d (%d lost), process connector %d (%s)", n, took.Round(time.Millisecond), full, ebpf.q.Dropped(), some, netlink.p.Status())
+	if uint64(full)+ebpf.q.Dropped() < n || full < some || full < n*9/10 {
+		t.Errorf("eBPF told of %d of %d programs and counted %d lost; the process connector told of %d", full, n, ebpf.q.Dropped(), some)
+	}
 }
 
 // storm makes n processes that end at once, as vfork does.

@@ -18,6 +18,7 @@ type Finder struct {
 	users   map[uint32]string
 	read    time.Time // when people was begun anew
 	next    time.Time // the next look at the sockets is not before this
+	tidy    time.Time // room is made for what is noted not before this
 	boot    time.Time
 }
 
@@ -76,6 +77,24 @@ func (f *Finder) Of(proto string, local, remote netip.AddrPort) (Process, bool) 
 		}
 	}
 	return Process{}, false
+}
+
+// Note remembers who opened or accepted a connection, from somebody who saw it
+// happen: a process that ends at once is its owner all the same. It waits for a
+// look that goes on.
+func (f *Finder) Note(proto string, local, remote netip.AddrPort, p Process) {
+	c, ok := connOf(proto, local, remote)
+	if !ok {
+		return
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	now := f.conf.Now()
+	if len(f.known) >= maxKnown && !now.Before(f.tidy) {
+		f.forget(now)
+		f.tidy = now.Add(time.Second) // going through all of them for each would cost too much
+	}
+	f.remember(c, p, now)
 }
 
 // look reads the sockets, and the processes that hold them when there is a new

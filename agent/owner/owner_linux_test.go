@@ -277,3 +277,31 @@ func FuzzReadTable(f *testing.F) {
 		}
 	})
 }
+
+// What somebody saw happen is known without a look, for as long as an owner is
+// remembered, and its memory is bounded.
+func TestWhatWasSeenIsNoted(t *testing.T) {
+	clock := &clockAt{time.Now()}
+	f := New(Config{Now: clock.now, Every: time.Hour})
+	f.next = clock.at.Add(time.Hour)
+	local, remote := netip.MustParseAddrPort("[::ffff:192.0.2.1]:40000"), netip.MustParseAddrPort("198.51.100.7:443")
+	f.Note("tcp", local, remote, Process{PID: 7, Command: "curl"})
+	f.Note("icmp", local, remote, Process{PID: 8})
+	if p, ok := f.Of("tcp", netip.MustParseAddrPort("192.0.2.1:40000"), remote); !ok || p.PID != 7 {
+		t.Errorf("found %v: %+v", ok, p)
+	}
+	for port := range uint16(65535) {
+		f.Note("udp", netip.AddrPortFrom(local.Addr(), port), remote, Process{PID: 9})
+	}
+	if len(f.known) > maxKnown {
+		t.Errorf("%d owners are remembered", len(f.known))
+	}
+	clock.at = clock.at.Add(time.Minute)
+	if p, ok := f.Of("tcp", local, remote); ok {
+		t.Errorf("after a minute the connection still belongs to %+v", p)
+	}
+	f.Note("tcp", local, remote, Process{PID: 10})
+	if p, ok := f.Of("tcp", local, remote); !ok || p.PID != 10 {
+		t.Errorf("when all were old: %v, %+v", ok, p)
+	}
+}

@@ -31,7 +31,7 @@ Usage:
                   [--guard DIR]... [--guard-backend B] [--guard-allow FILE]
                   [--gateway] [--eve FILE] [--eve-socket PATH] [--zeek FOLDER]
                   [--break-glass ACCOUNT] [--never-stop SERVICE]
-                  [--settings FILE]
+                  [--settings FILE] [--telemetry ebpf|connector|proc]
                                  watch, report and obey until stopped; read
                                  what Suricata and Zeek write here
   sonae-agent status [--dir DIR] [--json]

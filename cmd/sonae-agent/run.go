@@ -31,6 +31,7 @@ type options struct {
 	ring, spool int64 // MiB
 	heartbeat   time.Duration
 	gateway     bool
+	telemetry   string // how processes are seen; "": as well as the kernel permits
 	glass       []string // break-glass accounts
 	spared      []string // services that are never stopped
 	sensors     feed.Config
@@ -54,6 +55,10 @@ func (p program) run(ctx context.Context, args []string) error {
 	f.Var((*several)(&o.sensors.Sockets), "eve-socket", "socket that Suricata connects to, dgram:PATH for unix_dgram")
 	f.Var((*several)(&o.sensors.Zeek), "zeek", "folder in which Zeek writes its logs")
 	f.DurationVar(&o.heartbeat, "heartbeat", 5*time.Second, "time between heartbeats")
+	f.Func("telemetry", "see processes by ebpf, connector or proc; the first of them that the kernel permits when it is not given", func(s string) (err error) {
+		o.telemetry, err = backend(s)
+		return err
+	})
 	file := f.String("settings", "", "what this machine is watched for; DIR/agent.yml where it is not given")
 	verbose := f.Bool("verbose", false, "log more")
 	if err := p.parse(f, args, 0); err != nil {
@@ -97,7 +102,8 @@ func (p program) watch(ctx context.Context, o options, id link.Identity) error {
 	if err != nil {
 		return err
 	}
-	collectors, load := collect.All(collect.Config{Dir: o.dir, Sensors: o.sensors, Now: time.Now, Log: p.log.With("part", "collect")})
+	finder := owner.New(owner.Config{Now: time.Now})
+	collectors, load := collect.All(collect.Config{Dir: o.dir, Sensors: o.sensors, Backend: o.telemetry, Connected: noting(finder), Now: time.Now, Log: p.log.With("part", "collect")})
 	monitor := health.New(o.settings.Health, health.Deps{Hub: a.HubClock, Now: time.Now, Log: p.log.With("part", "health")})
 	collectors = append(collectors, monitor)
 	more, err := p.changes(o)
@@ -109,7 +115,6 @@ func (p program) watch(ctx context.Context, o options, id link.Identity) error {
 		collectors = append(collectors, w)
 	}
 	actor := act.New(act.Config{Dir: filepath.Join(o.dir, "act"), Hub: client.HubAddress, Probe: a.Probe, Now: time.Now, Log: p.log.With("part", "act")})
-	finder := owner.New(owner.Config{Now: time.Now})
 	var blocker agent.Blocker
 	if o.gateway {
 		blocker = gateway.New(gateway.Config{Dir: filepath.Join(o.dir, "gateway"), Hub: client.HubAddress, Own: gateway.Own, Probe: a.Probe, Now: time.Now, Log: p.log.With("part", "gateway")})
@@ -146,6 +151,22 @@ func (p program) watch(ctx context.Context, o options, id link.Identity) error {
 		Measures:   monitor.Measures,
 	})
 	return errors.Join(err, packets.close(), a.Close())
+}
+
+// backend is what --telemetry names.
+func backend(s string) (string, error) {
+	b, ok := map[string]string{"ebpf": collect.BackendEBPF, "connector": collect.BackendConnector, "proc": collect.BackendProc}[s]
+	if !ok {
+		return "", errors.New("it is ebpf, connector or proc")
+	}
+	return b, nil
+}
+
+// noting lets a finder know who opened a connection when it happens.
+func noting(finder *owner.Finder) func(collect.Connection) {
+	return func(c collect.Connection) {
+		finder.Note(c.Proto, c.Local, c.Remote, owner.Process{PID: c.PID, Image: c.Image, Command: c.Command, User: c.User})
+	}
 }
 
 // machineName is what people call this machine.
