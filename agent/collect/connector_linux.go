@@ -106,9 +106,13 @@ func connect() (int, error) {
 }
 
 // listen reports through the connector until ctx ends. errNoConnector when
-// the kernel does not answer: it does so only in the first namespaces. why says
-// why there is nothing better.
+// the kernel does not answer: older ones do so only in the first namespaces,
+// newer ones answer everywhere, with the numbers of the first. why says why
+// there is nothing better.
 func (p *Processes) listen(ctx context.Context, why string, q *Queue) error {
+	if err := numbered(); err != nil {
+		return fmt.Errorf("%w: %w", errNoConnector, err)
+	}
 	fd, err := connect()
 	if err != nil {
 		return fmt.Errorf("%w: %w", errNoConnector, err)

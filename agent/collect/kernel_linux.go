@@ -23,14 +23,23 @@ type kernel struct {
 	rd    *ringbuf.Reader
 }
 
-// firstNamespace is the inode of the first namespace of processes
-// (PROC_PID_INIT_INO): the kernel's part counts processes as it does.
-const firstNamespace = "pid:[4026531836]"
+// errNumbers says that the kernel would tell other numbers of processes than
+// those in /proc here.
+var errNumbers = errors.New("not in the first namespace of processes")
+
+// numbered returns errNumbers outside the first namespace of processes
+// (PROC_PID_INIT_INO).
+func numbered() error {
+	if ns, err := os.Readlink("/proc/self/ns/pid"); err == nil && ns != "pid:[4026531836]" {
+		return errNumbers
+	}
+	return nil
+}
 
 // openKernel loads the programs; they tell from then on.
 func openKernel() (*kernel, error) {
-	if ns, err := os.Readlink("/proc/self/ns/pid"); err == nil && ns != firstNamespace {
-		return nil, errors.New("not in the first namespace of processes")
+	if err := numbered(); err != nil {
+		return nil, err
 	}
 	obj, err := bpf.Object()
 	if err != nil {

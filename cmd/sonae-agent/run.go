@@ -31,7 +31,7 @@ type options struct {
 	ring, spool int64 // MiB
 	heartbeat   time.Duration
 	gateway     bool
-	telemetry   string // how processes are seen; "": as well as the kernel permits
+	telemetry   string   // how processes are seen; "": as well as the kernel permits
 	glass       []string // break-glass accounts
 	spared      []string // services that are never stopped
 	sensors     feed.Config
