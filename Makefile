@@ -123,6 +123,11 @@ bench-guard: bpf
 	go run ./bench/guard -count $(or $(COUNT),30) -out doc/bench-guard.md
 	go run ./bench/guard -count $(or $(COUNT),5) -out doc/bench-guard.md -volume ext4 -backends ebpf -parts attacks
 
+# What the agent costs at rest and beside a compiler, and how fast it tells;
+# writes doc/bench-agent.md. Needs root and gcc, a quarter of an hour.
+bench-agent: bpf
+	SONAE_BENCH_AGENT=$(CURDIR)/doc/bench-agent.md SONAE_BENCH_SPAN=$(or $(SPAN),3m) go test -timeout 60m -count 1 -v -run TestBenchAgent ./cmd/sonae-agent
+
 # How long a collection of evidence takes on this machine, as root; the table
 # stands in doc/user/en/evidence.md.
 bench-forensic:

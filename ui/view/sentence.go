@@ -16,6 +16,11 @@ func Sentence(p Page, e event.Event) string {
 			return s
 		}
 	case event.KindProcess:
+		if e.Category == "network_connection" {
+			if s := flowSentence(p, e); s != "" {
+				return s
+			}
+		}
 		return processSentence(p, e)
 	case event.KindLogin:
 		return loginSentence(p, e)
@@ -45,7 +50,11 @@ func flowSentence(p Page, e event.Event) string {
 	remote, port := e.Fields[event.FieldRemoteIP], e.Fields[event.FieldRemotePort]
 	inward := e.Fields[event.FieldInitiated] == "false"
 	if remote == "" {
-		if remote, port = e.Fields[event.FieldDstIP], e.Fields[event.FieldDstPort]; remote == "" {
+		remote, port = e.Fields[event.FieldDstIP], e.Fields[event.FieldDstPort]
+		if inward && e.Fields[event.FieldSrcIP] != "" {
+			remote, port = e.Fields[event.FieldSrcIP], e.Fields[event.FieldSrcPort]
+		}
+		if remote == "" {
 			return ""
 		}
 	}
