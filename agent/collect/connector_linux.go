@@ -195,7 +195,6 @@ func (p *Processes) happened(e procEvent, q *Queue) {
 		p.t.add(pr)
 		q.Put(p.t.start(pr))
 	case e.what == procExit && e.pid == e.tgid && known:
-		q.Put(p.t.end(old, now, exitCode(e.code)))
-		delete(p.t.live, e.tgid)
+		p.ended(old, now, exitCode(e.code), q)
 	}
 }

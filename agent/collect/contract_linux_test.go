@@ -31,9 +31,12 @@ type seen struct {
 
 // watchBy starts a collector with a backend, and skips the test where the
 // kernel refuses it.
-func watchBy(t *testing.T, backend string) *seen {
+func watchBy(t *testing.T, backend string, options ...func(*Config)) *seen {
 	t.Helper()
 	cfg := Config{Now: time.Now, Log: slog.New(slog.NewTextHandler(t.Output(), nil)), Backend: backend}
+	for _, o := range options {
+		o(&cfg)
+	}
 	s := &seen{p: NewProcesses(cfg), q: NewQueue(1 << 16)}
 	ctx, cancel := context.WithCancel(t.Context())
 	var all sync.WaitGroup
@@ -248,8 +251,9 @@ func TestConnectionsAreTold(t *testing.T) {
 	}
 	var mu sync.Mutex
 	var owners []Connection
-	s := watchBy(t, BackendEBPF)
-	s.p.cfg.Connected = func(c Connection) { mu.Lock(); owners = append(owners, c); mu.Unlock() }
+	s := watchBy(t, BackendEBPF, func(cfg *Config) {
+		cfg.Connected = func(c Connection) { mu.Lock(); owners = append(owners, c); mu.Unlock() }
+	})
 	for name, network := range map[string]string{"IPv4": "tcp4", "IPv6": "tcp6", "UDP": "udp4"} {
 		t.Run(name, func(t *testing.T) {
 			var at string

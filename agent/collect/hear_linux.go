@@ -94,9 +94,7 @@ func (p *Processes) told(r record, q *Queue) {
 		p.forked(r, at)
 	case recordExit:
 		if old, known := p.t.live[r.pid]; known && old.started == r.started {
-			if delete(p.t.live, r.pid); !old.forked {
-				q.Put(p.t.end(old, at, exitCode(r.code)))
-			}
+			p.ended(old, at, exitCode(r.code), q)
 		}
 	case recordOpened, recordAccepted:
 		p.connected(r, at, q)

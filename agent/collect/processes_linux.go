@@ -121,8 +121,7 @@ func (p *Processes) poll(q *Queue) {
 	}
 	for pid, old := range p.t.live {
 		if !there[pid] {
-			q.Put(p.t.end(old, now, ""))
-			delete(p.t.live, pid)
+			p.ended(old, now, "", q)
 		}
 	}
 }
@@ -143,12 +142,18 @@ func (p *Processes) look(pid int, old process, known bool, now time.Time, q *Que
 		return
 	}
 	if known {
-		q.Put(p.t.end(old, now, ""))
-		delete(p.t.live, pid)
+		p.ended(old, now, "", q)
 	}
 	p.t.add(pr)
 	if pr.image != "" || pr.parent != kernelThreads {
 		q.Put(p.t.start(pr))
+	}
+}
+
+// ended forgets a process, and reports that when its beginning was reported.
+func (p *Processes) ended(old process, at time.Time, code string, q *Queue) {
+	if delete(p.t.live, old.pid); !old.forked {
+		q.Put(p.t.end(old, at, code))
 	}
 }
 

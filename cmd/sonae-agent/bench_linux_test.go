@@ -47,7 +47,7 @@ func TestBenchAgent(t *testing.T) {
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	sources := manySources(t, 200)
+	sources := manySources(t, 100)
 	var idle, fast, busy bytes.Buffer
 	var plain []work
 	all := map[string][]work{}
@@ -109,7 +109,7 @@ func measure(t *testing.T, bin, backend string) *measured {
 	}
 	t.Cleanup(a.stop)
 	linktest.Await(t, "the first event", func() bool { a.mu.Lock(); defer a.mu.Unlock(); return a.told > 0 })
-	time.Sleep(15 * time.Second) // what is done once at the start is over
+	time.Sleep(10 * time.Second) // what is done once at the start is over
 	return a
 }
 

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -88,6 +89,9 @@ func (p program) run(ctx context.Context, args []string) error {
 		return err
 	}
 	defer unlock()
+	if os.Getenv("GOGC") == "" { // the machine's memory is for others; ours is small, and collecting it again costs little
+		debug.SetGCPercent(50)
+	}
 	return p.watch(ctx, o, id)
 }
 
