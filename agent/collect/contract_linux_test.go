@@ -255,17 +255,18 @@ func TestConnectionsAreTold(t *testing.T) {
 		cfg.Connected = func(c Connection) { mu.Lock(); owners = append(owners, c); mu.Unlock() }
 	})
 	for name, network := range map[string]string{"IPv4": "tcp4", "IPv6": "tcp6", "UDP": "udp4"} {
+		loop := map[string]string{"tcp4": "127.0.0.1:0", "tcp6": "[::1]:0", "udp4": "127.0.0.1:0"}[network]
 		t.Run(name, func(t *testing.T) {
 			var at string
 			if network == "udp4" {
-				l, err := net.ListenPacket(network, "127.0.0.1:0")
+				l, err := net.ListenPacket(network, loop)
 				if err != nil {
 					t.Fatal(err)
 				}
 				defer l.Close()
 				at = l.LocalAddr().String()
 			} else {
-				l, err := net.Listen(network, "localhost:0")
+				l, err := net.Listen(network, loop)
 				if err != nil {
 					t.Skipf("no %s here: %v", name, err)
 				}

@@ -64,7 +64,7 @@ func (p *Processes) take(ctx context.Context, k *kernel, q *Queue) error {
 			next = now.Add(countEvery)
 			k.rd.SetDeadline(next)
 		}
-		if err == nil && k.rd.AvailableBytes() == 0 && !pause(ctx, gather) {
+		if err == nil && raw.Remaining == 0 && !pause(ctx, gather) {
 			return nil
 		}
 	}

@@ -3,6 +3,8 @@ package main
 import (
 	"encoding/json"
 	"errors"
+	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"strings"
@@ -119,4 +121,72 @@ func TestTelemetryIsNamed(t *testing.T) {
 		var st agent.Status
 		return err == nil && json.Unmarshal(out, &st) == nil && st.Sources["processes"] == collect.BackendProc
 	})
+}
+
+// TestShortConnectionsHaveTheirOwner: programs that say one thing to a server
+// and end at once own their connections in what the packets tell, where eBPF
+// sees them; how many are found by searching /proc is said beside it.
+func TestShortConnectionsHaveTheirOwner(t *testing.T) {
+	const n = 20
+	if owned := shortConnections(t, "ebpf", n); owned < n {
+		t.Errorf("%d of %d connections have their owner", owned, n)
+	}
+	shortConnections(t, "connector", n)
+}
+
+// shortConnections is how many of n have their owner.
+func shortConnections(t *testing.T, telemetry string, n int) (owned int) {
+	t.Helper()
+	if os.Getuid() != 0 {
+		t.Skip("capturing and eBPF need root")
+	}
+	server := &http.Server{Handler: http.NotFoundHandler()}
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() { _ = server.Serve(l) }() // ends with Close
+	defer server.Close()
+	_, port, err := net.SplitHostPort(l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := linktest.Start(t)
+	dir := t.TempDir()
+	if err := command(t, dir, "enroll", "--token", h.Token("callcentre").Encode(), "--name", "pc").Run(); err != nil {
+		t.Fatal(err)
+	}
+	cmd := command(t, dir, "run", "--heartbeat", "100ms", "--interface", "lo", "--filter", "tcp port "+port, "--telemetry", telemetry)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = cmd.Process.Kill(); _ = cmd.Wait() }()
+	linktest.Await(t, "sensor and telemetry", func() bool {
+		st, err := agent.ReadStatus(dir, time.Now())
+		how := st.Sources["processes"]
+		if err == nil && telemetry == "ebpf" && strings.Contains(how, "no eBPF") {
+			t.Skip(how)
+		}
+		return err == nil && st.Sensor == "on" && how != "not started"
+	})
+	script := "exec 3<>/dev/tcp/127.0.0.1/" + port + "; printf 'GET / HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n' >&3"
+	for range n {
+		if out, err := exec.Command("bash", "-c", script).CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+	}
+	all := 0
+	linktest.Await(t, "the connections", func() bool {
+		owned, all = 0, 0
+		for _, e := range h.Events(event.KindFlow) {
+			if e.Fields[event.FieldPhase] == "identified" && e.Fields[event.FieldDstPort] == port {
+				if all++; e.Fields[event.FieldCommand] == "bash -c "+script && e.Fields[event.FieldUser] == "root" {
+					owned++
+				}
+			}
+		}
+		return all >= n
+	})
+	t.Logf("%s: %d of %d short connections have their owner", telemetry, owned, all)
+	return owned
 }
