@@ -127,6 +127,7 @@ bench-guard: bpf
 # What the agent costs at rest and beside a compiler, and how fast it tells;
 # writes doc/bench-agent.md. Needs root and gcc, a quarter of an hour.
 bench-agent: bpf
+	@sh tools/need.sh --root gcc iproute2
 	SONAE_BENCH_AGENT=$(CURDIR)/doc/bench-agent.md SONAE_BENCH_SPAN=$(or $(SPAN),3m) go test -timeout 60m -count 1 -v -run TestBenchAgent ./cmd/sonae-agent
 
 # How long a collection of evidence takes on this machine, as root; the table

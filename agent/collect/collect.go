@@ -1,11 +1,11 @@
 // Package collect observes this machine: processes, log-ins, log lines and load.
 //
-// In: /proc, the kernel's process connector, the journal or the log files,
-// utmp records. Out: event.Event without id, site and host, with fields named
-// as Sigma's Linux taxonomy names them. Always true: it only reads; what it
-// reads is bounded in memory, also when somebody else writes it; a source that
-// is not there or not permitted leaves the others running and says so in
-// Status.
+// In: eBPF programs, the kernel's process connector, /proc, the journal or the
+// log files, utmp records. Out: event.Event without id, site and host, with
+// fields named as Sigma's Linux taxonomy names them. Always true: it only
+// reads; what it reads is bounded in memory, also when somebody else writes it;
+// a source that is not there or not permitted leaves the others running and
+// says so in Status.
 package collect
 
 import (

@@ -140,8 +140,8 @@ func (p *Processes) forked(r record, at time.Time) {
 
 // connected reports a connection that a process opened or accepted.
 func (p *Processes) connected(r record, at time.Time, q *Queue) {
-	if r.proto == "" || !r.remote.IsValid() || r.remote.Port() == 0 {
-		return
+	if r.proto == "" || r.local.Port() == 0 || r.remote.Port() == 0 {
+		return // not of ours, or refused before the call had returned
 	}
 	pr, known := p.t.live[r.pid]
 	if !known {

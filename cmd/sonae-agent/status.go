@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"path/filepath"
 	"slices"
@@ -157,6 +158,7 @@ func (p program) collect(ctx context.Context, args []string) error {
 		ctx, cancel = context.WithTimeout(ctx, *span)
 		defer cancel()
 	}
+	p.level.Set(slog.LevelWarn) // what is well stands among the events
 	return p.observe(ctx)
 }
 
