@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -237,19 +238,19 @@ func TestAClientThatEncryptsIsStopped(t *testing.T) {
 			other := l.client("127.0.0.7")
 			working, stop := context.WithCancel(t.Context())
 			var work sync.WaitGroup
-			done := 0
+			var done atomic.Int64
 			work.Go(func() {
 				for working.Err() == nil {
 					body := []byte(strings.Repeat("the work of every day\n", 200))
-					err := other.write(fmt.Sprintf("work-%d.txt", done%20), body)
+					err := other.write(fmt.Sprintf("work-%d.txt", done.Load()%20), body)
 					if err == nil {
-						_, err = other.share.ReadFile(fmt.Sprintf("work-%d.txt", done%20))
+						_, err = other.share.ReadFile(fmt.Sprintf("work-%d.txt", done.Load()%20))
 					}
 					if err != nil {
-						t.Errorf("another client was disturbed after %d files: %v", done, err)
+						t.Errorf("another client was disturbed after %d files: %v", done.Load(), err)
 						return
 					}
-					done++
+					done.Add(1)
 				}
 			})
 			bad := l.client("127.0.0.5")
@@ -263,11 +264,11 @@ func TestAClientThatEncryptsIsStopped(t *testing.T) {
 			}
 			took := time.Since(began)
 			gone := lost(t, dir)
-			before := done
-			l.await("the other goes on", func() bool { return done > before+5 || t.Failed() })
+			before := done.Load()
+			l.await("the other goes on", func() bool { return done.Load() > before+5 || t.Failed() })
 			stop()
 			work.Wait()
-			t.Logf("%s: %d of %d files lost at %.0f files/s, %d written by another client", name, gone, folders*each, float64(files)/took.Seconds(), done)
+			t.Logf("%s: %d of %d files lost at %.0f files/s, %d written by another client", name, gone, folders*each, float64(files)/took.Seconds(), done.Load())
 			if gone > most || gone == 0 {
 				t.Errorf("%d files lost", gone)
 			}
