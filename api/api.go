@@ -83,6 +83,7 @@ func (s *server) operations() {
 	s.reportOperations()
 	s.assetOperations()
 	s.deviceOperations()
+	s.cutOperations()
 	s.peopleOperations()
 	s.ledgerOperations()
 }

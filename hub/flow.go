@@ -34,7 +34,7 @@ import (
 var partitioned = []string{"event.*.*"}
 
 // streams are the first tokens of all subjects.
-var streams = []string{"event", "match", "finding", "alert", "incident", "action", "order", "evidence", "duty", "document", "rule", "drill", "device", "record"}
+var streams = []string{"event", "match", "finding", "alert", "incident", "action", "cutting", "order", "evidence", "duty", "document", "rule", "drill", "device", "record"}
 
 // flow joins the stages. Nothing else in Sonae knows who listens to whom.
 func (h *Hub) flow() []bus.Join {
