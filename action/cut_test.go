@@ -204,6 +204,26 @@ func TestTheBackupPathAlone(t *testing.T) {
 	}
 }
 
+// What may no longer be done when it is approved is not done.
+func TestWhatChangedBeforeTheApproval(t *testing.T) {
+	b := newBench(t)
+	b.written()
+	q := cutting()
+	q.Only = BackupPath
+	c, err := b.RequestCutting(t.Context(), q, tanaka)
+	b.must(err)
+	gw := b.hosts.(register).hosts["gw"]
+	gw.Health.Gateway = false
+	b.hosts.(register).hosts["gw"] = gw
+	if _, err := b.ApproveCutting(t.Context(), c.ID, suzuki); keyOf(err) != "cut.nothing" {
+		t.Errorf("nothing can be done: %v", err)
+	}
+	b.pass(waitForPerson + time.Second)
+	if c = b.cuttingNow(c.ID); c.State != CutExpired {
+		t.Errorf("%s", c.State)
+	}
+}
+
 func TestAPolicyCutsTheBackupPath(t *testing.T) {
 	b := newBench(t)
 	b.written()

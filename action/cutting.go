@@ -144,7 +144,7 @@ func (d *Desk) planParts(ctx context.Context, c *Cutting) ([]Action, error) {
 		}
 	}
 	if !may && !slices.ContainsFunc(c.Parts, func(p CuttingPart) bool { return p.Action != "" }) {
-		return nil, fault.New(fault.Conflict, "cut.nothing")
+		return plans, fault.New(fault.Conflict, "cut.nothing")
 	}
 	return plans, nil
 }
@@ -252,6 +252,9 @@ func (d *Desk) ApproveCutting(ctx context.Context, id string, by auth.Person) (C
 
 // startCutting begins with the first stage.
 func (d *Desk) startCutting(ctx context.Context, tx *state.Tx, c *Cutting, plans []Action, by, reason string) error {
+	if !slices.ContainsFunc(c.Parts, func(p CuttingPart) bool { return p.Refused == "" }) { // as things are now
+		return fault.New(fault.Conflict, "cut.nothing")
+	}
 	c.DecidedBy, c.DecidedAt, c.State = by, d.now().UTC(), CutBegun
 	c.note(c.DecidedAt, "approved", "by", by)
 	if err := d.begin(ctx, tx, c, c.stages()[0], plans); err != nil {
@@ -382,7 +385,7 @@ func (d *Desk) alterCutting(ctx context.Context, id string, f func(*state.Tx, *C
 	if err != nil && fault.Of(err) == "" {
 		return c, err
 	}
-	parts, nothing := c.Parts, err
+	parts := c.Parts
 	err = d.db.Tx(ctx, func(tx *state.Tx) error {
 		if c, err = cuttingIn(tx.QueryRowContext(ctx, `SELECT body FROM site_cutting WHERE id = $1`, id), id); err != nil {
 			return err
@@ -390,7 +393,7 @@ func (d *Desk) alterCutting(ctx context.Context, id string, f func(*state.Tx, *C
 		if c.Stage != before { // somebody else was faster
 			return fault.New(fault.Conflict, "action.not-waiting")
 		}
-		if c.State == CutRequested && nothing == nil || c.State == CutBegun {
+		if c.State == CutRequested || c.State == CutBegun {
 			c.Parts = parts
 		}
 		return f(tx, &c, plans)

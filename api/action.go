@@ -21,7 +21,7 @@ type NewAction struct {
 	LeaseSeconds int            `json:"lease_seconds,omitempty" minimum:"0" maximum:"604800"`
 	PID          int            `json:"pid,omitempty" minimum:"0" doc:"process of interest"`
 	Via          string         `json:"via,omitempty" maxLength:"100" doc:"block: gateway (host id) or device that carries it out"`
-	Targets      []string       `json:"targets,omitempty" maxItems:"32" doc:"block: IP or hardware addresses; empty: those of the host. block-peer: IP addresses, ip:port or host names"`
+	Targets      []string       `json:"targets,omitempty" maxItems:"32" doc:"block: IP or hardware addresses, or line:IFACE of a gateway; empty: those of the host. block-peer: IP addresses, ip:port or host names"`
 	Process      *order.Process `json:"process,omitempty" doc:"freeze, kill: root of the tree; start is the 22nd field of /proc/PID/stat"`
 	Object       string         `json:"object,omitempty" maxLength:"256" doc:"service unit, account, virtual machine or share"`
 	Also         []string       `json:"also,omitempty" maxItems:"2" doc:"preserve: ram (the whole memory), snapshot (copies by the site's commands)"`

@@ -85,6 +85,7 @@ func (s *server) operations() {
 	s.assetOperations()
 	s.deviceOperations()
 	s.notifyOperations()
+	s.cutOperations()
 	s.peopleOperations()
 	s.ledgerOperations()
 }

@@ -12,7 +12,7 @@ import (
 type PolicyFields struct {
 	Name     string `json:"name" minLength:"1" maxLength:"100"`
 	Site     string `json:"site,omitempty" maxLength:"32" doc:"empty: all sites"`
-	Text     string `json:"text" minLength:"1" maxLength:"16384" doc:"Cedar: permit and forbid of Action::\"freeze\", \"isolate\", \"block\" and \"block-peer\" by an alert (principal) on a host (resource); annotations @lease, @most (machines in an hour), @tell, @via, @probe"`
+	Text     string `json:"text" minLength:"1" maxLength:"16384" doc:"Cedar: permit and forbid of Action::\"freeze\", \"cut-backup\" (a site's backup path), \"isolate\", \"block\" and \"block-peer\" by an alert (principal) on a host (resource); annotations @lease, @most (machines in an hour), @tell, @via, @probe"`
 	Why      string `json:"why" minLength:"1" maxLength:"2000"`
 	Replaces string `json:"replaces,omitempty" maxLength:"100" doc:"policy that ends when this one is approved"`
 }

@@ -34,7 +34,7 @@ import (
 var partitioned = []string{"event.*.*"}
 
 // streams are the first tokens of all subjects.
-var streams = []string{"event", "match", "finding", "alert", "notify", "incident", "action", "order", "evidence", "duty", "playbook", "document", "rule", "drill",
+var streams = []string{"event", "match", "finding", "alert", "notify", "incident", "action", "cutting", "order", "evidence", "duty", "playbook", "document", "rule", "drill",
 	"device", "record"}
 
 // flow joins the stages. Nothing else in Sonae knows who listens to whom.

@@ -148,6 +148,16 @@ type Actions interface {
 	Decisions(ctx context.Context, id string) ([]action.Decision, error)
 	Limits(ctx context.Context, site string) (action.Limits, error)
 	SetLimits(ctx context.Context, l action.Limits, by auth.Person) error
+	Cut(ctx context.Context, site string) (action.Cut, error)
+	SetCut(ctx context.Context, c action.Cut, by auth.Person) error
+	PlanCutting(ctx context.Context, q action.NewCutting) (action.Cutting, error)
+	RequestCutting(ctx context.Context, q action.NewCutting, by auth.Person) (action.Cutting, error)
+	ApproveCutting(ctx context.Context, id string, by auth.Person) (action.Cutting, error)
+	RefuseCutting(ctx context.Context, id, reason string, by auth.Person) error
+	GoOn(ctx context.Context, id, reason string, by auth.Person) error
+	ReleaseCutting(ctx context.Context, id, reason string, by auth.Person) error
+	Cutting(ctx context.Context, id string) (action.Cutting, error)
+	Cuttings(ctx context.Context, site, incident string) ([]action.Cutting, error)
 	List(ctx context.Context, f action.Filter) ([]action.Action, int, error)
 	Get(ctx context.Context, id string) (action.Action, error)
 }

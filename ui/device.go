@@ -51,7 +51,15 @@ func (c *call) devices() (screen, error) {
 		if err != nil {
 			return screen{}, err
 		}
-		d.Sites, d.Limits = append(d.Sites, s), append(d.Limits, l)
+		cut, err := c.Actions.Cut(c.ctx(), s.ID)
+		if err != nil {
+			return screen{}, err
+		}
+		names, err := c.carrierNames(s.ID)
+		if err != nil {
+			return screen{}, err
+		}
+		d.Sites, d.Limits, d.Cuts = append(d.Sites, s), append(d.Limits, l), append(d.Cuts, view.CutText(cut, names))
 	}
 	return screen{page: p, body: view.Devices(p, d)}, nil
 }

@@ -537,6 +537,41 @@ func (h actionsOf) Limits(_ context.Context, site string) (action.Limits, error)
 	return l, nil
 }
 
+func (h actionsOf) Cut(_ context.Context, site string) (action.Cut, error) {
+	return action.Cut{Site: site, Sections: []action.Section{{Stage: action.BackupPath, Name: "控えの倉庫", Kind: action.Block, Via: "dev-1", Targets: []string{"192.0.2.9"}, Stops: "夜の控えが取れない"}}}, nil
+}
+
+func (h actionsOf) SetCut(context.Context, action.Cut, auth.Person) error { return nil }
+
+func (h actionsOf) PlanCutting(ctx context.Context, q action.NewCutting) (action.Cutting, error) {
+	c, err := h.Cutting(ctx, "cu-1")
+	c.Parts[0].Action, c.Parts[0].Refused = "", "action.no-gateway"
+	return c, err
+}
+
+func (h actionsOf) RequestCutting(ctx context.Context, _ action.NewCutting, _ auth.Person) (action.Cutting, error) {
+	return h.Cutting(ctx, "cu-1")
+}
+
+func (h actionsOf) ApproveCutting(ctx context.Context, id string, _ auth.Person) (action.Cutting, error) {
+	return h.Cutting(ctx, id)
+}
+
+func (h actionsOf) RefuseCutting(context.Context, string, string, auth.Person) error  { return nil }
+func (h actionsOf) GoOn(context.Context, string, string, auth.Person) error           { return nil }
+func (h actionsOf) ReleaseCutting(context.Context, string, string, auth.Person) error { return nil }
+
+func (h actionsOf) Cutting(ctx context.Context, id string) (action.Cutting, error) {
+	cut, err := h.Cut(ctx, "hospital")
+	return action.Cutting{ID: id, State: action.CutBegun, Site: "hospital", Incident: "in-1", Reason: "暗号化が広がっている", Lease: time.Hour, RequestedBy: "pe-1", RequestedAt: h.now,
+		Parts: []action.CuttingPart{{Section: cut.Sections[0], Action: "ac-1", Consequences: []action.Consequence{{Service: "夜間の控え", Effect: "取れない"}}}}}, err
+}
+
+func (h actionsOf) Cuttings(ctx context.Context, _, _ string) ([]action.Cutting, error) {
+	c, err := h.Cutting(ctx, "cu-1")
+	return []action.Cutting{c}, err
+}
+
 func (h actionsOf) SetLimits(context.Context, action.Limits, auth.Person) error { return nil }
 
 // devicesOf are a switch and a list.

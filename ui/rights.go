@@ -56,6 +56,10 @@ func (c *call) resource(kind, id string) (auth.Resource, error) {
 		a, err := c.Actions.Get(c.ctx(), id)
 		r.Site, r.RequestedBy = a.Site, a.RequestedBy
 		return r, found(err)
+	case "cutting":
+		q, err := c.Actions.Cutting(c.ctx(), id)
+		r.Kind, r.Site, r.RequestedBy = "action", q.Site, q.RequestedBy
+		return r, found(err)
 	case "evidence":
 		b, err := c.Evidence.Get(c.ctx(), id)
 		r.Site = b.Site

@@ -77,6 +77,14 @@ func routes() []route {
 		{pattern: "POST /incidents/{id}/containments", verb: auth.Request, kind: "action", of: "incident", do: (*call).requestContainment, back: (*call).contain},
 		{pattern: "POST /incidents/{id}/bags", verb: auth.Preserve, kind: "evidence", of: "incident", do: (*call).preserve, back: (*call).room},
 
+		{pattern: "GET /incidents/{id}/cut", verb: auth.Request, kind: "action", of: "incident", page: (*call).planCut},
+		{pattern: "POST /incidents/{id}/cuts", verb: auth.Request, kind: "action", of: "incident", do: (*call).requestCut, back: (*call).planCut},
+		{pattern: "GET /cuttings/{id}", verb: auth.View, kind: "action", of: "cutting", page: (*call).cutting, topics: []string{"action"}},
+		{pattern: "POST /cuttings/{id}/approve", verb: auth.Approve, kind: "action", of: "cutting", do: (*call).approveCut, back: (*call).cutting},
+		{pattern: "POST /cuttings/{id}/refuse", verb: auth.Approve, kind: "action", of: "cutting", do: (*call).refuseCut, back: (*call).cutting},
+		{pattern: "POST /cuttings/{id}/go-on", verb: auth.Release, kind: "action", of: "cutting", do: (*call).goOnCut, back: (*call).cutting},
+		{pattern: "POST /cuttings/{id}/release", verb: auth.Release, kind: "action", of: "cutting", do: (*call).releaseCut, back: (*call).cutting},
+
 		{pattern: "GET /actions", verb: auth.View, kind: "action", page: (*call).actions, topics: []string{"action"}},
 		{pattern: "GET /actions/{id}", verb: auth.View, kind: "action", page: (*call).action, topics: []string{"action"}},
 		{pattern: "GET /actions/{id}/approve", verb: auth.Approve, kind: "action", page: (*call).approvePage},
@@ -165,6 +173,7 @@ func routes() []route {
 		{pattern: "GET /devices/new", verb: auth.Administer, kind: "host", page: (*call).newDevice},
 		{pattern: "POST /devices", verb: auth.Administer, kind: "host", do: (*call).saveDevice, back: (*call).newDevice},
 		{pattern: "POST /devices/limits", verb: auth.Administer, kind: "host", do: (*call).saveLimits, back: (*call).devices},
+		{pattern: "POST /devices/cut", verb: auth.Administer, kind: "host", do: (*call).saveCut, back: (*call).devices},
 		{pattern: "GET /devices/{device}", verb: auth.Administer, kind: "host", page: (*call).device},
 		{pattern: "POST /devices/{device}", verb: auth.Administer, kind: "host", do: (*call).saveDevice, back: (*call).device},
 		{pattern: "POST /devices/{device}/test", verb: auth.Administer, kind: "host", do: (*call).testDevice, back: (*call).device},

@@ -18,6 +18,7 @@ type DevicesData struct {
 	Devices  []device.Device
 	Sites    []asset.Site
 	Limits   []action.Limits // one for each of Sites
+	Cuts     []string        // how each of Sites is cut, as people enter it
 }
 
 // carriers are who can carry out a block at a site.
