@@ -10,8 +10,12 @@ import (
 // ahead has the system read the columns of a scope that a table is made of,
 // without waiting. The engine reads them column by column and waits for each;
 // and where nothing is in memory, the system reads much around them that nobody
-// asked for.
-func (a *Archive) ahead(ctx context.Context, r request, sc scope) {
+// asked for. The scope is part of one of so many files: where not all can be
+// kept open, opening them each time would cost more than it saves.
+func (a *Archive) ahead(ctx context.Context, r request, sc scope, files int) {
+	if files > maxOpened {
+		return
+	}
 	named := namedIn(r, sc)
 	_ = atOnceEach(ctx, len(sc.files), func(i int) error {
 		f := &sc.files[i]

@@ -71,7 +71,7 @@ func (a *Archive) tableAtOnce(ctx context.Context, r request, sc scope, t *Table
 		t.Rows = [][]string{zero}
 		return nil
 	}
-	a.ahead(ctx, r, sc)
+	a.ahead(ctx, r, sc, len(sc.files))
 	b := lang.NewBuilder(r.options)
 	text := b.Direct(r.Query, sc.relation(""), sc.condition()+" AND "+r.condition(b))
 	return fill(ctx, a.db, t, text, b.Args())
@@ -103,8 +103,8 @@ func (a *Archive) tableByParts(ctx context.Context, r request, sc scope, t *Tabl
 		}
 		next := sc
 		next.files, _ = cut(left, a.tables.part)
-		a.ahead(ctx, r, part)
-		reading.Go(func() { a.ahead(ctx, r, next) })
+		a.ahead(ctx, r, part, len(sc.files))
+		reading.Go(func() { a.ahead(ctx, r, next, len(sc.files)) })
 		if len(part.files) > 0 {
 			n, err := addPart(ctx, db, r, part, parts == 0)
 			if err != nil {

@@ -33,6 +33,7 @@ type options struct {
 	engines string
 	chdb    string // folder with node_modules/chdb
 	loki    string // program
+	cold    int
 	warm    int
 	child   bool
 	keep    bool // the data stays in dir
@@ -53,6 +54,7 @@ func run(args []string) int {
 	set.StringVar(&o.engines, "engines", "sonae,postgresql,clickhouse,loki", "stores to measure; none: write the table of -results")
 	set.StringVar(&o.chdb, "chdb", os.Getenv("SONAE_BENCH_CHDB"), "folder in which the npm package chdb is installed (default: install it)")
 	set.StringVar(&o.loki, "loki", os.Getenv("SONAE_BENCH_LOKI"), "the program loki (default: build it from its module)")
+	set.IntVar(&o.cold, "cold", 3, "cold runs of each question; the median counts")
 	set.IntVar(&o.warm, "warm", 5, "warm runs of each question; the median counts")
 	set.BoolVar(&o.keep, "keep", false, "keep the data, for another run with -asks")
 	set.BoolVar(&o.asks, "asks", false, "ask only: the data is in -dir from an earlier run with -keep")

@@ -23,7 +23,7 @@ func TestMain(m *testing.M) {
 func TestAllStoresAgreeWithTheTruth(t *testing.T) {
 	for _, name := range []string{"sonae", "postgresql", "clickhouse", "loki"} {
 		t.Run(name, func(t *testing.T) {
-			o := options{events: number(t, "N", 200_000), days: 2, dir: t.TempDir(), warm: 1, chdb: os.Getenv("SONAE_BENCH_CHDB"), loki: os.Getenv("SONAE_BENCH_LOKI")}
+			o := options{events: number(t, "N", 200_000), days: 2, dir: t.TempDir(), cold: 1, warm: 1, chdb: os.Getenv("SONAE_BENCH_CHDB"), loki: os.Getenv("SONAE_BENCH_LOKI")}
 			if (name == "clickhouse" && o.chdb == "") || (name == "loki" && o.loki == "") {
 				t.Skip(name + " is not at hand")
 			}

@@ -46,7 +46,7 @@ func table(h *haystack, results resultList) string {
 	line("bytes per event on disk", "%.1f", func(r result) float64 { return float64(r.Bytes) / n })
 	line("peak memory of intake and background work, MB", "%.0f", func(r result) float64 { return float64(r.IntakePeak) / 1e6 })
 	line("peak memory of the questions, MB", "%.0f", func(r result) float64 { return float64(r.AsksPeak) / 1e6 })
-	b.WriteString("\nSeconds for an answer: cold / warm / seconds of processors for a warm one. The ratio is of the warm ones.\n\n")
+	b.WriteString("\nSeconds for an answer: cold / warm / seconds of processors for a warm one.\n\n")
 	asked(&b, present)
 	return b.String()
 }
@@ -70,8 +70,8 @@ func asked(b *strings.Builder, present []result) {
 				b.WriteString(" – |")
 				continue
 			}
-			base := float64(present[0].Warm[q.id])
-			fmt.Fprintf(b, " %s / %s / %.3f%s |", seconds(r.Cold[q.id]), seconds(r.Warm[q.id]), r.Work[q.id].Seconds(), ratio(base, float64(r.Warm[q.id]), i))
+			fmt.Fprintf(b, " %s%s / %s%s / %.3f |", seconds(r.Cold[q.id]), ratio(float64(present[0].Cold[q.id]), float64(r.Cold[q.id]), i),
+				seconds(r.Warm[q.id]), ratio(float64(present[0].Warm[q.id]), float64(r.Warm[q.id]), i), r.Work[q.id].Seconds())
 		}
 		b.WriteString("\n")
 	}
