@@ -27,6 +27,7 @@ import (
 	"github.com/sonae/sonae/incident"
 	"github.com/sonae/sonae/ledger"
 	"github.com/sonae/sonae/ledger/leaf"
+	"github.com/sonae/sonae/notify"
 	"github.com/sonae/sonae/ready/asset"
 	"github.com/sonae/sonae/report"
 	"github.com/sonae/sonae/report/html"
@@ -404,7 +405,7 @@ func (c *check) recorded(ctx context.Context, db *state.DB, leaves []leaf.Leaf) 
 	for _, t := range []struct {
 		what   string
 		verify func(context.Context, *state.DB, func(string) []leaf.Leaf) ([]rows.Difference, error)
-	}{{"decisions and orders", action.VerifyRows}, {"limits of blocks", action.VerifyLimits}, {"devices", device.VerifyRows}, {"sites and hosts", asset.VerifyRows}, {"alerts", alert.VerifyRows}, {"custody and bags", evidence.VerifyRows}, {"looks at events and own rules", search.VerifyRows}, {"threat lists", threat.VerifyRows}} {
+	}{{"decisions and orders", action.VerifyRows}, {"limits of blocks", action.VerifyLimits}, {"devices", device.VerifyRows}, {"sites and hosts", asset.VerifyRows}, {"alerts", alert.VerifyRows}, {"custody and bags", evidence.VerifyRows}, {"looks at events and own rules", search.VerifyRows}, {"threat lists", threat.VerifyRows}, {"who is told", notify.VerifyRows}} {
 		found, err := t.verify(ctx, db, byType(leaves))
 		if err != nil {
 			return err
