@@ -72,7 +72,7 @@ func TestAnAlertIsMailedUntilSomebodyAnswers(t *testing.T) {
 	if e.Args["person"] != suzuki.Person.ID {
 		t.Errorf("answered by %v", e.Args)
 	}
-	later.add(time.Hour)
+	later.add(20 * time.Minute)
 	calls := hubtest.List[notify.Call](suzuki, "/notify/calls")
 	if len(calls) != 1 || calls[0].State != notify.Answered || len(server.Box()) != 2 {
 		t.Errorf("calls %+v, %d mails", calls, len(server.Box()))
@@ -90,7 +90,7 @@ func TestAnAlertIsMailedUntilSomebodyAnswers(t *testing.T) {
 		calls := hubtest.List[notify.Call](sato, "/notify/calls?live=true")
 		return len(calls) == 0
 	})
-	later.add(time.Hour)
+	later.add(20 * time.Minute)
 	h.Idle()
 	if got := server.To("suzuki@hospital.example"); len(got) != 1 {
 		t.Errorf("somebody was on it, and still %d mails went to the next one", len(got)-1)
