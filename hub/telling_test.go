@@ -40,10 +40,10 @@ func TestAnAlertIsMailedUntilSomebodyAnswers(t *testing.T) {
 		From: "sonae@hospital.example", CA: server.CA}, &ch)
 	admin.Must(http.MethodPost, "/notify/shifts", api.ShiftFields{Person: sato.Person.ID, From: start.Add(-time.Hour), Until: start.Add(5 * time.Hour), Order: 1}, nil)
 	admin.Must(http.MethodPost, "/notify/chains", api.ChainFields{Name: "夜間", Least: "high", Steps: []api.StepFields{
-		{OnCall: 1, Channels: []string{ch.ID}, Wait: 10}, {People: []string{suzuki.Person.ID}, Channels: []string{ch.ID}, Wait: 10}}}, nil)
+		{OnCall: 1, Channels: []string{ch.ID}, Wait: 2}, {People: []string{suzuki.Person.ID}, Channels: []string{ch.ID}, Wait: 2}}}, nil)
 
 	a.Report(event.Event{Time: time.Now().UTC(), Kind: event.KindProcess, Product: "linux", Category: "process_creation", Fields: map[string]string{event.FieldImage: "/tmp/wiper", event.FieldPID: "77"}})
-	raised := h.Alert(sato, "test-shadow")
+	raised := openAlert(h, sato)
 	h.Await("a mail", func() bool { return len(server.Box()) == 1 })
 	mail := server.Box()[0]
 	if mail.To != "sato@hospital.example" || !strings.Contains(mail.Text, "/alerts/"+raised.ID) || !strings.Contains(mail.Text, "fs-1") {
@@ -51,7 +51,7 @@ func TestAnAlertIsMailedUntilSomebodyAnswers(t *testing.T) {
 	}
 
 	// nobody answers: the next one is told once the time is over
-	later.add(11 * time.Minute)
+	later.add(3 * time.Minute)
 	h.Await("the next one to be told", func() bool { return len(server.To("suzuki@hospital.example")) == 1 })
 
 	in := suzuki.Open(raised) // who opens an incident commands it
@@ -72,7 +72,7 @@ func TestAnAlertIsMailedUntilSomebodyAnswers(t *testing.T) {
 	if e.Args["person"] != suzuki.Person.ID {
 		t.Errorf("answered by %v", e.Args)
 	}
-	later.add(time.Hour)
+	later.add(5 * time.Minute)
 	calls := hubtest.List[notify.Call](suzuki, "/notify/calls")
 	if len(calls) != 1 || calls[0].State != notify.Answered || len(server.Box()) != 2 {
 		t.Errorf("calls %+v, %d mails", calls, len(server.Box()))
@@ -82,12 +82,7 @@ func TestAnAlertIsMailedUntilSomebodyAnswers(t *testing.T) {
 	suzuki.Must(http.MethodPost, "/alerts/"+raised.ID+"/close", map[string]string{"reason": "消した"}, nil)
 	a.Report(event.Event{Time: time.Now().UTC(), Kind: event.KindProcess, Product: "linux", Category: "process_creation", Fields: map[string]string{event.FieldImage: "/tmp/wiper", event.FieldPID: "78"}})
 	h.Await("a mail about the second alert", func() bool { return len(server.To("sato@hospital.example")) == 2 })
-	var second alert.Alert
-	for _, x := range hubtest.List[alert.Alert](sato, "/alerts") {
-		if x.ID != raised.ID {
-			second = x
-		}
-	}
+	second := openAlert(h, sato)
 	if status, _, _ := sato.Submit("/alerts/"+second.ID+"/ack", nil); status != http.StatusSeeOther {
 		t.Fatalf("acknowledge on the page: %d", status)
 	}
@@ -95,11 +90,24 @@ func TestAnAlertIsMailedUntilSomebodyAnswers(t *testing.T) {
 		calls := hubtest.List[notify.Call](sato, "/notify/calls?live=true")
 		return len(calls) == 0
 	})
-	later.add(time.Hour)
+	later.add(5 * time.Minute)
 	h.Idle()
 	if got := server.To("suzuki@hospital.example"); len(got) != 1 {
 		t.Errorf("somebody was on it, and still %d mails went to the next one", len(got)-1)
 	}
+}
+
+// openAlert waits for the open alert of the test's rule.
+func openAlert(h *hubtest.Hub, c *hubtest.Client) (found alert.Alert) {
+	h.Await("the alert", func() bool {
+		for _, x := range hubtest.List[alert.Alert](c, "/alerts") {
+			if x.Rule.ID == "test-shadow" && x.State == alert.Open {
+				found = x
+			}
+		}
+		return found.ID != ""
+	})
+	return found
 }
 
 // skew is a clock that goes with the machine's, and is put forward.

@@ -14,11 +14,13 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/sonae/sonae/action"
 	"github.com/sonae/sonae/alert"
 	"github.com/sonae/sonae/auth"
 	"github.com/sonae/sonae/detect"
 	"github.com/sonae/sonae/event"
 	"github.com/sonae/sonae/fault"
+	"github.com/sonae/sonae/ledger/leaf"
 	"github.com/sonae/sonae/notify"
 	"github.com/sonae/sonae/notify/mail"
 	"github.com/sonae/sonae/notify/notifytest"
@@ -561,5 +563,80 @@ func TestWebhookIsSignedAndRetried(t *testing.T) {
 	h := posts[0].Header
 	if want := "sha256=" + webhook.Sign("shared", h.Get("X-Sonae-Timestamp"), posts[0].Body); h.Get("X-Sonae-Signature") != want || h.Get("X-Sonae-Id") != list[0].ID {
 		t.Errorf("signature %q, want %q; id %q", h.Get("X-Sonae-Signature"), want, h.Get("X-Sonae-Id"))
+	}
+}
+
+func TestAStandingPolicySaysWhoIsTold(t *testing.T) {
+	w := newWorld(t)
+	w.chain(t, 5, "pe-smith")
+	if _, err := w.SaveChain(t.Context(), notify.Chain{Name: "院長室", Least: event.Critical, Steps: []notify.Step{{People: []string{"pe-suzuki"}, Channels: []string{w.ch.ID}, Wait: 5}}}, admin); err != nil {
+		t.Fatal(err)
+	}
+	a := anAlert(1, event.High)
+	done := action.Action{ID: "ac-1", Kind: action.Isolate, Host: "ho-1", Site: "callcentre", Incident: "in-1", Auto: "po-1", Alert: a.ID, Tell: "院長室、佐藤 花子 内線100", RequestedAt: noon}
+	for range 2 { // each step of the action says so again
+		if err := w.Policy(t.Context(), done, a); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.look(t)
+	w.pass(t, 10*time.Second)
+	got := subjects(w.mail.Box())
+	slices.Sort(got)
+	line := "@hospital.example 【Sonae 高】あらかじめの承認により自動で実行: ネットワークから隔離（ehr-ws-014）"
+	if diff := cmp.Diff([]string{"sato" + line, "suzuki" + line}, got); diff != "" {
+		t.Errorf("told (-want +got):\n%s", diff)
+	}
+	if box := w.mail.Box(); len(box) > 0 && (!strings.Contains(box[0].Text, "内線100") || !strings.Contains(box[0].Text, "/actions/ac-1")) {
+		t.Errorf("letter: %s", box[0].Text)
+	}
+	a.State, a.AckedBy = alert.Acked, "pe-sato"
+	if err := w.Alert(t.Context(), a, ""); err != nil {
+		t.Fatal(err)
+	}
+	if c := w.only(t); c.State != notify.Answered {
+		t.Errorf("whoever is on the alert answers: %+v", c)
+	}
+}
+
+func TestChangesAreProvedAndHoldNoAddress(t *testing.T) {
+	w := newWorld(t)
+	c := w.chain(t, 5, "pe-sato")
+	if err := w.RemoveChain(t.Context(), c.ID, admin); err != nil {
+		t.Fatal(err)
+	}
+	none := func(string) []leaf.Leaf { return nil } // what is recorded still waits in the outbox
+	if found, err := notify.VerifyRows(t.Context(), w.db, none); err != nil || len(found) != 0 {
+		t.Errorf("%v, %v", found, err)
+	}
+	for table, column := range map[string]string{"notify_change": "body", "outbox": "body", "notify_channel": "body"} {
+		rows, err := w.db.Query(t.Context(), `SELECT `+column+` FROM `+table)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for rows.Next() {
+			var body []byte
+			if err := rows.Scan(&body); err != nil {
+				t.Fatal(err)
+			}
+			for _, secret := range []string{"sato@hospital", "090-0000", "90-0000", notifytest.Password} {
+				if strings.Contains(string(body), secret) {
+					t.Errorf("%s holds %q: %s", table, secret, body)
+				}
+			}
+		}
+		if err := rows.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	err := w.db.Tx(t.Context(), func(tx *state.Tx) error {
+		_, err := tx.ExecContext(t.Context(), `UPDATE notify_change SET body = replace(body, 'pe-admin', 'pe-other') WHERE ref = $1 AND no = 1`, "chain/"+c.ID)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if found, err := notify.VerifyRows(t.Context(), w.db, none); err != nil || len(found) != 1 {
+		t.Errorf("a changed row: %v, %v", found, err)
 	}
 }

@@ -93,6 +93,15 @@ var pages = []struct{ name, who, path string }{
 	{"device-list", "admin", "/devices/dev-2"},
 	{"device-hook", "admin", "/devices/new?means=hook"},
 	{"device-nas", "admin", "/devices/new?means=coa"},
+	{"notify", "responder", "/notify"},
+	{"notify-call", "responder", "/notify/calls/{call}"},
+	{"notify-contact", "responder", "/notify/contacts/pe-responder"},
+	{"notify-settings", "admin", "/notify/settings"},
+	{"notify-chain", "admin", "/notify/chains/{chain}"},
+	{"notify-channel", "admin", "/notify/channels/{channel}"},
+	{"notify-channel-new", "admin", "/notify/channels/new?kind=lineworks"},
+	{"notify-tree", "responder", "/notify/chains/{chain}/tree"},
+	{"notify-denied", "contractor", "/notify"},
 	{"block-plan", "responder", "/incidents/in-1/block?host=ho-1"},
 	{"audit", "auditor", "/audit"},
 	{"denied", "contractor", "/actions"},
@@ -117,10 +126,11 @@ func body(t *testing.T, page string) string {
 // passing is what no two runs have the same: ids of what was made just now,
 // and how much time rules took.
 var passing = map[string]string{
-	`\bch-[0-9A-Za-z-]+`:               "ch-1",
-	`\b(t[ld])-[0-9A-Za-z-]{8,}`:       "${1}-1", // threat lists and drafts
-	`\bmw-[0-9a-f]+-[0-9a-f]+`:         "mw-1",
-	`(class="(?:number )?cost">)[^<]*`: "${1}0.0 %",
+	`\bch-[0-9A-Za-z-]+`:                      "ch-1",
+	`\b(t[ld])-[0-9A-Za-z-]{8,}`:              "${1}-1", // threat lists and drafts
+	`\bmw-[0-9a-f]+-[0-9a-f]+`:                "mw-1",
+	`(ca|cn|ms|sh)-[0-9a-f]{12}-[0-9a-f]{12}`: "${1}-1",
+	`(class="(?:number )?cost">)[^<]*`:        "${1}0.0 %",
 }
 
 func TestPagesSayWhatTheyShould(t *testing.T) {

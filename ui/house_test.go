@@ -31,6 +31,7 @@ import (
 	"github.com/sonae/sonae/incident"
 	"github.com/sonae/sonae/ledger"
 	"github.com/sonae/sonae/ledger/leaf"
+	"github.com/sonae/sonae/notify"
 	"github.com/sonae/sonae/playbook"
 	"github.com/sonae/sonae/ready/asset"
 	"github.com/sonae/sonae/report"
@@ -73,6 +74,8 @@ type house struct {
 	draft      string           // a threat list that waits to be put into force
 	unsealed   int              // so many looks find events that just arrived in no segment yet
 	thresholds *threshold.Desk  // nil until withEvents
+	notices    *notify.Desk     // nil until withEvents
+	noticeIDs  *strings.Replacer
 }
 
 func missing(what string) error { return fault.New(fault.Missing, what) }
@@ -990,7 +993,7 @@ func (h *house) deps(live *Live, log *slog.Logger) Deps {
 		threats = h.threats
 	}
 	return Deps{
-		People: peopleOf{h}, Assets: assetsOf{h}, Alerts: alertsOf{h}, Incidents: incidentsOf{h}, Actions: actionsOf{h}, Devices: devicesOf{h}, Thresholds: h.thresholds, Evidence: evidenceOf{h},
+		People: peopleOf{h}, Assets: assetsOf{h}, Alerts: alertsOf{h}, Incidents: incidentsOf{h}, Actions: actionsOf{h}, Devices: devicesOf{h}, Thresholds: h.thresholds, Notices: h.notices, Evidence: evidenceOf{h},
 		Duties: dutiesOf{h}, Books: &booksOf{house: h}, Reports: reportsOf{h}, Ledger: ledgerOf{h}, Archive: h.archive, Searches: h.searches, Rules: rules, Threats: threats, Located: h.located, Live: live, Log: log, Address: "https://hub.example:8443",
 		Events: func(context.Context, []string, time.Time, int) ([]event.Event, error) {
 			return []event.Event{{ID: "ev-1", Time: start.Add(-30 * time.Second), Site: "callcentre", Host: "ho-1", Kind: event.KindFlow, Fields: map[string]string{

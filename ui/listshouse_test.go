@@ -129,4 +129,9 @@ func searched(t *testing.T, desks ...*threat.Desk) {
 }
 
 // at fills in what no two houses have the same.
-func (h *house) at(path string) string { return strings.ReplaceAll(path, "{draft}", h.draft) }
+func (h *house) at(path string) string {
+	if h.noticeIDs != nil {
+		path = h.noticeIDs.Replace(path)
+	}
+	return strings.ReplaceAll(path, "{draft}", h.draft)
+}

@@ -48,6 +48,7 @@ func (h *house) withEvents(t *testing.T, more ...[]event.Event) *house {
 	h.archive, h.searches = a, search.New(db, a, now, log)
 	h.withRules(t, db, a, now, log)
 	h.withThresholds(t, db, log)
+	h.withNotices(t, db, log)
 	return h
 }
 
