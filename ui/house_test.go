@@ -64,15 +64,16 @@ type house struct {
 	docs       map[string][]report.Document
 	drills     int
 	reporter   report.Reporter
-	archive    Archive          // nil until withEvents
-	searches   Searches         //
-	ruleList   int              // rules that were made
-	rulebook   *search.Rulebook // nil until withEvents
-	noRules    bool             // nobody makes rules of searches
-	threats    *threat.Desk     // nil until withEvents
-	draft      string           // a threat list that waits to be put into force
-	unsealed   int              // so many looks find events that just arrived in no segment yet
-	thresholds *threshold.Desk  // nil until withEvents
+	archive    Archive           // nil until withEvents
+	searches   Searches          //
+	ruleList   int               // rules that were made
+	rulebook   *search.Rulebook  // nil until withEvents
+	noRules    bool              // nobody makes rules of searches
+	threats    *threat.Desk      // nil until withEvents
+	draft      string            // a threat list that waits to be put into force
+	unsealed   int               // so many looks find events that just arrived in no segment yet
+	thresholds *threshold.Desk   // nil until withEvents
+	said       []playbook.Report // about steps
 }
 
 func missing(what string) error { return fault.New(fault.Missing, what) }
@@ -880,14 +881,11 @@ func (h *house) inCourse() *house {
 
 // booksOf has Sonae's own playbooks and one run, whose steps it walks on
 // without an engine: pages are about what they show.
-type booksOf struct {
-	*house
-	said []playbook.Report
-}
+type booksOf struct{ *house }
 
-func (h *booksOf) Books(context.Context) ([]*playbook.Book, error) { return playbook.Own() }
+func (h booksOf) Books(context.Context) ([]*playbook.Book, error) { return playbook.Own() }
 
-func (h *booksOf) Book(ctx context.Context, id string) (*playbook.Book, error) {
+func (h booksOf) Book(ctx context.Context, id string) (*playbook.Book, error) {
 	all, err := h.Books(ctx)
 	for _, b := range all {
 		if b.ID == id || b.Version == id {
@@ -897,16 +895,16 @@ func (h *booksOf) Book(ctx context.Context, id string) (*playbook.Book, error) {
 	return nil, missing("playbook.missing")
 }
 
-func (h *booksOf) Import(_ context.Context, source []byte, _ auth.Person) (*playbook.Book, error) {
+func (h booksOf) Import(_ context.Context, source []byte, _ auth.Person) (*playbook.Book, error) {
 	return playbook.Parse(source)
 }
 
-func (h *booksOf) Offer(ctx context.Context, rules []detect.Rule) ([]*playbook.Book, error) {
+func (h booksOf) Offer(ctx context.Context, rules []detect.Rule) ([]*playbook.Book, error) {
 	all, err := h.Books(ctx)
 	return slices.DeleteFunc(all, func(b *playbook.Book) bool { return !b.Fits(rules) }), err
 }
 
-func (h *booksOf) Run(ctx context.Context, id string) (playbook.Run, error) {
+func (h booksOf) Run(ctx context.Context, id string) (playbook.Run, error) {
 	all, err := h.Books(ctx)
 	if err != nil || id != "run-1" {
 		return playbook.Run{}, missing("playbook.run-missing")
@@ -923,7 +921,7 @@ func (h *booksOf) Run(ctx context.Context, id string) (playbook.Run, error) {
 	return r, nil
 }
 
-func (h *booksOf) Runs(ctx context.Context, in string) ([]playbook.Run, error) {
+func (h booksOf) Runs(ctx context.Context, in string) ([]playbook.Run, error) {
 	if in != "in-1" {
 		return nil, nil
 	}
@@ -931,18 +929,18 @@ func (h *booksOf) Runs(ctx context.Context, in string) ([]playbook.Run, error) {
 	return []playbook.Run{r}, err
 }
 
-func (h *booksOf) Begin(ctx context.Context, _, _ string, _ auth.Person) (playbook.Run, error) {
+func (h booksOf) Begin(ctx context.Context, _, _ string, _ auth.Person) (playbook.Run, error) {
 	return h.Run(ctx, "run-1")
 }
 
-func (h *booksOf) Report(ctx context.Context, id string, r playbook.Report, _ auth.Person) (playbook.Run, error) {
+func (h booksOf) Report(ctx context.Context, id string, r playbook.Report, _ auth.Person) (playbook.Run, error) {
 	h.mu.Lock()
 	h.said = append(h.said, r)
 	h.mu.Unlock()
 	return h.Run(ctx, id)
 }
 
-func (h *booksOf) Cancel(context.Context, string, string, auth.Person) error { return nil }
+func (h booksOf) Cancel(context.Context, string, string, auth.Person) error { return nil }
 
 // deps joins the house to the pages.
 func (h *house) deps(live *Live, log *slog.Logger) Deps {
@@ -956,7 +954,7 @@ func (h *house) deps(live *Live, log *slog.Logger) Deps {
 	}
 	return Deps{
 		People: peopleOf{h}, Assets: assetsOf{h}, Alerts: alertsOf{h}, Incidents: incidentsOf{h}, Actions: actionsOf{h}, Devices: devicesOf{h}, Thresholds: h.thresholds, Evidence: evidenceOf{h},
-		Duties: dutiesOf{h}, Books: &booksOf{house: h}, Reports: reportsOf{h}, Ledger: ledgerOf{h}, Archive: h.archive, Searches: h.searches, Rules: rules, Threats: threats, Located: h.located, Live: live, Log: log, Address: "https://hub.example:8443",
+		Duties: dutiesOf{h}, Books: booksOf{h}, Reports: reportsOf{h}, Ledger: ledgerOf{h}, Archive: h.archive, Searches: h.searches, Rules: rules, Threats: threats, Located: h.located, Live: live, Log: log, Address: "https://hub.example:8443",
 		Events: func(context.Context, []string, time.Time, int) ([]event.Event, error) {
 			return []event.Event{{ID: "ev-1", Time: start.Add(-30 * time.Second), Site: "callcentre", Host: "ho-1", Kind: event.KindFlow, Fields: map[string]string{
 				event.FieldApp: "bittorrent", event.FieldRemoteIP: "203.0.113.7", event.FieldProof: "13426974546f7272656e742070726f746f636f6c", event.FieldSent: "1200345"}}}, nil
