@@ -70,6 +70,7 @@ func TestPlaybookFromAlertToVerifiedChronology(t *testing.T) {
 	h.Kill() // as a power failure does, while the hub asks for evidence
 	h = serve()
 	one = h.Again(one)
+	h.Admin(one)
 	walk(t, h, one, path)
 
 	chronology := one.Chronology(in.ID)
