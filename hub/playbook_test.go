@@ -73,6 +73,7 @@ func TestPlaybookFromAlertToVerifiedChronology(t *testing.T) {
 	h.Admin(one)
 	walk(t, h, one, path)
 
+	one.Written(in.ID, "playbook.finished") // it comes by message
 	chronology := one.Chronology(in.ID)
 	seen := map[string]int{}
 	for _, e := range chronology {
