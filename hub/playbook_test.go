@@ -50,10 +50,10 @@ func TestPlaybookFromAlertToVerifiedChronology(t *testing.T) {
 	one := h.FirstAdmin()
 	a := h.Raised(one)
 	in := one.Open(a)
-	status, page := one.Page("/incidents/" + in.ID)
-	if name := "「委託先でのファイル共有ソフト(P2P)の使用」を始める"; status != http.StatusOK || !strings.Contains(page, name) {
-		t.Fatalf("the incident's page (%d) does not offer %s", status, name)
-	}
+	h.Await("the incident's page to offer the playbook that fits its alert", func() bool {
+		_, page := one.Page("/incidents/" + in.ID)
+		return strings.Contains(page, "「委託先でのファイル共有ソフト(P2P)の使用」を始める")
+	})
 	b := bookNamed(t, one, "File sharing (P2P) at a contractor")
 	if status, to, text := one.Submit("/incidents/"+in.ID+"/runs", url.Values{"playbook": {b.ID}}); status != http.StatusSeeOther {
 		t.Fatalf("begin: %d to %q: %.300s", status, to, text)
@@ -70,8 +70,10 @@ func TestPlaybookFromAlertToVerifiedChronology(t *testing.T) {
 	h.Kill() // as a power failure does, while the hub asks for evidence
 	h = serve()
 	one = h.Again(one)
+	h.Admin(one)
 	walk(t, h, one, path)
 
+	one.Written(in.ID, "playbook.finished") // it comes by message
 	chronology := one.Chronology(in.ID)
 	seen := map[string]int{}
 	for _, e := range chronology {

@@ -56,9 +56,6 @@ func TestOwnBooksSpeakBothLanguages(t *testing.T) {
 			t.Errorf("%s: name and about in both languages", b.ID)
 		}
 		for _, c := range b.Cards {
-			if c.Step.Type == cacao.Parallel {
-				continue
-			}
 			e := c.Ext
 			texts := map[string]map[string]string{"name": e.Name}
 			if c.Human() || e.Action != nil {
@@ -70,7 +67,7 @@ func TestOwnBooksSpeakBothLanguages(t *testing.T) {
 				}
 			}
 			for name, text := range texts {
-				if text["ja"] == "" || text["en"] == "" {
+				if text["ja"] == "" || text["en"] == "" || len(text) != 2 {
 					t.Errorf("%s, card %d: %s is %v", b.Name.In("en"), c.No, name, text)
 				}
 			}

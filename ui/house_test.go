@@ -918,14 +918,11 @@ func (h *house) inCourse() *house {
 
 // booksOf has Sonae's own playbooks and one run, whose steps it walks on
 // without an engine: pages are about what they show.
-type booksOf struct {
-	*house
-	said []playbook.Report
-}
+type booksOf struct{ *house }
 
-func (h *booksOf) Books(context.Context) ([]*playbook.Book, error) { return playbook.Own() }
+func (h booksOf) Books(context.Context) ([]*playbook.Book, error) { return playbook.Own() }
 
-func (h *booksOf) Book(ctx context.Context, id string) (*playbook.Book, error) {
+func (h booksOf) Book(ctx context.Context, id string) (*playbook.Book, error) {
 	all, err := h.Books(ctx)
 	for _, b := range all {
 		if b.ID == id || b.Version == id {
@@ -935,16 +932,16 @@ func (h *booksOf) Book(ctx context.Context, id string) (*playbook.Book, error) {
 	return nil, missing("playbook.missing")
 }
 
-func (h *booksOf) Import(_ context.Context, source []byte, _ auth.Person) (*playbook.Book, error) {
+func (h booksOf) Import(_ context.Context, source []byte, _ auth.Person) (*playbook.Book, error) {
 	return playbook.Parse(source)
 }
 
-func (h *booksOf) Offer(ctx context.Context, rules []detect.Rule) ([]*playbook.Book, error) {
+func (h booksOf) Offer(ctx context.Context, rules []detect.Rule) ([]*playbook.Book, error) {
 	all, err := h.Books(ctx)
 	return slices.DeleteFunc(all, func(b *playbook.Book) bool { return !b.Fits(rules) }), err
 }
 
-func (h *booksOf) Run(ctx context.Context, id string) (playbook.Run, error) {
+func (h booksOf) Run(ctx context.Context, id string) (playbook.Run, error) {
 	all, err := h.Books(ctx)
 	if err != nil || id != "run-1" {
 		return playbook.Run{}, missing("playbook.run-missing")
@@ -961,7 +958,7 @@ func (h *booksOf) Run(ctx context.Context, id string) (playbook.Run, error) {
 	return r, nil
 }
 
-func (h *booksOf) Runs(ctx context.Context, in string) ([]playbook.Run, error) {
+func (h booksOf) Runs(ctx context.Context, in string) ([]playbook.Run, error) {
 	if in != "in-1" {
 		return nil, nil
 	}
@@ -969,18 +966,18 @@ func (h *booksOf) Runs(ctx context.Context, in string) ([]playbook.Run, error) {
 	return []playbook.Run{r}, err
 }
 
-func (h *booksOf) Begin(ctx context.Context, _, _ string, _ auth.Person) (playbook.Run, error) {
+func (h booksOf) Begin(ctx context.Context, _, _ string, _ auth.Person) (playbook.Run, error) {
 	return h.Run(ctx, "run-1")
 }
 
-func (h *booksOf) Report(ctx context.Context, id string, r playbook.Report, _ auth.Person) (playbook.Run, error) {
+func (h booksOf) Report(ctx context.Context, id string, r playbook.Report, _ auth.Person) (playbook.Run, error) {
 	h.mu.Lock()
 	h.said = append(h.said, r)
 	h.mu.Unlock()
 	return h.Run(ctx, id)
 }
 
-func (h *booksOf) Cancel(context.Context, string, string, auth.Person) error { return nil }
+func (h booksOf) Cancel(context.Context, string, string, auth.Person) error { return nil }
 
 // deps joins the house to the pages.
 func (h *house) deps(live *Live, log *slog.Logger) Deps {

@@ -172,10 +172,20 @@ func (c *call) cancelRun() (string, error) {
 	return view.RunPath(r) + "?done=run-cancelled", nil
 }
 
+// paperLines is how many lines the form for results from paper has.
+const paperLines = 10
+
 func (c *call) paper() (screen, error) {
 	d, err := c.runData()
 	if err != nil {
 		return screen{}, err
+	}
+	for i := range paperLines {
+		var l view.PaperLine
+		if f := c.r.PostForm; c.err != nil && i < len(f["code"]) && i < len(f["time"]) && i < len(f["what"]) && i < len(f["note"]) {
+			l = view.PaperLine{Code: f["code"][i], Time: f["time"][i], What: f["what"][i], Note: f["note"][i]}
+		}
+		d.Paper = append(d.Paper, l)
 	}
 	p := c.page("incidents", c.t("playbook.paper"))
 	p.Drill = d.Run.Drill
@@ -203,6 +213,9 @@ func (c *call) keyIn() (string, error) {
 			continue
 		}
 		if err := c.keyLine(d, day, code, times[i], whats[i], notes[i]); err != nil {
+			for name, all := range map[string][]string{"code": codes, "time": times, "what": whats, "note": notes} {
+				c.r.PostForm[name] = all[i:] // what was taken is not shown again
+			}
 			return "", err
 		}
 		taken++

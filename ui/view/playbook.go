@@ -18,7 +18,11 @@ type RunData struct {
 	Incident incident.Incident
 	Run      playbook.Run
 	Book     *playbook.Book
+	Paper    []PaperLine
 }
+
+// PaperLine is one line of the form for results from paper.
+type PaperLine struct{ Code, Time, What, Note string }
 
 // RunPath is the address of a run.
 func RunPath(r playbook.Run) string {
