@@ -12,7 +12,7 @@ TEST_PACKAGES  = $(BUILD_PACKAGES) iproute2 nftables transmission-daemon transmi
 	libvirt-daemon libvirt-daemon-driver-qemu libvirt-clients qemu-system-x86 samba samba-vfs-modules
 
 # Packages in which goroutines meet, tested with the race detector too.
-RACE = ./hub ./bus ./state ./ledger/... ./auth ./alert ./incident ./action ./agent/... ./source/agentlink/... ./ui ./blob/... ./search ./detect ./detect/keep ./detect/tuning ./scan
+RACE = ./hub ./bus ./state ./ledger/... ./auth ./alert ./notify ./incident ./playbook ./action ./agent/... ./source/agentlink/... ./ui ./blob/... ./search ./detect ./detect/keep ./detect/tuning ./scan
 
 # The revision goes into the programs where git can tell it; a copy without
 # history, or one that belongs to another user, is built all the same.

@@ -76,6 +76,7 @@ type house struct {
 	thresholds *threshold.Desk  // nil until withEvents
 	notices    *notify.Desk     // nil until withEvents
 	noticeIDs  *strings.Replacer
+	said       []playbook.Report // about steps
 }
 
 func missing(what string) error { return fault.New(fault.Missing, what) }
