@@ -117,9 +117,11 @@ func Start(t *testing.T, cmd *exec.Cmd) *Agent {
 	return a
 }
 
-// Kill is kill -9.
+// Kill is kill -9. An agent that nsenter had only begun to start may not be
+// told of the end of nsenter: it ends when nobody speaks to it any more.
 func (a *Agent) Kill() {
 	_ = a.cmd.Process.Kill() // it has ended, or ends now
+	_ = a.in.Close()
 	_ = a.cmd.Wait()
 }
 
