@@ -313,7 +313,8 @@ func TestADecoyIsTouched(t *testing.T) {
 	}
 }
 
-// What people and their programs do over SMB stops nobody.
+// What people and their programs do over SMB stops nobody. The last moves files
+// that the others read.
 func TestOrdinaryWorkIsNotStopped(t *testing.T) {
 	l := newLab(t, fill(t))
 	must := func(err error) {
@@ -322,14 +323,17 @@ func TestOrdinaryWorkIsNotStopped(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for name, work := range map[string]func(c *client){
-		"500 photos": func(c *client) {
+	for _, work := range []struct {
+		name string
+		do   func(c *client)
+	}{
+		{"500 photos", func(c *client) {
 			must(c.share.Mkdir("photos", 0o777))
 			for i := range 500 {
 				must(c.write(fmt.Sprintf(`photos\img-%03d.jpg`, i), append([]byte("\xff\xd8\xff\xe0"), noise(40<<10)...)))
 			}
-		},
-		"unzip": func(c *client) {
+		}},
+		{"unzip", func(c *client) {
 			var b bytes.Buffer
 			z := zip.NewWriter(&b)
 			for i := range 200 {
@@ -350,8 +354,8 @@ func TestOrdinaryWorkIsNotStopped(t *testing.T) {
 				must(c.write(`unpacked\`+f.Name, body))
 			}
 			must(c.share.Remove("all.zip"))
-		},
-		"saved by an office program": func(c *client) {
+		}},
+		{"saved by an office program", func(c *client) {
 			for i := range 40 { // written beside it, the old one put aside, the new one in its place
 				name, _ := document(i*5 + 4)
 				path := fmt.Sprintf(`ward-%02d\%s`, (i*5+4)/each, name)
@@ -362,22 +366,22 @@ func TestOrdinaryWorkIsNotStopped(t *testing.T) {
 				must(c.share.Rename(path+".tmp1", path))
 				must(c.share.Remove(path + ".tmp2"))
 			}
-		},
-		"a backup reads all": func(c *client) {
+		}},
+		{"a backup reads all", func(c *client) {
 			for i := range folders * each {
 				name, _ := document(i)
 				if _, err := c.share.ReadFile(fmt.Sprintf(`ward-%02d\%s`, i/each, name)); err != nil {
 					t.Fatal(err)
 				}
 			}
-		},
-		"texts are edited": func(c *client) {
+		}},
+		{"texts are edited", func(c *client) {
 			for i := range 60 {
 				name, body := document(i * 5)
 				must(c.write(fmt.Sprintf(`ward-%02d\%s`, i*5/each, name), append(body, "and one line more\n"...)))
 			}
-		},
-		"files of an encrypted backup": func(c *client) {
+		}},
+		{"files of an encrypted backup", func(c *client) {
 			must(c.share.Mkdir("repo", 0o777))
 			for i := range 100 {
 				must(c.write(fmt.Sprintf(`repo\%064x.tmp`, i), noise(64<<10)))
@@ -386,23 +390,23 @@ func TestOrdinaryWorkIsNotStopped(t *testing.T) {
 			for i := range 50 {
 				must(c.share.Remove(fmt.Sprintf(`repo\%064x`, i)))
 			}
-		},
-		"folders are put in order": func(c *client) {
+		}},
+		{"folders are put in order", func(c *client) {
 			must(c.share.Mkdir("old", 0o777))
 			for i := range 100 {
 				name, _ := document(900 + i)
 				must(c.share.Rename(fmt.Sprintf(`ward-%02d\%s`, (900+i)/each, name), `old\`+name+".old"))
 			}
-		},
+		}},
 	} {
 		c := l.client("127.0.0.6")
-		work(c)
+		work.do(c)
 		c.close()
 		seen := uint64(0)
 		l.await("all of it is read", func() bool { now := l.guard.Status().Seen; same := now == seen; seen = now; return same })
 		time.Sleep(3 * quiet) // what is judged when nobody writes to it any more
 		if len(l.found) > 0 {
-			t.Errorf("%s: %+v", name, <-l.found)
+			t.Errorf("%s: %+v", work.name, <-l.found)
 		}
 	}
 	t.Logf("%d operations", l.guard.Status().Seen)
