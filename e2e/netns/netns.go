@@ -105,13 +105,13 @@ func (w *World) Add(name string, addrs ...string) (*Host, error) {
 		}
 		gw := p.Masked().Addr().Next()
 		h.Addrs = append(h.Addrs, p)
-		family, all := "", "default"
+		family, all, flag := "", "default", ""
 		if p.Addr().Is6() {
-			family = "-6"
+			family, flag = "-6", " nodad" // else nobody can listen there before the kernel has come round to it
 		}
 		steps = append(steps,
-			fmt.Sprintf("ip -n %s addr add %s dev eth0", h.NS, p),
-			fmt.Sprintf("ip -n %s addr add %s/%d dev %s", w.Router(), gw, p.Bits(), far))
+			fmt.Sprintf("ip -n %s addr add %s dev eth0%s", h.NS, p, flag),
+			fmt.Sprintf("ip -n %s addr add %s/%d dev %s%s", w.Router(), gw, p.Bits(), far, flag))
 		if len(h.Addrs) == 1 || p.Addr().Is6() {
 			steps = append(steps, fmt.Sprintf("ip -n %s %s route add %s via %s", h.NS, family, all, gw))
 		}
