@@ -161,7 +161,7 @@ func grows(r *transfer, n int64) bool {
 
 // send runs a transfer to the address of this number until the test ends, and
 // returns when it flows.
-func (f *fence) send(t *testing.T, from, to *netns.Host, address int) *transfer {
+func (s *story) send(t *testing.T, from, to *netns.Host, address int) *transfer {
 	t.Helper()
 	l, err := to.Listen(t.Context(), "tcp", net.JoinHostPort(to.Addrs[address].Addr().String(), "0"))
 	if err != nil {

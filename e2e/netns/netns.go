@@ -86,17 +86,49 @@ func (w *World) Gateway() *Host { return &Host{Name: "router", NS: w.Router(), w
 func (w *World) Add(name string, addrs ...string) (*Host, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	return w.add(w.Router(), name, addrs)
+}
+
+// Behind makes a host behind another one, which becomes a router: it has the
+// first address of each network on an interface v…, which is returned too, and
+// the World's router sends what is for those networks to it.
+func (w *World) Behind(front *Host, name string, addrs ...string) (*Host, string, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	h, err := w.add(front.NS, name, addrs)
+	if err != nil {
+		return nil, "", err
+	}
+	steps := []string{fmt.Sprintf("ip netns exec %s sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1", front.NS)}
+	for _, to := range h.Addrs {
+		for _, via := range front.Addrs {
+			if to.Addr().Is6() == via.Addr().Is6() {
+				steps = append(steps, fmt.Sprintf("ip -n %s route add %s via %s", w.Router(), to.Masked(), via.Addr()))
+				break
+			}
+		}
+	}
+	for _, s := range steps {
+		if err := sh("%s", s); err != nil {
+			return nil, "", fmt.Errorf("host %s behind %s: %w", name, front.Name, err)
+		}
+	}
+	return h, fmt.Sprintf("v%d", w.links), nil
+}
+
+// add makes a host on a router.
+func (w *World) add(router, name string, addrs []string) (*Host, error) {
 	h := &Host{Name: name, NS: w.ns(name), world: w}
 	w.links++
 	far := fmt.Sprintf("v%d", w.links)
 	steps := []string{
 		fmt.Sprintf("ip netns add %s", h.NS),
-		fmt.Sprintf("ip link add %s netns %s type veth peer name eth0 netns %s", far, w.Router(), h.NS),
+		fmt.Sprintf("ip link add %s netns %s type veth peer name eth0 netns %s", far, router, h.NS),
 		fmt.Sprintf("ip netns exec %s sysctl -qw net.ipv6.conf.default.accept_dad=0 net.ipv6.conf.eth0.accept_dad=0", h.NS),
-		fmt.Sprintf("ip netns exec %s sysctl -qw net.ipv6.conf.%s.accept_dad=0", w.Router(), far),
+		fmt.Sprintf("ip netns exec %s sysctl -qw net.ipv6.conf.%s.accept_dad=0", router, far),
 		fmt.Sprintf("ip -n %s link set lo up", h.NS),
 		fmt.Sprintf("ip -n %s link set eth0 up", h.NS),
-		fmt.Sprintf("ip -n %s link set %s up", w.Router(), far),
+		fmt.Sprintf("ip -n %s link set %s up", router, far),
 	}
 	for _, a := range addrs {
 		p, err := netip.ParsePrefix(a)
@@ -111,7 +143,7 @@ func (w *World) Add(name string, addrs ...string) (*Host, error) {
 		}
 		steps = append(steps,
 			fmt.Sprintf("ip -n %s addr add %s dev eth0%s", h.NS, p, flag),
-			fmt.Sprintf("ip -n %s addr add %s/%d dev %s%s", w.Router(), gw, p.Bits(), far, flag))
+			fmt.Sprintf("ip -n %s addr add %s/%d dev %s%s", router, gw, p.Bits(), far, flag))
 		if len(h.Addrs) == 1 || p.Addr().Is6() {
 			steps = append(steps, fmt.Sprintf("ip -n %s %s route add %s via %s", h.NS, family, all, gw))
 		}
@@ -288,11 +320,23 @@ func (g group) kill() int {
 		}
 		if g.has(pid, &home) { // still: the descriptor is of the process that was looked at
 			_ = unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0) // it ended meanwhile
+			gone(fd)
 			n++
 		}
 		_ = unix.Close(fd)
 	}
 	return n
+}
+
+// gone waits until a process that was killed holds nothing any more: it leaves
+// its namespaces before it lets go of its files and their locks.
+func gone(fd int) {
+	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); {
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 100)
+		if n > 0 || err != nil && err != unix.EINTR {
+			return
+		}
+	}
 }
 
 // has says whether a process that has not ended is in the group and on the host.
