@@ -32,6 +32,9 @@ const (
 	CutExpired   CuttingState = "expired"
 )
 
+// CuttingPrefix begins the ids of cuttings; those of actions begin differently.
+const CuttingPrefix = "cu-"
+
 // Times of a cutting.
 const (
 	// stageWait is how long a stage that does not hold keeps the next one from
@@ -201,7 +204,7 @@ func (d *Desk) askCutting(ctx context.Context, tx *state.Tx, c *Cutting, by stri
 		}
 	}
 	now := d.now().UTC()
-	c.ID, c.State, c.RequestedBy, c.RequestedAt = clock.ID("cu", now), CutRequested, by, now
+	c.ID, c.State, c.RequestedBy, c.RequestedAt = clock.ID(strings.TrimSuffix(CuttingPrefix, "-"), now), CutRequested, by, now
 	key := "requested"
 	if c.Auto != "" {
 		key = "automatic"

@@ -11,6 +11,7 @@ import (
 	"github.com/sonae/sonae/duty"
 	"github.com/sonae/sonae/evidence"
 	"github.com/sonae/sonae/fault"
+	"github.com/sonae/sonae/incident"
 	"github.com/sonae/sonae/ready/asset"
 	"github.com/sonae/sonae/report"
 )
@@ -194,4 +195,24 @@ func TestReporterIsStatedInTheSettings(t *testing.T) {
 	if got := v.as("responder").post("/settings/reporter", "organisation", "x"); got.status != http.StatusForbidden {
 		t.Errorf("a responder: %d", got.status)
 	}
+}
+
+// A line that the hub wrote about an action, or about the cutting of a site,
+// leads to its page; what a person wrote leads nowhere.
+func TestALineOfTheChronologyLeadsToWhatItIsAbout(t *testing.T) {
+	h := newHouse().inCourse()
+	v, _ := h.open(t)
+	for _, e := range []incident.Entry{
+		{By: incident.System, Source: "action", Key: "cut.approved", Ref: "cu-1", Args: map[string]string{"by": "pe-approver"}},
+		{By: incident.System, Source: "action", Key: "action.approved", Ref: "ac-1", Args: map[string]string{"by": "pe-approver", "host": "ho-1"}},
+		{By: "pe-responder", Source: "action", Text: "線を抜いた", Ref: "ac-typed"},
+	} {
+		e.Incident, e.No, e.OccurredAt, e.EnteredAt, e.Certainty = "in-1", len(h.chron["in-1"])+1, h.now, h.now, incident.Fact
+		h.chron["in-1"] = append(h.chron["in-1"], e)
+	}
+	for i := range h.cases {
+		h.cases[i].Entries = len(h.chron[h.cases[i].ID])
+	}
+	page := v.as("responder").get("/incidents/in-1")
+	says(t, page, []string{`<a href="/cuttings/cu-1">措置</a>`, `<a href="/actions/ac-1">措置</a>`}, []string{"/actions/ac-typed"})
 }

@@ -2,6 +2,7 @@ package view
 
 import (
 	"maps"
+	"net/url"
 	"regexp"
 	"slices"
 	"strconv"
@@ -114,6 +115,20 @@ func entryText(p Page, e incident.Entry) string {
 	}
 	e.Args = args
 	return e.Say(p.Lang, i18n.T, p.NamesIn(e.Args))
+}
+
+// entryPage is the page of the action or cutting that a line of the hub is
+// about; "" when there is none that the viewer may see.
+func (d RoomData) entryPage(p Page, e incident.Entry) string {
+	r := d.resource(p)
+	r.Kind, r.ID = "action", e.Ref
+	if e.By != incident.System || e.Source != "action" || e.Ref == "" || !p.May(auth.View, r) {
+		return ""
+	}
+	if strings.HasPrefix(e.Ref, action.CuttingPrefix) {
+		return "/cuttings/" + url.PathEscape(e.Ref)
+	}
+	return "/actions/" + url.PathEscape(e.Ref)
 }
 
 // piece is a part of a sentence of the hub.
