@@ -50,8 +50,8 @@ func practise(t *testing.T) practised {
 	return p
 }
 
-// protect enters what blocks must not do and who could carry them out, each
-// more than once, and takes one device away again.
+// protect enters what blocks must not do, who could carry them out and how the
+// site is cut, each more than once, and takes one device away again.
 func (p practised) protect(t *testing.T) {
 	t.Helper()
 	site := p.Alert.Site
@@ -71,6 +71,11 @@ func (p practised) protect(t *testing.T) {
 		}
 		if name == "SW-3F" {
 			p.Requester.Must(http.MethodDelete, "/devices/"+d.ID, nil, nil)
+			continue
+		}
+		for _, target := range []string{"192.0.2.60", "192.0.2.61"} {
+			p.Requester.Must(http.MethodPut, "/sites/"+site+"/cut", map[string]any{"sections": []action.Section{
+				{Stage: action.BackupPath, Name: "控えの倉庫", Stops: "夜の控えが取れない", Kind: action.Block, Via: d.ID, Targets: []string{target}}}}, nil)
 		}
 	}
 }

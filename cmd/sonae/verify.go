@@ -390,7 +390,7 @@ func (c *check) rows(ctx context.Context, db *state.DB, leaves []leaf.Leaf) erro
 	if err := c.recorded(ctx, db, leaves); err != nil {
 		return err
 	}
-	fmt.Fprintln(c.out, "chronology, facts, documents, log-ins and rights, decisions, orders, limits of blocks, standing policies, devices, sites and hosts, alerts, custody: checked row by row")
+	fmt.Fprintln(c.out, "chronology, facts, documents, log-ins and rights, decisions, orders, limits of blocks, cuts of sites, standing policies, devices, sites and hosts, alerts, custody: checked row by row")
 	return nil
 }
 
