@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -128,9 +129,14 @@ func (g *Gateway) block(ctx context.Context, m *memory, o order.Order, r order.R
 	if why := g.refusal(m, o); why != "" {
 		return g.ended(r, order.Rejected, why)
 	}
-	before := m.InForce
 	b := block{Order: o.ID, Action: o.Action, Host: o.Host, Targets: o.Targets, Keep: o.Keep, Lease: lease.New(o.Lease, g.cfg.Now())}
-	m.InForce = append(m.InForce[:len(m.InForce):len(m.InForce)], b)
+	before := slices.DeleteFunc(slices.Clone(m.InForce), func(x block) bool {
+		if x.Order == o.ID { // killed in the middle: its lease runs already
+			b.Lease = x.Lease
+		}
+		return x.Order == o.ID
+	})
+	m.InForce = append(slices.Clone(before), b)
 	if err := g.save(*m); err != nil {
 		m.InForce = before
 		return g.ended(r, order.Failed, notRemembered+": "+err.Error())
@@ -149,12 +155,8 @@ func (g *Gateway) block(ctx context.Context, m *memory, o order.Order, r order.R
 // machine carries the ward's traffic, and nobody could take it back.
 func (g *Gateway) verify(ctx context.Context, m *memory, r order.Result, before []block) order.Result {
 	b := &m.InForce[len(m.InForce)-1]
-	passed := make(chan order.Check, 1)
-	go func() { passed <- g.checkPassed(ctx, b.Targets) }()
-	hub := g.checkHub(ctx)
-	held := <-passed
+	hub := g.prove(ctx, b)
 	if hub.OK {
-		b.Checks = []order.Check{hub, held}
 		r.Checks, r.Phase, r.At = b.Checks, order.Applied, b.AppliedAt
 		return r
 	}
@@ -166,14 +168,27 @@ func (g *Gateway) verify(ctx context.Context, m *memory, r order.Result, before 
 	return g.ended(r, order.Failed, hubLost+": "+hub.Detail)
 }
 
+// prove checks both ways and returns whether the hub answered; if so, b has its
+// checks.
+func (g *Gateway) prove(ctx context.Context, b *block) order.Check {
+	passed := make(chan order.Check, 1)
+	go func() { passed <- g.checkPassed(ctx, b.Targets) }()
+	hub := g.checkHub(ctx)
+	held := <-passed
+	if hub.OK {
+		b.Checks = []order.Check{hub, held}
+	}
+	return hub
+}
+
 func (g *Gateway) checkHub(ctx context.Context) order.Check {
 	ctx, stop := context.WithTimeout(ctx, probeTime)
 	defer stop()
 	start := time.Now() // a duration, not a moment
-	c := order.Check{Name: "hub-reachable", Target: g.cfg.Hub().String()}
+	c := order.Check{Name: "hub-reachable"}
 	for tries := 1; ; tries++ {
 		err := g.cfg.Probe(ctx)
-		c.At = g.cfg.Now().UTC()
+		c.At, c.Target = g.cfg.Now().UTC(), g.cfg.Hub().String() // known from the first connection on
 		if err == nil {
 			c.OK, c.Detail = true, fmt.Sprintf("heartbeat after %d ms", time.Since(start).Milliseconds())
 			return c

@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -463,6 +464,63 @@ func TestLeaseEndsWithoutTheProgram(t *testing.T) {
 	}
 	if r := said["or-2"]; r.Phase != order.Applied || r.Detail != "resumed" {
 		t.Errorf("said %+v", r)
+	}
+}
+
+// An agent that was killed after it blocked and before it looked whether the
+// block holds leaves a state without checks. It looks when it comes back; if the
+// hub does not answer then, it says nothing, so that the hub asks again, and the
+// lease is the one that runs.
+func TestKilledBeforeTheBlockWasVerified(t *testing.T) {
+	l := newLab(t)
+	p := l.gateway(l.hubAddr)
+	o := l.blockOrder("1", time.Minute, "10.66.1.2")
+	first := p.do(o)
+	for name, hub := range map[string]string{"the hub answers": l.hubAddr, "it does not": "10.66.4.2:1"} {
+		p.kill()
+		unverified(t, l.dir)
+		p = l.gateway(hub)
+		said := p.ask(request{Resume: true}).Results
+		if hub != l.hubAddr && len(said) != 0 {
+			t.Errorf("%s: said %+v", name, said)
+		}
+		if hub == l.hubAddr && (len(said) != 1 || said[0].Phase != order.Applied || len(said[0].Checks) != 2 || !said[0].Checks[0].OK || !said[0].Checks[1].OK) {
+			t.Errorf("%s: said %+v", name, said)
+		}
+		p.kill()
+		p = l.gateway(l.hubAddr)
+		if again := p.do(o); again.Phase != order.Applied || len(again.Checks) != 2 || !again.At.Equal(first.At) {
+			t.Errorf("%s: asked again: %+v", name, again)
+		}
+		if m := remembered(t, l.dir); len(m.InForce) != 1 || !m.InForce[0].EndsAt.Equal(first.At.Add(time.Minute)) {
+			t.Errorf("%s: in force: %+v", name, m.InForce)
+		}
+	}
+}
+
+func remembered(t *testing.T, dir string) (m memory) {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(dir, stateFile))
+	if err == nil {
+		err = json.Unmarshal(b, &m)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// unverified makes the state what it was before the checks.
+func unverified(t *testing.T, dir string) {
+	t.Helper()
+	m := remembered(t, dir)
+	m.InForce[0].Checks, m.Done = nil, nil
+	b, err := json.Marshal(m)
+	if err == nil {
+		err = os.WriteFile(filepath.Join(dir, stateFile), b, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 

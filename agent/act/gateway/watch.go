@@ -8,17 +8,37 @@ import (
 )
 
 // Resume takes up what was in force when the agent ended, and returns what the
-// hub must be told: blocks that go on, and those whose lease ended.
-func (g *Gateway) Resume(context.Context) []order.Result {
+// hub must be told: blocks that go on, and those whose lease ended. Of a block
+// that is not verified nothing is said: an answer without checks would be the
+// last that the hub asks for, but without one it sends the order again.
+func (g *Gateway) Resume(ctx context.Context) []order.Result {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	out, m := g.tick()
-	for _, b := range m.InForce {
+	for i := range m.InForce {
+		b := &m.InForce[i]
+		if len(b.Checks) == 0 && !g.proveLate(ctx, &m, b) {
+			continue
+		}
 		r := b.result(order.Applied, b.AppliedAt)
 		r.Checks, r.Detail = b.Checks, "resumed"
 		out = append(out, r)
 	}
 	return out
+}
+
+// proveLate verifies a block whose agent was killed before it could.
+func (g *Gateway) proveLate(ctx context.Context, m *memory, b *block) bool {
+	if !g.prove(ctx, b).OK {
+		return false
+	}
+	r := b.result(order.Applied, b.AppliedAt)
+	r.Checks = b.Checks
+	m.remember(r)
+	if err := g.save(*m); err != nil {
+		g.cfg.Log.Error("state of blocks", "err", err)
+	}
+	return true
 }
 
 // Run watches the leases until ctx ends and reports what happens: the end of a
@@ -99,6 +119,9 @@ func (g *Gateway) putBack(m memory, w wanted) []order.Result {
 	var out []order.Result
 	for _, b := range m.InForce {
 		g.rules.forget(addresses(b.Targets))
+		if len(b.Checks) == 0 {
+			continue
+		}
 		r := b.result(order.Applied, b.AppliedAt)
 		r.Checks, r.Detail = b.Checks, putBack
 		out = append(out, r)
