@@ -7,10 +7,12 @@ import (
 
 	"github.com/sonae/sonae/action"
 	"github.com/sonae/sonae/alert"
+	"github.com/sonae/sonae/duty"
 	"github.com/sonae/sonae/incident"
 	"github.com/sonae/sonae/notify"
 	"github.com/sonae/sonae/notify/mail"
 	"github.com/sonae/sonae/notify/webhook"
+	"github.com/sonae/sonae/playbook"
 )
 
 // openNotices makes the desk that tells people.
@@ -28,10 +30,11 @@ func (h *Hub) openNotices() {
 // tellPeople lets one hub of all call people, so that nobody is told twice.
 func (h *Hub) tellPeople(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
-	for _, join := range []string{"notify", "notify-taken", "notify-policy"} {
+	for _, join := range []string{"notify", "notify-taken", "notify-policy", "notify-duty", "notify-step"} {
 		g.Go(func() error { return h.bus.Handle(ctx, join) })
 	}
 	g.Go(func() error { return h.notices.Run(ctx) })
+	g.Go(func() error { return h.duties.Watch(ctx, h.incidents, h.notices.Raise) })
 	return g.Wait()
 }
 
@@ -54,7 +57,34 @@ func (h *Hub) tell(ctx context.Context, m alert.Alert) error {
 }
 
 func (h *Hub) takenOver(ctx context.Context, in incident.Incident) error {
+	if in.State == incident.Ended { // its clocks are nobody's business any more
+		if err := h.notices.Follow(ctx, notify.OfDuty, in.ID+"/", nil, in.Commander); err != nil {
+			return err
+		}
+	}
 	return h.notices.TakenOver(ctx, in.ID, in.Commander)
+}
+
+// tellClocks follows what people state: a clock that was met calls nobody.
+func (h *Hub) tellClocks(ctx context.Context, c duty.Changed) error {
+	in, err := h.incidents.Get(ctx, c.Incident)
+	if err != nil {
+		return err
+	}
+	causes, err := h.duties.Causes(ctx, in)
+	if err != nil {
+		return err
+	}
+	return h.notices.Follow(ctx, notify.OfDuty, in.ID+"/", causes, c.By)
+}
+
+// tellStep tells of late steps until they are over.
+func (h *Hub) tellStep(ctx context.Context, c playbook.Change) error {
+	causes, err := h.books.Causes(ctx, c.Run)
+	if err != nil {
+		return err
+	}
+	return h.notices.Follow(ctx, notify.OfStep, c.Run+"/", causes, c.By)
 }
 
 func (h *Hub) tellPolicy(ctx context.Context, a action.Action) error {

@@ -11,11 +11,13 @@ import (
 	"github.com/sonae/sonae/alert"
 	"github.com/sonae/sonae/api"
 	"github.com/sonae/sonae/auth"
+	"github.com/sonae/sonae/duty"
 	"github.com/sonae/sonae/event"
 	"github.com/sonae/sonae/hub/hubtest"
 	"github.com/sonae/sonae/incident"
 	"github.com/sonae/sonae/notify"
 	"github.com/sonae/sonae/notify/notifytest"
+	"github.com/sonae/sonae/playbook"
 )
 
 // TestAnAlertIsMailedUntilSomebodyAnswers goes from the event of a machine over
@@ -95,6 +97,63 @@ func TestAnAlertIsMailedUntilSomebodyAnswers(t *testing.T) {
 	if got := server.To("suzuki@hospital.example"); len(got) != 1 {
 		t.Errorf("somebody was on it, and still %d mails went to the next one", len(got)-1)
 	}
+}
+
+// TestClocksAndLateStepsCallPeople: the clocks of an incident that was known ten
+// days ago are over, and so is the time of the first step of its playbook. Both
+// call who is on call, though somebody commands, until what is late is settled.
+func TestClocksAndLateStepsCallPeople(t *testing.T) {
+	server := notifytest.StartMail(t)
+	later := &skew{}
+	h := startWith(t, hubtest.Now(later.now))
+	h.Site("clinic", "hospital")
+	admin := h.FirstAdmin()
+	sato := h.Person("sato", "", auth.Responder)
+	sato.Must(http.MethodPut, "/notify/contacts/"+sato.Person.ID, api.ContactFields{Mail: "sato@hospital.example"}, nil)
+	var ch notify.Channel
+	admin.Must(http.MethodPost, "/notify/channels", api.ChannelFields{Kind: notify.Mail, Name: "院内メール", Server: server.Addr, User: notifytest.User, Password: notifytest.Password,
+		From: "sonae@hospital.example", CA: server.CA}, &ch)
+	admin.Must(http.MethodPost, "/notify/chains", api.ChainFields{Name: "期限", Least: "high", Steps: []api.StepFields{{People: []string{sato.Person.ID}, Channels: []string{ch.ID}, Wait: 60}}}, nil)
+
+	var in incident.Incident
+	sato.Must(http.MethodPost, "/incidents", api.NewIncident{Title: "名簿の流出", Severity: "high", Sites: []string{"clinic"}, KnownAt: time.Now().AddDate(0, 0, -10).UTC()}, &in)
+	calls := func(kind string, s notify.State) (found []notify.Call) {
+		for _, c := range hubtest.List[notify.Call](sato, "/notify/calls") {
+			if c.Cause.Kind == kind && c.State == s && c.Cause.Incident == in.ID {
+				found = append(found, c)
+			}
+		}
+		return found
+	}
+	mailed := func(words string) func() bool {
+		return func() bool {
+			return slices.ContainsFunc(server.To("sato@hospital.example"), func(m notifytest.Letter) bool { return strings.Contains(m.Text, words) })
+		}
+	}
+	h.Await("a call about the clock that is over", func() bool { return len(calls(notify.OfDuty, notify.Calling)) > 0 })
+	h.Await("a mail about it", mailed("期限を過ぎた: 速報"))
+
+	var run playbook.Run
+	sato.Must(http.MethodPost, "/incidents/"+in.ID+"/runs", api.NewRun{Playbook: bookNamed(t, sato, "File sharing (P2P) at a contractor").ID}, &run)
+	h.Await("a call about the late step", func() bool { return len(calls(notify.OfStep, notify.Calling)) == 1 })
+	later.add(2 * time.Minute) // what comes within a minute is gathered
+	h.Await("a mail about it", mailed("手順「委託先でのファイル共有ソフト"))
+	sato.Must(http.MethodPost, "/incidents/"+in.ID+"/runs/"+run.ID+"/steps/1", map[string]string{"what": "done"}, nil)
+	h.Await("the step's call to end", func() bool { return len(calls(notify.OfStep, notify.Answered)) >= 1 })
+	if got := calls(notify.OfStep, notify.Answered)[0]; got.AnsweredBy != sato.Person.ID || got.Cause.Ref != run.ID+"/1" {
+		t.Errorf("the step's call ended as %+v", got)
+	}
+
+	facts := hubtest.Get[duty.Assessment](sato, "/incidents/"+in.ID+"/duties").Facts
+	facts.Personal = duty.No
+	sato.Must(http.MethodPut, "/incidents/"+in.ID+"/facts", facts, nil)
+	h.Await("the clocks' calls to end", func() bool { return len(calls(notify.OfDuty, notify.Calling)) == 0 })
+	for _, c := range calls(notify.OfDuty, notify.Answered) {
+		if c.AnsweredBy != sato.Person.ID {
+			t.Errorf("answered by %q", c.AnsweredBy)
+		}
+	}
+	sato.Written(in.ID, "notify.answered")
 }
 
 // openAlert waits for the open alert of the test's rule.

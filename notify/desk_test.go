@@ -484,6 +484,64 @@ func TestAWorseAlertBeginsAnew(t *testing.T) {
 	}
 }
 
+// TestCallsFollowTheirCauses: a clock that is near starts one call however often
+// it is told, a second one starts its own, and what people settled ends its own.
+func TestCallsFollowTheirCauses(t *testing.T) {
+	w := newWorld(t)
+	w.chain(t, 5, "pe-sato")
+	of := func(ref string) notify.Cause {
+		return notify.Cause{Kind: notify.OfDuty, Ref: ref, Path: "/incidents/in-1#duties", Incident: "in-1", Site: "callcentre", Title: detect.Text{"ja": "期限が近い"}, Severity: event.High, At: noon}
+	}
+	follow := func(causes ...notify.Cause) {
+		t.Helper()
+		if err := w.Follow(t.Context(), notify.OfDuty, "in-1/", causes, "pe-suzuki"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Raise(t.Context(), of("in-10/other")); err != nil { // another incident
+		t.Fatal(err)
+	}
+	for range 3 {
+		follow(of("in-1/prompt"))
+		w.pass(t, 30*time.Second)
+	}
+	follow(of("in-1/prompt"), of("in-1/final"))
+	if err := w.TakenOver(t.Context(), "in-1", "pe-suzuki"); err != nil { // to command does not meet a clock
+		t.Fatal(err)
+	}
+	live := func() (refs []string) {
+		list, _, err := w.Calls(t.Context(), notify.Filter{Live: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range list {
+			refs = append(refs, c.Cause.Ref)
+		}
+		slices.Sort(refs)
+		return refs
+	}
+	if diff := cmp.Diff([]string{"in-1/final", "in-1/prompt", "in-10/other"}, live()); diff != "" {
+		t.Errorf("calls (-want +got):\n%s", diff)
+	}
+	follow(of("in-1/final"))
+	if diff := cmp.Diff([]string{"in-1/final", "in-10/other"}, live()); diff != "" {
+		t.Errorf("calls after one was settled (-want +got):\n%s", diff)
+	}
+	follow()
+	follow(of("in-1/prompt")) // it was settled: nobody is called again
+	if diff := cmp.Diff([]string{"in-10/other"}, live()); diff != "" {
+		t.Errorf("calls after all were settled (-want +got):\n%s", diff)
+	}
+	for _, m := range w.mail.Box() {
+		if strings.Contains(m.Subject, "（）") {
+			t.Errorf("subject %q", m.Subject)
+		}
+	}
+	if len(w.mail.Box()) == 0 {
+		t.Error("nobody was told")
+	}
+}
+
 func TestLinesReachTheIncidentLate(t *testing.T) {
 	w := newWorld(t)
 	w.chain(t, 5, "pe-sato")

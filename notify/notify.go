@@ -1,7 +1,7 @@
 // Package notify tells people, one after the other, until somebody answers.
 //
-// In: causes (an alert, what a standing policy did, a legal clock, a call that
-// somebody starts by hand) and who answered them; people's contacts, who is on
+// In: causes (an alert, what a standing policy did, a legal clock, a late step of
+// a playbook, a call that somebody starts by hand) and who answered them; people's contacts, who is on
 // call, chains and channels as people set them. Out: messages over channels,
 // lines for the chronology, the record of who was told and reached when. Always
 // true: one cause starts one call; a call goes on until a person answers or its
@@ -24,7 +24,8 @@ import (
 const (
 	OfAlert  = "alert"  // an alert was raised
 	OfPolicy = "policy" // a standing policy acted by itself
-	OfDuty   = "duty"   // a legal clock is nearly over
+	OfDuty   = "duty"   // a legal clock is nearly over, or over
+	OfStep   = "step"   // the time of a playbook's step is over
 	ByHand   = "hand"   // somebody started it
 )
 
@@ -90,7 +91,7 @@ type Line struct {
 type Message struct {
 	ID       string         `json:"id"` // the same when it is sent again
 	At       time.Time      `json:"at"`
-	Kind     string         `json:"kind"` // alert | policy | duty | hand | test; the first cause's
+	Kind     string         `json:"kind"` // alert | policy | duty | step | hand | test; the first cause's
 	Lang     string         `json:"lang"`
 	Severity event.Severity `json:"severity"` // the highest
 	Drill    bool           `json:"drill"`

@@ -71,7 +71,7 @@ func (d *Desk) TakenOver(ctx context.Context, incident, commander string) error 
 			return fmt.Errorf("calls of incident %s: %w", incident, err)
 		}
 		for _, c := range all {
-			if c.Cause.Kind == ByHand || c.Cause.Kind == OfDuty { // people were called although somebody commands
+			if slices.Contains([]string{ByHand, OfDuty, OfStep}, c.Cause.Kind) { // people were called although somebody commands
 				continue
 			}
 			if err := d.answered(ctx, tx, &c, commander); err != nil {
@@ -112,6 +112,33 @@ func (d *Desk) Raise(ctx context.Context, x Cause) error {
 		chain.Steps[0].People = slices.Concat(chain.Steps[0].People, named)
 		c = Call{ID: clock.ID("ca", now), Cause: x, Chain: chain, State: Calling, DueAt: now, BeganAt: now}
 		return putCall(ctx, tx, c)
+	})
+}
+
+// Follow makes the calls of one kind about one thing match its causes as they
+// are now: all references of the thing begin with about. Causes begin calls;
+// calls whose cause is no more end, because by saw to it.
+func (d *Desk) Follow(ctx context.Context, kind, about string, causes []Cause, by string) error {
+	for _, x := range causes {
+		if err := d.Raise(ctx, x); err != nil {
+			return err
+		}
+	}
+	return d.db.Tx(ctx, func(tx *state.Tx) error {
+		live, err := list[Call](tx.QueryContext(ctx, `SELECT body FROM notify_call WHERE kind = $1 AND state <> 'answered'`, kind))
+		if err != nil {
+			return fmt.Errorf("calls about %s: %w", about, err)
+		}
+		for _, c := range live {
+			same := func(x Cause) bool { return x.Ref == c.Cause.Ref }
+			if !strings.HasPrefix(c.Cause.Ref, about) || slices.ContainsFunc(causes, same) {
+				continue
+			}
+			if err := d.answered(ctx, tx, &c, by); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 }
 

@@ -2,6 +2,7 @@ package notify
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -36,6 +37,9 @@ func (d *Desk) compose(id string, l letter, b book, names map[string]string, now
 	m.Link = m.Items[0].Link
 	if m.Count > 1 {
 		m.Link = d.Address() + "/alerts"
+		if slices.ContainsFunc(l.calls, func(c Call) bool { return c.Cause.Kind != OfAlert && c.Cause.Kind != OfPolicy }) {
+			m.Link = d.Address() + "/notify"
+		}
 	}
 	m.Subject = subject(m)
 	m.Text = text(m, l.calls)
@@ -46,8 +50,11 @@ func severity(lang string, s event.Severity) string { return i18n.T(lang, "sever
 
 func subject(m Message) string {
 	key := "notify.mail.subject"
-	if m.Count > 1 {
+	switch {
+	case m.Count > 1:
 		key = "notify.mail.subject.many"
+	case m.Items[0].Host == "":
+		key = "notify.mail.subject.plain"
 	}
 	out := i18n.T(m.Lang, key, map[string]string{"severity": severity(m.Lang, m.Severity), "title": m.Items[0].Title, "host": m.Items[0].Host, "count": i18n.Count(int64(m.Count))})
 	if m.Drill {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/sonae/sonae/action"
 	"github.com/sonae/sonae/fault"
+	"github.com/sonae/sonae/notify"
 )
 
 // variables writes playbook_variables; an empty value is none.
@@ -246,6 +247,25 @@ func TestPeopleAreNeverTimedOut(t *testing.T) {
 	}
 	if r.Visits[0].State != Open || x.keys(r) != "begun overdue" {
 		t.Errorf("the step is %s after %s", r.Visits[0].State, x.keys(r))
+	}
+	causes := func() []notify.Cause {
+		t.Helper()
+		list, err := x.Causes(t.Context(), r.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return list
+	}
+	c := causes()
+	if len(c) != 1 || c[0].Kind != notify.OfStep || c[0].Ref != r.ID+"/1" || c[0].Incident != x.in.ID || c[0].Path != "/incidents/"+x.in.ID+"/runs/"+r.ID+"#v1" {
+		t.Fatalf("people are told of %+v", c)
+	}
+	if text := c[0].Title["ja"] + c[0].Title["en"]; strings.ContainsAny(text, "⟦⟧{}") || !strings.Contains(text, "「A」") {
+		t.Errorf("title %q", text)
+	}
+	x.say(r, "A", SayDone)
+	if c := causes(); len(c) != 0 {
+		t.Errorf("after it was done people are told of %+v", c)
 	}
 	x.intact()
 }

@@ -32,6 +32,7 @@ var pages = []struct{ name, who, path string }{
 	{"run", "responder", "/incidents/in-1/runs/run-1"},
 	{"run-paper", "responder", "/incidents/in-1/runs/run-1/paper"},
 	{"playbooks", "responder", "/playbooks"},
+	{"playbook", "responder", "/playbooks/playbook--c2e51e95-3739-5332-b0b2-f0f7b47cc257"},
 	{"plan", "responder", "/incidents/in-1/isolate?host=ho-1"},
 	{"actions", "approver", "/actions"},
 	{"action", "approver", "/actions/ac-1"},

@@ -23,8 +23,8 @@ func (c *call) mustNotify(v auth.Verb, site string) error {
 
 // notices shows who was called and whether messages get through.
 func (c *call) notices() (screen, error) {
-	p := c.page("now", c.t("notify.title"))
-	d := view.NoticesData{List: c.list("/notify"), All: c.may(auth.View, auth.Resource{Kind: "notify"}), Channels: map[string]notify.Channel{}}
+	p := c.page("notify", c.t("notify.title"))
+	d := view.NoticesData{List: c.list("/notify"), Incident: c.query("incident"), All: c.may(auth.View, auth.Resource{Kind: "notify"}), Channels: map[string]notify.Channel{}}
 	var err error
 	if d.Live, _, err = c.Notices.Calls(c.ctx(), notify.Filter{Site: c.who.Site, Live: true, Limit: 100}); err != nil {
 		return screen{}, err
@@ -45,6 +45,15 @@ func (c *call) notices() (screen, error) {
 	}
 	d.Incidents, _, err = c.Incidents.List(c.ctx(), incident.Filter{Active: true, Site: c.who.Site, Limit: 50})
 	return screen{page: p, body: view.NoticesPage(p, d)}, err
+}
+
+// roomCalls reads who was called about an incident, for those who may see it.
+func (c *call) roomCalls(d *view.RoomData) (err error) {
+	if !c.may(auth.View, auth.Resource{Kind: "notify", Site: auth.Among(c.who, d.Incident.Scope.Sites)}) {
+		return nil
+	}
+	d.Calls, _, err = c.Notices.Calls(c.ctx(), notify.Filter{Incident: d.Incident.ID, Site: c.who.Site})
+	return err
 }
 
 // queue adds what concerns all sites.
@@ -90,7 +99,7 @@ func (c *call) calling() (screen, error) {
 	if err != nil {
 		return screen{}, err
 	}
-	p := c.page("now", n.Cause.Title.In(c.lang))
+	p := c.page("notify", n.Cause.Title.In(c.lang))
 	p.Drill = n.Cause.Drill
 	d := view.CallData{Call: n}
 	if d.Lines, err = c.Notices.Lines(c.ctx(), n.ID); err != nil {
@@ -135,7 +144,7 @@ func (c *call) ownSites() ([]asset.Site, error) {
 }
 
 func (c *call) notifySettings() (screen, error) {
-	p := c.page("settings", c.t("notify.settings"))
+	p := c.page("notify", c.t("notify.settings"))
 	d := view.NotifySettingsData{Contacts: map[string]notify.Contact{}, All: c.may(auth.Administer, auth.Resource{Kind: "notify"})}
 	var err error
 	if d.People, err = c.told(); err != nil {
@@ -179,7 +188,7 @@ func (c *call) contact() (screen, error) {
 		return screen{}, err
 	}
 	x, err := c.Notices.Contact(c.ctx(), who.ID)
-	p := c.page("settings", c.t("notify.contact.of", "name", who.Name))
+	p := c.page("notify", c.t("notify.contact.of", "name", who.Name))
 	return screen{page: p, body: view.ContactPage(p, x)}, err
 }
 
@@ -258,7 +267,7 @@ func (c *call) chain() (screen, error) {
 	if x.ID != "" {
 		title = x.Name
 	}
-	p := c.page("settings", title)
+	p := c.page("notify", title)
 	d := view.ChainData{Chain: x}
 	if d.People, err = c.told(); err != nil {
 		return screen{}, err
@@ -335,7 +344,7 @@ func (c *call) phoneTree() (screen, error) {
 		site = c.who.Site
 	}
 	c.People.Viewed(c.ctx(), c.who, "contacts", site)
-	p := c.page("now", c.t("notify.tree.of", "name", x.Name))
+	p := c.page("notify", c.t("notify.tree.of", "name", x.Name))
 	d := view.TreeData{Chain: x, Site: site}
 	d.Tree, err = c.Notices.Tree(c.ctx(), x, site)
 	return screen{page: p, body: view.PhoneTree(p, d)}, err
@@ -370,7 +379,7 @@ func (c *call) channel() (screen, error) {
 	if x.ID == "" {
 		title = c.t("notify.channel.add", "kind", c.t("notify.kind."+string(x.Kind)))
 	}
-	p := c.page("settings", title)
+	p := c.page("notify", title)
 	return screen{page: p, body: view.ChannelPage(p, x)}, nil
 }
 

@@ -17,6 +17,23 @@ import (
 	"github.com/sonae/sonae/state"
 )
 
+// noticesOf is the desk of a house; without one nobody was told of anything.
+type noticesOf struct{ *notify.Desk }
+
+func (n noticesOf) Calls(ctx context.Context, f notify.Filter) ([]notify.Call, int, error) {
+	if n.Desk == nil {
+		return nil, 0, nil
+	}
+	return n.Desk.Calls(ctx, f)
+}
+
+func (n noticesOf) Health(ctx context.Context) (notify.Health, error) {
+	if n.Desk == nil {
+		return notify.Health{Chains: 1}, nil
+	}
+	return n.Desk.Health(ctx)
+}
+
 // withNotices gives the house people on call, a mail server that is down, a
 // call that nobody answers and one that somebody answered by telephone.
 func (h *house) withNotices(t *testing.T, db *state.DB, log *slog.Logger) {
@@ -66,6 +83,10 @@ func (h *house) withNotices(t *testing.T, db *state.DB, log *slog.Logger) {
 		at = at.Add(20 * time.Second)
 		must(h.notices.Look(ctx))
 	}
+	at = start.Add(-time.Minute)
+	must(h.notices.Raise(ctx, notify.Cause{Kind: notify.OfDuty, Ref: "in-1/clock", Path: "/incidents/in-1#duties", Incident: "in-1", Site: "callcentre", At: at, Severity: event.High,
+		Title: notify.Titled("notify.title.duty", map[string]string{"no": "1", "clock_key": "duty.clock.prompt", "due": "2026-11-26 23:59"})}))
+	must(h.notices.Look(ctx))
 	at = start
 	h.noticeIDs = strings.NewReplacer("{call}", c.ID, "{chain}", cn.ID, "{channel}", ch.ID)
 }

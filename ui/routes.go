@@ -53,7 +53,7 @@ func routes() []route {
 
 		{pattern: "GET /incidents", verb: auth.View, kind: "incident", page: (*call).incidents, topics: []string{"incident", "duty"}},
 		{pattern: "POST /incidents", verb: auth.Handle, kind: "incident", do: (*call).openIncident, back: (*call).incidents},
-		{pattern: "GET /incidents/{id}", verb: auth.View, kind: "incident", page: (*call).room, topics: []string{"incident", "alert", "action", "evidence", "duty", "document", "playbook"}},
+		{pattern: "GET /incidents/{id}", verb: auth.View, kind: "incident", page: (*call).room, topics: []string{"incident", "alert", "action", "evidence", "duty", "document", "playbook", "notify"}},
 		{pattern: "POST /incidents/{id}/entries", verb: auth.Handle, kind: "entry", of: "incident", do: (*call).write, back: (*call).room},
 		{pattern: "POST /incidents/{id}/command", verb: auth.Handle, kind: "incident", do: (*call).command, back: (*call).room},
 		{pattern: "POST /incidents/{id}/state", verb: auth.Handle, kind: "incident", do: (*call).move, back: (*call).room},

@@ -24,6 +24,7 @@ type NoticesData struct {
 	Channels map[string]notify.Channel
 	// For a call by hand.
 	Incidents []incident.Incident
+	Incident  string // id of the one that the viewer comes from
 	Chains    []notify.Chain
 }
 
@@ -63,6 +64,16 @@ type ChainData struct {
 // rows are the steps of the form: those that there are and two more.
 func (d ChainData) rows() []notify.Step {
 	return append(slices.Clone(d.Chain.Steps), make([]notify.Step, 2)...)
+}
+
+// handled are the chains for which the viewer may telephone.
+func (p Page) handled(all []notify.Chain) []notify.Chain {
+	return slices.DeleteFunc(slices.Clone(all), func(c notify.Chain) bool { return !p.May(auth.Handle, auth.Resource{Kind: "notify", Site: c.Site}) })
+}
+
+// telling is what the viewer needs a right to, to see who was told.
+func (d RoomData) telling(p Page) auth.Resource {
+	return auth.Resource{Kind: "notify", Site: auth.Among(p.Viewer, d.Incident.Scope.Sites)}
 }
 
 // ClockText writes minutes of the day as people enter them: 22:30.

@@ -31,6 +31,12 @@ func RunPath(r playbook.Run) string {
 
 func playbookPath(b *playbook.Book) string { return "/playbooks/" + url.PathEscape(b.ID) }
 
+// revised is the day on which a playbook was changed last, in its own words.
+func revised(b *playbook.Book) string {
+	day, _, _ := strings.Cut(b.Modified(), "T")
+	return day
+}
+
 // OpenCard is a step that waits, with its visit.
 type OpenCard struct {
 	*playbook.Card
