@@ -248,7 +248,7 @@ func (m *Means) Verify(ctx context.Context, r contain.Row) []order.Check {
 	}
 	for _, x := range all {
 		if gone.OK && x.Kind == automount && slices.ContainsFunc(p.Mounts, func(v volume) bool { return v.Target == x.Target }) {
-			gone.Detail = "an automounter mounts it when somebody looks; it is taken away again each time"
+			gone.Detail = "mounted by an automounter when somebody looks"
 		}
 	}
 	unused.OK, unused.Detail = holders(ctx, p.devices(all))
@@ -333,7 +333,7 @@ func (m *Means) Undone(_ context.Context, r contain.Row) []order.Check {
 		case v.away():
 			c.OK, c.Detail = true, "the device is not there"
 		case v.Back == byPerson:
-			c.Name, c.OK, c.Detail = "volume-by-hand", true, "it was mounted with a password, which Sonae does not keep: mount it by hand"
+			c.Name, c.OK, c.Detail = "volume-by-hand", true, "mounted with a password"
 		default:
 			c.Detail = "not mounted"
 		}

@@ -43,6 +43,10 @@ mount --bind "$FSTAB" /etc/fstab
 mount -t tmpfs tmpfs /mnt
 mkdir "/mnt/a stick" /mnt/other /mnt/memory /mnt/share
 mount -t tmpfs tmpfs /mnt/memory
+if [ -n "$SSHD" ]; then
+	mkdir -p /run/sshd /mnt/served; echo chart > /mnt/served/file
+	/usr/sbin/sshd -f "$SSHD" -E "$SSHD.log"
+fi
 mount -a
 exec sleep 100000`
 )
@@ -51,6 +55,7 @@ type machine struct {
 	t          *testing.T
 	dir, table string
 	loop       string // device of the stick
+	sshd       string // how its SSH server is set up; empty: it has none
 	outer      *exec.Cmd
 	first      int // the first process of its namespace, as seen from here
 }
@@ -94,7 +99,7 @@ func (m *machine) must(cmd *exec.Cmd) string {
 func (m *machine) start() {
 	m.t.Helper()
 	m.outer = exec.Command("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-ec", boots)
-	m.outer.Env = append(os.Environ(), "FSTAB="+m.table)
+	m.outer.Env = append(os.Environ(), "FSTAB="+m.table, "SSHD="+m.sshd)
 	m.outer.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	m.outer.Stderr = m.t.Output()
 	if err := m.outer.Start(); err != nil {
