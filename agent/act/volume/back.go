@@ -35,7 +35,10 @@ const (
 	afterRefusal = 10 * time.Minute
 )
 
-const byUUID = "/dev/disk/by-uuid"
+const (
+	byUUID = "/dev/disk/by-uuid"
+	booted = "/run/systemd/system" // sd_booted(3)
+)
 
 // newVolume finds out how a mount could come back.
 func newVolume(x mount, should []entry) volume {
@@ -137,14 +140,24 @@ func (v volume) again(ctx context.Context) error {
 	if v.Back == byOptions {
 		options = v.options()
 	}
-	err := run(ctx, mountTime, "mount", args(flag(options)...)...)
+	by := v.program()
+	err := run(ctx, mountTime, by[0], slices.Concat(by[1:], args(flag(options)...))...)
 	if err == nil || !v.onDisk() || !has(v.Super, "rw") {
 		return err
 	}
-	if run(ctx, mountTime, "mount", args(flag(strings.Trim(options+",ro", ","))...)...) != nil {
+	if run(ctx, mountTime, by[0], slices.Concat(by[1:], args(flag(strings.Trim(options+",ro", ","))...))...) != nil {
 		return err
 	}
 	return run(ctx, mountTime, "mount", append(flag("remount,rw"), "--", v.Target)...)
+}
+
+// program is what mounts it. Where a program of FUSE serves the volume it must
+// not be one of this service, which would end it with its own next restart.
+func (v volume) program() []string {
+	if _, err := os.Stat(booted); err != nil || !strings.HasPrefix(v.Kind, "fuse") {
+		return []string{"mount"}
+	}
+	return []string{"systemd-run", "--scope", "--quiet", "--collect", "--", "mount"}
 }
 
 func flag(options string) []string {

@@ -43,6 +43,7 @@ mount --bind "$FSTAB" /etc/fstab
 mount -t tmpfs tmpfs /mnt
 mkdir "/mnt/a stick" /mnt/other /mnt/memory /mnt/share
 mount -t tmpfs tmpfs /mnt/memory
+mount -t tmpfs tmpfs /run
 if [ -n "$SSHD" ]; then
 	mkdir -p /run/sshd /mnt/served; echo chart > /mnt/served/file
 	/usr/sbin/sshd -f "$SSHD" -E "$SSHD.log"
