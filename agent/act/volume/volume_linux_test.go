@@ -129,8 +129,11 @@ func (m *machine) halt() {
 	_ = m.outer.Wait()
 }
 
+// in is a command on the machine; it dies with whoever started it.
 func (m *machine) in(args ...string) *exec.Cmd {
-	return exec.Command("nsenter", append([]string{"--target", strconv.Itoa(m.first), "--mount", "--pid", "setpriv", "--pdeathsig", "KILL"}, args...)...)
+	cmd := exec.Command("nsenter", append([]string{"--target", strconv.Itoa(m.first), "--mount", "--pid", "setpriv", "--pdeathsig", "KILL"}, args...)...)
+	cmd.WaitDelay = 2 * time.Second // who is killed before setpriv ran leaves a child that holds the pipes
+	return cmd
 }
 
 func (m *machine) eventually(what string, ok func() bool) {
