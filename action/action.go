@@ -30,6 +30,7 @@ const (
 	DisableAccount Kind = "disable-account" // an account cannot log in
 	CutVM          Kind = "cut-vm"          // a virtual machine has no network
 	DenyShare      Kind = "deny-share"      // a shared folder cannot be opened
+	Unmount        Kind = "unmount"         // a share of another machine, or a removable volume, is not mounted
 	BlockPeer      Kind = "block-peer"      // the machine does not talk to some addresses
 	DropSession    Kind = "drop-session"    // some clients of a file server are thrown out of its shares
 )

@@ -35,6 +35,10 @@ var details = []struct {
 	{regexp.MustCompile(`^link up$`), "link-up", nil},
 	{regexp.MustCompile(`^link down$`), "link-down", nil},
 	{regexp.MustCompile(`^by the guard$`), "by-guard", nil},
+	{regexp.MustCompile(`^still used by (.+)$`), "used-by", []string{"who"}},
+	{regexp.MustCompile(`^mounted on (.+)$`), "mounted-on", []string{"where"}},
+	{regexp.MustCompile(`^mounted by an automounter when somebody looks$`), "automounted", nil},
+	{regexp.MustCompile(`^mounted with a password$`), "by-hand", nil},
 	{regexp.MustCompile(`^fetched$`), "fetched", nil},
 	{regexp.MustCompile(`^not fetched yet$`), "not-fetched", nil},
 }

@@ -32,6 +32,7 @@ var traits = map[Kind]trait{
 	DisableAccount: {order.DisableAccount, order.EnableAccount, "account-locked", DefaultLease},
 	CutVM:          {order.CutVM, order.JoinVM, "vm-cut", DefaultLease},
 	DenyShare:      {order.DenyShare, order.AllowShare, "share-denied", DefaultLease},
+	Unmount:        {order.Unmount, order.Mount, "volume-gone", DefaultLease},
 	BlockPeer:      {order.BlockPeer, order.UnblockPeer, "block-holds", DefaultLease},
 	DropSession:    {order.DropSession, order.AdmitClient, "session-dropped", DefaultLease},
 }
@@ -39,7 +40,7 @@ var traits = map[Kind]trait{
 // Parts are the kinds that an agent does to one thing on its machine, in the
 // order in which people are offered them.
 func Parts() []Kind {
-	return []Kind{Freeze, StopService, DisableAccount, BlockPeer, DropSession, DenyShare, CutVM, Kill}
+	return []Kind{Freeze, StopService, DisableAccount, BlockPeer, DropSession, DenyShare, Unmount, CutVM, Kill}
 }
 
 func (k Kind) proof() string { return traits[k].proof }

@@ -112,6 +112,9 @@ func (a Action) ended(add func(at time.Time, unique, key string, args ...string)
 		add(a.LastSign, "not-restored", "not-restored.block", "detail", a.Failure)
 	}
 	a.endLine(add, of)
+	if where := a.ByHand(); where != "" {
+		add(a.EndedAt, "by-hand", "by-hand", "where", where)
+	}
 }
 
 func (a Action) endLine(add func(at time.Time, unique, key string, args ...string), of string) {

@@ -41,6 +41,8 @@ func (d *Desk) planPart(ctx context.Context, a Action, h asset.Host, q NewReques
 		err = d.planPeers(ctx, &a, h, q.Targets)
 	case CutVM:
 		err = d.planVM(ctx, &a, h, q.Object)
+	case Unmount:
+		err = planVolume(&a, h, q.Object)
 	case DropSession:
 		err = planClients(&a, h, q.Targets)
 	default:

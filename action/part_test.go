@@ -20,6 +20,8 @@ func part(kind Kind) NewRequest {
 		q.Targets = []string{"198.51.100.7"}
 	case BlockPeer:
 		q.Targets = []string{"198.51.100.7:443", "evil.example"}
+	case Unmount:
+		q.Object = "/mnt/karte"
 	default:
 		q.Object = "smbd.service"
 	}

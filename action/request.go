@@ -46,7 +46,7 @@ func (d *Desk) Plan(ctx context.Context, q NewRequest) (Action, error) {
 		return a, wanted(q.Packets)
 	case Isolate:
 		return d.planIsolate(ctx, a, h, q)
-	case Freeze, Kill, StopService, DisableAccount, CutVM, DenyShare, BlockPeer, DropSession:
+	case Freeze, Kill, StopService, DisableAccount, CutVM, DenyShare, Unmount, BlockPeer, DropSession:
 		return d.planPart(ctx, a, h, q)
 	}
 	return Action{}, fault.New(fault.Invalid, "action.kind", string(q.Kind))

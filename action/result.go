@@ -236,6 +236,7 @@ func (d *Desk) released(ctx context.Context, tx *state.Tx, a *Action, r order.Re
 		return d.store(ctx, tx, a)
 	}
 	a.Cause, a.EndedAt, a.Failure = r.Cause, at, ""
+	a.leaveToPeople(r.Checks)
 	if err := d.withdraw(ctx, tx, a.ID); err != nil {
 		return err
 	}

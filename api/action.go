@@ -13,7 +13,7 @@ import (
 
 // NewAction is what somebody asks for.
 type NewAction struct {
-	Kind         string         `json:"kind" enum:"isolate,preserve,block,freeze,kill,stop-service,disable-account,cut-vm,deny-share,block-peer,drop-session"`
+	Kind         string         `json:"kind" enum:"isolate,preserve,block,freeze,kill,stop-service,disable-account,cut-vm,deny-share,unmount,block-peer,drop-session"`
 	Incident     string         `json:"incident" minLength:"1" maxLength:"100"`
 	Host         string         `json:"host,omitempty" maxLength:"100" doc:"may be empty for a block of addresses"`
 	Reason       string         `json:"reason" minLength:"1" maxLength:"2000"`

@@ -44,6 +44,8 @@ const (
 	JoinVM         Kind = "join-vm"         // undo CutVM
 	DenyShare      Kind = "deny-share"      // nobody reaches the share of Object
 	AllowShare     Kind = "allow-share"     // undo DenyShare
+	Unmount        Kind = "unmount"         // the volume that is mounted on Object is taken away from the machine
+	Mount          Kind = "mount"           // undo Unmount
 	BlockPeer      Kind = "block-peer"      // this machine speaks with none of Targets
 	UnblockPeer    Kind = "unblock-peer"    // undo BlockPeer
 	DropSession    Kind = "drop-session"    // the SMB sessions of Targets end, and they get no other
@@ -69,7 +71,7 @@ type Order struct {
 	Also      []string      `json:"also,omitempty"`      // WholeMemory, Snapshot: what is taken by decision only (preserve)
 	Targets   []string      `json:"targets,omitempty"`   // addresses, or hardware addresses, of what is blocked, or "line:IFACE" of a gateway; peers also as "ip:port" or by name
 	Process   *Process      `json:"process,omitempty"`   // root of the tree (freeze, thaw, kill)
-	Object    string        `json:"object,omitempty"`    // service unit, account, "VM" or "VM/interface", share or path
+	Object    string        `json:"object,omitempty"`    // service unit, account, "VM" or "VM/interface", share or path, where a volume is mounted
 	Drill     bool          `json:"drill,omitempty"`
 	Packets   *Packets      `json:"packets,omitempty"` // which packets (preserve); nil: those of the last minutes
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io/fs"
 	"net/netip"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 	"github.com/sonae/sonae/agent/act/service"
 	"github.com/sonae/sonae/agent/act/smb"
 	"github.com/sonae/sonae/agent/act/vm"
+	"github.com/sonae/sonae/agent/act/volume"
 	"github.com/sonae/sonae/agent/samba"
 )
 
@@ -30,6 +32,7 @@ type containment struct {
 	spared []string // services that are never stopped
 	vms    string   // libvirt whose machines are cut
 	smb    string   // smb.conf; empty: the system's
+	kept   []string // places of this program outside of its folder
 }
 
 // directoryFile holds who may change the accounts of a directory, on the one
@@ -40,6 +43,10 @@ const directoryFile = "directory.json"
 func (p program) container(dir string, with containment) (*contain.Group, error) {
 	log := p.log.With("part", "contain")
 	keeper := process.New(process.Config{Dir: filepath.Join(dir, "frozen"), Now: time.Now, Log: log})
+	kept := append([]string{dir}, with.kept...)
+	if own, err := os.Executable(); err == nil {
+		kept = append(kept, own)
+	}
 	means := []contain.Means{
 		process.Freezing{Keeper: keeper},
 		process.Killing{Keeper: keeper},
@@ -48,6 +55,7 @@ func (p program) container(dir string, with containment) (*contain.Group, error)
 		vm.Means{URI: with.vms, Now: time.Now},
 		smb.Sessions{Samba: samba.Server{Conf: with.smb}, Own: gateway.Own, Now: time.Now},
 		smb.Shares{Samba: samba.Server{Conf: with.smb}, Now: time.Now},
+		&volume.Means{Kept: kept, Now: time.Now},
 	}
 	of, err := directory.Load(filepath.Join(dir, directoryFile))
 	switch {

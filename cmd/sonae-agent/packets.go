@@ -76,6 +76,14 @@ type packets struct {
 	disk   *ring.Ring // nil: none
 }
 
+// places are where packets lie outside of the agent's folder.
+func (o *captureOptions) places() []string {
+	if o.dir == "" {
+		return nil
+	}
+	return []string{o.dir}
+}
+
 func (p program) openPackets(o options) (*packets, error) {
 	k := &packets{program: p, o: o}
 	if o.capture.disk == 0 {

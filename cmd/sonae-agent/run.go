@@ -138,7 +138,7 @@ func (p program) watch(ctx context.Context, o options, id link.Identity) error {
 		blocker = gateway.New(gateway.Config{Dir: filepath.Join(o.dir, "gateway"), Hub: client.HubAddress, Own: gateway.Own, Probe: a.Probe, Now: time.Now, Log: p.log.With("part", "gateway")})
 	}
 	group, err := p.container(o.dir, containment{hub: client.HubAddress, named: a.Named, probe: a.Probe, glass: o.glass, spared: o.spared, vms: o.libvirt,
-		smb: o.shares.conf})
+		smb: o.shares.conf, kept: o.capture.places()})
 	if err != nil {
 		return errors.Join(err, a.Close())
 	}

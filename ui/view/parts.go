@@ -164,6 +164,9 @@ func actionMeans(p Page, a action.Action) string {
 	case a.Kind == action.Kill && a.State == action.Verified:
 		return p.T("action.means.killed")
 	case a.IsPart() && (a.State == action.Applied || a.State == action.Verified || a.State == action.Released):
+		if a.ByHand() != "" {
+			return p.T("action.means.by-hand")
+		}
 		return p.T("action.means.part." + string(a.State))
 	}
 	return p.T("action.means." + string(a.State))
