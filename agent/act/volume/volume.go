@@ -147,7 +147,11 @@ func (m *Means) mayGo(x mount, all []mount) error {
 		}
 	}
 	for _, k := range m.Kept {
-		if inside(x.Target, real(k)) { // the root has everything in it
+		whole, err := filepath.Abs(k)
+		if err != nil {
+			return fmt.Errorf("%s: where %s lies is not known: %w", needed, k, err)
+		}
+		if inside(x.Target, real(whole)) { // the root has everything in it
 			return fmt.Errorf("%s: %s lies in %s", needed, k, x.Target)
 		}
 	}
