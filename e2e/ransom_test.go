@@ -37,7 +37,6 @@ import (
 // siege is a hospital whose file server is attacked at night.
 type siege struct {
 	*story
-	server *agentProcess
 	files  *proof.Tree
 	encsim string
 	inbox  string // what is written there is scanned
