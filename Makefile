@@ -86,7 +86,7 @@ FUZZTIME      ?= 10m
 FUZZTIME_EACH ?= 1m
 
 fuzz:
-	@for p in $$(go list ./detect/... ./source/... ./flow/... ./scan ./agent/guard ./agent/collect); do \
+	@for p in $$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n 1 dirname | sort -u); do \
 		for f in $$(go test -list '^Fuzz' $$p | grep '^Fuzz'); do \
 			case $$f in FuzzDifferential) t=$(FUZZTIME);; *) t=$(FUZZTIME_EACH);; esac; \
 			echo "== fuzz: $$p $$f for $$t"; \
