@@ -45,7 +45,7 @@ type Config struct {
 	// the same in both directions (PACKET_FANOUT_HASH). Fragments of IP have no
 	// ports, so they may come to another lane than the rest of their connection.
 	Queues int
-	// RingBytes bounds the packets kept in memory for WriteRing: 64 MiB. A
+	// RingBytes bounds the packets kept in memory for WriteRing: 8 MiB. A
 	// negative value keeps none.
 	RingBytes int64
 	// KernelBytes is the ring that the kernel fills for each queue: 8 MiB.
@@ -90,7 +90,7 @@ const maxQueues = 64
 
 func (c Config) withDefaults() Config {
 	if c.RingBytes == 0 {
-		c.RingBytes = 64 << 20
+		c.RingBytes = 8 << 20
 	}
 	c.Queues = min(max(c.Queues, 1), maxQueues)
 	if slices.Equal(c.Interfaces, []string{"any"}) {

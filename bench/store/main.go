@@ -113,7 +113,11 @@ func measure(ctx context.Context, o options) (err error) {
 
 func workFolder(o options) (string, error) {
 	if o.dir == "" {
-		return os.MkdirTemp("", "sonae-bench-store-*")
+		dir, err := os.MkdirTemp("", "sonae-bench-store-*")
+		if err != nil {
+			return "", err
+		}
+		return dir, os.Chmod(dir, 0o755) // PostgreSQL is another user, who must get through
 	}
 	full, err := filepath.Abs(o.dir)
 	if err != nil {

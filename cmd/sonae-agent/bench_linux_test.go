@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,6 +14,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/sonae/sonae/agent/linktest"
 	"github.com/sonae/sonae/event"
@@ -109,6 +112,7 @@ func measure(t *testing.T, bin, backend string) *measured {
 	}
 	t.Cleanup(a.stop)
 	linktest.Await(t, "the first event", func() bool { a.mu.Lock(); defer a.mu.Unlock(); return a.told > 0 })
+	fillRing(t)
 	time.Sleep(10 * time.Second) // what is done once at the start is over
 	return a
 }
@@ -119,13 +123,40 @@ func quietInterface(t *testing.T) string {
 	t.Helper()
 	const name = "sonae-quiet"
 	_ = exec.Command("ip", "link", "del", name).Run() // of a test that was killed
-	for _, args := range [][]string{{"link", "add", name, "type", "veth", "peer", "name", name + "-2"}, {"link", "set", name, "up"}} {
+	for _, args := range [][]string{{"link", "add", name, "type", "veth", "peer", "name", otherEnd}, {"link", "set", name, "up"}, {"link", "set", otherEnd, "up"}} {
 		if out, err := exec.Command("ip", args...).CombinedOutput(); err != nil {
 			t.Skipf("no interface of our own: %v: %s", err, out)
 		}
 	}
 	t.Cleanup(func() { _ = exec.Command("ip", "link", "del", name).Run() })
 	return name
+}
+
+// otherEnd is where packets come from that are seen at quietInterface.
+const otherEnd = "sonae-quiet-2"
+
+// fillRing sends twice as many packets as the agent keeps by default, so that
+// its memory is that of a machine which has run for days.
+func fillRing(t *testing.T) {
+	t.Helper()
+	nic, err := net.InterfaceByName(otherEnd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(s)
+	frame := slices.Concat(bytes.Repeat([]byte{0xff}, 6), nic.HardwareAddr, []byte{0x88, 0xb5}, make([]byte, 1400)) // a type for experiments: nobody answers
+	for i := range 16 << 20 / len(frame) {
+		if err := unix.Sendto(s, frame, 0, &unix.SockaddrLinklayer{Ifindex: nic.Index}); err != nil {
+			t.Fatal(err)
+		}
+		if i%100 == 0 {
+			time.Sleep(5 * time.Millisecond) // the agent keeps up
+		}
+	}
 }
 
 func (a *measured) stop() {

@@ -59,7 +59,7 @@ func (p program) run(ctx context.Context, args []string) error {
 	o.guard.flags(f, "guard", "guard-")
 	o.virus.flags(f)
 	o.shares.flags(f)
-	f.Int64Var(&o.ring, "ring", 64, "MiB of the last packets kept in memory as evidence")
+	f.Int64Var(&o.ring, "ring", 8, "MiB of the last packets kept in memory as evidence")
 	f.Int64Var(&o.spool, "spool", 512, "MiB on disk for events while the hub is away")
 	f.Var((*several)(&o.sensors.EVE), "eve", "file that Suricata writes (eve.json), as many as wanted")
 	f.Var((*several)(&o.sensors.Sockets), "eve-socket", "socket that Suricata connects to, dgram:PATH for unix_dgram")
