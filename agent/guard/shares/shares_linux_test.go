@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -97,20 +98,28 @@ type client struct {
 
 func (l *lab) client(from string) *client {
 	l.t.Helper()
+	c, err := l.connect(from)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	return c
+}
+
+func (l *lab) connect(from string) (*client, error) {
 	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}, Timeout: 10 * time.Second}
 	conn, err := d.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", l.port))
 	if err != nil {
-		l.t.Fatal(err)
+		return nil, err
 	}
 	s, err := (&smb2.Dialer{Initiator: &smb2.NTLMInitiator{User: sambatest.User, Password: sambatest.Password}}).Dial(conn)
 	if err != nil {
-		l.t.Fatal(err)
+		return nil, errors.Join(err, conn.Close())
 	}
 	share, err := s.Mount("data")
 	if err != nil {
-		l.t.Fatal(err)
+		return nil, errors.Join(err, conn.Close())
 	}
-	return &client{conn, share}
+	return &client{conn, share}, nil
 }
 
 func (c *client) close() { _ = c.conn.Close() }
@@ -284,6 +293,57 @@ func TestAClientThatEncryptsIsStopped(t *testing.T) {
 				t.Errorf("found more: %+v", <-l.found)
 			}
 		})
+	}
+}
+
+// A client that works through several connections at once is one client, and
+// each time that it comes back it gets no further than its first files. (Here
+// nothing keeps it out: on a machine of its own the agent does that, too.)
+func TestAClientWithManyConnectionsComesBack(t *testing.T) {
+	const connections, returns = 4, 5
+	l := newLab(t, fill(t))
+	var attack sync.WaitGroup
+	var next, came atomic.Int64
+	for range connections {
+		attack.Go(func() {
+			for range 1 + returns {
+				c, err := l.connect("127.0.0.5")
+				if err != nil { // refused while its smbd ends
+					continue
+				}
+				came.Add(1)
+				for err == nil {
+					i := int(next.Add(1)) - 1
+					if i >= folders*each {
+						t.Error("it got through")
+						break
+					}
+					file, _ := document(i)
+					err = encrypt["in place"](c, fmt.Sprintf(`ward-%02d\%s`, i/each, file))
+				}
+				c.close()
+			}
+		})
+	}
+	attack.Wait()
+	gone := lost(t, l.samba.Share("data"))
+	t.Logf("%d connections: %d of %d files lost", came.Load(), gone, folders*each)
+	if came.Load() <= connections {
+		t.Error("it did not come back: this proves nothing")
+	}
+	if gone > most+int(came.Load())*5 {
+		t.Errorf("%d files lost to %d connections", gone, came.Load())
+	}
+	select {
+	case f := <-l.found:
+		if f.Client != netip.MustParseAddr("127.0.0.5") || len(f.PIDs) < 2 || !f.Ended {
+			t.Errorf("found %+v", f)
+		}
+	case <-time.After(20 * time.Second):
+		t.Fatal("nothing found")
+	}
+	if len(l.found) > 0 {
+		t.Errorf("told of more than once: %+v", <-l.found)
 	}
 }
 
