@@ -51,7 +51,7 @@ func TestSearchPageOverManyEvents(t *testing.T) {
 	p := h.join(t, h.link, "admin", "病院 情報担当")
 	p.do(t, http.MethodPut, "/sites/hospital", map[string]string{"name": "中央病院", "kind": "hospital"}, nil, 0)
 	time.Sleep(20 * time.Second) // what a hub does at its start is over
-	t.Logf("%-34s %4d MB", "memory, idle", resident(t, h)>>20)
+	t.Logf("%-34s %4d MB", "memory, 20 s after the start", resident(t, h)>>20)
 
 	day := url.Values{"range": {"own"}, "from": {"2026-11-18T09:00:00"}, "to": {"2026-11-19T09:00:00"}}
 	all := url.Values{"range": {"own"}, "from": {"2026-11-14T09:00:00"}, "to": {"2026-11-24T09:00:00"}}
@@ -86,6 +86,10 @@ func TestSearchPageOverManyEvents(t *testing.T) {
 		t.Logf("%-34s first %s, again %s (median of 5), at most %s; memory %d MB", q.name, seconds(took[0]), seconds(again[2]), seconds(again[4]), resident(t, h)>>20)
 	}
 	t.Logf("%-34s %4d MB", "memory, at the most", peak(t, h)>>20)
+	for _, rest := range []time.Duration{time.Minute, 5 * time.Minute} { // what was decoded is let go of after five
+		time.Sleep(rest)
+		t.Logf("%-34s %4d MB", fmt.Sprintf("memory, idle for another %v", rest), resident(t, h)>>20)
+	}
 }
 
 func seconds(d time.Duration) string { return fmt.Sprintf("%.2f s", d.Seconds()) }
