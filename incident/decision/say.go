@@ -12,8 +12,11 @@ import (
 func (r Result) Say(lang string) string {
 	m, _ := MeasureOf(r.Criterion.Measure)
 	key := "decision.said"
-	if r.Mark == Unknown {
+	switch {
+	case r.Mark == Unknown:
 		key = "decision.said.unknown"
+	case m.Unit == "answer":
+		key = "decision.said.answer"
 	}
 	return i18n.T(lang, key, map[string]string{"measure": i18n.T(lang, "decision.measure."+m.ID, nil),
 		"limit": Amount(lang, m, r.Criterion.AtLeast), "seen": Amount(lang, m, r.Seen.Value)})

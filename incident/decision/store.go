@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/sonae/sonae/auth"
@@ -241,6 +242,9 @@ func (d *Desk) SetSheet(ctx context.Context, s Sheet, by auth.Person) (Sheet, er
 	}
 	if err := check(s.Criteria); err != nil {
 		return s, err
+	}
+	if s.Service != "" && !strings.Contains(s.Service, "/") {
+		return s, fault.New(fault.Missing, "decision.service-unknown")
 	}
 	if s.Why == "" {
 		return s, fault.New(fault.Invalid, "decision.reason-missing")
