@@ -128,8 +128,8 @@ func newBench(t *testing.T) *bench {
 	}
 	b.h = New(Deps{
 		Decisions: decisions,
-		Books:  books,
-		People: b.keeper, Assets: b.assets, Alerts: b.alerts, Incidents: b.room, Ledger: ldg, Evidence: b.vault, Log: log,
+		Books:     books,
+		People:    b.keeper, Assets: b.assets, Alerts: b.alerts, Incidents: b.room, Ledger: ldg, Evidence: b.vault, Log: log,
 		Actions: b.actions, Duties: b.duties, Archive: b.archive, Searches: search.New(db, b.archive, b.clock, log),
 		Rules: b.rulebook, Now: b.clock,
 		Notices: notify.New(db, notify.Deps{Keys: keys, People: b.keeper, Now: b.clock, Log: log, Names: b.assets.Names, Address: func() string { return "https://hub.example" }}),
