@@ -31,6 +31,7 @@ var layers = [][]string{
 	{"notify"},
 	{"evidence", "search"},
 	{"duty"},
+	{"incident/decision"},
 	{"playbook"},
 	{"report"},
 	{"ready"},

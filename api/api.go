@@ -80,6 +80,7 @@ func (s *server) operations() {
 	s.evidenceOperations()
 	s.packetOperations()
 	s.dutyOperations()
+	s.decisionOperations()
 	s.playbookOperations()
 	s.reportOperations()
 	s.assetOperations()

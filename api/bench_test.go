@@ -29,6 +29,7 @@ import (
 	"github.com/sonae/sonae/event"
 	"github.com/sonae/sonae/evidence"
 	"github.com/sonae/sonae/incident"
+	"github.com/sonae/sonae/incident/decision"
 	"github.com/sonae/sonae/ledger"
 	"github.com/sonae/sonae/ledger/leaf"
 	"github.com/sonae/sonae/notify"
@@ -121,9 +122,14 @@ func newBench(t *testing.T) *bench {
 	if err != nil {
 		t.Fatal(err)
 	}
+	decisions, err := decision.New(db, decision.Deps{Incidents: b.room, Alerts: b.alerts, Hosts: b.assets, Duties: b.duties, Now: b.clock, Log: log})
+	if err != nil {
+		t.Fatal(err)
+	}
 	b.h = New(Deps{
-		Books:  books,
-		People: b.keeper, Assets: b.assets, Alerts: b.alerts, Incidents: b.room, Ledger: ldg, Evidence: b.vault, Log: log,
+		Decisions: decisions,
+		Books:     books,
+		People:    b.keeper, Assets: b.assets, Alerts: b.alerts, Incidents: b.room, Ledger: ldg, Evidence: b.vault, Log: log,
 		Actions: b.actions, Duties: b.duties, Archive: b.archive, Searches: search.New(db, b.archive, b.clock, log),
 		Rules: b.rulebook, Now: b.clock,
 		Notices: notify.New(db, notify.Deps{Keys: keys, People: b.keeper, Now: b.clock, Log: log, Names: b.assets.Names, Address: func() string { return "https://hub.example" }}),

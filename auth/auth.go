@@ -56,7 +56,7 @@ const (
 // get lists of that site only. Writing into a chronology is Handle of an
 // "entry"; moving the incident is Handle of the "incident".
 type Resource struct {
-	Kind        string // alert, event, rule, incident, entry, action, evidence, host, site, person, report, ledger, page, notify
+	Kind        string // alert, event, rule, incident, entry, action, evidence, host, site, person, report, ledger, page, notify, decision
 	ID          string
 	Site        string // the site it belongs to; empty: no site or all sites
 	RequestedBy string // person id who requested it (actions)

@@ -11,6 +11,7 @@ import (
 	"github.com/sonae/sonae/evidence"
 	"github.com/sonae/sonae/fault"
 	"github.com/sonae/sonae/incident"
+	"github.com/sonae/sonae/incident/decision"
 	"github.com/sonae/sonae/notify"
 	"github.com/sonae/sonae/playbook"
 	"github.com/sonae/sonae/report"
@@ -110,6 +111,13 @@ func (h *Hub) noteDocument(ctx context.Context, d report.Document) error {
 func (h *Hub) noteRun(ctx context.Context, c playbook.Change) error {
 	return h.incidents.Note(ctx, c.Incident, incident.Note{Key: c.Key, Args: c.Args, OccurredAt: c.Happened, Source: c.Source, Ref: c.Run,
 		Unique: "playbook/" + c.Run + "/" + strconv.Itoa(c.No)})
+}
+
+// noteDecision writes down what was decided about a service, and who was of
+// another opinion or approved it afterwards.
+func (h *Hub) noteDecision(ctx context.Context, c decision.Changed) error {
+	return h.incidents.Note(ctx, c.Incident, incident.Note{Key: c.Key, Args: c.Args, OccurredAt: c.At, Source: "decision", Ref: c.ID,
+		Unique: "decision/" + c.ID + "/" + strconv.Itoa(c.Version)})
 }
 
 func (h *Hub) noteFacts(ctx context.Context, c duty.Changed) error {

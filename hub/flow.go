@@ -34,7 +34,7 @@ import (
 var partitioned = []string{"event.*.*"}
 
 // streams are the first tokens of all subjects.
-var streams = []string{"event", "match", "finding", "alert", "notify", "incident", "action", "cutting", "order", "evidence", "duty", "playbook", "document", "rule", "drill",
+var streams = []string{"event", "match", "finding", "alert", "notify", "incident", "action", "cutting", "order", "evidence", "duty", "decision", "playbook", "document", "rule", "drill",
 	"device", "record"}
 
 // flow joins the stages. Nothing else in Sonae knows who listens to whom.
@@ -55,6 +55,7 @@ func (h *Hub) flow() []bus.Join {
 		bus.On("incident.changed", "notify-taken", h.takenOver).Led(),                // incident → somebody commands: nobody else is told
 		bus.On("action.>", "notify-policy", h.tellPolicy).Led(),                      // action   → people whom a standing policy names
 		bus.On("duty.changed", "notify-duty", h.tellClocks).Led(),                    // facts    → a clock that was met calls nobody
+		bus.On("decision.changed", "notify-decision", h.tellReviews).Led(),           // decided  → what was reviewed calls nobody
 		bus.On("playbook.changed", "notify-step", h.tellStep).Led(),                  // a late step of a playbook → people, until it is over
 		bus.On("notify.line", "chronology-notify", h.noteTold),                       // told     → chronology
 		bus.On("alert.>", "block", h.answer).Led(),                                   // alert    → action, where people approved that beforehand
@@ -64,6 +65,7 @@ func (h *Hub) flow() []bus.Join {
 		bus.On("evidence.sealed", "chronology-evidence", h.noteBag),                  // bag      → chronology
 		bus.On("document.made", "chronology-document", h.noteDocument),               // document → chronology
 		bus.On("duty.changed", "chronology-duty", h.noteFacts),                       // facts    → chronology
+		bus.On("decision.changed", "chronology-decision", h.noteDecision),            // decided  → chronology
 		bus.On("playbook.changed", "chronology-playbook", h.noteRun),                 // a step of a playbook → chronology
 		bus.On("action.>", "playbook", h.books.Result),                               // action   → the step that asked for it
 		bus.OnBatch("record.>", "ledger", 256, 200*time.Millisecond, h.record).Led(), // every change leaves a trace
@@ -80,6 +82,7 @@ func (h *Hub) flow() []bus.Join {
 		bus.On("evidence.>", "live-evidence", h.show("evidence")).Each(),
 		bus.On("document.>", "live-document", h.show("document")).Each(),
 		bus.On("duty.>", "live-duty", h.show("duty")).Each(),
+		bus.On("decision.>", "live-decision", h.show("decision")).Each(),
 		bus.On("notify.>", "live-notify", h.show("notify")).Each(),
 		bus.On("playbook.>", "live-playbook", h.show("playbook")).Each(),
 	}

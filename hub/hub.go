@@ -27,6 +27,7 @@ import (
 	"github.com/sonae/sonae/duty"
 	"github.com/sonae/sonae/evidence"
 	"github.com/sonae/sonae/incident"
+	"github.com/sonae/sonae/incident/decision"
 	"github.com/sonae/sonae/ledger"
 	"github.com/sonae/sonae/notify"
 	"github.com/sonae/sonae/playbook"
@@ -73,6 +74,7 @@ type Hub struct {
 	runner     *device.Runner
 	vault      *evidence.Vault
 	duties     *duty.Desk
+	decisions  *decision.Desk
 	books      *playbook.Desk
 	reports    *report.Desk
 	searches   *search.Desk
@@ -178,6 +180,10 @@ func (h *Hub) openStages(ctx context.Context) (err error) {
 		return err
 	}
 	h.duties = duty.New(h.state, law, now, h.log)
+	h.decisions, err = decision.New(h.state, decision.Deps{Incidents: h.incidents, Alerts: h.alerts, Hosts: h.assets, Duties: h.duties, Now: now, Log: h.log})
+	if err != nil {
+		return err
+	}
 	h.books, err = playbook.New(h.state, playbook.Deps{Incidents: h.incidents, Duties: h.duties, Actions: h.actions, Now: now, Log: h.log})
 	if err != nil {
 		return err

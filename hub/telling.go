@@ -9,6 +9,7 @@ import (
 	"github.com/sonae/sonae/alert"
 	"github.com/sonae/sonae/duty"
 	"github.com/sonae/sonae/incident"
+	"github.com/sonae/sonae/incident/decision"
 	"github.com/sonae/sonae/notify"
 	"github.com/sonae/sonae/notify/mail"
 	"github.com/sonae/sonae/notify/webhook"
@@ -30,11 +31,12 @@ func (h *Hub) openNotices() {
 // tellPeople lets one hub of all call people, so that nobody is told twice.
 func (h *Hub) tellPeople(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
-	for _, join := range []string{"notify", "notify-taken", "notify-policy", "notify-duty", "notify-step"} {
+	for _, join := range []string{"notify", "notify-taken", "notify-policy", "notify-duty", "notify-decision", "notify-step"} {
 		g.Go(func() error { return h.bus.Handle(ctx, join) })
 	}
 	g.Go(func() error { return h.notices.Run(ctx) })
 	g.Go(func() error { return h.duties.Watch(ctx, h.incidents, h.notices.Raise) })
+	g.Go(func() error { return h.decisions.Watch(ctx, h.notices.Raise) })
 	return g.Wait()
 }
 
@@ -57,9 +59,11 @@ func (h *Hub) tell(ctx context.Context, m alert.Alert) error {
 }
 
 func (h *Hub) takenOver(ctx context.Context, in incident.Incident) error {
-	if in.State == incident.Ended { // its clocks are nobody's business any more
-		if err := h.notices.Follow(ctx, notify.OfDuty, in.ID+"/", nil, in.Commander); err != nil {
-			return err
+	if in.State == incident.Ended { // its clocks and decisions are nobody's business any more
+		for _, kind := range []string{notify.OfDuty, notify.OfDecision} {
+			if err := h.notices.Follow(ctx, kind, in.ID+"/", nil, in.Commander); err != nil {
+				return err
+			}
 		}
 	}
 	return h.notices.TakenOver(ctx, in.ID, in.Commander)
@@ -76,6 +80,20 @@ func (h *Hub) tellClocks(ctx context.Context, c duty.Changed) error {
 		return err
 	}
 	return h.notices.Follow(ctx, notify.OfDuty, in.ID+"/", causes, c.By)
+}
+
+// tellReviews follows what people decide: a decision that another one took the
+// place of waits for no review.
+func (h *Hub) tellReviews(ctx context.Context, c decision.Changed) error {
+	in, err := h.incidents.Get(ctx, c.Incident)
+	if err != nil {
+		return err
+	}
+	causes, err := h.decisions.Causes(ctx, in)
+	if err != nil {
+		return err
+	}
+	return h.notices.Follow(ctx, notify.OfDecision, in.ID+"/", causes, c.By)
 }
 
 // tellStep tells of late steps until they are over.

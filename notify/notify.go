@@ -26,7 +26,9 @@ const (
 	OfPolicy = "policy" // a standing policy acted by itself
 	OfDuty   = "duty"   // a legal clock is nearly over, or over
 	OfStep   = "step"   // the time of a playbook's step is over
-	ByHand   = "hand"   // somebody started it
+	// OfDecision is the review time of a decision about a service that is over.
+	OfDecision = "decision"
+	ByHand     = "hand" // somebody started it
 )
 
 // Cause is why people are to be told.
@@ -91,7 +93,7 @@ type Line struct {
 type Message struct {
 	ID       string         `json:"id"` // the same when it is sent again
 	At       time.Time      `json:"at"`
-	Kind     string         `json:"kind"` // alert | policy | duty | step | hand | test; the first cause's
+	Kind     string         `json:"kind"` // alert | policy | duty | step | decision | hand | test; the first cause's
 	Lang     string         `json:"lang"`
 	Severity event.Severity `json:"severity"` // the highest
 	Drill    bool           `json:"drill"`

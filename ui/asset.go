@@ -72,7 +72,11 @@ func (c *call) saveHost() (string, error) {
 		return "", err
 	}
 	h.Name, h.Class, h.Keep = c.form("name"), c.form("class"), c.form("keep")
-	h.Services = view.ParseServices(c.form("services"), h.Services)
+	known, err := view.ParseCosts(c.r.PostForm, h.Services)
+	if err != nil {
+		return "", err
+	}
+	h.Services = view.ParseServices(c.form("services"), known)
 	if err := c.Assets.SaveHost(c.ctx(), h, c.who); err != nil {
 		return "", err
 	}

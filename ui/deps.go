@@ -20,6 +20,7 @@ import (
 	"github.com/sonae/sonae/event"
 	"github.com/sonae/sonae/evidence"
 	"github.com/sonae/sonae/incident"
+	"github.com/sonae/sonae/incident/decision"
 	"github.com/sonae/sonae/ledger"
 	"github.com/sonae/sonae/ledger/leaf"
 	"github.com/sonae/sonae/notify"
@@ -41,6 +42,7 @@ type Deps struct {
 	Evidence   Evidence
 	Duties     Duties
 	Books      Books
+	Decisions  Decisions
 	Reports    Reports
 	Ledger     Ledger
 	Archive    Archive
@@ -288,6 +290,21 @@ type Rules interface {
 type Duties interface {
 	Assess(ctx context.Context, incident string) (duty.Assessment, error)
 	SetFacts(ctx context.Context, incident string, f duty.Facts, by auth.Person) error
+}
+
+// Decisions is what the pages need from incident/decision.
+type Decisions interface {
+	Evaluate(ctx context.Context, incident string) ([]decision.Evaluation, error)
+	List(ctx context.Context, incident string) ([]decision.Decision, error)
+	Get(ctx context.Context, id string) (decision.Decision, error)
+	Versions(ctx context.Context, id string) ([]decision.Decision, error)
+	Decide(ctx context.Context, incident string, n decision.NewDecision, by auth.Person) (decision.Decision, error)
+	Dissent(ctx context.Context, id, who, why string, by auth.Person) (decision.Decision, error)
+	Approve(ctx context.Context, id string, given bool, who, why string, by auth.Person) (decision.Decision, error)
+	Criteria(ctx context.Context, service string) (decision.SheetRef, []decision.Criterion, error)
+	Sheet(ctx context.Context, service string) (decision.Sheet, error)
+	Sheets(ctx context.Context, service string) ([]decision.Sheet, error)
+	SetSheet(ctx context.Context, s decision.Sheet, by auth.Person) (decision.Sheet, error)
 }
 
 // Books is what the pages need from playbook.

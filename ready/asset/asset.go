@@ -35,7 +35,20 @@ type Service struct {
 	Name   string `json:"name"`
 	Effect string `json:"effect"` // what stops for patients or callers, one sentence
 	Load   string `json:"load"`   // how much, e.g. 「1時間あたり約40件の電話」
+
+	// What stands still while the service is stopped, and whose data it holds, as
+	// people stated it. Nil: nobody has said; empty or 0: there is none.
+	Wards   []string `json:"wards,omitzero" required:"false" doc:"wards that depend on it; absent: not stated"`
+	Clinics []string `json:"clinics,omitzero" required:"false" doc:"outpatient clinics that depend on it; absent: not stated"`
+	Calls   *int     `json:"calls_per_hour,omitempty" doc:"telephone calls an hour that are not taken"`
+	Yen     *int     `json:"yen_per_hour,omitempty" doc:"yen an hour that are lost"`
+	Persons *int     `json:"persons,omitempty" doc:"persons whose data it holds"`
+	Data    []string `json:"data,omitzero" required:"false" doc:"classes of that data: personal, sensitive, property, my_number; absent: not stated"`
 }
+
+// DataClasses are the classes of personal data, see Service.Data: 個人情報,
+// 要配慮個人情報, 財産的被害のおそれがある情報, 特定個人情報.
+func DataClasses() []string { return []string{"personal", "sensitive", "property", "my_number"} }
 
 // Host is one machine with an agent.
 type Host struct {

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -166,6 +167,27 @@ func checkHost(h Host) error {
 		if s.Name == "" || !plain(s.Name, maxName) || !prose(s.Effect, maxText) || !prose(s.Load, maxText) {
 			return fault.New(fault.Invalid, "asset.service")
 		}
+		if err := s.checkCost(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkCost says what cannot be right of what stopping the service costs.
+func (s Service) checkCost() error {
+	for _, names := range [][]string{s.Wards, s.Clinics} {
+		if len(names) > maxParts || slices.ContainsFunc(names, func(n string) bool { return n == "" || !plain(n, maxName) }) {
+			return fault.New(fault.Invalid, "asset.service-names", s.Name)
+		}
+	}
+	for _, n := range []*int{s.Calls, s.Yen, s.Persons} {
+		if n != nil && (*n < 0 || *n > maxCost) {
+			return fault.New(fault.Invalid, "asset.service-number", s.Name)
+		}
+	}
+	if slices.ContainsFunc(s.Data, func(c string) bool { return !slices.Contains(DataClasses(), c) }) {
+		return fault.New(fault.Invalid, "asset.service-data", s.Name)
 	}
 	return nil
 }

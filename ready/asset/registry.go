@@ -40,6 +40,7 @@ const (
 	maxText   = 2000
 	maxParts  = 64
 	maxNumber = 1000
+	maxCost   = 1_000_000_000_000 // persons, calls and yen beyond this are slips of the keyboard
 )
 
 // siteID says whether id fits subjects and certificates: [a-z0-9][a-z0-9-]{0,31}.

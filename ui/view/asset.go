@@ -64,9 +64,9 @@ func ServiceLines(list []asset.Service) string {
 // ParseServices reads what ServiceLines writes; the id of a service is its
 // place in the list unless old has one of the same name.
 func ParseServices(text string, old []asset.Service) []asset.Service {
-	ids := map[string]string{}
+	known := map[string]asset.Service{}
 	for _, s := range old {
-		ids[s.Name] = s.ID
+		known[s.Name] = s
 	}
 	var out []asset.Service
 	for _, line := range lines(text) {
@@ -75,7 +75,8 @@ func ParseServices(text string, old []asset.Service) []asset.Service {
 		if name == "" {
 			continue
 		}
-		s := asset.Service{ID: ids[name], Name: name}
+		s := known[name] // with what stopping it costs
+		s.Name, s.Effect, s.Load = name, "", ""
 		if s.ID == "" {
 			s.ID = name
 		}

@@ -42,6 +42,7 @@ type RoomData struct {
 	Bags      []evidence.Bag
 	Duty      *duty.Assessment // nil when it could not be assessed
 	Documents []report.Document
+	Decision  RoomDecision
 	Runs      []playbook.Run
 	Calls     []notify.Call    // about this incident, the newest first
 	Offers    []*playbook.Book // that fit the alerts
