@@ -32,6 +32,7 @@ var layers = [][]string{
 	{"evidence", "search"},
 	{"duty"},
 	{"playbook"},
+	{"incident/task"}, // its times come from clocks and steps
 	{"report"},
 	{"ready"},
 	{"backup"},
