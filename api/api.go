@@ -81,6 +81,7 @@ func (s *server) operations() {
 	s.packetOperations()
 	s.dutyOperations()
 	s.playbookOperations()
+	s.taskOperations()
 	s.reportOperations()
 	s.assetOperations()
 	s.deviceOperations()

@@ -41,6 +41,7 @@ type Deps struct {
 	Evidence   Evidence
 	Duties     Duties
 	Books      Books
+	Tasks      Tasks
 	Reports    Reports
 	Ledger     Ledger
 	Archive    Archive

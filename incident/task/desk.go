@@ -527,8 +527,7 @@ func (d *Desk) Task(ctx context.Context, id string) (Task, error) {
 	return *r.Task, nil
 }
 
-// Mine returns the open tasks of a person across all incidents that are not
-// over: owned by the person, or by a role that the person holds there.
+// Mine returns the open tasks of a person across all incidents: owned by the person, or by a role that the person holds there.
 func (d *Desk) Mine(ctx context.Context, person string) ([]Task, error) {
 	all, err := newest(ctx, d.db.Query, `r.kind IN ('task', 'post') AND r.going_on = 1`)
 	if err != nil {
