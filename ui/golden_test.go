@@ -136,11 +136,11 @@ func body(t *testing.T, page string) string {
 // passing is what no two runs have the same: ids of what was made just now,
 // and how much time rules took.
 var passing = map[string]string{
-	`\bch-[0-9A-Za-z-]+`:                      "ch-1",
-	`\b(t[ld])-[0-9A-Za-z-]{8,}`:              "${1}-1", // threat lists and drafts
-	`\bmw-[0-9a-f]+-[0-9a-f]+`:                "mw-1",
+	`\bch-[0-9A-Za-z-]+`:                                  "ch-1",
+	`\b(t[ld])-[0-9A-Za-z-]{8,}`:                          "${1}-1", // threat lists and drafts
+	`\bmw-[0-9a-f]+-[0-9a-f]+`:                            "mw-1",
 	`(ca|cn|ms|sh|ta|po|st|hv)-[0-9a-f]{12}-[0-9a-f]{12}`: "${1}-1",
-	`(class="(?:number )?cost">)[^<]*`:        "${1}0.0 %",
+	`(class="(?:number )?cost">)[^<]*`:                    "${1}0.0 %",
 }
 
 func TestPagesSayWhatTheyShould(t *testing.T) {

@@ -142,7 +142,6 @@ func (h *house) withTasks(t *testing.T, db *state.DB, log *slog.Logger) {
 	at = time.Time{}
 }
 
-
 func TestTaskIsBegunAndDoneByOnePress(t *testing.T) {
 	h := newHouse().inCourse().withEvents(t)
 	v, _ := h.open(t)
@@ -206,4 +205,3 @@ func TestCommandIsHandedOverOnThePages(t *testing.T) {
 	}
 	says(t, n.get(path), []string{"引き継ぎ済み"}, []string{"確認コード（6桁）"})
 }
-
