@@ -33,6 +33,7 @@ var layers = [][]string{
 	{"duty"},
 	{"incident/decision"},
 	{"playbook"},
+	{"incident/task"}, // its times come from clocks and steps
 	{"report"},
 	{"ready"},
 	{"backup"},

@@ -82,6 +82,7 @@ func (s *server) operations() {
 	s.dutyOperations()
 	s.decisionOperations()
 	s.playbookOperations()
+	s.taskOperations()
 	s.reportOperations()
 	s.assetOperations()
 	s.deviceOperations()

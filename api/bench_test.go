@@ -30,6 +30,7 @@ import (
 	"github.com/sonae/sonae/evidence"
 	"github.com/sonae/sonae/incident"
 	"github.com/sonae/sonae/incident/decision"
+	"github.com/sonae/sonae/incident/task"
 	"github.com/sonae/sonae/ledger"
 	"github.com/sonae/sonae/ledger/leaf"
 	"github.com/sonae/sonae/notify"
@@ -126,13 +127,19 @@ func newBench(t *testing.T) *bench {
 	if err != nil {
 		t.Fatal(err)
 	}
+	notices := notify.New(db, notify.Deps{Keys: keys, People: b.keeper, Now: b.clock, Log: log, Names: b.assets.Names, Address: func() string { return "https://hub.example" }})
+	tasks, err := task.New(db, task.Deps{Incidents: b.room, Alerts: b.alerts, Evidence: b.vault, Actions: b.actions, Duties: b.duties, Books: books, Shifts: notices,
+		People: b.keeper, Now: b.clock, Log: log, Names: func(context.Context) (map[string]string, error) { return map[string]string{}, nil }})
+	if err != nil {
+		t.Fatal(err)
+	}
 	b.h = New(Deps{
 		Decisions: decisions,
-		Books:     books,
-		People:    b.keeper, Assets: b.assets, Alerts: b.alerts, Incidents: b.room, Ledger: ldg, Evidence: b.vault, Log: log,
+		Books:     books, Tasks: tasks,
+		People: b.keeper, Assets: b.assets, Alerts: b.alerts, Incidents: b.room, Ledger: ldg, Evidence: b.vault, Log: log,
 		Actions: b.actions, Duties: b.duties, Archive: b.archive, Searches: search.New(db, b.archive, b.clock, log),
 		Rules: b.rulebook, Now: b.clock,
-		Notices: notify.New(db, notify.Deps{Keys: keys, People: b.keeper, Now: b.clock, Log: log, Names: b.assets.Names, Address: func() string { return "https://hub.example" }}),
+		Notices: notices,
 		Devices: devices{b.devices, device.NewRunner(b.devices, b.actions, keys.Order().Public().(ed25519.PublicKey), nil, b.clock, log)},
 		Reports: report.New(db, b.reporting(ldg, rules), b.clock, log),
 	})

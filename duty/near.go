@@ -56,13 +56,13 @@ func (n Near) cause(in incident.Incident) notify.Cause {
 	x.Kind, x.Ref, x.Path = notify.OfDuty, fmt.Sprintf("%s/%s/%s/%s", in.ID, n.Clock.ID, due.Format(time.DateOnly), stage), x.Path+"#duties"
 	x.Severity, x.At, x.Title = severity, since, detect.Text{}
 	for _, lang := range []string{i18n.Japanese, i18n.English} {
-		x.Title[lang] = i18n.T(lang, key, map[string]string{"no": strconv.Itoa(in.No), "clock": n.Clock.name(lang), "due": due.Format("2006-01-02 15:04")})
+		x.Title[lang] = i18n.T(lang, key, map[string]string{"no": strconv.Itoa(in.No), "clock": n.Clock.Name(lang), "due": due.Format("2006-01-02 15:04")})
 	}
 	return x
 }
 
-// name is what people call the clock.
-func (c Clock) name(lang string) string {
+// Name is what people call the clock.
+func (c Clock) Name(lang string) string {
 	kind := i18n.T(lang, "duty.clock."+c.Kind, nil)
 	if c.Kind == KindContractor { // its regime says the same
 		return kind

@@ -12,6 +12,7 @@ import (
 	"github.com/sonae/sonae/fault"
 	"github.com/sonae/sonae/incident"
 	"github.com/sonae/sonae/incident/decision"
+	"github.com/sonae/sonae/incident/task"
 	"github.com/sonae/sonae/notify"
 	"github.com/sonae/sonae/playbook"
 	"github.com/sonae/sonae/report"
@@ -118,6 +119,15 @@ func (h *Hub) noteRun(ctx context.Context, c playbook.Change) error {
 func (h *Hub) noteDecision(ctx context.Context, c decision.Changed) error {
 	return h.incidents.Note(ctx, c.Incident, incident.Note{Key: c.Key, Args: c.Args, OccurredAt: c.At, Source: "decision", Ref: c.ID,
 		Unique: "decision/" + c.ID + "/" + strconv.Itoa(c.Version)})
+}
+
+// noteTask writes down what became of a task, a role, hours on duty or a
+// hand-over. The words of a role belong to no incident.
+func (h *Hub) noteTask(ctx context.Context, r task.Record) error {
+	if r.Incident == "" || r.Key == "" {
+		return nil
+	}
+	return h.incidents.Note(ctx, r.Incident, incident.Note{Key: r.Key, Args: r.Args, OccurredAt: r.Happened, Source: "task", Ref: r.ID, Unique: "task/" + r.Ref()})
 }
 
 func (h *Hub) noteFacts(ctx context.Context, c duty.Changed) error {

@@ -20,6 +20,7 @@ import (
 	"github.com/sonae/sonae/bus"
 	"github.com/sonae/sonae/detect"
 	"github.com/sonae/sonae/detect/keep"
+	"github.com/sonae/sonae/duty"
 	"github.com/sonae/sonae/event"
 	"github.com/sonae/sonae/fault"
 	"github.com/sonae/sonae/incident"
@@ -34,7 +35,7 @@ import (
 var partitioned = []string{"event.*.*"}
 
 // streams are the first tokens of all subjects.
-var streams = []string{"event", "match", "finding", "alert", "notify", "incident", "action", "cutting", "order", "evidence", "duty", "decision", "playbook", "document", "rule", "drill",
+var streams = []string{"event", "match", "finding", "alert", "notify", "incident", "action", "cutting", "order", "evidence", "duty", "decision", "playbook", "task", "document", "rule", "drill",
 	"device", "record"}
 
 // flow joins the stages. Nothing else in Sonae knows who listens to whom.
@@ -67,6 +68,11 @@ func (h *Hub) flow() []bus.Join {
 		bus.On("duty.changed", "chronology-duty", h.noteFacts),                       // facts    → chronology
 		bus.On("decision.changed", "chronology-decision", h.noteDecision),            // decided  → chronology
 		bus.On("playbook.changed", "chronology-playbook", h.noteRun),                 // a step of a playbook → chronology
+		bus.On("task.changed", "chronology-task", h.noteTask),                        // a task, a role, hours, a hand-over → chronology
+		bus.On("task.changed", "task-command", h.tasks.Follow),                       // a hand-over that was signed → command
+		bus.On("task.changed", "notify-task", h.tellTask).Led(),                      // a late task → people, until it is over
+		bus.On("incident.changed", "task-post", h.followCommand),                     // who commands → who held the role, from when to when
+		bus.On("duty.changed", "task-clocks", h.followClocks),                        // facts    → times of tasks that come from clocks
 		bus.On("action.>", "playbook", h.books.Result),                               // action   → the step that asked for it
 		bus.OnBatch("record.>", "ledger", 256, 200*time.Millisecond, h.record).Led(), // every change leaves a trace
 
@@ -85,6 +91,7 @@ func (h *Hub) flow() []bus.Join {
 		bus.On("decision.>", "live-decision", h.show("decision")).Each(),
 		bus.On("notify.>", "live-notify", h.show("notify")).Each(),
 		bus.On("playbook.>", "live-playbook", h.show("playbook")).Each(),
+		bus.On("task.>", "live-task", h.show("task")).Each(),
 	}
 }
 
@@ -298,7 +305,7 @@ const lastWords = 1500 * time.Millisecond
 // What cannot be done, such as evidence of a machine that is gone, must keep
 // neither the rest nor other incidents waiting.
 func (h *Hub) opened(ctx context.Context, m incident.OpenedMessage) error {
-	errs := []error{h.lasting(h.startClocks(ctx, m.Incident), m), h.hold(ctx, m.Incident)}
+	errs := []error{h.lasting(h.startClocks(ctx, m.Incident), m), h.hold(ctx, m.Incident), h.lasting(h.followCommand(ctx, m.Incident), m)}
 	by, err := h.people.Person(ctx, m.Incident.OpenedBy)
 	if fault.Of(err) == fault.Missing { // opened by the hub itself
 		by, err = auth.Person{ID: m.Incident.OpenedBy}, nil
@@ -383,6 +390,14 @@ func (h *Hub) startClocks(ctx context.Context, in incident.Incident) error {
 		}
 	}
 	return h.duties.Start(ctx, in, contractor)
+}
+
+func (h *Hub) followCommand(ctx context.Context, in incident.Incident) error {
+	return h.tasks.FollowCommand(ctx, in.ID)
+}
+
+func (h *Hub) followClocks(ctx context.Context, c duty.Changed) error {
+	return h.tasks.FollowClocks(ctx, c.Incident)
 }
 
 func (h *Hub) dispatch(_ context.Context, o action.Issued) error {

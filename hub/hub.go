@@ -28,6 +28,7 @@ import (
 	"github.com/sonae/sonae/evidence"
 	"github.com/sonae/sonae/incident"
 	"github.com/sonae/sonae/incident/decision"
+	"github.com/sonae/sonae/incident/task"
 	"github.com/sonae/sonae/ledger"
 	"github.com/sonae/sonae/notify"
 	"github.com/sonae/sonae/playbook"
@@ -76,6 +77,7 @@ type Hub struct {
 	duties     *duty.Desk
 	decisions  *decision.Desk
 	books      *playbook.Desk
+	tasks      *task.Desk
 	reports    *report.Desk
 	searches   *search.Desk
 	practice   *drill.Drill
@@ -185,6 +187,11 @@ func (h *Hub) openStages(ctx context.Context) (err error) {
 		return err
 	}
 	h.books, err = playbook.New(h.state, playbook.Deps{Incidents: h.incidents, Duties: h.duties, Actions: h.actions, Now: now, Log: h.log})
+	if err != nil {
+		return err
+	}
+	h.tasks, err = task.New(h.state, task.Deps{Incidents: h.incidents, Alerts: h.alerts, Evidence: h.vault, Actions: h.actions, Duties: h.duties,
+		Books: h.books, Shifts: h.notices, People: h.people, Names: h.names, Now: now, Log: h.log})
 	if err != nil {
 		return err
 	}

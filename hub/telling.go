@@ -10,6 +10,7 @@ import (
 	"github.com/sonae/sonae/duty"
 	"github.com/sonae/sonae/incident"
 	"github.com/sonae/sonae/incident/decision"
+	"github.com/sonae/sonae/incident/task"
 	"github.com/sonae/sonae/notify"
 	"github.com/sonae/sonae/notify/mail"
 	"github.com/sonae/sonae/notify/webhook"
@@ -31,10 +32,11 @@ func (h *Hub) openNotices() {
 // tellPeople lets one hub of all call people, so that nobody is told twice.
 func (h *Hub) tellPeople(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
-	for _, join := range []string{"notify", "notify-taken", "notify-policy", "notify-duty", "notify-decision", "notify-step"} {
+	for _, join := range []string{"notify", "notify-taken", "notify-policy", "notify-duty", "notify-decision", "notify-step", "notify-task"} {
 		g.Go(func() error { return h.bus.Handle(ctx, join) })
 	}
 	g.Go(func() error { return h.notices.Run(ctx) })
+	g.Go(func() error { return h.tasks.Watch(ctx) })
 	g.Go(func() error { return h.duties.Watch(ctx, h.incidents, h.notices.Raise) })
 	g.Go(func() error { return h.decisions.Watch(ctx, h.notices.Raise) })
 	return g.Wait()
@@ -59,8 +61,8 @@ func (h *Hub) tell(ctx context.Context, m alert.Alert) error {
 }
 
 func (h *Hub) takenOver(ctx context.Context, in incident.Incident) error {
-	if in.State == incident.Ended { // its clocks and decisions are nobody's business any more
-		for _, kind := range []string{notify.OfDuty, notify.OfDecision} {
+	if in.State == incident.Ended { // its clocks, decisions and tasks are nobody's business any more
+		for _, kind := range []string{notify.OfDuty, notify.OfDecision, notify.OfTask} {
 			if err := h.notices.Follow(ctx, kind, in.ID+"/", nil, in.Commander); err != nil {
 				return err
 			}
@@ -103,6 +105,18 @@ func (h *Hub) tellStep(ctx context.Context, c playbook.Change) error {
 		return err
 	}
 	return h.notices.Follow(ctx, notify.OfStep, c.Run+"/", causes, c.By)
+}
+
+// tellTask tells of late tasks until they are over.
+func (h *Hub) tellTask(ctx context.Context, r task.Record) error {
+	if r.Kind != task.KindTask {
+		return nil
+	}
+	causes, err := h.tasks.Causes(ctx, r.Incident)
+	if err != nil {
+		return err
+	}
+	return h.notices.Follow(ctx, notify.OfTask, r.Incident+"/", causes, r.By)
 }
 
 func (h *Hub) tellPolicy(ctx context.Context, a action.Action) error {

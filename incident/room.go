@@ -158,6 +158,18 @@ func openingEntries(in Incident, by auth.Person) []draft {
 
 // Command makes person the commander. The person may be the one who asks.
 func (r *Room) Command(ctx context.Context, id, person string, by auth.Person) error {
+	return r.command(ctx, id, nil, person, by)
+}
+
+// HandOver makes the next person the commander, if the one who hands over still
+// is it; else it is a Conflict.
+func (r *Room) HandOver(ctx context.Context, id, from, to string, by auth.Person) error {
+	return r.command(ctx, id, &from, to, by)
+}
+
+// command makes person the commander; from, where it is given, must be the
+// present one.
+func (r *Room) command(ctx context.Context, id string, from *string, person string, by auth.Person) error {
 	person, err := clean("person", person, 100)
 	if err != nil {
 		return err
@@ -166,6 +178,9 @@ func (r *Room) Command(ctx context.Context, id, person string, by auth.Person) e
 		return fault.New(fault.Invalid, "incident.commander-missing")
 	}
 	return r.alter(ctx, "command", id, func(in *Incident, now time.Time) (draft, error) {
+		if from != nil && in.Commander != *from {
+			return draft{}, fault.New(fault.Conflict, "incident.other-commands")
+		}
 		if in.Commander == person {
 			return draft{}, fault.New(fault.Conflict, "incident.already-commands")
 		}

@@ -1,7 +1,7 @@
 // Package notify tells people, one after the other, until somebody answers.
 //
 // In: causes (an alert, what a standing policy did, a legal clock, a late step of
-// a playbook, a call that somebody starts by hand) and who answered them; people's contacts, who is on
+// a playbook, a late task, a call that somebody starts by hand) and who answered them; people's contacts, who is on
 // call, chains and channels as people set them. Out: messages over channels,
 // lines for the chronology, the record of who was told and reached when. Always
 // true: one cause starts one call; a call goes on until a person answers or its
@@ -26,6 +26,7 @@ const (
 	OfPolicy = "policy" // a standing policy acted by itself
 	OfDuty   = "duty"   // a legal clock is nearly over, or over
 	OfStep   = "step"   // the time of a playbook's step is over
+	OfTask   = "task"   // the time of a task is over
 	// OfDecision is the review time of a decision about a service that is over.
 	OfDecision = "decision"
 	ByHand     = "hand" // somebody started it
@@ -43,9 +44,10 @@ type Cause struct {
 	Title    detect.Text    `json:"title"`
 	Severity event.Severity `json:"severity"`
 	Drill    bool           `json:"drill"`
-	Tell     string         `json:"tell,omitempty"`  // who is to be told, as a standing policy says
-	Chain    string         `json:"chain,omitempty"` // id of the chain, where somebody chose it
-	At       time.Time      `json:"at"`              // when it happened
+	Tell     string         `json:"tell,omitempty"`   // who is to be told, as a standing policy says
+	Chain    string         `json:"chain,omitempty"`  // id of the chain, where somebody chose it
+	People   []string       `json:"people,omitempty"` // ids of those whom it concerns: told at the first step, too
+	At       time.Time      `json:"at"`               // when it happened
 }
 
 // State is how far a call is.
@@ -93,7 +95,7 @@ type Line struct {
 type Message struct {
 	ID       string         `json:"id"` // the same when it is sent again
 	At       time.Time      `json:"at"`
-	Kind     string         `json:"kind"` // alert | policy | duty | step | decision | hand | test; the first cause's
+	Kind     string         `json:"kind"` // alert | policy | duty | step | decision | task | hand | test; the first cause's
 	Lang     string         `json:"lang"`
 	Severity event.Severity `json:"severity"` // the highest
 	Drill    bool           `json:"drill"`

@@ -71,7 +71,7 @@ func (d *Desk) TakenOver(ctx context.Context, incident, commander string) error 
 			return fmt.Errorf("calls of incident %s: %w", incident, err)
 		}
 		for _, c := range all {
-			if slices.Contains([]string{ByHand, OfDuty, OfStep, OfDecision}, c.Cause.Kind) { // people were called although somebody commands
+			if slices.Contains([]string{ByHand, OfDuty, OfStep, OfDecision, OfTask}, c.Cause.Kind) { // people were called although somebody commands
 				continue
 			}
 			if err := d.answered(ctx, tx, &c, commander); err != nil {
@@ -109,7 +109,7 @@ func (d *Desk) Raise(ctx context.Context, x Cause) error {
 		}
 		now := d.Now().UTC()
 		chain.Steps = slices.Clone(chain.Steps)
-		chain.Steps[0].People = slices.Concat(chain.Steps[0].People, named)
+		chain.Steps[0].People = slices.Concat(chain.Steps[0].People, named, x.People)
 		c = Call{ID: clock.ID("ca", now), Cause: x, Chain: chain, State: Calling, DueAt: now, BeganAt: now}
 		return putCall(ctx, tx, c)
 	})

@@ -43,6 +43,7 @@ type Deps struct {
 	Duties     Duties
 	Books      Books
 	Decisions  Decisions
+	Tasks      Tasks
 	Reports    Reports
 	Ledger     Ledger
 	Archive    Archive

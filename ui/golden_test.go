@@ -37,6 +37,15 @@ var pages = []struct{ name, who, path string }{
 	{"run-paper", "responder", "/incidents/in-1/runs/run-1/paper"},
 	{"playbooks", "responder", "/playbooks"},
 	{"playbook", "responder", "/playbooks/playbook--c2e51e95-3739-5332-b0b2-f0f7b47cc257"},
+	{"tasks", "responder", "/incidents/in-1/tasks"},
+	{"tasks-mine", "responder", "/tasks"},
+	{"tasks-contractor", "contractor", "/incidents/in-1/tasks"},
+	{"team", "responder", "/incidents/in-1/team"},
+	{"team-roles", "admin", "/roles"},
+	{"rota", "responder", "/incidents/in-1/rota"},
+	{"rota-correct", "responder", "/incidents/in-1/rota?correct={stay}"},
+	{"handovers", "responder", "/incidents/in-1/handovers"},
+	{"handover", "responder", "/incidents/in-1/handovers/{handover}"},
 	{"plan", "responder", "/incidents/in-1/isolate?host=ho-1"},
 	{"actions", "approver", "/actions"},
 	{"action", "approver", "/actions/ac-1"},
@@ -131,11 +140,11 @@ func body(t *testing.T, page string) string {
 // passing is what no two runs have the same: ids of what was made just now,
 // and how much time rules took.
 var passing = map[string]string{
-	`\bch-[0-9A-Za-z-]+`:                      "ch-1",
-	`\b(t[ld])-[0-9A-Za-z-]{8,}`:              "${1}-1", // threat lists and drafts
-	`\bmw-[0-9a-f]+-[0-9a-f]+`:                "mw-1",
-	`(ca|cn|ms|sh)-[0-9a-f]{12}-[0-9a-f]{12}`: "${1}-1",
-	`(class="(?:number )?cost">)[^<]*`:        "${1}0.0 %",
+	`\bch-[0-9A-Za-z-]+`:                                  "ch-1",
+	`\b(t[ld])-[0-9A-Za-z-]{8,}`:                          "${1}-1", // threat lists and drafts
+	`\bmw-[0-9a-f]+-[0-9a-f]+`:                            "mw-1",
+	`(ca|cn|ms|sh|ta|po|st|hv)-[0-9a-f]{12}-[0-9a-f]{12}`: "${1}-1",
+	`(class="(?:number )?cost">)[^<]*`:                    "${1}0.0 %",
 }
 
 func TestPagesSayWhatTheyShould(t *testing.T) {

@@ -133,5 +133,8 @@ func (h *house) at(path string) string {
 	if h.noticeIDs != nil {
 		path = h.noticeIDs.Replace(path)
 	}
+	if h.taskIDs != nil {
+		path = h.taskIDs.Replace(path)
+	}
 	return strings.ReplaceAll(path, "{draft}", h.draft)
 }

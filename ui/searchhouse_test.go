@@ -49,6 +49,7 @@ func (h *house) withEvents(t *testing.T, more ...[]event.Event) *house {
 	h.withRules(t, db, a, now, log)
 	h.withThresholds(t, db, log)
 	h.withNotices(t, db, log)
+	h.withTasks(t, db, log)
 	return h
 }
 

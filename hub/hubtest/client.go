@@ -29,7 +29,12 @@ type Client struct {
 	t    testing.TB
 	base string // URL of the hub
 	http *http.Client
+	code func() string
 }
+
+// Code is what the person's telephone shows now. One counts once, and those of
+// the first minute were used to log in.
+func (c *Client) Code() string { return c.code() }
 
 // Problem is an answer that is no success.
 type Problem struct {
@@ -67,7 +72,7 @@ func (h *Hub) Admin(c *Client) { h.admin = h.Again(c) }
 // Again is a person of an earlier start of the same hub, with the session
 // that the person had.
 func (h *Hub) Again(c *Client) *Client {
-	return &Client{Person: c.Person, Token: c.Token, t: h.t, base: h.URL, http: h.HTTP()}
+	return &Client{Person: c.Person, Token: c.Token, t: h.t, base: h.URL, http: h.HTTP(), code: c.code}
 }
 
 // Person invites somebody, who accepts and logs in. site may be empty.
@@ -91,7 +96,7 @@ func (h *Hub) join(token, login, name string) *Client {
 	secret := strings.Join(strings.Fields(html.UnescapeString(shown)), "")
 	h.page("POST", "/join/"+token, url.Values{"login": {login}, "name": {name}, "password": {Password}, "password2": {Password},
 		"code": {h.code(secret, step)}}, http.StatusSeeOther)
-	c := &Client{t: h.t, base: h.URL, http: h.HTTP()}
+	c := &Client{t: h.t, base: h.URL, http: h.HTTP(), code: func() string { return h.code(secret, h.cfg.Now().Unix()/stepSeconds) }}
 	var session struct {
 		Token  string      `json:"token"`
 		Person auth.Person `json:"person"`

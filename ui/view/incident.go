@@ -15,6 +15,7 @@ import (
 	"github.com/sonae/sonae/evidence"
 	"github.com/sonae/sonae/i18n"
 	"github.com/sonae/sonae/incident"
+	"github.com/sonae/sonae/incident/task"
 	"github.com/sonae/sonae/notify"
 	"github.com/sonae/sonae/playbook"
 	"github.com/sonae/sonae/ready/asset"
@@ -44,6 +45,8 @@ type RoomData struct {
 	Documents []report.Document
 	Decision  RoomDecision
 	Runs      []playbook.Run
+	Tasks     []task.Task // the most urgent first
+	Roles     []task.Role
 	Calls     []notify.Call    // about this incident, the newest first
 	Offers    []*playbook.Book // that fit the alerts
 	Books     []*playbook.Book // all others
