@@ -1,7 +1,7 @@
 // Package notify tells people, one after the other, until somebody answers.
 //
 // In: causes (an alert, what a standing policy did, a legal clock, a late step of
-// a playbook, a call that somebody starts by hand) and who answered them; people's contacts, who is on
+// a playbook, a promised call or an improvement that is due, a call that somebody starts by hand) and who answered them; people's contacts, who is on
 // call, chains and channels as people set them. Out: messages over channels,
 // lines for the chronology, the record of who was told and reached when. Always
 // true: one cause starts one call; a call goes on until a person answers or its
@@ -26,7 +26,11 @@ const (
 	OfPolicy = "policy" // a standing policy acted by itself
 	OfDuty   = "duty"   // a legal clock is nearly over, or over
 	OfStep   = "step"   // the time of a playbook's step is over
-	ByHand   = "hand"   // somebody started it
+	// OfCallBack is a promised call that is nearly or already late, OfMeasure an
+	// improvement that is due or must be checked.
+	OfCallBack = "callback"
+	OfMeasure  = "measure"
+	ByHand     = "hand" // somebody started it
 )
 
 // Cause is why people are to be told.
@@ -91,7 +95,7 @@ type Line struct {
 type Message struct {
 	ID       string         `json:"id"` // the same when it is sent again
 	At       time.Time      `json:"at"`
-	Kind     string         `json:"kind"` // alert | policy | duty | step | hand | test; the first cause's
+	Kind     string         `json:"kind"` // alert | policy | duty | step | callback | measure | hand | test; the first cause's
 	Lang     string         `json:"lang"`
 	Severity event.Severity `json:"severity"` // the highest
 	Drill    bool           `json:"drill"`
