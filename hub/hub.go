@@ -27,6 +27,8 @@ import (
 	"github.com/sonae/sonae/duty"
 	"github.com/sonae/sonae/evidence"
 	"github.com/sonae/sonae/incident"
+	"github.com/sonae/sonae/incident/cause"
+	"github.com/sonae/sonae/incident/paper"
 	"github.com/sonae/sonae/ledger"
 	"github.com/sonae/sonae/notify"
 	"github.com/sonae/sonae/playbook"
@@ -74,6 +76,8 @@ type Hub struct {
 	vault      *evidence.Vault
 	duties     *duty.Desk
 	books      *playbook.Desk
+	paper      *paper.Desk
+	causes     *cause.Desk
 	reports    *report.Desk
 	searches   *search.Desk
 	practice   *drill.Drill
@@ -180,6 +184,9 @@ func (h *Hub) openStages(ctx context.Context) (err error) {
 	h.duties = duty.New(h.state, law, now, h.log)
 	h.books, err = playbook.New(h.state, playbook.Deps{Incidents: h.incidents, Duties: h.duties, Actions: h.actions, Now: now, Log: h.log})
 	if err != nil {
+		return err
+	}
+	if err := h.openLearning(); err != nil {
 		return err
 	}
 	if err := h.openReports(); err != nil {

@@ -25,6 +25,8 @@ import (
 	"github.com/sonae/sonae/evidence"
 	"github.com/sonae/sonae/evidence/bag"
 	"github.com/sonae/sonae/incident"
+	"github.com/sonae/sonae/incident/cause"
+	"github.com/sonae/sonae/incident/paper"
 	"github.com/sonae/sonae/ledger"
 	"github.com/sonae/sonae/ledger/leaf"
 	"github.com/sonae/sonae/notify"
@@ -412,6 +414,7 @@ func (c *check) recorded(ctx context.Context, db *state.DB, leaves []leaf.Leaf) 
 		{"devices", device.VerifyRows}, {"sites and hosts", asset.VerifyRows}, {"alerts", alert.VerifyRows}, {"custody and bags", evidence.VerifyRows},
 		{"looks at events and own rules", search.VerifyRows}, {"threat lists", threat.VerifyRows},
 		{"playbooks", playbook.VerifyRows}, {"who is told", notify.VerifyRows},
+		{"pictures, memos and logs", paper.VerifyRows}, {"causes and improvements", cause.VerifyRows},
 	} {
 		found, err := t.verify(ctx, db, byType(leaves))
 		if err != nil {

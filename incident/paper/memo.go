@@ -149,7 +149,7 @@ func (d *Desk) CalledBack(ctx context.Context, in, id, result string, at time.Ti
 			return err
 		}
 		if !c.DoneAt.IsZero() {
-			return fault.New(fault.Conflict, "paper.called", d.Name(ctx, c.DoneBy))
+			return fault.New(fault.Conflict, "paper.called", record.Name(ctx, d.People, c.DoneBy))
 		}
 		e, err := d.Room.Enter(ctx, tx, in, incident.Form{Note: incident.Note{Key: "paper.called", OccurredAt: at, Source: "phone", Ref: c.ID,
 			Args: map[string]string{"caller": c.who(), "result": result}}}, by)
@@ -218,7 +218,7 @@ func (d *Desk) cause(ctx context.Context, c CallBack) (notify.Cause, bool, error
 		key, stage = "notify.title.callback-late", "late"
 	}
 	x.Kind, x.Ref, x.Path = notify.OfCallBack, c.ID+"/"+stage, x.Path+"/paper#"+c.ID
-	x.Severity, x.At, x.Tell, x.Title = event.High, c.DueAt, d.Name(ctx, c.Person), detect.Text{}
+	x.Severity, x.At, x.Tell, x.Title = event.High, c.DueAt, record.Name(ctx, d.People, c.Person), detect.Text{}
 	for _, lang := range []string{i18n.Japanese, i18n.English} { // who is to be called stands on the page, not in a mail
 		x.Title[lang] = i18n.T(lang, key, map[string]string{"no": fmt.Sprint(in.No), "due": c.DueAt.In(clock.Tokyo()).Format("2006-01-02 15:04")})
 	}

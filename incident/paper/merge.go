@@ -20,9 +20,9 @@ type Kind string
 
 // Kinds: 新しい, 同じ, 食い違い.
 const (
-	Fresh    Kind = "new"
-	Same     Kind = "same"
-	Conflict Kind = "conflict"
+	Fresh      Kind = "new"
+	Same       Kind = "same"
+	InConflict Kind = "conflict"
 )
 
 // Why a line is in conflict.
@@ -81,7 +81,7 @@ func compare(lines []Line, entries []incident.Entry, known, now time.Time) []Pro
 				p.Why = append(p.Why, Future)
 			}
 			if len(p.Why) > 0 {
-				p.Kind = Conflict
+				p.Kind = InConflict
 			}
 		}
 		seen[l.unique()] = true
@@ -326,7 +326,7 @@ func (p Preview) plan(choices map[int]Choice) (plan, error) {
 			out.taken.Same++
 			continue
 		}
-		if x.Kind == Conflict {
+		if x.Kind == InConflict {
 			if !slices.Contains(x.Choices(), choices[x.Row]) {
 				return plan{}, fault.New(fault.Invalid, "paper.choice", x.Row)
 			}
@@ -381,7 +381,7 @@ func (x Proposal) form(s SheetFile, how Choice) incident.Form {
 		n.Args["written_at"] = x.At.Format(time.RFC3339)
 	}
 	f := incident.Form{Note: n}
-	if how == Correct && x.Kind == Conflict && x.Existing != nil {
+	if how == Correct && x.Kind == InConflict && x.Existing != nil {
 		f.Corrects = x.Existing.No
 	}
 	return f

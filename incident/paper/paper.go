@@ -48,12 +48,11 @@ func VerifyRows(ctx context.Context, db *state.DB, leaves func(kind string) []le
 
 // Deps is what a Desk works with.
 type Deps struct {
-	Room  *incident.Room
-	Store blob.Store // of the files
-	// Name is what people call a person; the id when it has none.
-	Name func(ctx context.Context, person string) string
-	Now  clock.Now
-	Log  *slog.Logger
+	Room   *incident.Room
+	Store  blob.Store // of the files
+	People record.People
+	Now    clock.Now
+	Log    *slog.Logger
 }
 
 // Desk takes paper in. It is safe for concurrent use.

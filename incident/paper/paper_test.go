@@ -37,6 +37,17 @@ var (
 	ben   = auth.Person{ID: "pe-2", Name: "田中"}
 )
 
+type people struct{}
+
+func (people) Person(_ context.Context, id string) (auth.Person, error) {
+	for _, p := range []auth.Person{anna, ben} {
+		if p.ID == id {
+			return p, nil
+		}
+	}
+	return auth.Person{}, fault.New(fault.Missing, "auth.person-missing")
+}
+
 type fixture struct {
 	*Desk
 	t   *testing.T
@@ -53,10 +64,7 @@ func newFixture(t *testing.T) *fixture {
 	room := incident.New(db, now, log)
 	store, err := blob.OpenFolder(f.dir)
 	f.ok(err)
-	f.Desk = New(db, Deps{Room: room, Store: store, Now: now, Log: log,
-		Name: func(_ context.Context, id string) string {
-			return map[string]string{"pe-1": "佐藤", "pe-2": "田中"}[id]
-		}})
+	f.Desk = New(db, Deps{Room: room, Store: store, Now: now, Log: log, People: people{}})
 	f.in, err = room.Open(t.Context(), incident.NewIncident{Title: "暗号化の疑い", Severity: event.High, KnownAt: start.Add(-2 * time.Hour)}, anna)
 	f.ok(err)
 	return f

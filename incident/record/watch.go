@@ -5,8 +5,22 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/sonae/sonae/auth"
 	"github.com/sonae/sonae/notify"
 )
+
+// People is what a reminder asks about whom it is for.
+type People interface {
+	Person(ctx context.Context, id string) (auth.Person, error)
+}
+
+// Name is what people call a person; the id of one who is unknown.
+func Name(ctx context.Context, people People, id string) string {
+	if p, err := people.Person(ctx, id); err == nil && p.Name != "" {
+		return p.Name
+	}
+	return id
+}
 
 // lookEvery is how often somebody looks what is due.
 const lookEvery = 10 * time.Second
