@@ -30,7 +30,7 @@ var layers = [][]string{
 	{"action"},
 	{"notify"},
 	{"evidence", "search"},
-	{"duty"},
+	{"duty", "incident/record", "incident/paper", "incident/cause"},
 	{"incident/decision"},
 	{"playbook"},
 	{"incident/task"}, // its times come from clocks and steps

@@ -24,6 +24,7 @@ import (
 	"github.com/sonae/sonae/auth"
 	"github.com/sonae/sonae/detect/ioc"
 	"github.com/sonae/sonae/fault"
+	"github.com/sonae/sonae/incident/paper"
 )
 
 const (
@@ -83,6 +84,8 @@ func (s *server) operations() {
 	s.decisionOperations()
 	s.playbookOperations()
 	s.taskOperations()
+	s.paperOperations()
+	s.causeOperations()
 	s.reportOperations()
 	s.assetOperations()
 	s.deviceOperations()
@@ -169,10 +172,14 @@ type operation struct {
 	status                    int // of success; 0: 200, or 204 without a body
 }
 
-// most bounds the body of a request: only a threat list is a file.
+// most bounds the body of a request: only a threat list and a picture are
+// files, the latter in base64.
 func (o operation) most() int64 {
-	if o.id == draftList {
+	switch o.id {
+	case draftList:
 		return maxBody + ioc.MaxBytes
+	case addPicture:
+		return maxBody + paper.MaxPicture/3*4
 	}
 	return maxBody
 }

@@ -23,13 +23,16 @@ import (
 	"github.com/sonae/sonae/alert"
 	"github.com/sonae/sonae/archive"
 	"github.com/sonae/sonae/auth"
+	"github.com/sonae/sonae/blob"
 	"github.com/sonae/sonae/detect"
 	ownrules "github.com/sonae/sonae/detect/rules"
 	"github.com/sonae/sonae/duty"
 	"github.com/sonae/sonae/event"
 	"github.com/sonae/sonae/evidence"
 	"github.com/sonae/sonae/incident"
+	"github.com/sonae/sonae/incident/cause"
 	"github.com/sonae/sonae/incident/decision"
+	"github.com/sonae/sonae/incident/paper"
 	"github.com/sonae/sonae/incident/task"
 	"github.com/sonae/sonae/ledger"
 	"github.com/sonae/sonae/ledger/leaf"
@@ -119,6 +122,10 @@ func newBench(t *testing.T) *bench {
 	b.engine = detect.NewSwitch(b.clock)
 	b.rulebook = search.NewRulebook(db, b.archive, b.engine, search.Shelves{Own: ownrules.FS, Packs: fstest.MapFS{"wrong.yml": {Data: []byte("title: [")}}}, b.clock, log)
 	b.reload()
+	store, err := blob.OpenFolder(filepath.Join(dir, "paper"))
+	if err != nil {
+		t.Fatal(err)
+	}
 	books, err := playbook.New(db, playbook.Deps{Incidents: b.room, Duties: b.duties, Actions: b.actions, Now: b.clock, Log: log})
 	if err != nil {
 		t.Fatal(err)
@@ -139,6 +146,8 @@ func newBench(t *testing.T) *bench {
 		People: b.keeper, Assets: b.assets, Alerts: b.alerts, Incidents: b.room, Ledger: ldg, Evidence: b.vault, Log: log,
 		Actions: b.actions, Duties: b.duties, Archive: b.archive, Searches: search.New(db, b.archive, b.clock, log),
 		Rules: b.rulebook, Now: b.clock,
+		Paper:   paper.New(db, paper.Deps{Room: b.room, Store: store, People: b.keeper, Now: b.clock, Log: log}),
+		Causes:  cause.New(db, cause.Deps{Room: b.room, Alerts: b.alerts, Bags: b.vault, People: b.keeper, Now: b.clock, Log: log}),
 		Notices: notices,
 		Devices: devices{b.devices, device.NewRunner(b.devices, b.actions, keys.Order().Public().(ed25519.PublicKey), nil, b.clock, log)},
 		Reports: report.New(db, b.reporting(ldg, rules), b.clock, log),

@@ -58,6 +58,7 @@ func (h *Hub) flow() []bus.Join {
 		bus.On("duty.changed", "notify-duty", h.tellClocks).Led(),                    // facts    → a clock that was met calls nobody
 		bus.On("decision.changed", "notify-decision", h.tellReviews).Led(),           // decided  → what was reviewed calls nobody
 		bus.On("playbook.changed", "notify-step", h.tellStep).Led(),                  // a late step of a playbook → people, until it is over
+		bus.On("incident.record", "notify-record", h.tellRecord).Led(),               // a promised call or improvement that is due → people, until it is done
 		bus.On("notify.line", "chronology-notify", h.noteTold),                       // told     → chronology
 		bus.On("alert.>", "block", h.answer).Led(),                                   // alert    → action, where people approved that beforehand
 		bus.On("finding.>", "frozen", h.frozen).Led(),                                // finding  → what an agent froze by itself → incident, action

@@ -27,7 +27,9 @@ import (
 	"github.com/sonae/sonae/duty"
 	"github.com/sonae/sonae/evidence"
 	"github.com/sonae/sonae/incident"
+	"github.com/sonae/sonae/incident/cause"
 	"github.com/sonae/sonae/incident/decision"
+	"github.com/sonae/sonae/incident/paper"
 	"github.com/sonae/sonae/incident/task"
 	"github.com/sonae/sonae/ledger"
 	"github.com/sonae/sonae/notify"
@@ -78,6 +80,8 @@ type Hub struct {
 	decisions  *decision.Desk
 	books      *playbook.Desk
 	tasks      *task.Desk
+	paper      *paper.Desk
+	causes     *cause.Desk
 	reports    *report.Desk
 	searches   *search.Desk
 	practice   *drill.Drill
@@ -193,6 +197,9 @@ func (h *Hub) openStages(ctx context.Context) (err error) {
 	h.tasks, err = task.New(h.state, task.Deps{Incidents: h.incidents, Alerts: h.alerts, Evidence: h.vault, Actions: h.actions, Duties: h.duties,
 		Books: h.books, Shifts: h.notices, People: h.people, Names: h.names, Now: now, Log: h.log})
 	if err != nil {
+		return err
+	}
+	if err := h.openLearning(); err != nil {
 		return err
 	}
 	if err := h.openReports(); err != nil {

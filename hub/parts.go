@@ -19,6 +19,8 @@ import (
 	"github.com/sonae/sonae/evidence"
 	"github.com/sonae/sonae/evidence/stamp"
 	"github.com/sonae/sonae/fault"
+	"github.com/sonae/sonae/incident/cause"
+	"github.com/sonae/sonae/incident/paper"
 	"github.com/sonae/sonae/ledger"
 	"github.com/sonae/sonae/ledger/leaf"
 	"github.com/sonae/sonae/ledger/witness"
@@ -150,6 +152,20 @@ func (h *Hub) openVault() (err error) {
 	}
 	h.vault, err = evidence.New(h.state, h.cfg.path("evidence"), deps)
 	return err
+}
+
+// openLearning makes what takes paper in and finds causes.
+func (h *Hub) openLearning() error {
+	store := blob.Sub(h.store, "paper")
+	if h.store == nil {
+		var err error
+		if store, err = blob.OpenFolder(h.cfg.path("paper")); err != nil {
+			return err
+		}
+	}
+	h.paper = paper.New(h.state, paper.Deps{Room: h.incidents, Store: store, People: h.people, Now: h.cfg.Now, Log: h.log})
+	h.causes = cause.New(h.state, cause.Deps{Room: h.incidents, Alerts: h.alerts, Bags: h.vault, People: h.people, Now: h.cfg.Now, Log: h.log})
+	return nil
 }
 
 func (h *Hub) openReports() error {

@@ -2,6 +2,7 @@ package hub
 
 import (
 	"context"
+	"errors"
 
 	"golang.org/x/sync/errgroup"
 
@@ -10,6 +11,7 @@ import (
 	"github.com/sonae/sonae/duty"
 	"github.com/sonae/sonae/incident"
 	"github.com/sonae/sonae/incident/decision"
+	"github.com/sonae/sonae/incident/record"
 	"github.com/sonae/sonae/incident/task"
 	"github.com/sonae/sonae/notify"
 	"github.com/sonae/sonae/notify/mail"
@@ -32,13 +34,15 @@ func (h *Hub) openNotices() {
 // tellPeople lets one hub of all call people, so that nobody is told twice.
 func (h *Hub) tellPeople(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
-	for _, join := range []string{"notify", "notify-taken", "notify-policy", "notify-duty", "notify-decision", "notify-step", "notify-task"} {
+	for _, join := range []string{"notify", "notify-taken", "notify-policy", "notify-duty", "notify-decision", "notify-step", "notify-task", "notify-record"} {
 		g.Go(func() error { return h.bus.Handle(ctx, join) })
 	}
 	g.Go(func() error { return h.notices.Run(ctx) })
 	g.Go(func() error { return h.tasks.Watch(ctx) })
 	g.Go(func() error { return h.duties.Watch(ctx, h.incidents, h.notices.Raise) })
 	g.Go(func() error { return h.decisions.Watch(ctx, h.notices.Raise) })
+	g.Go(func() error { return record.Watch(ctx, h.log, h.paper.Due, h.notices.Raise) })
+	g.Go(func() error { return record.Watch(ctx, h.log, h.causes.Due, h.notices.Raise) })
 	return g.Wait()
 }
 
@@ -117,6 +121,19 @@ func (h *Hub) tellTask(ctx context.Context, r task.Record) error {
 		return err
 	}
 	return h.notices.Follow(ctx, notify.OfTask, r.Incident+"/", causes, r.By)
+}
+
+// tellRecord tells of promised calls and improvements until they are done.
+func (h *Hub) tellRecord(ctx context.Context, v record.Version) error {
+	calls, err := h.paper.Causes(ctx, v)
+	if err != nil {
+		return err
+	}
+	measures, err := h.causes.Causes(ctx, v)
+	if err != nil {
+		return err
+	}
+	return errors.Join(h.notices.Follow(ctx, notify.OfCallBack, v.ID+"/", calls, v.By), h.notices.Follow(ctx, notify.OfMeasure, v.ID+"/", measures, v.By))
 }
 
 func (h *Hub) tellPolicy(ctx context.Context, a action.Action) error {

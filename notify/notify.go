@@ -1,7 +1,7 @@
 // Package notify tells people, one after the other, until somebody answers.
 //
 // In: causes (an alert, what a standing policy did, a legal clock, a late step of
-// a playbook, a late task, a call that somebody starts by hand) and who answered them; people's contacts, who is on
+// a playbook, a late task, a promised call or an improvement that is due, a call that somebody starts by hand) and who answered them; people's contacts, who is on
 // call, chains and channels as people set them. Out: messages over channels,
 // lines for the chronology, the record of who was told and reached when. Always
 // true: one cause starts one call; a call goes on until a person answers or its
@@ -22,14 +22,15 @@ import (
 
 // Kinds of causes.
 const (
-	OfAlert  = "alert"  // an alert was raised
-	OfPolicy = "policy" // a standing policy acted by itself
-	OfDuty   = "duty"   // a legal clock is nearly over, or over
-	OfStep   = "step"   // the time of a playbook's step is over
-	OfTask   = "task"   // the time of a task is over
-	// OfDecision is the review time of a decision about a service that is over.
-	OfDecision = "decision"
-	ByHand     = "hand" // somebody started it
+	OfAlert    = "alert"    // an alert was raised
+	OfPolicy   = "policy"   // a standing policy acted by itself
+	OfDuty     = "duty"     // a legal clock is nearly over, or over
+	OfStep     = "step"     // the time of a playbook's step is over
+	OfTask     = "task"     // the time of a task is over
+	OfDecision = "decision" // a decision about a service must be reviewed
+	OfCallBack = "callback" // a promised call is nearly late, or late
+	OfMeasure  = "measure"  // an improvement is due, or must be checked
+	ByHand     = "hand"     // somebody started it
 )
 
 // Cause is why people are to be told.
@@ -95,7 +96,7 @@ type Line struct {
 type Message struct {
 	ID       string         `json:"id"` // the same when it is sent again
 	At       time.Time      `json:"at"`
-	Kind     string         `json:"kind"` // alert | policy | duty | step | decision | task | hand | test; the first cause's
+	Kind     string         `json:"kind"` // alert | policy | duty | step | decision | task | callback | measure | hand | test; the first cause's
 	Lang     string         `json:"lang"`
 	Severity event.Severity `json:"severity"` // the highest
 	Drill    bool           `json:"drill"`

@@ -71,7 +71,7 @@ func (d *Desk) TakenOver(ctx context.Context, incident, commander string) error 
 			return fmt.Errorf("calls of incident %s: %w", incident, err)
 		}
 		for _, c := range all {
-			if slices.Contains([]string{ByHand, OfDuty, OfStep, OfDecision, OfTask}, c.Cause.Kind) { // people were called although somebody commands
+			if slices.Contains([]string{ByHand, OfDuty, OfStep, OfDecision, OfTask, OfCallBack, OfMeasure}, c.Cause.Kind) { // people were called although somebody commands
 				continue
 			}
 			if err := d.answered(ctx, tx, &c, commander); err != nil {

@@ -20,7 +20,9 @@ import (
 	"github.com/sonae/sonae/event"
 	"github.com/sonae/sonae/evidence"
 	"github.com/sonae/sonae/incident"
+	"github.com/sonae/sonae/incident/cause"
 	"github.com/sonae/sonae/incident/decision"
+	"github.com/sonae/sonae/incident/paper"
 	"github.com/sonae/sonae/ledger"
 	"github.com/sonae/sonae/ledger/leaf"
 	"github.com/sonae/sonae/notify"
@@ -53,6 +55,8 @@ type Deps struct {
 	Devices    Devices
 	Thresholds Thresholds
 	Notices    Notices
+	Paper      Paper
+	Causes     Causes
 
 	// Located tells where in the archive events are kept. What no segment holds
 	// yet is left out.
@@ -344,4 +348,37 @@ type Threats interface {
 	Import(ctx context.Context, draft string, t threat.Terms, by auth.Person) (threat.List, error)
 	End(ctx context.Context, id, reason string, by auth.Person) error
 	Search(ctx context.Context, list string, days int, by auth.Person) error
+}
+
+// Paper is what the pages need from incident/paper.
+type Paper interface {
+	AddPicture(ctx context.Context, incident string, n paper.NewPicture, by auth.Person) (paper.Picture, error)
+	Pictures(ctx context.Context, incident string) ([]paper.Picture, error)
+	Picture(ctx context.Context, incident, id string) (paper.Picture, []byte, error)
+	TakeMemo(ctx context.Context, incident string, m paper.Memo, by auth.Person) (incident.Entry, error)
+	CallBacks(ctx context.Context, incident string) ([]paper.CallBack, error)
+	CalledBack(ctx context.Context, incident, id, result string, at time.Time, by auth.Person) error
+	AddSheet(ctx context.Context, incident, name string, data []byte, by auth.Person) (paper.Preview, error)
+	Sheets(ctx context.Context, incident string) ([]paper.SheetFile, error)
+	SheetData(ctx context.Context, incident, id string) (paper.SheetFile, []byte, error)
+	Preview(ctx context.Context, incident, id string) (paper.Preview, error)
+	Import(ctx context.Context, incident, id string, choices map[int]paper.Choice, by auth.Person) (paper.Taken, error)
+}
+
+// Causes is what the pages need from incident/cause.
+type Causes interface {
+	Graph(ctx context.Context, incident, site string, from, to time.Time) (cause.Graph, error)
+	Factors(ctx context.Context, incident string) ([]cause.Factor, error)
+	AddFactor(ctx context.Context, incident string, n cause.NewFactor, by auth.Person) (cause.Factor, error)
+	ReviseFactor(ctx context.Context, incident, id string, n cause.NewFactor, by auth.Person) error
+	WithdrawFactor(ctx context.Context, incident, id, reason string, by auth.Person) error
+	Interviews(ctx context.Context, incident string) ([]cause.Interview, error)
+	AddInterview(ctx context.Context, incident string, n cause.NewInterview, by auth.Person) (cause.Interview, error)
+	Measures(ctx context.Context, incident string) ([]cause.Measure, error)
+	AddMeasure(ctx context.Context, incident string, n cause.NewMeasure, by auth.Person) (cause.Measure, error)
+	Go(ctx context.Context, incident, id string, p cause.Progress, by auth.Person) error
+	Lessons(ctx context.Context, incident string) ([]cause.Lesson, error)
+	AddLesson(ctx context.Context, incident, text, target, ref string, by auth.Person) (cause.Lesson, error)
+	AnswerLesson(ctx context.Context, incident, id, answer string, by auth.Person) error
+	LessonsFor(ctx context.Context, target, ref string) ([]cause.Lesson, error)
 }

@@ -80,7 +80,7 @@ func (c *call) room() (screen, error) {
 	if c.err != nil {
 		d.Correct, _ = strconv.Atoi(c.form("corrects")) // 0 is "no correction"
 	}
-	for _, part := range []func(*view.RoomData) error{c.roomEntries, c.roomAlerts, c.roomActions, c.roomBags, c.roomDuties, c.roomDecision, c.roomRuns, c.roomTasks, c.roomCalls, c.roomDocuments, c.roomScope} {
+	for _, part := range []func(*view.RoomData) error{c.roomEntries, c.roomAlerts, c.roomActions, c.roomBags, c.roomDuties, c.roomDecision, c.roomRuns, c.roomTasks, c.roomCalls, c.roomDocuments, c.roomPaper, c.roomCause, c.roomScope} {
 		if err := part(&d); err != nil {
 			return screen{}, err
 		}

@@ -14,6 +14,7 @@ import (
 	"github.com/sonae/sonae/detect"
 	"github.com/sonae/sonae/fault"
 	"github.com/sonae/sonae/incident"
+	"github.com/sonae/sonae/incident/cause"
 	"github.com/sonae/sonae/playbook"
 	"github.com/sonae/sonae/playbook/cacao"
 	"github.com/sonae/sonae/ui/view"
@@ -59,8 +60,12 @@ func (c *call) playbook() (screen, error) {
 	if err != nil {
 		return screen{}, err
 	}
+	waiting, err := c.Causes.LessonsFor(c.ctx(), cause.ForPlaybook, b.ID)
+	if err != nil {
+		return screen{}, err
+	}
 	p := c.page("playbooks", b.Name.In(c.lang))
-	return screen{page: p, body: view.Playbook(p, b)}, nil
+	return screen{page: p, body: view.Playbook(p, b, c.lessons(waiting))}, nil
 }
 
 // exportPlaybook hands out the text as it came.

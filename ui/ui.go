@@ -13,16 +13,18 @@ import (
 	"embed"
 	"fmt"
 	"net/http"
+	"strings"
 	"sync/atomic"
 
 	"github.com/sonae/sonae/detect/ioc"
+	"github.com/sonae/sonae/incident/paper"
 )
 
 //go:embed all:web/dist
 var dist embed.FS
 
-// maxBody bounds every request body but that of a threat list; no form of ours
-// comes near it.
+// maxBody bounds every request body but that of a threat list or a picture; no
+// form of ours comes near it.
 const maxBody = 1 << 20
 
 // server holds what the handlers share.
@@ -66,8 +68,11 @@ func handler(d Deps, a assets) http.Handler {
 func limit(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		most := int64(maxBody)
-		if r.URL.Path == uploads {
+		switch {
+		case r.URL.Path == uploads:
 			most += ioc.MaxBytes
+		case strings.HasSuffix(r.URL.Path, pictureUpload):
+			most += paper.MaxPicture
 		}
 		r.Body = http.MaxBytesReader(w, r.Body, most)
 		next.ServeHTTP(w, r)

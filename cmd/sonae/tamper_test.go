@@ -241,6 +241,8 @@ var cells = []struct{ table, column, name string }{
 	{"alert_change", "body", "alert || '/' || no"},
 	{"evidence_custody", "body", "bag || '/' || no"},
 	{"evidence_bag", "state", "id"},
+	{"paper_record", "body", "id || '/' || no"},
+	{"cause_record", "body", "id || '/' || no"},
 }
 
 // cell is one value in the state.

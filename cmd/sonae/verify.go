@@ -25,7 +25,9 @@ import (
 	"github.com/sonae/sonae/evidence"
 	"github.com/sonae/sonae/evidence/bag"
 	"github.com/sonae/sonae/incident"
+	"github.com/sonae/sonae/incident/cause"
 	"github.com/sonae/sonae/incident/decision"
+	"github.com/sonae/sonae/incident/paper"
 	"github.com/sonae/sonae/incident/task"
 	"github.com/sonae/sonae/ledger"
 	"github.com/sonae/sonae/ledger/leaf"
@@ -415,6 +417,7 @@ func (c *check) recorded(ctx context.Context, db *state.DB, leaves []leaf.Leaf) 
 		{"looks at events and own rules", search.VerifyRows}, {"threat lists", threat.VerifyRows},
 		{"decisions about services and criteria", decision.VerifyRows}, {"playbooks", playbook.VerifyRows}, {"who is told", notify.VerifyRows},
 		{"tasks, roles, hours and hand-overs", task.VerifyRows},
+		{"pictures, memos and logs", paper.VerifyRows}, {"causes and improvements", cause.VerifyRows},
 	} {
 		found, err := t.verify(ctx, db, byType(leaves))
 		if err != nil {

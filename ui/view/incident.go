@@ -15,6 +15,8 @@ import (
 	"github.com/sonae/sonae/evidence"
 	"github.com/sonae/sonae/i18n"
 	"github.com/sonae/sonae/incident"
+	"github.com/sonae/sonae/incident/cause"
+	"github.com/sonae/sonae/incident/paper"
 	"github.com/sonae/sonae/incident/task"
 	"github.com/sonae/sonae/notify"
 	"github.com/sonae/sonae/playbook"
@@ -54,6 +56,8 @@ type RoomData struct {
 	Hosts     []asset.Host     // in scope
 	AllHosts  []asset.Host     // that may be put in scope
 	Sites     []asset.Site
+	CallBacks []paper.CallBack
+	Measures  []cause.Measure
 }
 
 // Sources are where an entry that a person writes may come from.
