@@ -41,19 +41,19 @@ type CalledBack struct {
 	At     time.Time `json:"at,omitempty" doc:"now when absent"`
 }
 
-// SheetIn is a log as it comes.
-type SheetIn struct {
+// PaperLogIn is a log as it comes.
+type PaperLogIn struct {
 	Name string `json:"name" maxLength:"200" doc:"of the file"`
 	Data []byte `json:"data" doc:"CSV in base64, at most 512 KiB here"`
 }
 
-// SheetChoices says what becomes of lines in conflict.
-type SheetChoices struct {
-	Choices []SheetChoice `json:"choices,omitempty" maxItems:"2000" nullable:"false"`
+// PaperLogChoices says what becomes of lines in conflict.
+type PaperLogChoices struct {
+	Choices []PaperLogChoice `json:"choices,omitempty" maxItems:"2000" nullable:"false"`
 }
 
-// SheetChoice is about one line of a log.
-type SheetChoice struct {
+// PaperLogChoice is about one line of a log.
+type PaperLogChoice struct {
 	Row    int    `json:"row" minimum:"1"`
 	Choice string `json:"choice" enum:"leave,take,correct"`
 }
@@ -74,16 +74,16 @@ type templateIn struct {
 	Lang string `query:"lang" enum:"ja,en" default:"ja"`
 }
 
-// fileOut is a file as it was kept. It is never something that a browser runs.
-type fileOut struct {
+// paperFile is a file as it was kept. It is never something that a browser runs.
+type paperFile struct {
 	ContentType string `header:"Content-Type"`
 	Policy      string `header:"Content-Security-Policy"`
 	Disposition string `header:"Content-Disposition"`
 	Body        []byte
 }
 
-func fileOf(t paper.Type, data []byte) *fileOut {
-	return &fileOut{string(t), "sandbox; default-src 'none'", "attachment", data}
+func paperFileOf(t paper.Type, data []byte) *paperFile {
+	return &paperFile{string(t), "sandbox; default-src 'none'", "attachment", data}
 }
 
 func (s *server) paperOperations() {
@@ -99,9 +99,9 @@ func (s *server) paperOperations() {
 			return paged(all, len(all)), err
 		})
 	register(s, operation{"get-picture", http.MethodGet, "/incidents/{id}/pictures/{record}", "One picture, as it came", 0}, incidentRule[RecordByID](s, auth.View, "entry"),
-		func(ctx context.Context, _ auth.Person, in *RecordByID) (*fileOut, error) {
+		func(ctx context.Context, _ auth.Person, in *RecordByID) (*paperFile, error) {
 			p, data, err := s.Paper.Picture(ctx, in.ID, in.Record)
-			return fileOf(p.File.Type, data), err
+			return paperFileOf(p.File.Type, data), err
 		})
 	register(s, operation{"take-memo", http.MethodPost, "/incidents/{id}/memos", "Write a telephone call down, and until when to call back", http.StatusCreated}, incidentRule[withBody[MemoIn]](s, auth.Handle, "entry"),
 		func(ctx context.Context, who auth.Person, in *withBody[MemoIn]) (*body[incident.Entry], error) {
@@ -120,36 +120,36 @@ func (s *server) paperOperations() {
 		func(ctx context.Context, who auth.Person, in *recordWith[CalledBack]) (*none, error) {
 			return nil, s.Paper.CalledBack(ctx, in.ID, in.Record, in.Body.Result, in.Body.At, who)
 		})
-	s.sheetOperations()
+	s.logOperations()
 }
 
-func (s *server) sheetOperations() {
-	register(s, operation{"sheet-template", http.MethodGet, "/incidents/{id}/sheet-template", "An empty log for a spreadsheet program", 0}, incidentRule[templateIn](s, auth.View, "entry"),
-		func(_ context.Context, _ auth.Person, in *templateIn) (*fileOut, error) {
-			return fileOf("text/csv; charset=utf-8", paper.Template(in.Lang)), nil
+func (s *server) logOperations() {
+	register(s, operation{"log-template", http.MethodGet, "/incidents/{id}/log-template", "An empty log for a spreadsheet program", 0}, incidentRule[templateIn](s, auth.View, "entry"),
+		func(_ context.Context, _ auth.Person, in *templateIn) (*paperFile, error) {
+			return paperFileOf("text/csv; charset=utf-8", paper.Template(in.Lang)), nil
 		})
-	register(s, operation{"add-sheet", http.MethodPost, "/incidents/{id}/sheets", "Keep a log and see what it would add; nothing stands in the chronology by that", http.StatusCreated}, incidentRule[withBody[SheetIn]](s, auth.Handle, "entry"),
-		func(ctx context.Context, who auth.Person, in *withBody[SheetIn]) (*body[paper.Preview], error) {
+	register(s, operation{"add-log", http.MethodPost, "/incidents/{id}/logs", "Keep a log and see what it would add; nothing stands in the chronology by that", http.StatusCreated}, incidentRule[withBody[PaperLogIn]](s, auth.Handle, "entry"),
+		func(ctx context.Context, who auth.Person, in *withBody[PaperLogIn]) (*body[paper.Preview], error) {
 			p, err := s.Paper.AddSheet(ctx, in.ID, in.Body.Name, in.Body.Data, who)
 			return &body[paper.Preview]{p}, err
 		})
-	register(s, operation{"list-sheets", http.MethodGet, "/incidents/{id}/sheets", "Logs that came", 0}, incidentRule[ByID](s, auth.View, "entry"),
+	register(s, operation{"list-logs", http.MethodGet, "/incidents/{id}/logs", "Logs that came", 0}, incidentRule[ByID](s, auth.View, "entry"),
 		func(ctx context.Context, _ auth.Person, in *ByID) (*body[page[paper.SheetFile]], error) {
 			all, err := s.Paper.Sheets(ctx, in.ID)
 			return paged(all, len(all)), err
 		})
-	register(s, operation{"get-sheet", http.MethodGet, "/incidents/{id}/sheets/{record}", "A log beside the chronology as it is now", 0}, incidentRule[RecordByID](s, auth.View, "entry"),
+	register(s, operation{"get-log", http.MethodGet, "/incidents/{id}/logs/{record}", "A log beside the chronology as it is now", 0}, incidentRule[RecordByID](s, auth.View, "entry"),
 		func(ctx context.Context, _ auth.Person, in *RecordByID) (*body[paper.Preview], error) {
 			p, err := s.Paper.Preview(ctx, in.ID, in.Record)
 			return &body[paper.Preview]{p}, err
 		})
-	register(s, operation{"get-sheet-file", http.MethodGet, "/incidents/{id}/sheets/{record}/file", "A log as it came", 0}, incidentRule[RecordByID](s, auth.View, "entry"),
-		func(ctx context.Context, _ auth.Person, in *RecordByID) (*fileOut, error) {
+	register(s, operation{"get-log-file", http.MethodGet, "/incidents/{id}/logs/{record}/file", "A log as it came", 0}, incidentRule[RecordByID](s, auth.View, "entry"),
+		func(ctx context.Context, _ auth.Person, in *RecordByID) (*paperFile, error) {
 			f, data, err := s.Paper.SheetData(ctx, in.ID, in.Record)
-			return fileOf(f.File.Type, data), err
+			return paperFileOf(f.File.Type, data), err
 		})
-	register(s, operation{"import-sheet", http.MethodPost, "/incidents/{id}/sheets/{record}/import", "Take a log into the chronology; again adds nothing", 0}, incidentRule[recordWith[SheetChoices]](s, auth.Handle, "entry"),
-		func(ctx context.Context, who auth.Person, in *recordWith[SheetChoices]) (*body[paper.Taken], error) {
+	register(s, operation{"import-log", http.MethodPost, "/incidents/{id}/logs/{record}/import", "Take a log into the chronology; again adds nothing", 0}, incidentRule[recordWith[PaperLogChoices]](s, auth.Handle, "entry"),
+		func(ctx context.Context, who auth.Person, in *recordWith[PaperLogChoices]) (*body[paper.Taken], error) {
 			choices := map[int]paper.Choice{}
 			for _, c := range in.Body.Choices {
 				choices[c.Row] = paper.Choice(c.Choice)

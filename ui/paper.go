@@ -174,7 +174,7 @@ func (c *call) inSheet(id string) string {
 	return "/incidents/" + url.PathEscape(c.id()) + "/paper/sheets/" + url.PathEscape(id)
 }
 
-func (c *call) addSheet() (string, error) {
+func (c *call) addPaperLog() (string, error) {
 	name, data, err := c.upload("sheet", paper.MaxSheet)
 	if err != nil {
 		return "", err
@@ -186,21 +186,21 @@ func (c *call) addSheet() (string, error) {
 	return c.inSheet(p.Sheet.ID), nil
 }
 
-func (c *call) sheet() (screen, error) {
+func (c *call) paperLog() (screen, error) {
 	i, err := c.Incidents.Get(c.ctx(), c.id())
 	if err != nil {
 		return screen{}, err
 	}
-	d := view.SheetData{Incident: i}
+	d := view.PaperLogData{Incident: i}
 	if d.Preview, err = c.Paper.Preview(c.ctx(), i.ID, c.r.PathValue("sheet")); err != nil {
 		return screen{}, err
 	}
 	p := c.page("incidents", c.t("paper.sheet.title", "name", d.Preview.Sheet.File.Name))
 	p.Drill = i.Drill
-	return screen{page: p, body: view.Sheet(p, d)}, nil
+	return screen{page: p, body: view.PaperLog(p, d)}, nil
 }
 
-func (c *call) sheetFile() (bool, error) {
+func (c *call) paperLogFile() (bool, error) {
 	s, data, err := c.Paper.SheetData(c.ctx(), c.id(), c.r.PathValue("sheet"))
 	if err != nil {
 		return false, err
@@ -209,7 +209,7 @@ func (c *call) sheetFile() (bool, error) {
 	return true, nil
 }
 
-func (c *call) importSheet() (string, error) {
+func (c *call) importPaperLog() (string, error) {
 	choices := map[int]paper.Choice{}
 	for name, values := range c.r.PostForm {
 		if row, ok := strings.CutPrefix(name, view.LineField(0)[:5]); ok && len(values) == 1 {

@@ -59,18 +59,18 @@ func CallsFirst(all []paper.CallBack) []paper.CallBack {
 	return out
 }
 
-// SheetData is a log beside the chronology.
-type SheetData struct {
+// PaperLogData is a log beside the chronology.
+type PaperLogData struct {
 	Incident incident.Incident
 	Preview  paper.Preview
 }
 
-func (d SheetData) of(k paper.Kind) []paper.Proposal {
+func (d PaperLogData) of(k paper.Kind) []paper.Proposal {
 	return slices.DeleteFunc(slices.Clone(d.Preview.Proposals), func(x paper.Proposal) bool { return x.Kind != k })
 }
 
 // count is a number of lines in words of a page.
-func (d SheetData) count(p Page, k paper.Kind) string { return p.Count(d.Preview.Count(k)) }
+func (d PaperLogData) count(p Page, k paper.Kind) string { return p.Count(d.Preview.Count(k)) }
 
 // choice is what the form had for a line.
 func choice(p Page, x paper.Proposal) string { return p.Field(LineField(x.Row), "") }

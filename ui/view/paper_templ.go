@@ -139,7 +139,7 @@ func LatePaper(p Page, d PaperData) templ.Component {
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = sheets(p, d).Render(ctx, templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = paperLogs(p, d).Render(ctx, templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
@@ -1201,7 +1201,7 @@ func pictures(p Page, d PaperData) templ.Component {
 	})
 }
 
-func sheets(p Page, d PaperData) templ.Component {
+func paperLogs(p Page, d PaperData) templ.Component {
 	return templruntime.GeneratedTemplate(func(templ_7745c5c3_Input templruntime.GeneratedComponentInput) (templ_7745c5c3_Err error) {
 		templ_7745c5c3_W, ctx := templ_7745c5c3_Input.Writer, templ_7745c5c3_Input.Context
 		if templ_7745c5c3_CtxErr := ctx.Err(); templ_7745c5c3_CtxErr != nil {
@@ -1731,8 +1731,8 @@ func lateEntries(p Page, d PaperData) templ.Component {
 	})
 }
 
-// Sheet is a log before and after it was taken in.
-func Sheet(p Page, d SheetData) templ.Component {
+// PaperLog is a log before and after it was taken in.
+func PaperLog(p Page, d PaperLogData) templ.Component {
 	return templruntime.GeneratedTemplate(func(templ_7745c5c3_Input templruntime.GeneratedComponentInput) (templ_7745c5c3_Err error) {
 		templ_7745c5c3_W, ctx := templ_7745c5c3_Input.Writer, templ_7745c5c3_Input.Context
 		if templ_7745c5c3_CtxErr := ctx.Err(); templ_7745c5c3_CtxErr != nil {
@@ -1910,7 +1910,7 @@ func Sheet(p Page, d SheetData) templ.Component {
 				return templ_7745c5c3_Err
 			}
 		}
-		templ_7745c5c3_Err = sheetProblems(p, d).Render(ctx, templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = paperLogProblems(p, d).Render(ctx, templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
@@ -1999,7 +1999,7 @@ func Sheet(p Page, d SheetData) templ.Component {
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
-			templ_7745c5c3_Err = sheetLines(p, list, "paper.fresh").Render(ctx, templ_7745c5c3_Buffer)
+			templ_7745c5c3_Err = paperLogLines(p, list, "paper.fresh").Render(ctx, templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
@@ -2049,7 +2049,7 @@ func Sheet(p Page, d SheetData) templ.Component {
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
-			templ_7745c5c3_Err = sheetLines(p, list, "paper.same").Render(ctx, templ_7745c5c3_Buffer)
+			templ_7745c5c3_Err = paperLogLines(p, list, "paper.same").Render(ctx, templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
@@ -2062,7 +2062,7 @@ func Sheet(p Page, d SheetData) templ.Component {
 	})
 }
 
-func sheetProblems(p Page, d SheetData) templ.Component {
+func paperLogProblems(p Page, d PaperLogData) templ.Component {
 	return templruntime.GeneratedTemplate(func(templ_7745c5c3_Input templruntime.GeneratedComponentInput) (templ_7745c5c3_Err error) {
 		templ_7745c5c3_W, ctx := templ_7745c5c3_Input.Writer, templ_7745c5c3_Input.Context
 		if templ_7745c5c3_CtxErr := ctx.Err(); templ_7745c5c3_CtxErr != nil {
@@ -2303,7 +2303,7 @@ func conflict(p Page, x paper.Proposal) templ.Component {
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = sheetLine(p, x.Line).Render(ctx, templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = paperLogLine(p, x.Line).Render(ctx, templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
@@ -2464,7 +2464,7 @@ func conflict(p Page, x paper.Proposal) templ.Component {
 	})
 }
 
-func sheetLine(p Page, l paper.Line) templ.Component {
+func paperLogLine(p Page, l paper.Line) templ.Component {
 	return templruntime.GeneratedTemplate(func(templ_7745c5c3_Input templruntime.GeneratedComponentInput) (templ_7745c5c3_Err error) {
 		templ_7745c5c3_W, ctx := templ_7745c5c3_Input.Writer, templ_7745c5c3_Input.Context
 		if templ_7745c5c3_CtxErr := ctx.Err(); templ_7745c5c3_CtxErr != nil {
@@ -2604,7 +2604,7 @@ func sheetLine(p Page, l paper.Line) templ.Component {
 	})
 }
 
-func sheetLines(p Page, list []paper.Proposal, label string) templ.Component {
+func paperLogLines(p Page, list []paper.Proposal, label string) templ.Component {
 	return templruntime.GeneratedTemplate(func(templ_7745c5c3_Input templruntime.GeneratedComponentInput) (templ_7745c5c3_Err error) {
 		templ_7745c5c3_W, ctx := templ_7745c5c3_Input.Writer, templ_7745c5c3_Input.Context
 		if templ_7745c5c3_CtxErr := ctx.Err(); templ_7745c5c3_CtxErr != nil {
