@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/a-h/templ"
+
 	"github.com/sonae/sonae/alert"
 	"github.com/sonae/sonae/auth"
 	"github.com/sonae/sonae/detect"
@@ -16,6 +18,7 @@ import (
 	"github.com/sonae/sonae/event"
 	"github.com/sonae/sonae/fault"
 	"github.com/sonae/sonae/i18n"
+	"github.com/sonae/sonae/incident/cause"
 	"github.com/sonae/sonae/search"
 	"github.com/sonae/sonae/ui/view"
 )
@@ -33,7 +36,11 @@ func (c *call) rules() (screen, error) {
 	}
 	d.Paging.Total = d.List.Total
 	p := c.page("rules", c.t("rules.title"))
-	return screen{page: p, body: view.Rules(p, d)}, nil
+	waiting, err := c.Causes.LessonsFor(c.ctx(), cause.ForRule, "")
+	if err != nil {
+		return screen{}, err
+	}
+	return screen{page: p, body: templ.Join(view.Waiting(p, c.lessons(waiting)), view.Rules(p, d))}, nil
 }
 
 // rule is the page of one rule.
@@ -58,7 +65,11 @@ func (c *call) rule() (screen, error) {
 		return screen{}, err
 	}
 	p := c.page("rules", r.Title.In(c.lang))
-	return screen{page: p, body: view.RulePage(p, d)}, nil
+	waiting, err := c.Causes.LessonsFor(c.ctx(), cause.ForRule, r.ID)
+	if err != nil {
+		return screen{}, err
+	}
+	return screen{page: p, body: templ.Join(view.Waiting(p, c.lessons(waiting)), view.RulePage(p, d))}, nil
 }
 
 // slots names what a sentence of a rule leaves open, as an alert fills it.
