@@ -32,6 +32,17 @@ type Changed struct {
 	Moved    int    `json:"moved"` // how many clocks it changed
 }
 
+// Key is the sentence of the chronology about the change.
+func (c Changed) Key() string {
+	switch {
+	case c.Reason != "":
+		return "duty.restated"
+	case c.Moved > 0:
+		return "duty.moved"
+	}
+	return "duty.changed"
+}
+
 // Statement is one version of the facts: who stated them and when. It is what
 // the ledger binds (type "facts", ref "<incident>/<no>").
 type Statement struct {

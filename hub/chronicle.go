@@ -112,9 +112,16 @@ func (h *Hub) noteRun(ctx context.Context, c playbook.Change) error {
 		Unique: "playbook/" + c.Run + "/" + strconv.Itoa(c.No)})
 }
 
+// noteFacts writes down that facts were stated, and what that moved.
 func (h *Hub) noteFacts(ctx context.Context, c duty.Changed) error {
-	return h.incidents.Note(ctx, c.Incident, incident.Note{
-		Key: "duty.changed", Source: "duty", Args: map[string]string{"by": c.By}, Unique: "facts/" + strconv.Itoa(c.No)})
+	return h.incidents.Note(ctx, c.Incident, incident.Note{Key: c.Key(), Source: "duty", Unique: "facts/" + strconv.Itoa(c.No),
+		Args: map[string]string{"by": c.By, "reason": c.Reason, "moved": strconv.Itoa(c.Moved)}})
+}
+
+// noteDuty writes down what a person decided about a duty.
+func (h *Hub) noteDuty(ctx context.Context, d duty.Decision) error {
+	return h.incidents.Note(ctx, d.Incident, incident.Note{Key: d.Key(), OccurredAt: d.At, Source: "duty", Unique: "duty/" + strconv.Itoa(d.No),
+		Args: map[string]string{"by": d.By, "reason": d.Reason}})
 }
 
 // noteTold writes down who was told of the incident, and who answered.

@@ -64,6 +64,8 @@ func (h *Hub) flow() []bus.Join {
 		bus.On("evidence.sealed", "chronology-evidence", h.noteBag),                  // bag      → chronology
 		bus.On("document.made", "chronology-document", h.noteDocument),               // document → chronology
 		bus.On("duty.changed", "chronology-duty", h.noteFacts),                       // facts    → chronology
+		bus.On("duty.decided", "chronology-decided", h.noteDuty),                     // what people decided about a duty → chronology
+		bus.On("duty.decided", "notify-decided", h.tellDecided).Led(),                // a decision that was due calls nobody any more
 		bus.On("playbook.changed", "chronology-playbook", h.noteRun),                 // a step of a playbook → chronology
 		bus.On("action.>", "playbook", h.books.Result),                               // action   → the step that asked for it
 		bus.OnBatch("record.>", "ledger", 256, 200*time.Millisecond, h.record).Led(), // every change leaves a trace

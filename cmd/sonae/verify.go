@@ -411,7 +411,7 @@ func (c *check) recorded(ctx context.Context, db *state.DB, leaves []leaf.Leaf) 
 		{"cuts of sites", action.VerifyCuts},
 		{"devices", device.VerifyRows}, {"sites and hosts", asset.VerifyRows}, {"alerts", alert.VerifyRows}, {"custody and bags", evidence.VerifyRows},
 		{"looks at events and own rules", search.VerifyRows}, {"threat lists", threat.VerifyRows},
-		{"playbooks", playbook.VerifyRows}, {"who is told", notify.VerifyRows},
+		{"playbooks", playbook.VerifyRows}, {"who is told", notify.VerifyRows}, {"decisions about duties", duty.VerifyDecisions},
 	} {
 		found, err := t.verify(ctx, db, byType(leaves))
 		if err != nil {
