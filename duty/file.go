@@ -102,7 +102,7 @@ func (d *Desk) At(ctx context.Context, id string, at time.Time) (Assessment, Sta
 	return d.judge(c), c.last(), nil
 }
 
-// store writes a statement with what it changes in the clocks.
+// restate writes a statement with what it changes in the clocks.
 func (d *Desk) restate(ctx context.Context, tx *state.Tx, c *file, f Facts, reason, by string) error {
 	before, last := d.judge(c), c.last()
 	if last.By != incident.System && reason == "" && revised(last.Facts, f) {

@@ -15,7 +15,7 @@ const KindNotice = "person_notice"
 // that ends the matter meets it.
 func (r Rules) noticeClock(decided []Decision, applies Answer, start time.Time, fact string) Clock {
 	n := r.PersonNotice
-	c := Clock{ID: "person.notice", Regime: "person_notice", Kind: KindNotice, From: start.In(clock.Tokyo()), Applies: applies, Guide: true, Fact: fact,
+	c := Clock{ID: "person.notice", Regime: "person_notice", Kind: KindNotice, Days: n.ReviewHours / 24, From: start.In(clock.Tokyo()), Applies: applies, Guide: true, Fact: fact,
 		Basis: n.Source + " [" + n.Confidence + "]"}
 	for _, d := range decided {
 		if d.Kind != KindNotify {
