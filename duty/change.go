@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/sonae/sonae/clock"
 )
 
 // Move is what a change did to one clock.
@@ -47,7 +49,7 @@ func moves(before, after Assessment) []Move {
 
 // Change is one thing that a statement says otherwise than the one before.
 type Change struct {
-	Field string `json:"field"` // name as in Facts, knowledge and indicators as a whole
+	Field string `json:"field"` // name as in Facts, those of the common forms after "form."; knowledge and indicators as a whole
 	From  string `json:"from"`
 	To    string `json:"to"`
 	Kind  string `json:"kind"` // answer | time | count | text
@@ -85,9 +87,9 @@ func Changes(from, to Facts) []Change {
 	for _, id := range slices.Concat(RansomFields(), DDoSFields()) {
 		a, _ := from.Common.Field(id)
 		b, _ := to.Common.Field(id)
-		add("text", id, a, b)
+		add("text", "form."+id, a, b)
 	}
-	add("answer", "nco_sharing", string(from.Common.NCO), string(to.Common.NCO))
+	add("answer", "form.nco_sharing", string(from.Common.NCO), string(to.Common.NCO))
 	for _, id := range from.Items.Fields() {
 		a, _ := from.Items.Field(id)
 		b, _ := to.Items.Field(id)
@@ -119,7 +121,7 @@ func stamp(t time.Time) string {
 func (f Facts) knowledge() string {
 	var all []string
 	for _, k := range f.Knowledge {
-		all = append(all, fmt.Sprintf("%s %s %s", k.Who, stamp(k.At), k.What))
+		all = append(all, strings.TrimSpace(fmt.Sprintf("%s %s %s", k.Who, k.At.In(clock.Tokyo()).Format("2006-01-02 15:04"), k.What)))
 	}
 	return strings.Join(all, "; ")
 }

@@ -3,6 +3,7 @@ package view
 import (
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/a-h/templ"
@@ -129,7 +130,7 @@ type statedAnew struct {
 
 // changeName is what people call the field of a change.
 func changeName(p Page, c duty.Change) string {
-	for _, prefix := range []string{"duty.short.", "field.", "duty.item.", "duty.form.", "duty.question.", "duty.proof."} {
+	for _, prefix := range []string{"duty.short.", "field.", "duty.item.", "duty.question.", "duty.proof.", "duty."} {
 		if s := p.Known(prefix+c.Field, ""); s != "" {
 			return s
 		}
@@ -154,6 +155,8 @@ func changeValue(p Page, c duty.Change, v string) string {
 		return p.Known("duty.class."+v, v)
 	case c.Field == "contractor":
 		return p.Site(v)
+	case c.Field == "indicators":
+		return list(p, strings.Split(v, ", "), func(id string) string { return p.Known("duty.indicator."+id, id) })
 	}
 	return v
 }
