@@ -125,8 +125,8 @@ type NewHandover struct {
 	Text string `json:"text" minLength:"1" maxLength:"3000"`
 }
 
-// Signature is the code that the next commander's telephone shows.
-type Signature struct {
+// HandoverSignature is the code that the next commander's telephone shows.
+type HandoverSignature struct {
 	Code string `json:"code" minLength:"6" maxLength:"20"`
 }
 
@@ -352,8 +352,8 @@ func (s *server) handoverOperations() {
 			return &body[task.Handover]{h}, err
 		})
 	register(s, operation{"sign-handover", http.MethodPost, "/incidents/{id}/handovers/{thing}/sign", "Sign as the next commander, with a code; command moves", 0},
-		incidentRule[thingWith[Signature]](s, auth.Handle, "incident"),
-		func(ctx context.Context, who auth.Person, in *thingWith[Signature]) (*none, error) {
+		incidentRule[thingWith[HandoverSignature]](s, auth.Handle, "incident"),
+		func(ctx context.Context, who auth.Person, in *thingWith[HandoverSignature]) (*none, error) {
 			return nil, s.Tasks.Sign(ctx, in.ID, in.Thing, in.Body.Code, who)
 		})
 	register(s, operation{"refuse-handover", http.MethodPost, "/incidents/{id}/handovers/{thing}/refuse", "Refuse to take over", 0}, incidentRule[thingWith[Because]](s, auth.Handle, "incident"),

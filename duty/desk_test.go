@@ -161,7 +161,7 @@ func TestOneChangedByteIsNamed(t *testing.T) {
 		}
 		f := patients(now.Add(-time.Hour))
 		f.Items.Cause = "原因 & <b>\uFFFD"
-		if err := d.SetFacts(ctx, id, f, anna); err != nil {
+		if err := d.Restate(ctx, id, f, "電話で確かめた", anna); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -189,6 +189,9 @@ func TestOneChangedByteIsNamed(t *testing.T) {
 		var old string
 		if err := d.db.QueryRow(ctx, `SELECT CAST(`+column+` AS TEXT) FROM duty_facts WHERE rowid = $1`, row).Scan(&old); err != nil {
 			t.Fatal(err)
+		}
+		if old == "" { // the first statement has no reason and moved nothing
+			continue
 		}
 		b := []byte(old)
 		b[random.IntN(len(b))] ^= byte(1 + random.IntN(255))

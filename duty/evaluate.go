@@ -16,44 +16,154 @@ const (
 	KindContractor = "contractor"        // 委託先 → 委託元
 )
 
-// Evaluate says what the law asks for, given the facts. It is pure: equal
-// arguments give equal results. What is not known is taken as possible, and
-// its clocks run as a precaution (Clock.Applies Unknown).
-func Evaluate(r Rules, f Facts, now time.Time) Assessment {
-	a := Assessment{Facts: f, Triggers: []Trigger{}, Clocks: []Clock{}, Missing: r.Missing(f), MadeAt: now, Rules: r.Name(), Notes: []string{}}
-	start, fact := begin(f, now)
-	anyDuty := No
+// Evaluate says what the law asks for, given the facts alone: nobody decided
+// or signed anything.
+func Evaluate(r Rules, f Facts, now time.Time) Assessment { return r.judge(f, nil, now) }
+
+// judge says what the law asks for, given facts and decisions. It is pure:
+// equal arguments give equal results. What is not known is taken as possible,
+// and its clocks run as a precaution (Clock.Applies Unknown).
+func (r Rules) judge(stated Facts, decided []Decision, now time.Time) Assessment {
+	start, fact := begin(stated, now)
+	f, derived, reviews := r.derive(stated, decided, start)
+	c := &judgement{rules: r, facts: f, derived: derived, start: start, fact: fact, anyDuty: No, Assessment: Assessment{Facts: stated, Triggers: []Trigger{}, Clocks: []Clock{}, Missing: r.Missing(stated),
+		MadeAt: now, Rules: r.Name(), Notes: []string{}, Derived: derived, Reviews: reviews, MissingForm: missingForm(stated), Exempt: r.exempt(stated, lastSign(decided)), Counted: counted(stated)}}
 	for _, regime := range r.Regimes {
-		if start.Before(regime.From.Time) || !regime.Until.IsZero() && !start.Before(regime.Until.Time) {
-			continue
-		}
-		triggers := triggersOf(regime, f)
-		if triggers == nil { // a body that this regime is not about
-			continue
-		}
-		a.Triggers = append(a.Triggers, triggers...)
-		applies := No
-		for _, t := range triggers {
-			applies = either(applies, t.Applies)
-		}
-		gate, _ := regime.gate(f)
-		if regime.Below == tryToReport && applies == No && gate == Yes && f.answer(regime.ExemptIf) != Yes {
-			a.Notes = append(a.Notes, "duty.note.try-to-report")
-		}
-		anyDuty = either(anyDuty, applies)
-		if applies != No {
-			a.Clocks = append(a.Clocks, r.clocks(regime, triggers, applies, start, fact, f)...)
+		if regime.holds(c.start) {
+			c.regime(regime)
 		}
 	}
-	if f.Contractor != "" && anyDuty != No {
-		a.Clocks = append(a.Clocks, r.contractorClock(f, anyDuty, start))
+	if f.Contractor != "" && c.anyDuty != No {
+		c.Clocks = append(c.Clocks, r.contractorClock(f, c.anyDuty, c.start))
 		if f.NotifiedAt.IsZero() {
-			a.Notes = append(a.Notes, "duty.note.contractor-reports-itself")
+			c.note("duty.note.contractor-reports-itself")
 		}
 	}
-	slices.SortStableFunc(a.Clocks, func(x, y Clock) int { return x.Due.Compare(y.Due) })
-	a.Notes = append(a.Notes, r.notes(a, anyDuty)...)
-	return a
+	if c.anyDuty != No {
+		c.Clocks = append(c.Clocks, r.noticeClock(decided, c.anyDuty, c.start, c.fact))
+	}
+	slices.SortStableFunc(c.Clocks, func(x, y Clock) int { return x.Due.Compare(y.Due) })
+	c.Ask = r.ask(f, c.Triggers)
+	c.Notes = append(c.Notes, r.notes(c.Assessment, c.anyDuty, start)...)
+	return c.Assessment
+}
+
+// judgement is an assessment while it is made. facts are with what follows from
+// the tables; Assessment.Facts is what people said.
+type judgement struct {
+	Assessment
+	rules   Rules
+	facts   Facts
+	derived []Derived
+	start   time.Time
+	fact    string
+	anyDuty Answer
+}
+
+func (c *judgement) note(key string) { c.Notes = append(c.Notes, key) }
+
+func (c *judgement) regime(regime Regime) {
+	triggers := triggersOf(regime, c.facts, c.Exempt.Holds, c.derived)
+	if triggers == nil { // a body that this regime is not about
+		return
+	}
+	c.Triggers = append(c.Triggers, triggers...)
+	applies := No
+	for _, t := range triggers {
+		applies = either(applies, t.Applies)
+	}
+	gate, _ := regime.gate(c.facts, c.Exempt.Holds)
+	if regime.Below == tryToReport && applies == No && gate == Yes {
+		c.note("duty.note.try-to-report")
+	}
+	c.anyDuty = either(c.anyDuty, applies)
+	if applies != No {
+		c.Clocks = append(c.Clocks, c.rules.clocks(regime, triggers, applies, c.start, c.fact, c.facts)...)
+	}
+}
+
+func lastSign(decided []Decision) *Decision {
+	for _, d := range slices.Backward(decided) {
+		if d.Kind == KindExemption {
+			return &d
+		}
+	}
+	return nil
+}
+
+// counted is whose knowledge the own day 1 follows from.
+func counted(f Facts) *Knowledge {
+	for _, k := range f.Knowledge { // sorted by time
+		if k.Side == OwnSide && k.At.Equal(f.KnownAt) {
+			return &k
+		}
+	}
+	return nil
+}
+
+// missingForm are the fields of the common form that are still empty.
+func missingForm(f Facts) []string {
+	missing := []string{}
+	add := func(a Answer, ids []string) {
+		for _, id := range ids {
+			if text, _ := f.Common.Field(id); a == Yes && text == "" {
+				missing = append(missing, id)
+			}
+		}
+	}
+	add(f.answer("ransomware"), RansomFields())
+	add(f.answer("ddos"), DDoSFields())
+	return missing
+}
+
+// ask lists the questions whose answer would settle something: gates and
+// triggers that are open, and the first question of the tables.
+func (r Rules) ask(f Facts, triggers []Trigger) []string {
+	open := map[string]bool{}
+	for _, regime := range r.Regimes {
+		for _, rule := range regime.Triggers {
+			i := slices.IndexFunc(triggers, func(t Trigger) bool { return t.Regime == regime.ID && t.ID == rule.ID })
+			if i >= 0 && triggers[i].Applies == Unknown {
+				open[regime.Gate], open[rule.When] = true, true
+			}
+		}
+	}
+	for _, t := range r.Tables {
+		for _, row := range t.Rows {
+			for name := range row.If {
+				if row.askFor(f, name) {
+					open[name] = true
+				}
+			}
+		}
+	}
+	ask := []string{}
+	for _, name := range FactNames() {
+		if open[name] && f.answer(name) == Unknown {
+			ask = append(ask, name)
+		}
+	}
+	if open[anyIndicator] && f.answer(anyIndicator) == Unknown && !slices.Contains(ask, "no_indicator") {
+		ask = append(ask, "no_indicator")
+	}
+	if f.Confirmed == 0 && f.Maximum == 0 && open[personCount] {
+		ask = append(ask, FieldPersons)
+	}
+	return ask
+}
+
+// askFor says whether only this answer is missing for the row, and that the
+// row is about something that happened.
+func (row Row) askFor(f Facts, name string) bool {
+	if len(row.If) == 1 || f.answer(name) != Unknown {
+		return false
+	}
+	for other, want := range row.If {
+		if other != name && f.answer(other) != want {
+			return false
+		}
+	}
+	return true
 }
 
 // begin is when day 1 of the one who reports began, and the fact that says so:
@@ -69,9 +179,9 @@ func begin(f Facts, now time.Time) (time.Time, string) {
 }
 
 // gate answers whether the regime is about this incident at all, and why.
-func (r Regime) gate(f Facts) (Answer, string) {
+func (r Regime) gate(f Facts, exempt bool) (Answer, string) {
 	own := f.answer(r.Gate)
-	if own == Unknown && f.answer("personal") == No { // no personal data at all, so none of the special kind
+	if own == Unknown && f.answer("personal") == No && f.answer("misuse") != Yes { // no personal data at all, so none of the special kind
 		own = No
 	}
 	class := Unknown
@@ -86,7 +196,7 @@ func (r Regime) gate(f Facts) (Answer, string) {
 		return No, "duty.because.class-no"
 	case own == No:
 		return No, "duty.because." + r.Gate + "-no"
-	case f.answer(r.ExemptIf) == Yes:
+	case exempt:
 		return No, "duty.because." + r.ExemptIf + "-yes"
 	case own == Unknown:
 		return Unknown, "duty.because." + r.Gate + "-unknown"
@@ -98,8 +208,8 @@ func (r Regime) gate(f Facts) (Answer, string) {
 
 // triggersOf answers each trigger of a regime; nil when the regime is not for
 // this kind of body.
-func triggersOf(r Regime, f Facts) []Trigger {
-	gate, why := r.gate(f)
+func triggersOf(r Regime, f Facts, exempt bool, derived []Derived) []Trigger {
+	gate, why := r.gate(f, exempt)
 	if why == "duty.because.class-no" {
 		return nil
 	}
@@ -111,15 +221,27 @@ func triggersOf(r Regime, f Facts) []Trigger {
 		}
 		t := Trigger{Regime: r.ID, ID: rule.ID, Applies: both(gate, own), Because: why}
 		if gate == Yes || own == No && gate != No { // the trigger's own fact decides
-			t.Because = fmt.Sprintf("duty.because.%s-%s", rule.When, own)
+			t.Because = because(rule.When, own, derived)
 		}
 		all = append(all, t)
 	}
 	return all
 }
 
+// because says why a trigger is answered as it is: what people said, or the
+// row of a table that it follows from.
+func because(fact string, a Answer, derived []Derived) string {
+	for _, d := range derived {
+		if d.Fact == fact && d.Stated == Unknown && d.Answer == a {
+			return "duty.row." + d.Row
+		}
+	}
+	return fmt.Sprintf("duty.because.%s-%s", fact, a)
+}
+
 func (r Rules) clocks(regime Regime, triggers []Trigger, applies Answer, start time.Time, fact string, f Facts) []Clock {
-	prompt := r.clock(r.Counting.Prompt, start, r.Counting.Prompt.LastDay)
+	first := r.Counting.Prompt.on(start)
+	prompt := r.clock(first, start, first.LastDay)
 	prompt.Kind, prompt.Applies = KindPrompt, applies
 	all := []Clock{prompt}
 
@@ -133,7 +255,7 @@ func (r Rules) clocks(regime Regime, triggers []Trigger, applies Answer, start t
 		s.answer = either(s.answer, triggers[i].Applies)
 	}
 	for _, s := range finals(usual, intent) {
-		c := r.clock(r.Counting.Final, start, s.days)
+		c := r.clock(r.Counting.Final.on(start), start, s.days)
 		c.Kind, c.Applies = s.kind, s.answer
 		all = append(all, c)
 	}
@@ -192,17 +314,33 @@ func (r Rules) contractorClock(f Facts, applies Answer, start time.Time) Clock {
 	if known.IsZero() {
 		known, fact = start, "duty.fact.known"
 	}
-	c := r.clock(r.Counting.Contractor, known, r.Counting.Contractor.LastDay)
+	count := r.Counting.Contractor.on(known)
+	c := r.clock(count, known, count.LastDay)
 	c.ID, c.Regime, c.Kind, c.Applies, c.Fact, c.DoneAt = "contractor.notice", "contractor", KindContractor, applies, fact, f.doneAt(KindContractor)
-	c.Basis += " [" + r.Counting.Contractor.Confidence + "]"
+	c.Basis += " [" + count.Confidence + "]"
 	return c
 }
 
 // notes are what a person should know beside the clocks, as catalogue keys.
-func (r Rules) notes(a Assessment, anyDuty Answer) []string {
+func (r Rules) notes(a Assessment, anyDuty Answer, start time.Time) []string {
 	var notes []string
-	if a.Facts.answer("encrypted") == Yes {
+	switch {
+	case a.Exempt.Holds:
 		notes = append(notes, "duty.note.encryption")
+	case a.Exempt.Claimed:
+		notes = append(notes, "duty.note.encryption-open")
+	}
+	if len(a.Reviews) > 0 {
+		notes = append(notes, "duty.note.review")
+	}
+	if slices.ContainsFunc(a.Derived, func(d Derived) bool { return d.Stated != Unknown }) {
+		notes = append(notes, "duty.note.contradiction")
+	}
+	if len(a.Triggers) == 0 && !slices.ContainsFunc(r.Regimes, func(g Regime) bool { return g.holds(start) }) {
+		notes = append(notes, "duty.note.no-rules")
+	}
+	if a.Facts.P2P == Yes && a.Facts.Shared == No {
+		notes = append(notes, "duty.note.p2p-policy")
 	}
 	if anyDuty == No {
 		return notes

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/quick"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -48,7 +49,7 @@ func day(t time.Time) string { return t.In(clock.Tokyo()).Format(time.DateOnly) 
 // patients is the usual case of a hospital: patient data may have leaked.
 func patients(known time.Time) Facts {
 	return Facts{KnownAt: known, LegalClass: "private_business", Personal: Yes, Sensitive: Yes, Property: No, BadIntent: Unknown,
-		Public: No, MyNumber: No, PublicSystem: No, Encrypted: No}
+		Public: No, MyNumber: No, PublicSystem: No, Encrypted: No, LocalSensitive: No}
 }
 
 // The worked examples of our fact base: day 1, day 3, day 5, 30 days raw and
@@ -111,8 +112,29 @@ func TestTriggersAndClocks(t *testing.T) {
 		"1001 are":                            {func(f *Facts) { f.Sensitive, f.BadIntent, f.Maximum = No, No, 1001 }, []string{"appi_4"}, nil, []string{"appi_26.prompt yes", "appi_26.final yes"}, nil},
 		"a count that is not known":           {func(f *Facts) { f.Sensitive, f.BadIntent = No, No }, nil, []string{"appi_4"}, []string{"appi_26.prompt unknown", "appi_26.final unknown"}, nil},
 		"no personal data":                    {func(f *Facts) { f.Personal, f.MyNumber = No, Unknown }, nil, nil, nil, nil},
-		"strong encryption":                   {func(f *Facts) { f.Encrypted = Yes }, nil, nil, nil, []string{"duty.note.encryption"}},
-		"intent alone, suspected":             {func(f *Facts) { f.Sensitive, f.Maximum = No, 3 }, nil, []string{"appi_3"}, []string{"appi_26.prompt unknown", "appi_26.final unknown"}, nil},
+		"strong encryption that nobody proved": {func(f *Facts) { f.Encrypted, f.BadIntent, f.Maximum = Yes, No, 1 }, []string{"appi_1"}, nil,
+			[]string{"appi_26.prompt yes", "appi_26.final yes"}, []string{"duty.note.encryption-open"}},
+		"unlawful use of a My Number without a leak": {func(f *Facts) {
+			f.Personal, f.BadIntent, f.Maximum, f.MyNumber, f.Misuse = No, No, 101, Yes, Yes
+		}, []string{"mn_4"}, nil, []string{"mynumber_29_4.prompt yes", "mynumber_29_4.final yes"}, nil},
+		"an ordinance's own kind": {func(f *Facts) {
+			f.LegalClass, f.Sensitive, f.BadIntent, f.Maximum, f.LocalSensitive = "administrative_organ", No, No, 1, Yes
+		}, []string{"appi68_5"}, nil, []string{"appi_68.prompt yes", "appi_68.final yes"}, nil},
+		"ransomware without a copy": {func(f *Facts) {
+			f.Personal, f.Sensitive, f.Maximum, f.Ransomware, f.IdenticalCopy = Unknown, No, 5, Yes, No
+		}, []string{"appi_3"}, nil, []string{"appi_26.prompt yes", "appi_26.final_alternative unknown", "appi_26.final yes"}, nil},
+		"ransomware with a copy and signs": {func(f *Facts) {
+			f.Personal, f.Sensitive, f.Maximum, f.Ransomware, f.IdenticalCopy, f.Indicators = Unknown, No, 5, Yes, Yes, []string{"c2_traffic"}
+		}, []string{"appi_3"}, nil, []string{"appi_26.prompt yes", "appi_26.final_alternative unknown", "appi_26.final yes"}, nil},
+		"ransomware with a copy and no sign waits for a person": {func(f *Facts) {
+			f.Personal, f.Sensitive, f.Maximum, f.Ransomware, f.IdenticalCopy, f.NoIndicator = Unknown, No, 5, Yes, Yes, Yes
+		}, nil, []string{"appi_3"}, []string{"appi_26.prompt unknown", "appi_26.final unknown"}, []string{"duty.note.review"}},
+		"a shared file is open to all": {func(f *Facts) {
+			f.Personal, f.Sensitive, f.BadIntent, f.Maximum, f.P2P, f.Shared, f.MyNumber, f.Public = Unknown, Yes, No, 1, Yes, Yes, Yes, Unknown
+		}, []string{"appi_1", "mn_3"}, nil, []string{"appi_26.prompt yes", "mynumber_29_4.prompt yes", "appi_26.final yes", "mynumber_29_4.final yes"}, nil},
+		"a program that shared nothing": {func(f *Facts) { f.Personal, f.MyNumber, f.P2P, f.Shared = No, No, Yes, No }, nil, nil, nil, []string{"duty.note.p2p-policy"}},
+		"what people deny stays denied": {func(f *Facts) { f.Personal, f.P2P, f.Shared = No, Yes, Yes }, nil, nil, nil, []string{"duty.note.contradiction"}},
+		"intent alone, suspected":       {func(f *Facts) { f.Sensitive, f.Maximum = No, 3 }, nil, []string{"appi_3"}, []string{"appi_26.prompt unknown", "appi_26.final unknown"}, nil},
 		"one My Number open to all": {func(f *Facts) { f.Sensitive, f.BadIntent, f.Maximum, f.MyNumber, f.Public = No, No, 1, Yes, Yes }, []string{"mn_3"}, nil,
 			[]string{"mynumber_29_4.prompt yes", "mynumber_29_4.final yes"}, nil},
 		"100 My Numbers are asked for, not demanded": {func(f *Facts) { f.Sensitive, f.BadIntent, f.Maximum, f.MyNumber = No, No, 100, Yes }, nil, nil, nil, []string{"duty.note.try-to-report"}},
@@ -123,7 +145,7 @@ func TestTriggersAndClocks(t *testing.T) {
 		}, []string{"appi68_4"}, nil, []string{"appi_68.prompt yes", "appi_68.final yes"}, nil},
 		"both laws": {func(f *Facts) { f.BadIntent, f.MyNumber = Yes, Yes }, []string{"appi_1", "appi_3", "mn_2"}, []string{"appi_4", "mn_4"},
 			[]string{"appi_26.prompt yes", "mynumber_29_4.prompt yes", "appi_26.final_alternative unknown", "mynumber_29_4.final_alternative unknown", "appi_26.final yes", "mynumber_29_4.final yes"}, nil},
-		"before the rules": {func(f *Facts) { f.KnownAt = at(t, "2023-05-01 10:00") }, nil, nil, nil, nil},
+		"before the rules": {func(f *Facts) { f.KnownAt = at(t, "2023-05-01 10:00") }, nil, nil, nil, []string{"duty.note.no-rules"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := patients(known)
@@ -139,6 +161,9 @@ func TestTriggersAndClocks(t *testing.T) {
 				}
 			}
 			for _, c := range a.Clocks {
+				if c.Kind == KindNotice { // there whenever a report is due
+					continue
+				}
 				clocks = append(clocks, fmt.Sprint(c.ID, " ", c.Applies))
 			}
 			if diff := cmp.Diff(tt.maybe, maybe); diff != "" {
@@ -219,6 +244,66 @@ func TestClocksAlwaysHold(t *testing.T) {
 	}
 }
 
+// TestMoreKnowledgeNeverHides: to answer an open question with yes never ends a
+// duty, and whatever is answered, both final dates are shown while bad intent
+// is open or suspected beside another category.
+func TestMoreKnowledgeNeverHides(t *testing.T) {
+	r := rules(t)
+	answers := []Answer{Yes, No, Unknown}
+	check := func(known uint32, pick [8]uint8, which uint8, maximum uint16) bool {
+		f := Facts{KnownAt: at(t, "2025-01-01 00:00").Add(time.Duration(known%(5*365*24)) * time.Hour), LegalClass: "private_business", Encrypted: No, Maximum: int(maximum)}
+		names := []string{"personal", "sensitive", "property", "bad_intent", "public", "my_number", "public_system", "ransomware"}
+		for i, name := range names {
+			f.Set(name, answers[pick[i]%3])
+		}
+		before := Evaluate(r, f, f.KnownAt)
+		for _, c := range before.Clocks {
+			if c.Basis == "" || c.Fact == "" {
+				t.Logf("%s does not say where it comes from", c.ID)
+				return false
+			}
+		}
+		applies := func(a Assessment, id string) Answer {
+			for _, g := range a.Triggers {
+				if g.ID == id {
+					return g.Applies
+				}
+			}
+			return No
+		}
+		for _, regime := range []struct{ id, intent, other string }{{"appi_26", "appi_3", "appi_1"}, {"mynumber_29_4", "mn_2", "mn_3"}} {
+			if applies(before, regime.intent) != No && applies(before, regime.other) == Yes {
+				days := map[int]bool{}
+				for _, c := range before.Clocks {
+					if c.Regime == regime.id && c.Days >= 30 {
+						days[c.Days] = true
+					}
+				}
+				if !days[30] || !days[60] {
+					t.Logf("%s shows %v", regime.id, days)
+					return false
+				}
+			}
+		}
+		name := names[int(which)%len(names)]
+		if f.Answer(name) != Unknown {
+			return true
+		}
+		f.Set(name, Yes)
+		after := Evaluate(r, f, f.KnownAt)
+		for _, c := range before.Clocks {
+			if !slices.ContainsFunc(after.Clocks, func(x Clock) bool { return x.Regime == c.Regime && x.Kind == KindPrompt || x.ID == c.ID }) {
+				t.Logf("%s answered yes, and %s is gone", name, c.ID)
+				return false
+			}
+		}
+		return true
+	}
+	if err := quick.Check(check, &quick.Config{MaxCount: 3000}); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestWhatIsSaidAboutHolidays(t *testing.T) {
 	for known, want := range map[string]string{"2026-03-02 10:00": "", "2027-12-10 10:00": "duty.note.holidays-assumed", "2030-12-20 10:00": "duty.note.holidays-missing"} {
 		a := Evaluate(rules(t), patients(at(t, known)), at(t, known))
@@ -243,7 +328,8 @@ func TestEveryKeyHasItsSentence(t *testing.T) {
 	pick := func() Answer { return answers[random.IntN(3)] }
 	for range 3000 {
 		f := Facts{KnownAt: at(t, "2027-12-10 10:00"), LegalClass: append(r.LegalClasses.Known, "")[random.IntN(5)], Personal: pick(), Sensitive: pick(), Property: pick(),
-			BadIntent: pick(), Public: pick(), MyNumber: pick(), PublicSystem: pick(), Encrypted: pick(), Maximum: random.IntN(3) * 900}
+			BadIntent: pick(), Public: pick(), MyNumber: pick(), PublicSystem: pick(), Encrypted: pick(), Maximum: random.IntN(3) * 900,
+			Misuse: pick(), LocalSensitive: pick(), Ransomware: pick(), IdenticalCopy: pick(), P2P: pick(), Shared: pick(), ForGain: pick(), DDoS: pick(), NoIndicator: pick()}
 		a := Evaluate(r, f, f.KnownAt)
 		for _, g := range a.Triggers {
 			say(g.Because)
@@ -261,12 +347,41 @@ func TestEveryKeyHasItsSentence(t *testing.T) {
 		for _, m := range a.Missing {
 			say("duty.item." + m)
 		}
+		for _, q := range a.Ask {
+			say("duty.question." + q)
+		}
+		for _, d := range a.Derived {
+			say("duty.row." + d.Row)
+		}
 	}
-	for _, k := range []string{"duty.fact.unknown", "duty.fact.notified", "duty.fact.contractor-known", "duty.note.contractor-reports-itself", "duty.note.holidays-missing", "duty.regime.contractor", "duty.clock.contractor", "duty.answer.yes", "duty.answer.no", "duty.answer.unknown"} {
+	for _, k := range []string{"duty.note.encryption-open", "duty.note.review", "duty.note.contradiction", "duty.note.no-rules", "duty.note.p2p-policy", "duty.fact.decided", "duty.clock.person_notice", "duty.regime.person_notice", "duty.question.persons", "duty.fact.unknown", "duty.fact.notified", "duty.fact.contractor-known", "duty.note.contractor-reports-itself", "duty.note.holidays-missing", "duty.regime.contractor", "duty.clock.contractor", "duty.answer.yes", "duty.answer.no", "duty.answer.unknown"} {
 		say(k)
 	}
-	for _, f := range factNames {
+	for _, f := range FactNames() {
 		say("duty.question." + f)
+	}
+	for _, table := range r.Tables {
+		for _, row := range table.Rows {
+			say("duty.row." + row.ID)
+		}
+	}
+	for _, p := range append(ProofAnswers(), "algorithm", "evidence", "key", Signature) {
+		say("duty.proof." + p)
+	}
+	for _, f := range append(append(RansomFields(), DDoSFields()...), "nco_sharing") {
+		say("duty.form." + f)
+	}
+	for kind, list := range choices {
+		for _, c := range list {
+			say("duty.choice." + kind + "." + c)
+			say("entry." + Decision{Kind: kind, Choice: c}.Key())
+		}
+	}
+	for _, g := range r.PersonNotice.MayWaitIf {
+		say("duty.ground." + g)
+	}
+	for _, m := range r.PersonNotice.Substitute {
+		say("duty.means." + m)
 	}
 	for _, c := range r.LegalClasses.Known {
 		say("duty.class." + c)
@@ -276,6 +391,7 @@ func TestEveryKeyHasItsSentence(t *testing.T) {
 	}
 	for _, c := range r.Contacts {
 		say("duty.contact." + c.ID)
+		say("duty.contact-when." + c.ID)
 	}
 }
 

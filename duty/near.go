@@ -21,6 +21,17 @@ import (
 // a half days are left.
 const nearBefore = 36 * time.Hour
 
+// noticeNear is the same for the next decision about the notice to persons,
+// which is due at an hour and every three days.
+const noticeNear = 12 * time.Hour
+
+func (c Clock) nearBefore() time.Duration {
+	if c.Kind == KindNotice {
+		return noticeNear
+	}
+	return nearBefore
+}
+
 // lookEvery is how often clocks are looked at.
 const lookEvery = 10 * time.Second
 
@@ -34,7 +45,7 @@ type Near struct {
 func (a Assessment) Near() []Near {
 	var out []Near
 	for _, c := range a.Clocks {
-		if c.Applies != No && c.DoneAt.IsZero() && !a.MadeAt.Before(c.Due.Add(-nearBefore)) {
+		if c.Applies != No && c.DoneAt.IsZero() && !a.MadeAt.Before(c.Due.Add(-c.nearBefore())) {
 			out = append(out, Near{c, a.MadeAt.After(c.Due)})
 		}
 	}
@@ -44,7 +55,7 @@ func (a Assessment) Near() []Near {
 // cause is why people are told of a clock: once when it is near and once when
 // it is over, anew when facts move its end.
 func (n Near) cause(in incident.Incident) notify.Cause {
-	key, stage, severity, since := "notify.title.duty", "near", event.High, n.Clock.Due.Add(-nearBefore)
+	key, stage, severity, since := "notify.title.duty", "near", event.High, n.Clock.Due.Add(-n.Clock.nearBefore())
 	if n.Over {
 		key, stage, since = "notify.title.duty-over", "over", n.Clock.Due
 		if n.Clock.Applies == Yes { // a precaution wakes nobody at midnight
@@ -52,8 +63,12 @@ func (n Near) cause(in incident.Incident) notify.Cause {
 		}
 	}
 	due := n.Clock.Due.In(clock.Tokyo())
+	end := due.Format(time.DateOnly)
+	if n.Clock.Kind == KindNotice { // there may be several a day
+		end = due.Format("2006-01-02T15:04:05")
+	}
 	x := notify.OfIncident(in, auth.Person{})
-	x.Kind, x.Ref, x.Path = notify.OfDuty, fmt.Sprintf("%s/%s/%s/%s", in.ID, n.Clock.ID, due.Format(time.DateOnly), stage), x.Path+"#duties"
+	x.Kind, x.Ref, x.Path = notify.OfDuty, fmt.Sprintf("%s/%s/%s/%s", in.ID, n.Clock.ID, end, stage), x.Path+"#duties"
 	x.Severity, x.At, x.Title = severity, since, detect.Text{}
 	for _, lang := range []string{i18n.Japanese, i18n.English} {
 		x.Title[lang] = i18n.T(lang, key, map[string]string{"no": strconv.Itoa(in.No), "clock": n.Clock.Name(lang), "due": due.Format("2006-01-02 15:04")})

@@ -20,24 +20,27 @@ var data embed.FS
 
 // Rules are the facts of the law, read from data/*.yaml.
 type Rules struct {
-	Schema       string       `yaml:"schema"`
-	Compiled     Date         `yaml:"compiled"`
-	Timezone     string       `yaml:"timezone"` // only Asia/Tokyo
-	Calendar     Calendar     `yaml:"calendar"`
-	Counting     Counting     `yaml:"counting"`
-	LegalClasses LegalClasses `yaml:"legal_classes"`
-	Regimes      []Regime     `yaml:"regimes"`
-	Items        []ReportItem `yaml:"report_items"`
-	PersonNotice PersonNotice `yaml:"person_notice"`
-	Indicators   []Indicator  `yaml:"indicators"`
-	Contacts     []Contact    `yaml:"contacts"`
-	Pending      []Pending    `yaml:"pending"`
-	Holidays     Holidays     `yaml:"-"` // from holidays.yaml
+	Schema       string        `yaml:"schema"`
+	Compiled     Date          `yaml:"compiled"`
+	Timezone     string        `yaml:"timezone"` // only Asia/Tokyo
+	Calendar     Calendar      `yaml:"calendar"`
+	Counting     Counting      `yaml:"counting"`
+	LegalClasses LegalClasses  `yaml:"legal_classes"`
+	Regimes      []Regime      `yaml:"regimes"`
+	Items        []ReportItem  `yaml:"report_items"`
+	PersonNotice PersonNotice  `yaml:"person_notice"`
+	Indicators   []Indicator   `yaml:"indicators"`
+	Contacts     []Contact     `yaml:"contacts"`
+	Tables       []Table       `yaml:"tables"`
+	Exemption    ExemptionRule `yaml:"exemption"`
+	Pending      []Pending     `yaml:"pending"`
+	Holidays     Holidays      `yaml:"-"` // from holidays.yaml
 }
 
 // Origin says where a rule comes from and how sure we are of it.
 type Origin struct {
 	From       Date     `yaml:"effective_from"`
+	Until      Date     `yaml:"effective_until,omitempty"` // first day it no longer holds
 	Source     string   `yaml:"source"`
 	Confidence string   `yaml:"confidence"`         // P, Px, S, I or U
 	Inferred   []string `yaml:"inferred,omitempty"` // keys of this rule that are our own reading
@@ -54,9 +57,22 @@ type Calendar struct {
 
 // Counting holds how each kind of clock is counted.
 type Counting struct {
-	Prompt     Count `yaml:"prompt"`
-	Final      Count `yaml:"final"`
-	Contractor Count `yaml:"contractor"`
+	Prompt     Counts `yaml:"prompt"`
+	Final      Counts `yaml:"final"`
+	Contractor Counts `yaml:"contractor"`
+}
+
+// Counts are the versions of one count, each for its time.
+type Counts []Count
+
+// on is the count that held at a time: the first one for times before all.
+func (c Counts) on(t time.Time) Count {
+	for _, one := range c {
+		if one.holds(t) {
+			return one
+		}
+	}
+	return c[0]
 }
 
 // Slide is where a last day goes that is closed.
@@ -97,7 +113,6 @@ type Regime struct {
 	LegalClasses []string      `yaml:"legal_classes"`
 	ExemptIf     string        `yaml:"exempt_if"`
 	Below        string        `yaml:"below_threshold,omitempty"`
-	Until        Date          `yaml:"effective_until,omitempty"` // first day it no longer holds
 	Triggers     []TriggerRule `yaml:"triggers"`
 	Origin       `yaml:",inline"`
 }
@@ -144,15 +159,24 @@ type Contact struct {
 	Phone      string `yaml:"phone"`
 	Mail       string `yaml:"mail,omitempty"`
 	AsOf       Date   `yaml:"as_of"`
+	Source     string `yaml:"source"`
 	Confidence string `yaml:"confidence"`
 }
 
-// Pending is a rule that is coming but not applied.
+// Pending is a rule that is coming but not applied: nothing is ever computed
+// from it, whatever its date says.
 type Pending struct {
-	ID         string `yaml:"id"`
-	Note       string `yaml:"note"`
-	Confidence string `yaml:"confidence"`
+	ID         string `yaml:"id" json:"id"`
+	Law        string `yaml:"law" json:"law"`
+	Note       string `yaml:"note" json:"note"`
+	From       Date   `yaml:"effective_from,omitempty" json:"effective_from"` // as announced; zero: not known
+	Source     string `yaml:"source" json:"source"`
+	Confidence string `yaml:"confidence" json:"confidence"`
 }
+
+// Due says that the announced date is over: a person must look whether it is
+// in force, and for whom.
+func (p Pending) Due(now time.Time) bool { return !p.From.IsZero() && !now.Before(p.From.Time) }
 
 // Date is a day of the calendar in Asia/Tokyo.
 type Date struct{ time.Time }
@@ -240,8 +264,20 @@ func (o Origin) check(what string) error {
 		return fmt.Errorf("%s has no source", what)
 	case !slices.Contains(confidences, o.Confidence):
 		return fmt.Errorf("%s has confidence %q", what, o.Confidence)
+	case !o.Until.IsZero() && !o.From.Before(o.Until.Time):
+		return fmt.Errorf("%s ends before it begins", what)
 	}
 	return nil
+}
+
+// holds says whether the rule is in force at a time.
+func (o Origin) holds(t time.Time) bool {
+	return !t.Before(o.From.Time) && (o.Until.IsZero() || t.Before(o.Until.Time))
+}
+
+// overlaps says whether two versions of one rule hold at the same time.
+func (o Origin) overlaps(other Origin) bool {
+	return (other.Until.IsZero() || o.From.Before(other.Until.Time)) && (o.Until.IsZero() || other.From.Before(o.Until.Time))
 }
 
 func (r Rules) check() error {
@@ -256,8 +292,8 @@ func (r Rules) check() error {
 	if len(r.Calendar.Weekdays) > 5 { // with all days closed no slide would end
 		return errors.New("calendar: more than five closed weekdays")
 	}
-	for name, c := range map[string]Count{"prompt": r.Counting.Prompt, "final": r.Counting.Final, "contractor": r.Counting.Contractor} {
-		if err := c.check(name); err != nil {
+	for name, versions := range map[string]Counts{"prompt": r.Counting.Prompt, "final": r.Counting.Final, "contractor": r.Counting.Contractor} {
+		if err := versions.check(name); err != nil {
 			return err
 		}
 	}
@@ -272,7 +308,72 @@ func (r Rules) check() error {
 	if len(r.Regimes) == 0 {
 		return errors.New("no regimes")
 	}
-	return errors.Join(r.checkItems(), r.Calendar.Origin.check("calendar"), r.PersonNotice.Origin.check("person_notice"))
+	return errors.Join(r.checkItems(), r.checkVersions(), r.checkTables(), r.checkContacts(), r.Exemption.check(), r.Calendar.Origin.check("calendar"), r.PersonNotice.check())
+}
+
+// checkVersions refuses two versions of one regime that hold at the same time.
+func (r Rules) checkVersions() error {
+	for i, a := range r.Regimes {
+		for _, b := range r.Regimes[:i] {
+			if a.ID == b.ID && a.overlaps(b.Origin) {
+				return fmt.Errorf("regime %s: two versions hold at the same time", a.ID)
+			}
+		}
+	}
+	return nil
+}
+
+func (r Rules) checkTables() error {
+	seen := map[string]bool{}
+	for _, t := range r.Tables {
+		if err := t.check(seen); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r Rules) checkContacts() error {
+	seen := map[string]bool{}
+	for _, c := range r.Contacts {
+		if c.ID == "" || c.ID == "new" || seen[c.ID] || c.Source == "" || !slices.Contains(confidences, c.Confidence) {
+			return fmt.Errorf("contact %q: an id of its own, source and confidence are needed", c.ID)
+		}
+		seen[c.ID] = true
+	}
+	for _, p := range r.Pending {
+		if p.ID == "" || p.Law == "" || p.Source == "" || !slices.Contains(confidences, p.Confidence) {
+			return fmt.Errorf("pending %q: id, law, source and confidence are needed", p.ID)
+		}
+		if slices.ContainsFunc(r.Regimes, func(g Regime) bool { return g.ID == p.ID }) {
+			return fmt.Errorf("pending %s: it is a regime that is applied", p.ID)
+		}
+	}
+	return nil
+}
+
+func (n PersonNotice) check() error {
+	if n.ReviewHours < 1 || n.ReviewHours > maxDays*24 {
+		return fmt.Errorf("person_notice: review_every_hours %d", n.ReviewHours)
+	}
+	return n.Origin.check("person_notice")
+}
+
+func (c Counts) check(name string) error {
+	if len(c) == 0 {
+		return fmt.Errorf("counting %s: missing", name)
+	}
+	for i, one := range c {
+		if err := one.check(name); err != nil {
+			return err
+		}
+		for _, other := range c[:i] {
+			if one.overlaps(other.Origin) {
+				return fmt.Errorf("counting %s: two versions hold at the same time", name)
+			}
+		}
+	}
+	return nil
 }
 
 func (c Count) check(name string) error {
@@ -293,7 +394,7 @@ func (r Regime) check(classes []string) error {
 	if r.ID == "" || r.Law == "" || len(r.Triggers) == 0 {
 		return fmt.Errorf("regime %q: id, law and triggers are needed", r.ID)
 	}
-	if !slices.Contains(factNames[:], r.Gate) || !slices.Contains(factNames[:], r.ExemptIf) {
+	if !known(r.Gate) || r.ExemptIf != "encrypted" {
 		return fmt.Errorf("regime %s: gate %q, exempt_if %q", r.ID, r.Gate, r.ExemptIf)
 	}
 	for _, c := range r.LegalClasses {
@@ -305,7 +406,7 @@ func (r Regime) check(classes []string) error {
 		return fmt.Errorf("regime %s: below_threshold %q", r.ID, r.Below)
 	}
 	for _, t := range r.Triggers {
-		if t.When != personCount && !slices.Contains(factNames[:], t.When) || t.MinPersons < 1 || t.FinalDays < 1 || t.FinalDays > maxDays {
+		if t.When != personCount && !known(t.When) || t.MinPersons < 1 || t.FinalDays < 1 || t.FinalDays > maxDays {
 			return fmt.Errorf("regime %s: trigger %q cannot be used", r.ID, t.ID)
 		}
 	}

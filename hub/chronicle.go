@@ -130,9 +130,16 @@ func (h *Hub) noteTask(ctx context.Context, r task.Record) error {
 	return h.incidents.Note(ctx, r.Incident, incident.Note{Key: r.Key, Args: r.Args, OccurredAt: r.Happened, Source: "task", Ref: r.ID, Unique: "task/" + r.Ref()})
 }
 
+// noteFacts writes down that facts were stated, and what that moved.
 func (h *Hub) noteFacts(ctx context.Context, c duty.Changed) error {
-	return h.incidents.Note(ctx, c.Incident, incident.Note{
-		Key: "duty.changed", Source: "duty", Args: map[string]string{"by": c.By}, Unique: "facts/" + strconv.Itoa(c.No)})
+	return h.incidents.Note(ctx, c.Incident, incident.Note{Key: c.Key(), Source: "duty", Unique: "facts/" + strconv.Itoa(c.No),
+		Args: map[string]string{"by": c.By, "reason": c.Reason, "moved": strconv.Itoa(c.Moved)}})
+}
+
+// noteDuty writes down what a person decided about a duty.
+func (h *Hub) noteDuty(ctx context.Context, d duty.Decision) error {
+	return h.incidents.Note(ctx, d.Incident, incident.Note{Key: d.Key(), OccurredAt: d.At, Source: "duty", Unique: "duty/" + strconv.Itoa(d.No),
+		Args: map[string]string{"by": d.By, "reason": d.Reason}})
 }
 
 // noteTold writes down who was told of the incident, and who answered.

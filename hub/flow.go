@@ -68,6 +68,8 @@ func (h *Hub) flow() []bus.Join {
 		bus.On("document.made", "chronology-document", h.noteDocument),               // document → chronology
 		bus.On("duty.changed", "chronology-duty", h.noteFacts),                       // facts    → chronology
 		bus.On("decision.changed", "chronology-decision", h.noteDecision),            // decided  → chronology
+		bus.On("duty.decided", "chronology-decided", h.noteDuty),                     // what people decided about a duty → chronology
+		bus.On("duty.decided", "notify-decided", h.tellDecided).Led(),                // a decision that was due calls nobody any more
 		bus.On("playbook.changed", "chronology-playbook", h.noteRun),                 // a step of a playbook → chronology
 		bus.On("task.changed", "chronology-task", h.noteTask),                        // a task, a role, hours, a hand-over → chronology
 		bus.On("task.changed", "task-command", h.tasks.Follow),                       // a hand-over that was signed → command

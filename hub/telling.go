@@ -34,7 +34,7 @@ func (h *Hub) openNotices() {
 // tellPeople lets one hub of all call people, so that nobody is told twice.
 func (h *Hub) tellPeople(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
-	for _, join := range []string{"notify", "notify-taken", "notify-policy", "notify-duty", "notify-decision", "notify-step", "notify-task", "notify-record"} {
+	for _, join := range []string{"notify", "notify-taken", "notify-policy", "notify-duty", "notify-decided", "notify-decision", "notify-step", "notify-task", "notify-record"} {
 		g.Go(func() error { return h.bus.Handle(ctx, join) })
 	}
 	g.Go(func() error { return h.notices.Run(ctx) })
@@ -77,7 +77,16 @@ func (h *Hub) takenOver(ctx context.Context, in incident.Incident) error {
 
 // tellClocks follows what people state: a clock that was met calls nobody.
 func (h *Hub) tellClocks(ctx context.Context, c duty.Changed) error {
-	in, err := h.incidents.Get(ctx, c.Incident)
+	return h.followClocks(ctx, c.Incident, c.By)
+}
+
+// tellDecided does the same for what people decide.
+func (h *Hub) tellDecided(ctx context.Context, d duty.Decision) error {
+	return h.followClocks(ctx, d.Incident, d.By)
+}
+
+func (h *Hub) followClocks(ctx context.Context, id, by string) error {
+	in, err := h.incidents.Get(ctx, id)
 	if err != nil {
 		return err
 	}
@@ -85,7 +94,7 @@ func (h *Hub) tellClocks(ctx context.Context, c duty.Changed) error {
 	if err != nil {
 		return err
 	}
-	return h.notices.Follow(ctx, notify.OfDuty, in.ID+"/", causes, c.By)
+	return h.notices.Follow(ctx, notify.OfDuty, in.ID+"/", causes, by)
 }
 
 // tellReviews follows what people decide: a decision that another one took the

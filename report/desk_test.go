@@ -175,7 +175,7 @@ func TestADraftSaysWhatIsKnownAndMarksWhatIsNot(t *testing.T) {
 			t.Errorf("%s:\n%s", id, diff)
 		}
 	}
-	if d.No != 0 || d.Document != "" || len(d.Items) != 9 || len(d.Entries) != 2 || len(d.Clocks) != 7 || d.Reporter[0].Missing || !d.Reporter[1].Missing {
+	if d.No != 0 || d.Document != "" || len(d.Items) != 9 || len(d.Entries) != 2 || len(d.Clocks) != 8 || d.Reporter[0].Missing || !d.Reporter[1].Missing {
 		t.Errorf("draft: %+v", d)
 	}
 	if a := d.Alerts[0]; a.ID != "al-1" || len(a.Peers) != 10 || a.MorePeer != 15 || a.Peers[0].Sent != 24 || a.Host != "cc-pc-07" {

@@ -294,7 +294,16 @@ type Rules interface {
 // Duties is what the pages need from duty.
 type Duties interface {
 	Assess(ctx context.Context, incident string) (duty.Assessment, error)
-	SetFacts(ctx context.Context, incident string, f duty.Facts, by auth.Person) error
+	At(ctx context.Context, incident string, at time.Time) (duty.Assessment, duty.Statement, error)
+	Restate(ctx context.Context, incident string, f duty.Facts, reason string, by auth.Person) error
+	History(ctx context.Context, incident string) ([]duty.Statement, error)
+	Decisions(ctx context.Context, incident string) ([]duty.Decision, error)
+	Decide(ctx context.Context, incident string, d duty.NewDecision, by auth.Person) error
+	Sign(ctx context.Context, incident string, d duty.NewDecision, by auth.Person) error
+	Contacts(ctx context.Context) ([]duty.Authority, error)
+	SaveContact(ctx context.Context, id string, c duty.NewContact, by auth.Person) error
+	HolidaysNow(ctx context.Context) (duty.Holidays, []duty.HolidayUpdate, error)
+	Rules() duty.Rules
 }
 
 // Decisions is what the pages need from incident/decision.

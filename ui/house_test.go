@@ -66,6 +66,9 @@ type house struct {
 	bagList    []evidence.Bag
 	purposes   []string
 	duties     map[string]duty.Assessment
+	reasons    []string        // why facts were stated anew
+	decided    []duty.Decision //
+	contacts   []string        // authorities that were saved
 	docs       map[string][]report.Document
 	drills     int
 	reporter   report.Reporter
@@ -750,18 +753,6 @@ func (h dutiesOf) Assess(_ context.Context, id string) (duty.Assessment, error) 
 		return a, missing("duty.not-started")
 	}
 	return a, nil
-}
-
-func (h dutiesOf) SetFacts(_ context.Context, id string, f duty.Facts, _ auth.Person) error {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if f.Maximum > 0 && f.Confirmed > f.Maximum {
-		return fault.New(fault.Invalid, "duty.count")
-	}
-	a := h.duties[id]
-	a.Facts = f
-	h.duties[id] = a
-	return nil
 }
 
 type reportsOf struct{ *house }

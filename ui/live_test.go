@@ -15,14 +15,10 @@ import (
 )
 
 // broken is a stage whose storage is gone.
-type broken struct{}
+type broken struct{ Duties }
 
 func (broken) Assess(context.Context, string) (duty.Assessment, error) {
 	return duty.Assessment{}, errors.New("no such table: duty")
-}
-
-func (broken) SetFacts(context.Context, string, duty.Facts, auth.Person) error {
-	return errors.New("no such table: duty")
 }
 
 // message is one server-sent event.

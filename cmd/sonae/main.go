@@ -38,6 +38,7 @@ func commands() []command {
 		{"dead", "list messages that a stage of the running hub could not use, or offer one again", deadCommand},
 		{"rule", "list, count, test, check, update or pack detection rules", rule.Command},
 		{"playbook", "check playbooks in CACAO v2 before they are imported: sonae playbook check FILE…", playbookCommand},
+		{"duty", "take over the Cabinet Office's list of holidays: sonae duty holidays check|update --dir DIR FILE", dutyCommand},
 		{"completion", "print a script with which bash, zsh or fish completes commands", completionCommand},
 		{"version", "print the version", version},
 	}

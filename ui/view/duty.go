@@ -1,6 +1,7 @@
 package view
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/sonae/sonae/duty"
@@ -14,7 +15,11 @@ type FactsData struct {
 	Facts    duty.Facts
 	Missing  []string
 	Sites    []asset.Site // contractors
+	Ask      []string     // questions whose answer settles something
+	Signs    []duty.Indicator
 }
+
+func (d FactsData) asked(name string) bool { return slices.Contains(d.Ask, name) }
 
 // basis is the article and its source, without the mark of how sure the
 // reading is, which is for those who maintain the rules.
@@ -40,11 +45,20 @@ type Question struct {
 	Value duty.Answer
 }
 
-// Questions of facts in the order of the form.
-func Questions(f duty.Facts) []Question {
-	return []Question{
-		{"personal", f.Personal}, {"sensitive", f.Sensitive}, {"property", f.Property}, {"bad_intent", f.BadIntent},
-		{"public", f.Public}, {"my_number", f.MyNumber}, {"public_system", f.PublicSystem}, {"encrypted", f.Encrypted},
+// QuestionGroup is a heading with its questions.
+type QuestionGroup struct {
+	ID    string
+	Names []string
+}
+
+// QuestionGroups are all questions in the order of the form: what decides most
+// comes first.
+func QuestionGroups() []QuestionGroup {
+	return []QuestionGroup{
+		{"data", []string{"personal", "sensitive", "my_number", "property"}},
+		{"happened", []string{"bad_intent", "public", "ransomware", "identical_copy", "p2p", "shared", "for_gain", "misuse", "ddos", "no_indicator"}},
+		{"body", []string{"public_system", "local_sensitive"}},
+		{"encryption", []string{"encrypted"}},
 	}
 }
 

@@ -73,7 +73,7 @@ func (d PaperLogData) of(k paper.Kind) []paper.Proposal {
 func (d PaperLogData) count(p Page, k paper.Kind) string { return p.Count(d.Preview.Count(k)) }
 
 // choice is what the form had for a line.
-func choice(p Page, x paper.Proposal) string { return p.Field(LineField(x.Row), "") }
+func paperChoice(p Page, x paper.Proposal) string { return p.Field(LineField(x.Row), "") }
 
 // LineField is the field with what becomes of a line of a log.
 func LineField(row int) string { return "line-" + strconv.Itoa(row) }
