@@ -218,15 +218,8 @@ func (d *Desk) List(ctx context.Context, f Filter) ([]Alert, int, error) {
 	if err != nil {
 		return nil, 0, fmt.Errorf("list alerts: %w", err)
 	}
-	out := make([]Alert, 0, len(all))
-	for _, a := range all {
-		full, err := d.whole(ctx, a)
-		if err != nil {
-			return nil, 0, err
-		}
-		out = append(out, full)
-	}
-	return out, n, nil
+	out, err := complete(ctx, readDB{d.db}, all...)
+	return out, n, err
 }
 
 // where writes the filter as SQL.
@@ -244,6 +237,17 @@ func (f Filter) where() (string, []any) {
 	is("host", f.Host)
 	is("incident", f.Incident)
 	is("rule", f.Rule)
+	if f.Loose {
+		parts = append(parts, `incident = '' AND state <> 'closed'`)
+	}
+	if len(f.Hosts) > 0 {
+		var places []string
+		for _, h := range f.Hosts {
+			args = append(args, h)
+			places = append(places, fmt.Sprintf("$%d", len(args)))
+		}
+		parts = append(parts, "host IN ("+strings.Join(places, ", ")+")")
+	}
 	if text := strings.TrimSpace(f.Text); text != "" {
 		escaped := strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`).Replace(strings.ToLower(text))
 		args = append(args, "%"+escaped+"%")
@@ -276,7 +280,11 @@ func (d *Desk) untold(ctx context.Context, before time.Time) ([]string, error) {
 }
 
 func (d *Desk) whole(ctx context.Context, a stored) (Alert, error) {
-	return complete(ctx, readDB{d.db}, a)
+	all, err := complete(ctx, readDB{d.db}, a)
+	if err != nil {
+		return Alert{}, err
+	}
+	return all[0], nil
 }
 
 // Changes returns who changed what, oldest first.

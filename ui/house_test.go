@@ -324,7 +324,8 @@ func (h alertsOf) List(_ context.Context, f alert.Filter) ([]alert.Alert, int, e
 	defer h.mu.Unlock()
 	return page(h.alertList, f.Offset, f.Limit, func(a alert.Alert) bool {
 		return (f.State == "" || a.State == f.State) && (f.Site == "" || a.Site == f.Site) && (f.Host == "" || a.Host == f.Host) &&
-			(f.Incident == "" || a.Incident == f.Incident) && (f.Rule == "" || a.Rule.ID == f.Rule)
+			(f.Incident == "" || a.Incident == f.Incident) && (f.Rule == "" || a.Rule.ID == f.Rule) &&
+			(len(f.Hosts) == 0 || slices.Contains(f.Hosts, a.Host)) && (!f.Loose || a.Incident == "" && a.State != alert.Closed)
 	})
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/input"
+	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/chromedp"
 )
 
@@ -182,4 +183,10 @@ func quote(s string) string {
 		panic(err) // a string can always be written
 	}
 	return string(b)
+}
+
+// Forget empties the browser's cache.
+func (v *Visitor) Forget() {
+	v.t.Helper()
+	v.must("empty the cache", call(v.ctx, network.ClearBrowserCache, cdp.Empty{}))
 }

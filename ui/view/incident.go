@@ -11,6 +11,7 @@ import (
 
 	"github.com/sonae/sonae/action"
 	"github.com/sonae/sonae/auth"
+	"github.com/sonae/sonae/detect"
 	"github.com/sonae/sonae/duty"
 	"github.com/sonae/sonae/evidence"
 	"github.com/sonae/sonae/i18n"
@@ -36,8 +37,10 @@ type RoomData struct {
 	Corrected map[int]int      // No of an entry → No of the entry that corrects it
 	Older     int              // No of the oldest shown entry when there are older ones, else 0
 	Correct   int              // No of the entry that the form corrects, 0: none
-	Alerts    []AlertLine
-	Loose     []AlertLine // about hosts in scope, in no incident
+	Alerts    []AlertLine      // the newest
+	AlertsAll int              // how many there are
+	Rules     []detect.Rule    // of the newest 200 alerts
+	Loose     []AlertLine      // about hosts in scope, in no incident
 	Actions   []action.Action
 	Bags      []evidence.Bag
 	Duty      *duty.Assessment // nil when it could not be assessed
