@@ -141,6 +141,8 @@ type Card struct {
 	Step  *cacao.Step
 	Ext   Extension
 	Who   string // name of the agent when our extension names no role
+
+	book *Book
 }
 
 // Human says whether people do the step.
@@ -160,6 +162,25 @@ func (c *Card) Name() detect.Text {
 		}
 	}
 	return plainText(name)
+}
+
+// Asked is the question whose answer a variable holds, nil when no step asks
+// for it.
+func (c *Card) Asked(variable string) *Question {
+	for _, o := range c.book.Cards {
+		if q := o.Ext.Ask; q != nil && variableName(q.Variable) == variableName(variable) {
+			return q
+		}
+	}
+	return nil
+}
+
+// About is what the playbook says about a variable, as seen from the step.
+func (c *Card) About(variable string) string {
+	if d, ok := c.Step.Variables[variableName(variable)]; ok {
+		return d.Description
+	}
+	return c.book.play.Variables[variableName(variable)].Description
 }
 
 // Text is what is to be done, in words of people.
@@ -253,7 +274,7 @@ func (b *Book) cards() error {
 			if err := b.declares(s, ext); err != nil {
 				return fmt.Errorf("%s: step_extensions: %w", id, err)
 			}
-			c := &Card{No: len(b.Cards) + 1, ID: id, Depth: depth, Step: s, Ext: ext, Who: b.play.Agents[s.Agent].Name}
+			c := &Card{No: len(b.Cards) + 1, ID: id, Depth: depth, Step: s, Ext: ext, Who: b.play.Agents[s.Agent].Name, book: b}
 			b.Cards, b.by[id] = append(b.Cards, c), c
 		}
 		in, on := inside(s)

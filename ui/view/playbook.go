@@ -201,13 +201,6 @@ func filled(d RunData, c OpenCard) []string {
 	return all
 }
 
-func condition(c *playbook.Card) string {
-	if c.Step.Condition != "" {
-		return c.Step.Condition
-	}
-	return c.Step.Switch
-}
-
 func questionWords(p Page, c OpenCard) string {
 	if c.Ext.Ask != nil && len(c.Visit.Choose) == 0 {
 		if t := c.Ext.Ask.Text.In(p.Lang); t != "" {
