@@ -85,7 +85,9 @@ type Filter struct {
 	State    State
 	Site     string
 	Host     string
+	Hosts    []string // any of them
 	Incident string
+	Loose    bool   // in no incident, and not closed
 	Rule     string // id
 	Text     string // part of the title, the rule, the host, a peer's address or a program
 	none     bool   // selects nothing, see Within

@@ -189,5 +189,5 @@ func (d *Desk) tell(ctx context.Context, tx *state.Tx, a *stored, subject string
 	if err != nil {
 		return err
 	}
-	return tx.Emit(ctx, subject, fmt.Sprintf("%s/%d/%s", a.ID, a.version, subject), full)
+	return tx.Emit(ctx, subject, fmt.Sprintf("%s/%d/%s", a.ID, a.version, subject), full[0])
 }

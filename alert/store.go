@@ -218,15 +218,8 @@ func (d *Desk) List(ctx context.Context, f Filter) ([]Alert, int, error) {
 	if err != nil {
 		return nil, 0, fmt.Errorf("list alerts: %w", err)
 	}
-	out := make([]Alert, 0, len(all))
-	for _, a := range all {
-		full, err := d.whole(ctx, a)
-		if err != nil {
-			return nil, 0, err
-		}
-		out = append(out, full)
-	}
-	return out, n, nil
+	out, err := complete(ctx, readDB{d.db}, all...)
+	return out, n, err
 }
 
 // where writes the filter as SQL.
@@ -244,6 +237,17 @@ func (f Filter) where() (string, []any) {
 	is("host", f.Host)
 	is("incident", f.Incident)
 	is("rule", f.Rule)
+	if f.Loose {
+		parts = append(parts, `incident = '' AND state <> 'closed'`)
+	}
+	if len(f.Hosts) > 0 {
+		var places []string
+		for _, h := range f.Hosts {
+			args = append(args, h)
+			places = append(places, fmt.Sprintf("$%d", len(args)))
+		}
+		parts = append(parts, "host IN ("+strings.Join(places, ", ")+")")
+	}
 	if text := strings.TrimSpace(f.Text); text != "" {
 		escaped := strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`).Replace(strings.ToLower(text))
 		args = append(args, "%"+escaped+"%")
@@ -276,7 +280,37 @@ func (d *Desk) untold(ctx context.Context, before time.Time) ([]string, error) {
 }
 
 func (d *Desk) whole(ctx context.Context, a stored) (Alert, error) {
-	return complete(ctx, readDB{d.db}, a)
+	all, err := complete(ctx, readDB{d.db}, a)
+	if err != nil {
+		return Alert{}, err
+	}
+	return all[0], nil
+}
+
+// Rules are the rules of all alerts that f selects, each once, sorted by id.
+func (d *Desk) Rules(ctx context.Context, f Filter) ([]detect.Rule, error) {
+	if f.none {
+		return nil, nil
+	}
+	where, args := f.where()
+	rows, err := d.db.Query(ctx, `SELECT MIN(rule_json) FROM alert `+where+` GROUP BY rule ORDER BY rule`, args...)
+	if err != nil {
+		return nil, fmt.Errorf("rules of alerts: %w", err)
+	}
+	defer rows.Close()
+	var out []detect.Rule
+	for rows.Next() {
+		var text string
+		var r detect.Rule
+		if err := rows.Scan(&text); err != nil {
+			return nil, fmt.Errorf("rules of alerts: %w", err)
+		}
+		if err := json.Unmarshal([]byte(text), &r); err != nil {
+			return nil, fmt.Errorf("rules of alerts: %w", err)
+		}
+		out = append(out, r)
+	}
+	return out, rows.Err()
 }
 
 // Changes returns who changed what, oldest first.

@@ -26,11 +26,12 @@ type NewRun struct {
 
 // StepReport is what a person says about a step.
 type StepReport struct {
-	What   string    `json:"what" enum:"done,skip,problem,again"`
-	Note   string    `json:"note,omitempty" maxLength:"1000" doc:"needed to skip, and for a problem"`
-	Chosen string    `json:"chosen,omitempty" maxLength:"200" doc:"the answer, where the step asks"`
-	At     time.Time `json:"at,omitempty" doc:"when it was done; now when absent"`
-	Paper  bool      `json:"paper,omitempty" doc:"keyed in from paper"`
+	What   string            `json:"what" enum:"done,skip,problem,again"`
+	Note   string            `json:"note,omitempty" maxLength:"1000" doc:"needed to skip, and for a problem"`
+	Chosen string            `json:"chosen,omitempty" maxLength:"200" doc:"the answer, where the step asks"`
+	At     time.Time         `json:"at,omitempty" doc:"when it was done; now when absent"`
+	Paper  bool              `json:"paper,omitempty" doc:"keyed in from paper"`
+	Values map[string]string `json:"values,omitempty" doc:"what the step returns, by variable of its out_args; what nobody knows is left out"`
 }
 
 // RunByID are the parameters of one run. (Exported like Paging.)
@@ -114,7 +115,7 @@ func (s *server) playbookOperations() {
 				return nil, err
 			}
 			b := in.Body
-			r, err := s.Books.Report(ctx, in.Run, playbook.Report{Visit: in.Visit, What: b.What, Note: b.Note, Chosen: b.Chosen, At: b.At, Paper: b.Paper}, who)
+			r, err := s.Books.Report(ctx, in.Run, playbook.Report{Visit: in.Visit, What: b.What, Note: b.Note, Chosen: b.Chosen, At: b.At, Paper: b.Paper, Values: b.Values}, who)
 			return &body[playbook.Run]{r}, err
 		})
 	register(s, operation{"cancel-run", http.MethodPost, "/incidents/{id}/runs/{run}/cancel", "End a run early", 0}, incidentRule[runReason](s, auth.Handle, "incident"),

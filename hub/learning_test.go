@@ -75,12 +75,12 @@ func TestPaperAndCausesAreProvedAndRemindPeople(t *testing.T) {
 	tokyo := func(ago time.Duration) string { return now.Add(-ago).In(clock.Tokyo()).Format("2006-01-02,15:04") }
 	log := "番号,日付,時刻,記入者,内容\r\n1," + tokyo(170*time.Minute) + ",鈴木,画面が赤い\r\n2," + tokyo(160*time.Minute) + ",鈴木,LANを抜いた\r\n3," + tokyo(30*time.Hour) + ",鈴木,不審なメール\r\n"
 	var preview paper.Preview
-	sato.Must(http.MethodPost, base+"/sheets", api.SheetIn{Name: "夜間.csv", Data: []byte(log)}, &preview)
+	sato.Must(http.MethodPost, base+"/logs", api.PaperLogIn{Name: "夜間.csv", Data: []byte(log)}, &preview)
 	if n := preview.Count(paper.Fresh); n != 2 || preview.Count(paper.InConflict) != 1 {
 		t.Fatalf("preview %+v", preview)
 	}
 	for range 2 { // the second time adds nothing
-		if status, _, text := sato.Submit(base+"/paper/sheets/"+preview.Sheet.ID, url.Values{"line-4": {"take"}}); status != http.StatusSeeOther {
+		if status, _, text := sato.Submit(base+"/paper/logs/"+preview.Sheet.ID, url.Values{"line-4": {"take"}}); status != http.StatusSeeOther {
 			t.Fatalf("import: %d %.300s", status, text)
 		}
 	}

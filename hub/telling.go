@@ -77,15 +77,16 @@ func (h *Hub) takenOver(ctx context.Context, in incident.Incident) error {
 
 // tellClocks follows what people state: a clock that was met calls nobody.
 func (h *Hub) tellClocks(ctx context.Context, c duty.Changed) error {
-	return h.followClocks(ctx, c.Incident, c.By)
+	return h.clocksNow(ctx, c.Incident, c.By)
 }
 
 // tellDecided does the same for what people decide.
 func (h *Hub) tellDecided(ctx context.Context, d duty.Decision) error {
-	return h.followClocks(ctx, d.Incident, d.By)
+	return h.clocksNow(ctx, d.Incident, d.By)
 }
 
-func (h *Hub) followClocks(ctx context.Context, id, by string) error {
+// clocksNow holds the calls about clocks of an incident to what the duties say now.
+func (h *Hub) clocksNow(ctx context.Context, id, by string) error {
 	in, err := h.incidents.Get(ctx, id)
 	if err != nil {
 		return err

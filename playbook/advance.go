@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/sonae/sonae/action"
@@ -152,7 +151,7 @@ func (d *Desk) ready(ctx context.Context, r Run, b *Book, v Visit) (bool, error)
 	c := b.by[v.Step]
 	switch c.Step.Type {
 	case cacao.Action:
-		return d.ask(ctx, r, c, v)
+		return d.ask(ctx, r, b, c, v)
 	case cacao.PlaybookAction:
 		return d.child(ctx, r, b, c, v)
 	}
@@ -165,19 +164,19 @@ func (d *Desk) ready(ctx context.Context, r Run, b *Book, v Visit) (bool, error)
 // ask asks for the actions of a step, for each host of the incident. The key
 // names run, visit and try: asked a second time, after a crash, the answer is
 // the same action.
-func (d *Desk) ask(ctx context.Context, r Run, c *Card, v Visit) (bool, error) {
+func (d *Desk) ask(ctx context.Context, r Run, b *Book, c *Card, v Visit) (bool, error) {
 	at, err := d.look(ctx, r.Incident)
 	if err != nil {
 		return false, err
 	}
 	q := action.NewRequest{Kind: action.Kind(c.Ext.Action.Kind), Incident: r.Incident, Drill: r.Drill,
-		Reason: r.Name.In("ja") + ": " + c.Name().In("ja"), Forbidden: c.Ext.Action.Forbidden}
-	if strings.HasPrefix(q.Forbidden, "__") {
-		q.Forbidden = r.Values[strings.TrimSuffix(q.Forbidden, ":value")]
+		Reason: r.Name.In("ja") + ": " + c.Name().In("ja")}
+	hosts, why := at.hosts, ""
+	if !b.fillIn(&q, *c.Ext.Action, &r, v.No, &hosts) {
+		hosts, why = nil, "unknown-value"
 	}
 	var ids []string
-	why := ""
-	for _, host := range at.hosts {
+	for _, host := range hosts {
 		q.Host, q.Step = host, fmt.Sprintf("%s/%d/%d/%s", r.ID, v.No, v.Try, host)
 		a, err := d.deps.Actions.Request(ctx, q, auth.Person{ID: v.Asker})
 		if fault.Of(err) != "" { // people must help
@@ -244,7 +243,7 @@ func (d *Desk) child(ctx context.Context, r Run, b *Book, c *Card, v Visit) (boo
 		}
 		w := &walk{book: b, run: &r, at: at, by: incident.System}
 		return onVisit(v, func(w *walk, v *Visit) error {
-			begun, err := d.create(ctx, tx, other, r.Incident, at, v.Asker, &r)
+			begun, err := d.create(ctx, tx, other, r.Incident, at, v.Asker, &r, b.passed(&r, v.No, other))
 			if err != nil {
 				return err
 			}
@@ -300,7 +299,10 @@ func (d *Desk) waiting(ctx context.Context, r Run, v Visit) (bool, error) {
 		if err != nil || other.State == Running {
 			return false, err
 		}
-		return d.try(ctx, r.ID, incident.System, onVisit(v, func(w *walk, v *Visit) error { return w.result(v, other.State == Finished, "cancelled") }))
+		return d.try(ctx, r.ID, incident.System, onVisit(v, func(w *walk, v *Visit) error {
+			w.receive(v, other)
+			return w.result(v, other.State == Finished, "cancelled")
+		}))
 	}
 	ok := true
 	why := ""

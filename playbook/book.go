@@ -16,6 +16,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/sonae/sonae/action"
 	"github.com/sonae/sonae/detect"
 	"github.com/sonae/sonae/fault"
 	"github.com/sonae/sonae/playbook/cacao"
@@ -72,10 +73,49 @@ type Option struct {
 }
 
 // Wanted is an action that a step asks for, for each host of the incident.
-// Its approval is the action's own.
+// Its approval is the action's own. What it is done to stands there as it is,
+// or as the name of the variable that holds it.
 type Wanted struct {
-	Kind      string `json:"kind"`                // action.Preserve, action.Isolate
-	Forbidden string `json:"forbidden,omitempty"` // isolate: ip:port, or the variable that holds it
+	Kind      string   `json:"kind"`                // see check
+	Host      string   `json:"host,omitempty"`      // only for this host of the incident, by id
+	Forbidden string   `json:"forbidden,omitempty"` // isolate: ip:port
+	Object    string   `json:"object,omitempty"`    // stop-service, disable-account
+	Targets   []string `json:"targets,omitempty"`   // block-peer: addresses, with or without a port, or names; in a variable with commas
+	PID       string   `json:"pid,omitempty"`       // freeze
+	Image     string   `json:"image,omitempty"`     // freeze: the program of that process
+}
+
+// check says which kinds of actions a step can ask for, and what each one must
+// name.
+func (a Wanted) check() error {
+	missing := ""
+	switch action.Kind(a.Kind) {
+	case action.Preserve, action.Isolate:
+	case action.StopService, action.DisableAccount:
+		if a.Object == "" {
+			missing = "an object"
+		}
+	case action.BlockPeer:
+		if len(a.Targets) == 0 {
+			missing = "targets"
+		}
+	case action.Freeze:
+		if a.PID == "" || a.Image == "" {
+			missing = "a pid and an image"
+		}
+	default:
+		return fmt.Errorf("action can be preserve, isolate, freeze, block-peer, stop-service or disable-account, not %q", a.Kind)
+	}
+	if missing != "" {
+		return fmt.Errorf("action %s needs %s", a.Kind, missing)
+	}
+	return nil
+}
+
+// variables are the names of variables that the action is made of.
+func (a Wanted) variables() []string {
+	all := slices.Concat([]string{a.Host, a.Forbidden, a.Object, a.PID, a.Image}, a.Targets)
+	return slices.DeleteFunc(all, func(text string) bool { return !isVariable(text) })
 }
 
 // Book is one version of a playbook, ready to run.
@@ -101,6 +141,8 @@ type Card struct {
 	Step  *cacao.Step
 	Ext   Extension
 	Who   string // name of the agent when our extension names no role
+
+	book *Book
 }
 
 // Human says whether people do the step.
@@ -120,6 +162,25 @@ func (c *Card) Name() detect.Text {
 		}
 	}
 	return plainText(name)
+}
+
+// Asked is the question whose answer a variable holds, nil when no step asks
+// for it.
+func (c *Card) Asked(variable string) *Question {
+	for _, o := range c.book.Cards {
+		if q := o.Ext.Ask; q != nil && variableName(q.Variable) == variableName(variable) {
+			return q
+		}
+	}
+	return nil
+}
+
+// About is what the playbook says about a variable, as seen from the step.
+func (c *Card) About(variable string) string {
+	if d, ok := c.Step.Variables[variableName(variable)]; ok {
+		return d.Description
+	}
+	return c.book.play.Variables[variableName(variable)].Description
 }
 
 // Text is what is to be done, in words of people.
@@ -185,8 +246,10 @@ func (e Extension) check() error {
 	if a := e.Approval; a != nil && (a.MofN < 1 || a.MofN > 5) {
 		return fmt.Errorf("approval needs an m_of_n from 1 to 5")
 	}
-	if a := e.Action; a != nil && a.Kind != "preserve" && a.Kind != "isolate" {
-		return fmt.Errorf("action can be preserve or isolate, not %q", a.Kind)
+	if e.Action != nil {
+		if err := e.Action.check(); err != nil {
+			return err
+		}
 	}
 	if q := e.Ask; q != nil && (!strings.HasPrefix(q.Variable, "__") || slices.ContainsFunc(q.Options, func(o Option) bool { return o.Value == "" })) {
 		return fmt.Errorf("decision needs a variable, and options with a value")
@@ -208,12 +271,10 @@ func (b *Book) cards() error {
 			if err != nil {
 				return fmt.Errorf("%s: step_extensions: %w", id, err)
 			}
-			if q := ext.Ask; q != nil {
-				if _, ok := b.play.Variables[q.Variable]; !ok {
-					return fmt.Errorf("%s: step_extensions: %s is not among the playbook_variables", id, q.Variable)
-				}
+			if err := b.declares(s, ext); err != nil {
+				return fmt.Errorf("%s: step_extensions: %w", id, err)
 			}
-			c := &Card{No: len(b.Cards) + 1, ID: id, Depth: depth, Step: s, Ext: ext, Who: b.play.Agents[s.Agent].Name}
+			c := &Card{No: len(b.Cards) + 1, ID: id, Depth: depth, Step: s, Ext: ext, Who: b.play.Agents[s.Agent].Name, book: b}
 			b.Cards, b.by[id] = append(b.Cards, c), c
 		}
 		in, on := inside(s)
@@ -233,6 +294,30 @@ func (b *Book) cards() error {
 		return err
 	}
 	return walk(b.play.WorkflowException, 0)
+}
+
+// declares says whether the variables of an extension exist.
+func (b *Book) declares(s *cacao.Step, e Extension) error {
+	var all []string
+	if e.Ask != nil {
+		all = append(all, e.Ask.Variable)
+	}
+	if e.Action != nil {
+		all = append(all, e.Action.variables()...)
+	}
+	for _, name := range all {
+		name = variableName(name)
+		d, here := s.Variables[name]
+		if !here {
+			if d, here = b.play.Variables[name]; !here {
+				return fmt.Errorf("%s is not among the playbook_variables", name)
+			}
+		}
+		if e.Ask != nil && name == variableName(e.Ask.Variable) && d.Constant {
+			return fmt.Errorf("%s is a constant, which nothing can change", name)
+		}
+	}
+	return nil
 }
 
 // inside returns the first steps of the branches of a step, and the steps that

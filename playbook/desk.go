@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -181,7 +182,7 @@ func (d *Desk) Begin(ctx context.Context, in, book string, by auth.Person) (Run,
 	}
 	var run Run
 	err = d.db.Tx(ctx, func(tx *state.Tx) error {
-		run, err = d.create(ctx, tx, b, in, at, by.ID, nil)
+		run, err = d.create(ctx, tx, b, in, at, by.ID, nil, nil)
 		return err
 	})
 	if err != nil {
@@ -198,7 +199,7 @@ func (d *Desk) moved(ctx context.Context, id string) (Run, error) {
 	return d.Run(ctx, id)
 }
 
-func (d *Desk) create(ctx context.Context, tx *state.Tx, b *Book, in string, at situation, by string, parent *Run) (Run, error) {
+func (d *Desk) create(ctx context.Context, tx *state.Tx, b *Book, in string, at situation, by string, parent *Run, given map[string]string) (Run, error) {
 	if err := lockIncident(ctx, tx, in); err != nil {
 		return Run{}, err
 	}
@@ -212,10 +213,11 @@ func (d *Desk) create(ctx context.Context, tx *state.Tx, b *Book, in string, at 
 		}
 	}
 	r := Run{ID: clock.ID("run", at.now), No: len(others) + 1, Incident: in, Site: at.site, Book: b.ID, Version: b.Version, Name: b.Name,
-		State: Running, Values: values(b), Drill: at.drill, BeganAt: at.now, BeganBy: by}
+		State: Running, Values: first(b.play.Variables), Drill: at.drill, BeganAt: at.now, BeganBy: by}
 	if parent != nil {
 		r.Parent = parent.ID
 	}
+	maps.Copy(r.Values, given)
 	w := &walk{book: b, run: &r, at: at, by: by}
 	w.begin()
 	have, err := hasVersion(ctx, tx, b.Version)
@@ -228,24 +230,6 @@ func (d *Desk) create(ctx context.Context, tx *state.Tx, b *Book, in string, at 
 		}
 	}
 	return r, d.save(ctx, tx, w)
-}
-
-// values are what the book says about its variables, and those of its steps.
-func values(b *Book) map[string]string {
-	all := map[string]string{}
-	for _, c := range b.Cards {
-		for name, v := range c.Step.Variables {
-			if text, ok := v.Text(); ok {
-				all[name] = text
-			}
-		}
-	}
-	for name, v := range b.play.Variables {
-		if text, ok := v.Text(); ok {
-			all[name] = text
-		}
-	}
-	return all
 }
 
 // look asks what conditions and deadlines depend on.
@@ -298,10 +282,11 @@ const (
 type Report struct {
 	Visit  int
 	What   string
-	Note   string    // required to skip, and for a problem; at most 1000 characters
-	Chosen string    // the answer, where the step asks for one
-	At     time.Time // when it was done; zero: now
-	Paper  bool      // keyed in from paper
+	Note   string            // required to skip, and for a problem; at most 1000 characters
+	Chosen string            // the answer, where the step asks for one
+	At     time.Time         // when it was done; zero: now
+	Paper  bool              // keyed in from paper
+	Values map[string]string // what the step returns, by variable; what is not known is left out
 }
 
 // Report takes what a person says and goes on.
@@ -393,6 +378,10 @@ func (w *walk) reportDone(v *Visit, c *Card, r Report) error {
 		w.way(v.No, r.Chosen)
 		return nil
 	}
+	returned, err := w.take(v, r.Values)
+	if err != nil {
+		return err
+	}
 	answer := detect.Text{}
 	if q := c.Ext.Ask; q != nil {
 		i := slices.IndexFunc(q.Options, func(o Option) bool { return o.Value == r.Chosen })
@@ -415,10 +404,15 @@ func (w *walk) reportDone(v *Visit, c *Card, r Report) error {
 		}
 	}
 	if q := c.Ext.Ask; q != nil {
-		v.Chosen, w.run.Values[q.Variable] = r.Chosen, r.Chosen
+		v.Chosen = r.Chosen
+		w.set(v.No, q.Variable, r.Chosen)
 		w.say("answered", c, "answer_ja", answer.In("ja"), "answer_en", answer.In("en"), "note", r.Note)
 	} else {
 		w.say("done", c, "note", r.Note)
+	}
+	if returned != "" { // one more argument of the line that is said anyway
+		w.line.key += "-with"
+		w.line.args["values"] = returned
 	}
 	w.stamp(v, r)
 	w.pass(v, Done)

@@ -28,6 +28,7 @@ var (
 // actions answers as the action desk does: one action for each key.
 type actions struct {
 	by    map[string]*action.Action // by step key
+	asked []action.NewRequest       // each once
 	fault error
 }
 
@@ -36,6 +37,7 @@ func (a *actions) Request(_ context.Context, q action.NewRequest, by auth.Person
 		return action.Action{}, a.fault
 	}
 	if a.by[q.Step] == nil {
+		a.asked = append(a.asked, q)
 		a.by[q.Step] = &action.Action{ID: fmt.Sprintf("ac-%d", len(a.by)+1), Kind: q.Kind, Host: q.Host, State: action.Requested, RequestedBy: by.ID, Step: q.Step}
 	}
 	return *a.by[q.Step], nil

@@ -3,7 +3,6 @@ package playbook
 import (
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/sonae/sonae/detect"
@@ -60,6 +59,8 @@ type Visit struct {
 	Asker     string    `json:"asker,omitempty"`  // whose step led here, in whose name actions are asked for
 	Actions   []string  `json:"actions,omitempty"`
 	Child     string    `json:"child,omitempty"` // run of another playbook
+
+	Values map[string]string `json:"values,omitempty"` // of the step's own variables, as far as known
 }
 
 // Over says whether nothing more happens at this visit.
@@ -168,14 +169,15 @@ func (w *walk) say(key string, c *Card, pairs ...string) {
 	w.line = &line{key: "playbook." + key, args: args, source: "playbook", ref: w.run.ID}
 }
 
-// value tells a variable or a fact.
-func (w *walk) value(name string) (string, bool) {
-	if strings.HasPrefix(name, "__") {
-		v, ok := w.run.Values[strings.TrimSuffix(name, ":value")]
+// value tells a variable, as it is seen from a visit, or a fact.
+func (w *walk) value(visit int) cacao.Values {
+	return func(name string) (string, bool) {
+		if isVariable(name) {
+			return w.book.Value(w.run, visit, name)
+		}
+		v, ok := w.at.facts[name]
 		return v, ok
 	}
-	v, ok := w.at.facts[name]
-	return v, ok
 }
 
 // begin starts at the first step.
@@ -213,6 +215,9 @@ func (w *walk) add(parent, round int, step string) bool {
 	c := w.book.by[step]
 	if s.Type == cacao.Action && c.Ext.Action == nil {
 		v.State = Open
+	}
+	if len(s.Variables) > 0 {
+		v.Values = first(s.Variables)
 	}
 	v.DueAt = w.due(c.Ext.Deadline)
 	if v.No > maxVisits {
@@ -306,7 +311,7 @@ func (w *walk) control(no int) {
 		cond, err := cacao.ParseCondition(s.Condition) // was checked when the book came
 		is := false
 		if err == nil {
-			is, err = cond.Eval(w.value)
+			is, err = cond.Eval(w.value(no))
 		}
 		if err != nil {
 			w.ask(v, c, "true", "false")
@@ -315,7 +320,7 @@ func (w *walk) control(no int) {
 		w.say("condition", c, "result_key", fmt.Sprintf("playbook.answer.%t", is), "condition", s.Condition)
 		w.way(no, fmt.Sprint(is))
 	case cacao.Switch:
-		value, known := w.value(s.Switch)
+		value, known := w.value(no)(s.Switch)
 		if _, ok := s.Cases[value]; !known && !ok {
 			w.ask(v, c, choices(s)...)
 			return

@@ -16,9 +16,9 @@ import (
 
 func (c *call) alerts() (screen, error) {
 	p := c.page("alerts", c.t("alert.list"))
-	d := view.AlertsData{Paging: c.list("/alerts", "state", "q"), State: alert.State(c.query("state")), Text: c.query("q")}
+	d := view.AlertsData{Paging: c.list("/alerts", "state", "q", "incident"), State: alert.State(c.query("state")), Text: c.query("q"), Of: c.query("incident")}
 	list, total, err := c.Alerts.List(c.ctx(), alert.Filter{
-		State: d.State, Site: c.who.Site, Text: d.Text, Limit: d.Paging.Limit, Offset: d.Paging.Offset,
+		State: d.State, Site: c.who.Site, Text: d.Text, Incident: d.Of, Limit: d.Paging.Limit, Offset: d.Paging.Offset,
 	})
 	if err != nil {
 		return screen{}, fmt.Errorf("list alerts: %w", err)

@@ -42,7 +42,7 @@ func readAssets(fsys fs.FS, dir string) (assets, error) {
 		return assets{}, fmt.Errorf("read built files: %w", err)
 	}
 	a := assets{files: files, prefix: "/assets/" + hex.EncodeToString(sum.Sum(nil))[:16] + "/"}
-	for name, field := range map[string]*string{"app.js": &a.present.Script, "app.css": &a.present.Style} {
+	for name, field := range map[string]*string{"app.js": &a.present.Script, "app.css": &a.present.Style, "fonts.css": &a.present.Fonts} {
 		if _, err := fs.Stat(files, name); err == nil {
 			*field = a.prefix + name
 		}

@@ -65,7 +65,7 @@ func (h dutiesOf) Decisions(_ context.Context, id string) ([]duty.Decision, erro
 	defer h.mu.Unlock()
 	all := []duty.Decision{{Incident: id, No: 1, At: start.Add(-10 * time.Minute), By: "pe-responder", Kind: duty.KindNotify, Choice: duty.NotYet, Grounds: []string{"facts_too_thin_to_help"},
 		Reason: "誰の情報か、まだわからない", Facts: 2}}
-	return append(all, h.decided...), nil
+	return append(all, h.dutyDecided...), nil
 }
 
 func (h dutiesOf) Decide(_ context.Context, id string, n duty.NewDecision, by auth.Person) error {
@@ -74,7 +74,7 @@ func (h dutiesOf) Decide(_ context.Context, id string, n duty.NewDecision, by au
 	if n.Reason == "" {
 		return fault.New(fault.Invalid, "duty.reason-missing")
 	}
-	h.decided = append(h.decided, duty.Decision{Incident: id, No: 2 + len(h.decided), At: start, By: by.ID, Kind: n.Kind, About: n.About, Choice: n.Choice, Grounds: n.Grounds, Means: n.Means, Reason: n.Reason, Facts: 2})
+	h.dutyDecided = append(h.dutyDecided, duty.Decision{Incident: id, No: 2 + len(h.dutyDecided), At: start, By: by.ID, Kind: n.Kind, About: n.About, Choice: n.Choice, Grounds: n.Grounds, Means: n.Means, Reason: n.Reason, Facts: 2})
 	return nil
 }
 

@@ -62,8 +62,8 @@ func TestDecisionsAndAuthoritiesWithoutScript(t *testing.T) {
 	if got := a.post("/incidents/in-1/exemption", "choice", "refuse", "reason", "鍵の台帳がない", "digest", h.duties["in-1"].Exempt.Digest); got.status != http.StatusSeeOther {
 		t.Errorf("signature: %d", got.status)
 	}
-	if len(h.decided) != 2 || h.decided[1].Kind != duty.KindExemption || h.decided[1].By != "pe-approver" {
-		t.Errorf("decided %+v", h.decided)
+	if len(h.dutyDecided) != 2 || h.dutyDecided[1].Kind != duty.KindExemption || h.dutyDecided[1].By != "pe-approver" {
+		t.Errorf("decided %+v", h.dutyDecided)
 	}
 	says(t, r.get("/incidents/in-1/duties"), []string{"兆候を待たない", "鍵の台帳がない"}, nil)
 	if got := r.get("/incidents/in-1/duties?at=2001-01-01T00:00"); got.status != http.StatusOK && got.status != http.StatusNotFound {

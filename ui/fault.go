@@ -57,6 +57,9 @@ func (c *call) words(err error) *view.Fault {
 
 // fail answers with a page that says what went wrong.
 func (c *call) fail(err error) {
+	if c.ctx().Err() != nil { // the reader left
+		return
+	}
 	kind := fault.Of(err)
 	status := statusOf(kind)
 	title := c.t("fault-title." + strconv.Itoa(status))

@@ -50,47 +50,47 @@ var start = time.Date(2026, 11, 22, 5, 5, 0, 0, time.UTC)
 // house keeps all that the pages show in memory, with the same faults as the
 // stages where a page depends on them.
 type house struct {
-	mu         sync.Mutex
-	now        time.Time
-	persons    map[string]auth.Person
-	sessions   map[string]string // token → person
-	invites    map[string]auth.Invitation
-	refusals   []auth.Resource
-	siteList   []asset.Site
-	hostList   []asset.Host
-	tokenList  []asset.Token
-	alertList  []alert.Alert
-	cases      []incident.Incident
-	chron      map[string][]incident.Entry
-	acts       []action.Action
-	bagList    []evidence.Bag
-	purposes   []string
-	duties     map[string]duty.Assessment
-	reasons    []string        // why facts were stated anew
-	decided    []duty.Decision //
-	contacts   []string        // authorities that were saved
-	docs       map[string][]report.Document
-	drills     int
-	reporter   report.Reporter
-	archive    Archive          // nil until withEvents
-	searches   Searches         //
-	ruleList   int              // rules that were made
-	rulebook   *search.Rulebook // nil until withEvents
-	noRules    bool             // nobody makes rules of searches
-	threats    *threat.Desk     // nil until withEvents
-	draft      string           // a threat list that waits to be put into force
-	unsealed   int              // so many looks find events that just arrived in no segment yet
-	thresholds *threshold.Desk  // nil until withEvents
-	notices    *notify.Desk     // nil until withEvents
-	noticeIDs  *strings.Replacer
-	tasks      *task.Desk // nil until withEvents
-	taskIDs    *strings.Replacer
-	said       []playbook.Report // about steps
-	decided    []decision.NewDecision
-	sheets     []decision.Sheet
-	sent       []paper.NewPicture
-	memos      []paper.Memo
-	factors    []cause.NewFactor
+	mu          sync.Mutex
+	now         time.Time
+	persons     map[string]auth.Person
+	sessions    map[string]string // token → person
+	invites     map[string]auth.Invitation
+	refusals    []auth.Resource
+	siteList    []asset.Site
+	hostList    []asset.Host
+	tokenList   []asset.Token
+	alertList   []alert.Alert
+	cases       []incident.Incident
+	chron       map[string][]incident.Entry
+	acts        []action.Action
+	bagList     []evidence.Bag
+	purposes    []string
+	duties      map[string]duty.Assessment
+	reasons     []string        // why facts were stated anew
+	dutyDecided []duty.Decision //
+	contacts    []string        // authorities that were saved
+	docs        map[string][]report.Document
+	drills      int
+	reporter    report.Reporter
+	archive     Archive          // nil until withEvents
+	searches    Searches         //
+	ruleList    int              // rules that were made
+	rulebook    *search.Rulebook // nil until withEvents
+	noRules     bool             // nobody makes rules of searches
+	threats     *threat.Desk     // nil until withEvents
+	draft       string           // a threat list that waits to be put into force
+	unsealed    int              // so many looks find events that just arrived in no segment yet
+	thresholds  *threshold.Desk  // nil until withEvents
+	notices     *notify.Desk     // nil until withEvents
+	noticeIDs   *strings.Replacer
+	tasks       *task.Desk // nil until withEvents
+	taskIDs     *strings.Replacer
+	said        []playbook.Report // about steps
+	decided     []decision.NewDecision
+	sheets      []decision.Sheet
+	sent        []paper.NewPicture
+	memos       []paper.Memo
+	factors     []cause.NewFactor
 }
 
 func missing(what string) error { return fault.New(fault.Missing, what) }
@@ -338,8 +338,18 @@ func (h alertsOf) List(_ context.Context, f alert.Filter) ([]alert.Alert, int, e
 	defer h.mu.Unlock()
 	return page(h.alertList, f.Offset, f.Limit, func(a alert.Alert) bool {
 		return (f.State == "" || a.State == f.State) && (f.Site == "" || a.Site == f.Site) && (f.Host == "" || a.Host == f.Host) &&
-			(f.Incident == "" || a.Incident == f.Incident) && (f.Rule == "" || a.Rule.ID == f.Rule)
+			(f.Incident == "" || a.Incident == f.Incident) && (f.Rule == "" || a.Rule.ID == f.Rule) &&
+			(len(f.Hosts) == 0 || slices.Contains(f.Hosts, a.Host)) && (!f.Loose || a.Incident == "" && a.State != alert.Closed)
 	})
+}
+
+func (h alertsOf) Rules(ctx context.Context, f alert.Filter) ([]detect.Rule, error) {
+	list, _, err := h.List(ctx, f)
+	var out []detect.Rule
+	for _, a := range list {
+		out = append(out, a.Rule)
+	}
+	return out, err
 }
 
 func (h alertsOf) find(id string) (*alert.Alert, error) {

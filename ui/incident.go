@@ -17,8 +17,12 @@ import (
 	"github.com/sonae/sonae/ui/view"
 )
 
-// entriesShown is how many lines of a chronology one page shows.
-const entriesShown = 200
+// entriesShown and alertsShown are how many lines of a chronology, and how many
+// alerts, the page of an incident shows; both have pages with all of them.
+const (
+	entriesShown = 200
+	alertsShown  = 50
+)
 
 func (c *call) incidents() (screen, error) {
 	p := c.page("incidents", c.t("incident.list"))
@@ -113,11 +117,11 @@ func (c *call) roomEntries(d *view.RoomData) error {
 }
 
 func (c *call) roomAlerts(d *view.RoomData) error {
-	list, _, err := c.Alerts.List(c.ctx(), alert.Filter{Incident: d.Incident.ID, Site: c.who.Site, Limit: 200})
+	list, total, err := c.Alerts.List(c.ctx(), alert.Filter{Incident: d.Incident.ID, Site: c.who.Site, Limit: alertsShown})
 	if err != nil {
 		return fmt.Errorf("alerts of incident: %w", err)
 	}
-	d.Alerts = c.lines(list)
+	d.Alerts, d.AlertsAll = c.lines(list), total
 	if !c.may(auth.Handle, auth.Resource{Kind: "alert", Site: auth.Among(c.who, d.Incident.Scope.Sites)}) {
 		return nil
 	}
@@ -127,16 +131,14 @@ func (c *call) roomAlerts(d *view.RoomData) error {
 // roomLoose reads the alerts about hosts in scope that belong to no incident:
 // they are probably about the same thing.
 func (c *call) roomLoose(d *view.RoomData) error {
-	for _, host := range d.Incident.Scope.Hosts {
-		list, _, err := c.Alerts.List(c.ctx(), alert.Filter{Host: host, Site: c.who.Site, Limit: 50})
-		if err != nil {
-			return fmt.Errorf("alerts of host in scope: %w", err)
-		}
-		list = slices.DeleteFunc(list, func(a alert.Alert) bool {
-			return a.Incident != "" || a.State == alert.Closed || a.Drill != d.Incident.Drill
-		})
-		d.Loose = append(d.Loose, c.lines(list)...)
+	if len(d.Incident.Scope.Hosts) == 0 {
+		return nil
 	}
+	list, _, err := c.Alerts.List(c.ctx(), alert.Filter{Hosts: d.Incident.Scope.Hosts, Loose: true, Site: c.who.Site, Limit: 50})
+	if err != nil {
+		return fmt.Errorf("alerts of hosts in scope: %w", err)
+	}
+	d.Loose = c.lines(slices.DeleteFunc(list, func(a alert.Alert) bool { return a.Drill != d.Incident.Drill }))
 	return nil
 }
 

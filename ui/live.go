@@ -16,7 +16,11 @@ import (
 const (
 	// maxStreams bounds the open streams; a hospital has far fewer screens.
 	maxStreams = 512
-	// coalesce is the time in which several changes become one.
+	// burst is how long a page waits for what belongs to a first change: one
+	// thing that happens is often two or three messages.
+	burst = 20 * time.Millisecond
+	// coalesce is the least time between two renderings of a page: many changes
+	// become one.
 	coalesce = 150 * time.Millisecond
 	// beat is how often a page hears that the hub is there. A page that hears
 	// nothing for three of them says that it is stale.
@@ -154,6 +158,7 @@ type stream struct {
 	w       http.ResponseWriter
 	control *http.ResponseController
 	inner   *http.Request
+	next    time.Time         // not before then is it rendered again
 	sent    map[string]string // region → HTML
 	n       int
 }
@@ -175,7 +180,8 @@ func (st *stream) run(ctx context.Context, p *listener) {
 				return
 			}
 		case <-p.wake:
-			if !pause(ctx, coalesce) || !st.refresh(ctx) {
+			// The first change after a quiet time is shown at once.
+			if !pause(ctx, max(burst, time.Until(st.next))) || !st.refresh(ctx) {
 				return
 			}
 		}
@@ -197,6 +203,10 @@ func pause(ctx context.Context, d time.Duration) bool {
 // refresh renders the page and sends the regions that differ from what was
 // sent. It returns false when the stream is over.
 func (st *stream) refresh(ctx context.Context) bool {
+	began := time.Now()
+	// A page that takes long is rendered less often, so that the streams leave
+	// the hub time for its work.
+	defer func() { st.next = time.Now().Add(max(coalesce, time.Since(began))) }()
 	g := &gather{}
 	in := st.inner.WithContext(context.WithValue(ctx, gatherKey{}, g))
 	st.mux.ServeHTTP(&discard{header: http.Header{}}, in)

@@ -8,10 +8,11 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
+	"github.com/sonae/sonae/alert"
 	"github.com/sonae/sonae/clock"
-	"github.com/sonae/sonae/detect"
 	"github.com/sonae/sonae/fault"
 	"github.com/sonae/sonae/incident"
 	"github.com/sonae/sonae/incident/cause"
@@ -85,9 +86,9 @@ func (c *call) roomRuns(d *view.RoomData) (err error) {
 	if d.Runs, err = c.Books.Runs(c.ctx(), d.Incident.ID); err != nil {
 		return err
 	}
-	var rules []detect.Rule
-	for _, a := range d.Alerts {
-		rules = append(rules, a.Alert.Rule)
+	rules, err := c.Alerts.Rules(c.ctx(), alert.Filter{Incident: d.Incident.ID, Site: c.who.Site})
+	if err != nil {
+		return err
 	}
 	if d.Offers, err = c.Books.Offer(c.ctx(), rules); err != nil {
 		return err
@@ -159,11 +160,22 @@ func (c *call) reportStep() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	said := playbook.Report{Visit: visit, What: c.form("what"), Note: c.form("note"), Chosen: c.form("chosen"), At: at}
+	said := playbook.Report{Visit: visit, What: c.form("what"), Note: c.form("note"), Chosen: c.form("chosen"), At: at, Values: c.returned()}
 	if r, err = c.Books.Report(c.ctx(), r.ID, said, c.who); err != nil {
 		return "", err
 	}
 	return view.RunPath(r) + "?done=step-" + said.What + "#now", nil
+}
+
+// returned are the values that were typed for what a step returns.
+func (c *call) returned() map[string]string {
+	all := map[string]string{}
+	for field := range c.r.PostForm {
+		if name, ok := strings.CutPrefix(field, view.Returns); ok && c.form(field) != "" {
+			all[name] = c.form(field)
+		}
+	}
+	return all
 }
 
 func (c *call) cancelRun() (string, error) {

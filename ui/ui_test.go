@@ -423,7 +423,7 @@ func TestSecretsAreShownOnceAndNotRedirected(t *testing.T) {
 }
 
 func TestAssetsMayBeKeptForEver(t *testing.T) {
-	a, err := readAssets(fstest.MapFS{"d/app.js": {Data: []byte("1")}, "d/app.css": {Data: []byte("2")}, "d/.keep": {}, "d/fonts/a.woff2": {Data: []byte("3")}}, "d")
+	a, err := readAssets(fstest.MapFS{"d/app.js": {Data: []byte("1")}, "d/app.css": {Data: []byte("2")}, "d/.keep": {}, "d/fonts/a.woff2": {Data: []byte("3")}, "d/fonts.css": {Data: []byte("4")}}, "d")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -431,7 +431,7 @@ func TestAssetsMayBeKeptForEver(t *testing.T) {
 		status int
 		kind   string
 	}{
-		a.present.Script: {200, "text/javascript; charset=utf-8"}, a.present.Style: {200, "text/css; charset=utf-8"}, a.prefix + "fonts/a.woff2": {200, "font/woff2"},
+		a.present.Script: {200, "text/javascript; charset=utf-8"}, a.present.Style: {200, "text/css; charset=utf-8"}, a.present.Fonts: {200, "text/css; charset=utf-8"}, a.prefix + "fonts/a.woff2": {200, "font/woff2"},
 		"/assets/0000000000000000/app.js": {404, ""}, a.prefix + ".keep": {404, ""}, a.prefix + "../ui.go": {404, ""}, a.prefix: {404, ""},
 	} {
 		w := httptest.NewRecorder()

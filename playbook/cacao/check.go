@@ -17,8 +17,9 @@ var (
 
 // checker gathers what is wrong with a playbook.
 type checker struct {
-	p     *Playbook
-	found Problems
+	p      *Playbook
+	within map[string][]*Step // steps with variables of their own in whose branches a step stands
+	found  Problems
 }
 
 func (c *checker) say(step, property, format string, args ...any) {
@@ -37,6 +38,7 @@ func Check(p *Playbook) Problems {
 		c.say("", "workflow", "has %d steps, more than %d", len(p.Workflow), MaxSteps)
 		return c.found
 	}
+	c.scopes()
 	for _, id := range slices.Sorted(maps.Keys(p.Workflow)) {
 		c.step(id, p.Workflow[id])
 	}
@@ -271,17 +273,13 @@ func (c *checker) args(id string, s *Step) {
 		for _, a := range all {
 			if a = strings.TrimSuffix(a, ":value"); !variableForm.MatchString(a) {
 				c.say(id, name, "%q is no name of a variable", a)
-			} else if !c.has(s, a) {
+			} else if all := c.declared(id, a); len(all) == 0 {
 				c.say(id, name, "%s is declared neither in the step nor in the playbook", a)
+			} else if name == "out_args" && all[0].Constant {
+				c.say(id, name, "%s is a constant, which nothing can change", a)
 			}
 		}
 	}
-}
-
-func (c *checker) has(s *Step, variable string) bool {
-	_, here := s.Variables[variable]
-	_, there := c.p.Variables[variable]
-	return here || there
 }
 
 func (c *checker) parallel(id string, s *Step) {
@@ -311,7 +309,7 @@ func (c *checker) condition(id string, s *Step) {
 		return
 	}
 	for _, name := range cond.Names() {
-		if strings.HasPrefix(name, "__") && !c.has(s, strings.TrimSuffix(name, ":value")) {
+		if strings.HasPrefix(name, "__") && len(c.declared(id, strings.TrimSuffix(name, ":value"))) == 0 {
 			c.say(id, "condition", "%s is declared neither in the step nor in the playbook", name)
 		}
 	}
@@ -329,7 +327,7 @@ func (c *checker) cases(id string, s *Step) {
 		c.say(id, "switch", "is required")
 	case !variableForm.MatchString(name):
 		c.say(id, "switch", "%q is no name of a variable", s.Switch)
-	case !c.has(s, name):
+	case len(c.declared(id, name)) == 0:
 		c.say(id, "switch", "%s is declared neither in the step nor in the playbook", name)
 	}
 }

@@ -38,6 +38,7 @@ type Values func(name string) (value string, known bool)
 type node interface {
 	eval(Values) (bool, error)
 	names() []string
+	term() Term
 }
 
 // Eval says whether the condition holds. The error is ErrUnset with the name.

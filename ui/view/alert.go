@@ -19,6 +19,7 @@ type AlertsData struct {
 	Paging Paging
 	State  alert.State
 	Text   string
+	Of     string // incident whose alerts are shown, "": all
 }
 
 // AlertData is one alert with its three answers.

@@ -39,8 +39,9 @@ type RoomData struct {
 	Corrected map[int]int      // No of an entry → No of the entry that corrects it
 	Older     int              // No of the oldest shown entry when there are older ones, else 0
 	Correct   int              // No of the entry that the form corrects, 0: none
-	Alerts    []AlertLine
-	Loose     []AlertLine // about hosts in scope, in no incident
+	Alerts    []AlertLine      // the newest
+	AlertsAll int              // how many there are
+	Loose     []AlertLine      // about hosts in scope, in no incident
 	Actions   []action.Action
 	Bags      []evidence.Bag
 	Duty      *duty.Assessment // nil when it could not be assessed

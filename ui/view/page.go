@@ -48,7 +48,7 @@ type Page struct {
 type Names struct{ Person, Host, Site func(id string) string }
 
 // Assets are the addresses of script and style, empty when they were not built.
-type Assets struct{ Script, Style string }
+type Assets struct{ Script, Style, Fonts string }
 
 // Hub is what everybody may know about the hub itself.
 type Hub struct {

@@ -183,11 +183,22 @@ func commands(c *playbook.Card) [][2]string {
 	return all
 }
 
-func condition(c *playbook.Card) string {
-	if c.Step.Condition != "" {
-		return c.Step.Condition
+// Returns begins the names of the fields for what a step returns.
+const Returns = "out:"
+
+// filled are the commands of a step of others in which values of variables
+// stand now.
+func filled(d RunData, c OpenCard) []string {
+	if len(c.Ext.Description) > 0 {
+		return nil
 	}
-	return c.Step.Switch
+	var all []string
+	for _, m := range commands(c.Card) {
+		if text := d.Book.Fill(&d.Run, c.Visit.No, m[1]); text != m[1] {
+			all = append(all, text)
+		}
+	}
+	return all
 }
 
 func questionWords(p Page, c OpenCard) string {
