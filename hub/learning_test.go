@@ -80,7 +80,7 @@ func TestPaperAndCausesAreProvedAndRemindPeople(t *testing.T) {
 		t.Fatalf("preview %+v", preview)
 	}
 	for range 2 { // the second time adds nothing
-		if status, _, text := sato.Submit(base+"/paper/logs/"+preview.Sheet.ID, url.Values{"line-4": {"take"}}); status != http.StatusSeeOther {
+		if status, _, text := sato.Submit(base+"/paper/sheets/"+preview.Sheet.ID, url.Values{"line-4": {"take"}}); status != http.StatusSeeOther {
 			t.Fatalf("import: %d %.300s", status, text)
 		}
 	}
