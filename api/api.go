@@ -82,6 +82,7 @@ func (s *server) operations() {
 	s.dutyOperations()
 	s.playbookOperations()
 	s.reportOperations()
+	s.sheetOperations()
 	s.assetOperations()
 	s.deviceOperations()
 	s.notifyOperations()

@@ -39,6 +39,7 @@ type Deps struct {
 	Duties    Duties
 	Books     Books
 	Reports   Reports
+	Sheets    Sheets
 	Ledger    Ledger
 	Archive   Archive
 	Searches  Searches

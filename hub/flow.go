@@ -34,7 +34,7 @@ import (
 var partitioned = []string{"event.*.*"}
 
 // streams are the first tokens of all subjects.
-var streams = []string{"event", "match", "finding", "alert", "notify", "incident", "action", "cutting", "order", "evidence", "duty", "playbook", "document", "rule", "drill",
+var streams = []string{"event", "match", "finding", "alert", "notify", "incident", "action", "cutting", "order", "evidence", "duty", "playbook", "document", "sheet", "rule", "drill",
 	"device", "record"}
 
 // flow joins the stages. Nothing else in Sonae knows who listens to whom.
@@ -63,6 +63,7 @@ func (h *Hub) flow() []bus.Join {
 		bus.On("evidence.infected", "virus", h.infected),                             // bag      → event: a virus in it
 		bus.On("evidence.sealed", "chronology-evidence", h.noteBag),                  // bag      → chronology
 		bus.On("document.made", "chronology-document", h.noteDocument),               // document → chronology
+		bus.On("sheet.kept", "chronology-sheet", h.noteSheet),                        // kept sheet → chronology
 		bus.On("duty.changed", "chronology-duty", h.noteFacts),                       // facts    → chronology
 		bus.On("playbook.changed", "chronology-playbook", h.noteRun),                 // a step of a playbook → chronology
 		bus.On("action.>", "playbook", h.books.Result),                               // action   → the step that asked for it
@@ -79,6 +80,7 @@ func (h *Hub) flow() []bus.Join {
 		bus.On("cutting.>", "live-cutting", h.show("action")).Each(),
 		bus.On("evidence.>", "live-evidence", h.show("evidence")).Each(),
 		bus.On("document.>", "live-document", h.show("document")).Each(),
+		bus.On("sheet.>", "live-sheet", h.show("sheet")).Each(),
 		bus.On("duty.>", "live-duty", h.show("duty")).Each(),
 		bus.On("notify.>", "live-notify", h.show("notify")).Each(),
 		bus.On("playbook.>", "live-playbook", h.show("playbook")).Each(),

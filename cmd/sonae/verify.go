@@ -32,6 +32,7 @@ import (
 	"github.com/sonae/sonae/ready/asset"
 	"github.com/sonae/sonae/report"
 	"github.com/sonae/sonae/report/html"
+	"github.com/sonae/sonae/report/sheet"
 	"github.com/sonae/sonae/search"
 	"github.com/sonae/sonae/search/threat"
 	"github.com/sonae/sonae/state"
@@ -411,7 +412,7 @@ func (c *check) recorded(ctx context.Context, db *state.DB, leaves []leaf.Leaf) 
 		{"cuts of sites", action.VerifyCuts},
 		{"devices", device.VerifyRows}, {"sites and hosts", asset.VerifyRows}, {"alerts", alert.VerifyRows}, {"custody and bags", evidence.VerifyRows},
 		{"looks at events and own rules", search.VerifyRows}, {"threat lists", threat.VerifyRows},
-		{"playbooks", playbook.VerifyRows}, {"who is told", notify.VerifyRows},
+		{"playbooks", playbook.VerifyRows}, {"executive sheets", sheet.VerifyRows}, {"who is told", notify.VerifyRows},
 	} {
 		found, err := t.verify(ctx, db, byType(leaves))
 		if err != nil {
