@@ -2,7 +2,6 @@ package ui
 
 import (
 	"net/http"
-	"net/url"
 	"strings"
 	"testing"
 
@@ -22,7 +21,7 @@ func TestSheetApprovesWhereActionsAreApproved(t *testing.T) {
 	if page := approver.get("/incidents/in-1/sheet").body; !strings.Contains(page, form) {
 		t.Error("who may approve is not offered the button")
 	}
-	if got := approver.post("/actions/ac-1/approve", url.Values{}); got.status != http.StatusSeeOther && got.status != http.StatusOK {
+	if got := approver.post("/actions/ac-1/approve"); got.status != http.StatusSeeOther && got.status != http.StatusOK {
 		t.Errorf("approving: %d", got.status)
 	}
 	if h.acts[0].State != action.Approved || h.acts[0].DecidedBy != "pe-approver" {
@@ -42,14 +41,14 @@ func TestSheetIsForThoseWhoReadDocuments(t *testing.T) {
 			t.Errorf("%s as a contractor: %d", path, got.status)
 		}
 	}
-	if got := v.as("executive").post("/incidents/in-1/sheets", url.Values{}); got.status != http.StatusForbidden || len(h.kept) != 0 {
+	if got := v.as("executive").post("/incidents/in-1/sheets"); got.status != http.StatusForbidden || len(h.kept) != 0 {
 		t.Errorf("keeping without the right: %d", got.status)
 	}
 	r := v.as("responder")
 	if got := r.get("/incidents/in-1/sheets/sh-1"); got.status != http.StatusNotFound {
 		t.Errorf("a version that nobody kept: %d", got.status)
 	}
-	r.post("/incidents/in-1/sheets", url.Values{})
+	r.post("/incidents/in-1/sheets")
 	if got := r.get("/incidents/in-1/sheet").body; !strings.Contains(got, `href="/incidents/in-1/sheets/sh-1?lang=ja"`) {
 		t.Error("the kept version is not on the page")
 	}
