@@ -35,7 +35,7 @@ build: need-build web bpf
 
 web: ui/web/dist/app.js
 
-ui/web/dist/app.js: $(wildcard ui/web/src/*) ui/web/package.json ui/web/package-lock.json ui/web/build.sh
+ui/web/dist/app.js: $(wildcard ui/web/src/*) report/html/sheet.css ui/web/package.json ui/web/package-lock.json ui/web/build.sh
 	@echo "== web: script, style and fonts of the pages"
 	@sh ui/web/build.sh
 

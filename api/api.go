@@ -87,6 +87,7 @@ func (s *server) operations() {
 	s.paperOperations()
 	s.causeOperations()
 	s.reportOperations()
+	s.sheetOperations()
 	s.assetOperations()
 	s.deviceOperations()
 	s.notifyOperations()

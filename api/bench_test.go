@@ -41,6 +41,7 @@ import (
 	"github.com/sonae/sonae/ready/asset"
 	"github.com/sonae/sonae/report"
 	"github.com/sonae/sonae/report/html"
+	"github.com/sonae/sonae/report/sheet"
 	"github.com/sonae/sonae/search"
 	"github.com/sonae/sonae/secret"
 	"github.com/sonae/sonae/state"
@@ -151,6 +152,8 @@ func newBench(t *testing.T) *bench {
 		Notices: notices,
 		Devices: devices{b.devices, device.NewRunner(b.devices, b.actions, keys.Order().Public().(ed25519.PublicKey), nil, b.clock, log)},
 		Reports: report.New(db, b.reporting(ldg, rules), b.clock, log),
+		Sheets: sheet.New(db, sheet.Deps{Incidents: b.room, Duties: b.duties, Alerts: b.alerts, Actions: b.actions, Books: books, Assets: b.assets,
+			Names: b.assets.Names, Say: alert.Alert.Say, Pages: html.Sheets{}, Ledger: ldg}, b.clock, log),
 	})
 	b.story()
 	return b

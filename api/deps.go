@@ -44,6 +44,7 @@ type Deps struct {
 	Decisions Decisions
 	Tasks     Tasks
 	Reports   Reports
+	Sheets    Sheets
 	Ledger    Ledger
 	Archive   Archive
 	Searches  Searches

@@ -35,7 +35,7 @@ import (
 var partitioned = []string{"event.*.*"}
 
 // streams are the first tokens of all subjects.
-var streams = []string{"event", "match", "finding", "alert", "notify", "incident", "action", "cutting", "order", "evidence", "duty", "decision", "playbook", "task", "document", "rule", "drill",
+var streams = []string{"event", "match", "finding", "alert", "notify", "incident", "action", "cutting", "order", "evidence", "duty", "decision", "playbook", "task", "document", "sheet", "rule", "drill",
 	"device", "record"}
 
 // flow joins the stages. Nothing else in Sonae knows who listens to whom.
@@ -66,6 +66,7 @@ func (h *Hub) flow() []bus.Join {
 		bus.On("evidence.infected", "virus", h.infected),                             // bag      → event: a virus in it
 		bus.On("evidence.sealed", "chronology-evidence", h.noteBag),                  // bag      → chronology
 		bus.On("document.made", "chronology-document", h.noteDocument),               // document → chronology
+		bus.On("sheet.kept", "chronology-sheet", h.noteSheet),                        // kept sheet → chronology
 		bus.On("duty.changed", "chronology-duty", h.noteFacts),                       // facts    → chronology
 		bus.On("decision.changed", "chronology-decision", h.noteDecision),            // decided  → chronology
 		bus.On("duty.decided", "chronology-decided", h.noteDuty),                     // what people decided about a duty → chronology
@@ -90,6 +91,7 @@ func (h *Hub) flow() []bus.Join {
 		bus.On("cutting.>", "live-cutting", h.show("action")).Each(),
 		bus.On("evidence.>", "live-evidence", h.show("evidence")).Each(),
 		bus.On("document.>", "live-document", h.show("document")).Each(),
+		bus.On("sheet.>", "live-sheet", h.show("sheet")).Each(),
 		bus.On("duty.>", "live-duty", h.show("duty")).Each(),
 		bus.On("decision.>", "live-decision", h.show("decision")).Each(),
 		bus.On("notify.>", "live-notify", h.show("notify")).Each(),

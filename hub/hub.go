@@ -37,6 +37,7 @@ import (
 	"github.com/sonae/sonae/ready/asset"
 	"github.com/sonae/sonae/ready/drill"
 	"github.com/sonae/sonae/report"
+	"github.com/sonae/sonae/report/sheet"
 	"github.com/sonae/sonae/search"
 	"github.com/sonae/sonae/search/threat"
 	"github.com/sonae/sonae/secret"
@@ -83,6 +84,7 @@ type Hub struct {
 	paper      *paper.Desk
 	causes     *cause.Desk
 	reports    *report.Desk
+	sheets     *sheet.Desk
 	searches   *search.Desk
 	practice   *drill.Drill
 
@@ -205,6 +207,7 @@ func (h *Hub) openStages(ctx context.Context) (err error) {
 	if err := h.openReports(); err != nil {
 		return err
 	}
+	h.openSheets()
 	h.searches = search.New(h.state, h.archive, now, h.part("search"))
 	return h.openPractice()
 }

@@ -238,9 +238,12 @@ func (d *Desk) HTML(ctx context.Context, id, lang string, w io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("print document %s: %w", id, err)
 	}
-	proof, checkpoint, err := d.prove(ctx, documentLeaf(doc, lang, digest))
+	proof, checkpoint, err := Await(ctx, d.deps.Ledger, documentLeaf(doc, lang, digest))
 	if err != nil {
 		return fmt.Errorf("print document %s: %w", id, err)
+	}
+	if len(proof) == 0 {
+		d.log.Error("document printed without proof", "document", id)
 	}
 	file, err := d.deps.Pages.Fill([]byte(body), digest, proof, checkpoint)
 	if err != nil {
@@ -250,30 +253,4 @@ func (d *Desk) HTML(ctx context.Context, id, lang string, w io.Writer) error {
 		return fmt.Errorf("print document %s: %w", id, err)
 	}
 	return nil
-}
-
-// patience is how long HTML waits for the ledger.
-const patience = 3 * time.Second
-
-func (d *Desk) prove(ctx context.Context, l leaf.Leaf) (proof []byte, checkpoint string, err error) {
-	ctx, stop := context.WithTimeout(ctx, patience)
-	defer stop()
-	retry := time.NewTicker(100 * time.Millisecond)
-	defer retry.Stop()
-	for {
-		p, err := d.deps.Ledger.Prove(ctx, l)
-		if err == nil {
-			proof, err = p.Bytes()
-			return proof, p.Checkpoint, err
-		}
-		if fault.Of(err) != fault.Missing && ctx.Err() == nil {
-			return nil, "", err
-		}
-		select {
-		case <-ctx.Done():
-			d.log.Error("document printed without proof", "document", l.Ref, "err", err)
-			return nil, "", nil
-		case <-retry.C:
-		}
-	}
 }

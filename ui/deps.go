@@ -29,6 +29,7 @@ import (
 	"github.com/sonae/sonae/playbook"
 	"github.com/sonae/sonae/ready/asset"
 	"github.com/sonae/sonae/report"
+	"github.com/sonae/sonae/report/sheet"
 	"github.com/sonae/sonae/search"
 	"github.com/sonae/sonae/search/threat"
 	"github.com/sonae/sonae/ui/view"
@@ -47,6 +48,7 @@ type Deps struct {
 	Decisions  Decisions
 	Tasks      Tasks
 	Reports    Reports
+	Sheets     Sheets
 	Ledger     Ledger
 	Archive    Archive
 	Searches   Searches
@@ -342,6 +344,15 @@ type Reports interface {
 	HTML(ctx context.Context, id, lang string, w io.Writer) error
 	Reporter(ctx context.Context) (report.Reporter, error)
 	SetReporter(ctx context.Context, r report.Reporter, by auth.Person) error
+}
+
+// Sheets is what the pages need from report/sheet.
+type Sheets interface {
+	Sheet(ctx context.Context, incident string) (sheet.Sheet, error)
+	Keep(ctx context.Context, incident string, by auth.Person) (sheet.Kept, error)
+	List(ctx context.Context, incident string) ([]sheet.Kept, error)
+	HTML(ctx context.Context, incident, id, lang string, w io.Writer) error
+	Paper(ctx context.Context, incident, lang, checkpoint string, w io.Writer) error
 }
 
 // Ledger is what the pages need from the ledger.

@@ -33,6 +33,11 @@ type route struct {
 	raw    func(*call) (handled bool, err error) // answers by itself; not handled only before the first byte
 }
 
+// sheetTopics are all that an executive sheet tells of.
+func sheetTopics() []string {
+	return []string{"incident", "alert", "action", "duty", "playbook", "host", "sheet"}
+}
+
 // routes is the table of all addresses that need a decision about rights.
 func routes() []route {
 	return []route{
@@ -101,6 +106,11 @@ func routes() []route {
 		{pattern: "POST /incidents/{id}/handovers/{handover}/withdraw", verb: auth.Handle, kind: "incident", do: (*call).withdrawHandover, back: (*call).handover},
 		{pattern: "POST /incidents/{id}/documents", verb: auth.Report, kind: "report", of: "incident", do: (*call).makeDocument, back: (*call).room},
 		{pattern: "GET /incidents/{id}/documents/{document}", verb: auth.View, kind: "report", of: "incident", raw: (*call).document},
+		{pattern: "GET /incidents/{id}/sheet", verb: auth.View, kind: "report", of: "incident", page: (*call).sheetPage, topics: sheetTopics()},
+		{pattern: "GET /incidents/{id}/sheet/paper", verb: auth.View, kind: "report", of: "incident", raw: (*call).sheetPaper},
+		{pattern: "POST /incidents/{id}/sheets", verb: auth.Report, kind: "report", of: "incident", do: (*call).keepSheet, back: (*call).sheetPage},
+		{pattern: "GET /incidents/{id}/sheets/{sheet}", verb: auth.View, kind: "report", of: "incident", raw: (*call).keptSheet},
+		{pattern: "GET /executive", verb: auth.View, kind: "report", page: (*call).executive, topics: sheetTopics()},
 		{pattern: "GET /incidents/{id}/isolate", verb: auth.Request, kind: "action", of: "incident", page: (*call).plan},
 		{pattern: "POST /incidents/{id}/isolations", verb: auth.Request, kind: "action", of: "incident", do: (*call).requestIsolation, back: (*call).plan},
 		{pattern: "GET /incidents/{id}/block", verb: auth.Request, kind: "action", of: "incident", page: (*call).planBlock},

@@ -36,6 +36,7 @@ import (
 	"github.com/sonae/sonae/ready/asset"
 	"github.com/sonae/sonae/report"
 	"github.com/sonae/sonae/report/html"
+	"github.com/sonae/sonae/report/sheet"
 	"github.com/sonae/sonae/search"
 	"github.com/sonae/sonae/search/threat"
 	"github.com/sonae/sonae/state"
@@ -415,7 +416,7 @@ func (c *check) recorded(ctx context.Context, db *state.DB, leaves []leaf.Leaf) 
 		{"cuts of sites", action.VerifyCuts},
 		{"devices", device.VerifyRows}, {"sites and hosts", asset.VerifyRows}, {"alerts", alert.VerifyRows}, {"custody and bags", evidence.VerifyRows},
 		{"looks at events and own rules", search.VerifyRows}, {"threat lists", threat.VerifyRows},
-		{"decisions about services and criteria", decision.VerifyRows}, {"playbooks", playbook.VerifyRows}, {"who is told", notify.VerifyRows}, {"decisions about duties", duty.VerifyDecisions},
+		{"decisions about services and criteria", decision.VerifyRows}, {"playbooks", playbook.VerifyRows}, {"executive sheets", sheet.VerifyRows}, {"who is told", notify.VerifyRows}, {"decisions about duties", duty.VerifyDecisions},
 		{"tasks, roles, hours and hand-overs", task.VerifyRows},
 		{"pictures, memos and logs", paper.VerifyRows}, {"causes and improvements", cause.VerifyRows},
 	} {

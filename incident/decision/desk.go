@@ -309,6 +309,8 @@ type Advice struct {
 	Unknown   int         `json:"unknown"`   // criteria that could not be answered
 	Decided   *Decision   `json:"decided"`   // newest decision about this service; nil: none yet
 	Overdue   bool        `json:"overdue"`   // its review time is over
+	Stop      StopCost    `json:"stop"`      // of this service
+	Spread    SpreadCost  `json:"spread"`
 }
 
 // Advice tells what is recommended for an incident: the strictest of its
@@ -335,7 +337,7 @@ func advise(all []Evaluation, force map[string]Decision, now time.Time) Advice {
 		}
 	}
 	a := Advice{Incident: e.Incident, At: e.At, Service: e.Service, Name: e.Service.text(), Verdict: e.Verdict,
-		Criterion: e.CalledBy().text(), Limit: e.LimitedBy().text(), Unknown: e.Unknown}
+		Criterion: e.CalledBy().text(), Limit: e.LimitedBy().text(), Unknown: e.Unknown, Stop: e.Stop, Spread: e.Spread}
 	if v, ok := force[e.Service.Key]; ok {
 		a.Decided, a.Overdue = &v, now.After(v.ReviewAt)
 	}

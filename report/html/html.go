@@ -23,7 +23,7 @@ import (
 	"github.com/sonae/sonae/report"
 )
 
-//go:embed page.html page.css
+//go:embed page.html page.css sheet.html sheet.css
 var files embed.FS
 
 // Pages is the printer as report.Desk wants it.

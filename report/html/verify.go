@@ -108,7 +108,7 @@ func (r *Report) checkProof(b []byte, verifierKey string, blank []byte) string {
 		return p.Checkpoint
 	}
 	r.Size, r.Document, r.RecordedAt = cp.Size, p.Leaf.Ref, p.Leaf.At.Format("2006-01-02T15:04:05Z07:00")
-	if p.Leaf.Type != "document" || p.Leaf.Digest != r.Digest {
+	if p.Leaf.Type != "document" && p.Leaf.Type != "sheet-page" || p.Leaf.Digest != r.Digest {
 		r.problem("the ledger recorded %s %s with SHA-256 %s, this page has %s", p.Leaf.Type, p.Leaf.Ref, p.Leaf.Digest, r.Digest)
 	}
 	if m := documentRef.FindSubmatch(blank); m == nil || string(m[1]) != p.Leaf.Ref {

@@ -20,17 +20,20 @@ import (
 
 // Page is what every part of a page may need to know.
 type Page struct {
-	Lang   string
-	Now    time.Time
-	Title  string
-	Nav    string // key of the current section, e.g. "alerts"
-	Path   string // path and query of this page, to come back to
-	Live   bool   // regions of this page are kept up to date
-	Drill  bool   // the page is about a drill: says so at the top and on paper
-	Viewer auth.Person
-	Hub    Hub
-	Assets Assets
-	Names  Names
+	Lang  string
+	Now   time.Time
+	Title string
+	Nav   string // key of the current section, e.g. "alerts"
+	Path  string // path and query of this page, to come back to
+	Live  bool   // regions of this page are kept up to date
+	// Refresh is after how many seconds a browser without script asks again, 0:
+	// never. For screens that nobody touches.
+	Refresh int
+	Drill   bool // the page is about a drill: says so at the top and on paper
+	Viewer  auth.Person
+	Hub     Hub
+	Assets  Assets
+	Names   Names
 	// Fault is what went wrong with the form that was just sent, nil if nothing.
 	Fault *Fault
 	// Done is the catalogue key of what was just done, empty if nothing.
