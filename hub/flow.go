@@ -63,6 +63,7 @@ func (h *Hub) flow() []bus.Join {
 		bus.On("evidence.infected", "virus", h.infected),                             // bag      → event: a virus in it
 		bus.On("evidence.sealed", "chronology-evidence", h.noteBag),                  // bag      → chronology
 		bus.On("document.made", "chronology-document", h.noteDocument),               // document → chronology
+		bus.On("document.noted", "chronology-document-noted", h.noteOfDocument),      // who approved or looked at it → chronology
 		bus.On("duty.changed", "chronology-duty", h.noteFacts),                       // facts    → chronology
 		bus.On("playbook.changed", "chronology-playbook", h.noteRun),                 // a step of a playbook → chronology
 		bus.On("action.>", "playbook", h.books.Result),                               // action   → the step that asked for it

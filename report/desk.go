@@ -49,6 +49,10 @@ type Prover interface {
 type Pages interface {
 	// Asks returns the ids of the fields that a page asks for.
 	Asks(d Data) ([]string, error)
+	// Problems looks at the site's own templates.
+	Problems() ([]Problem, error)
+	// Shipped returns a template that comes with Sonae.
+	Shipped(name string) ([]byte, error)
 	// Write renders data with the places for digest and proof left blank.
 	Write(w io.Writer, d Data, lang string) error
 	// Digest is what the ledger binds: of the page with these places blank.

@@ -132,21 +132,25 @@ func (c *check) pages(ctx context.Context, db *state.DB) error {
 }
 
 func (c *check) files(ctx context.Context, db *state.DB) error {
-	rows, err := db.Query(ctx, `SELECT CAST(document AS TEXT), CAST(face AS TEXT), CAST(format AS TEXT), CAST(digest AS TEXT), CAST(body AS TEXT) FROM document_file`)
+	rows, err := db.Query(ctx, `SELECT CAST(document AS TEXT), CAST(face AS TEXT), CAST(format AS TEXT), CAST(digest AS TEXT), CAST(made_at AS TEXT), CAST(body AS TEXT) FROM document_file`)
 	if err != nil {
 		return err
 	}
 	defer rows.Close()
 	for rows.Next() {
-		var id, face, format, digest, body string
-		if err := rows.Scan(&id, &face, &format, &digest, &body); err != nil {
+		var id, face, format, digest, at, body string
+		if err := rows.Scan(&id, &face, &format, &digest, &at, &body); err != nil {
 			return err
 		}
 		file, err := base64.StdEncoding.Strict().DecodeString(body)
 		if err != nil {
 			file = []byte(body) // it was changed, which compare says
 		}
-		c.compare(id+"/"+face+"."+format, digest, string(file))
+		ref := id + "/" + face + "." + format
+		c.compare(ref, digest, string(file))
+		if r := c.recorded[ref]; len(r) == 1 && at != fmt.Sprint(state.Nanos(r[0].At)) {
+			c.name(incident.Changed, ref, "the ledger recorded another time")
+		}
 	}
 	return rows.Err()
 }

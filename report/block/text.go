@@ -1,6 +1,21 @@
 package block
 
-import "strings"
+import (
+	"context"
+	"strings"
+
+	"github.com/sonae/sonae/report"
+)
+
+// Make is a report.Maker of plain text, with a mark of order for programs that
+// would else guess the letters.
+func Make(_ context.Context, s report.Source) ([]byte, error) {
+	blocks, err := Read(s.Page)
+	if err != nil {
+		return nil, err
+	}
+	return []byte("\uFEFF" + Text(blocks)), nil
+}
 
 // Text writes blocks as plain text, for mail and for pasting: paragraphs with
 // an empty line between them, "■" before headings, tables as "label: value".

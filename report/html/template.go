@@ -24,20 +24,6 @@ const (
 	maxBody     = 16 << 20
 )
 
-// Problem is what is wrong with a template of the site.
-type Problem struct {
-	File string `json:"file"` // name in the folder
-	Line int    `json:"line"` // 0: the file as a whole
-	What string `json:"what"`
-}
-
-func (p Problem) Error() string {
-	if p.Line > 0 {
-		return p.File + ":" + strconv.Itoa(p.Line) + ": " + p.What
-	}
-	return p.File + ": " + p.What
-}
-
 // body renders the body of a page with the site's template, or with the one
 // that comes with Sonae where the site has none or a faulty one; then the page
 // says so.
@@ -86,7 +72,7 @@ func (p Pages) own(template, lang string) (name, text string, err error) {
 			continue
 		}
 		if err != nil {
-			return name, "", Problem{File: name, What: err.Error()}
+			return name, "", report.Problem{File: name, What: err.Error()}
 		}
 		return name, text, nil
 	}
@@ -114,10 +100,10 @@ func readTemplate(path string) (string, error) {
 // places of digest and proof are the shell's.
 var foreign = regexp.MustCompile(`(?i)<\s*(script|link|iframe|object|embed|base|meta|form|/?body|/?html|/?main|/?style)\b|\bsrc\s*=\s*["']?(?:https?:)?//|url\(|@import|sonae-(digest|words|qr|checkpoint)|javascript:`)
 
-// execute renders a body. The error is a Problem with its line.
+// execute renders a body. The error is a report.Problem with its line.
 func execute(name, text string, v *view) (template.HTML, error) {
 	if at := foreign.FindStringIndex(text); at != nil {
-		return "", Problem{name, 1 + strings.Count(text[:at[0]], "\n"), strconv.Quote(text[at[0]:at[1]]) + " must not stand in a template"}
+		return "", report.Problem{name, 1 + strings.Count(text[:at[0]], "\n"), strconv.Quote(text[at[0]:at[1]]) + " must not stand in a template"}
 	}
 	t, err := template.New("parts.html").ParseFS(files, "templates/parts.html")
 	if err != nil {
@@ -151,7 +137,7 @@ var errorPlace = regexp.MustCompile(`^(?:html/)?template: ?([^:\s]+):(\d+)(?::\d
 
 func problem(name string, err error) error {
 	text := err.Error()
-	p := Problem{File: name, What: text}
+	p := report.Problem{File: name, What: text}
 	if m := errorPlace.FindStringSubmatch(text); m != nil {
 		p.File, p.What = m[1], text[len(m[0]):]
 		p.Line, _ = strconv.Atoi(m[2]) // digits, as the expression says
@@ -162,8 +148,8 @@ func problem(name string, err error) error {
 // Problems looks at every file in the folder of the site's templates: each is
 // tried with a made-up document of its kind. Nothing is wrong with a folder
 // that is not there.
-func (p Pages) Problems() ([]Problem, error) {
-	out := []Problem{}
+func (p Pages) Problems() ([]report.Problem, error) {
+	out := []report.Problem{}
 	if p.Dir == "" {
 		return out, nil
 	}
@@ -179,9 +165,9 @@ func (p Pages) Problems() ([]Problem, error) {
 			continue
 		}
 		if err := p.try(e.Name()); err != nil {
-			var found Problem
+			var found report.Problem
 			if !errors.As(err, &found) {
-				found = Problem{File: e.Name(), What: err.Error()}
+				found = report.Problem{File: e.Name(), What: err.Error()}
 			}
 			out = append(out, found)
 		}
@@ -197,7 +183,7 @@ func (p Pages) try(name string) error {
 	}
 	text, err := readTemplate(filepath.Join(p.Dir, name))
 	if err != nil {
-		return Problem{File: name, What: err.Error()}
+		return report.Problem{File: name, What: err.Error()}
 	}
 	_, err = execute(name, text, &view{Data: report.Sample(kind), Lang: lang, kind: kind})
 	return err
@@ -212,12 +198,12 @@ func meant(name string) (report.Kind, string, error) {
 			}
 		}
 	}
-	return report.Kind{}, "", Problem{File: name, What: "no document has a template of this name"}
+	return report.Kind{}, "", report.Problem{File: name, What: "no document has a template of this name"}
 }
 
 // Shipped returns the template that comes with Sonae, to begin one's own with.
 // Missing: there is none of this name.
-func Shipped(name string) ([]byte, error) {
+func (Pages) Shipped(name string) ([]byte, error) {
 	b, err := files.ReadFile("templates/" + name)
 	if _, _, unknown := meant(name); err != nil || unknown != nil {
 		return nil, fault.New(fault.Missing, "report.no-template", name)

@@ -1,8 +1,8 @@
 // Package pdf prints a finished page with an installed Chromium.
 //
 // In: a page that stands alone. Out: a PDF. Always true: the browser runs in
-// its own sandbox, as a user without rights when the hub is root, without
-// network and scripts' help, in an empty folder of its own; its time, its data
+// its own sandbox, as a user without rights when the hub is root, in an empty
+// folder of its own; the page loads nothing and runs nothing; its time, its data
 // and what it writes are bounded; when it cannot be run that way nothing is
 // printed.
 package pdf
@@ -87,7 +87,7 @@ func (p *Printer) Make(ctx context.Context, s report.Source) ([]byte, error) {
 		return nil, fmt.Errorf("print: %w", err)
 	}
 	page, out := filepath.Join(dir, "page.html"), filepath.Join(dir, "page.pdf")
-	if err := place(dir, page, s.Page, cred); err != nil {
+	if err := place(dir, page, shut(s.Page), cred); err != nil {
 		return nil, fmt.Errorf("print: %w", err)
 	}
 	said, err := p.run(ctx, dir, page, out, cred)
@@ -112,6 +112,14 @@ func reason(ctx context.Context, err error) string {
 		return exit.String()
 	}
 	return "Chromium"
+}
+
+// shut is the page with a policy under which it loads and runs nothing. (The
+// browser itself needs scripts to print, so they cannot be switched off.)
+func shut(page []byte) []byte {
+	const policy = `<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; img-src data:">`
+	head := []byte(`<meta charset="utf-8">`)
+	return bytes.Replace(page, head, append(head, policy...), 1)
 }
 
 func place(dir, page string, content []byte, cred *syscall.Credential) error {
@@ -150,7 +158,7 @@ func (p *Printer) run(ctx context.Context, dir, page, out string, cred *syscall.
 	script := fmt.Sprintf(`ulimit -d %d; ulimit -f %d; ulimit -c 0; exec "$@"`, maxData, maxOutput*2) // -f counts halves of a KiB
 	cmd := exec.CommandContext(ctx, "/bin/sh", "-c", script, "sh", p.browser,
 		"--headless", "--disable-gpu", "--disable-dev-shm-usage", "--disable-extensions", "--disable-background-networking", "--disable-sync", "--disable-component-update",
-		"--no-first-run", "--no-default-browser-check", "--no-pdf-header-footer", "--renderer-process-limit=1", "--blink-settings=scriptEnabled=false",
+		"--no-first-run", "--no-default-browser-check", "--no-pdf-header-footer", "--renderer-process-limit=1", "--disable-breakpad", "--log-level=3",
 		"--proxy-server=127.0.0.1:9", "--host-resolver-rules=MAP * ~NOTFOUND", "--js-flags=--max-old-space-size=256", "--timeout=60000",
 		"--user-data-dir="+filepath.Join(dir, "profile"), "--print-to-pdf="+out, "file://"+page)
 	cmd.Dir = dir
