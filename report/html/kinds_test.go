@@ -98,7 +98,9 @@ func TestASitesTemplateReplacesTheShippedOne(t *testing.T) {
 		"place of a proof": {"press.ja.html", `<td class="sonae-digest">0</td>`, "press.ja.html:1: ", `press.ja.html:1: "sonae-digest" must not stand in a template`},
 		"open comment":     {"press.ja.html", "<p>x</p><!-- ", "template-fault", ""},
 		"empty":            {"press.ja.html", " \n", "press.ja.html: the file is empty", "press.ja.html: the file is empty"},
-		"endless":          {"press.ja.html", `{{define "a"}}xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx{{template "a" .}}{{end}}{{template "a" .}}`, "press.ja.html:1: ", ""},
+		"calls itself":     {"press.ja.html", "x\n{{template \"press.ja.html\" .}}", "press.ja.html:2: ", `press.ja.html:2: there is no part "press.ja.html"`},
+		"defines":          {"press.ja.html", `{{define "a"}}{{template "a" .}}{{end}}`, "press.ja.html:1: ", "press.ja.html:1: a template must not define others"},
+		"uses a part":      {"press.ja.html", `<h1>自院の様式</h1>{{template "chronology" .}}`, "自院の様式", ""},
 		"no such kind":     {"novel.ja.html", "<p>x</p>", "報道関係者", "novel.ja.html: no document has a template of this name"},
 	} {
 		t.Run(name, func(t *testing.T) {

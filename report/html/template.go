@@ -103,10 +103,13 @@ var foreign = regexp.MustCompile(`(?i)<\s*(script|link|iframe|object|embed|base|
 // execute renders a body. The error is a report.Problem with its line.
 func execute(name, text string, v *view) (template.HTML, error) {
 	if at := foreign.FindStringIndex(text); at != nil {
-		return "", report.Problem{name, 1 + strings.Count(text[:at[0]], "\n"), strconv.Quote(text[at[0]:at[1]]) + " must not stand in a template"}
+		return "", report.Problem{File: name, Line: 1 + strings.Count(text[:at[0]], "\n"), What: strconv.Quote(text[at[0]:at[1]]) + " must not stand in a template"}
 	}
 	t, err := template.New("parts.html").ParseFS(files, "templates/parts.html")
 	if err != nil {
+		return "", err
+	}
+	if err := calls(t, name, text); err != nil {
 		return "", err
 	}
 	if t, err = t.New(name).Parse(text); err != nil {
@@ -117,6 +120,26 @@ func execute(name, text string, v *view) (template.HTML, error) {
 		return "", problem(name, err)
 	}
 	return template.HTML(strings.TrimSpace(out.String())), nil
+}
+
+var (
+	defining = regexp.MustCompile(`\{\{-?\s*(define|block)\b`)
+	calling  = regexp.MustCompile("\\btemplate\\s+[\"`]([^\"`]*)[\"`]")
+)
+
+// calls refuses a template that calls others than the parts that pages are put
+// together of: one that calls itself would keep the hub busy for minutes.
+func calls(parts *template.Template, name, text string) error {
+	line := func(at int) int { return 1 + strings.Count(text[:at], "\n") }
+	if at := defining.FindStringIndex(text); at != nil {
+		return report.Problem{File: name, Line: line(at[0]), What: "a template must not define others"}
+	}
+	for _, m := range calling.FindAllStringSubmatchIndex(text, -1) {
+		if part := text[m[2]:m[3]]; part == "parts.html" || parts.Lookup(part) == nil {
+			return report.Problem{File: name, Line: line(m[0]), What: "there is no part " + strconv.Quote(part)}
+		}
+	}
+	return nil
 }
 
 // bounded is a buffer that does not grow beyond what a page may have.

@@ -43,7 +43,7 @@ func Gaps(kind report.Kind) report.Data {
 
 func fill(kind report.Kind, words map[string]string) report.Data {
 	d := report.Sample(kind)
-	d.Drill, d.Document, d.MadeAt, d.MadeBy, d.No, d.Version, d.Salt = false, "do-0193a0000000-0123456789ab", at(16, 30), "佐藤 花子", 4, 2, strings.Repeat("0f", 16)
+	d.Drill, d.Document, d.MadeAt, d.MadeBy, d.No, d.Version, d.Salt = false, "do-0193a0000000-0123456789ab", at(16, 30), "伊藤 桜", 4, 2, strings.Repeat("0f", 16)
 	d.Incident = report.Incident{ID: "in-1", No: 12, Title: "受付センターの端末のファイル共有", State: both("対応中", "Responding"), Severity: both("高", "High"), Commander: "鈴木 次郎",
 		Sites: []string{"電話受付センター"}, Hosts: []string{"cc-pc-07"}, OpenedAt: at(14, 5), KnownAt: at(14, 2)}
 	d.Missing = nil
@@ -113,7 +113,7 @@ func observed(d *report.Data) {
 	d.Entries = []report.Line{
 		{No: 1, OccurredAt: at(14, 5), EnteredAt: at(14, 5), Source: both("担当者", "Staff"), Certainty: both("事実", "Fact"), By: "鈴木 次郎", Text: both("事案として開いた。", "Opened as an incident.")},
 		{No: 2, OccurredAt: at(14, 11), EnteredAt: at(14, 11), Source: both("措置", "Action"), Certainty: both("事実", "Fact"), By: "sonae", Text: both("cc-pc-07 の隔離を両側で確かめた。", "The isolation of cc-pc-07 was verified both ways.")},
-		{No: 3, OccurredAt: at(13, 50), EnteredAt: at(14, 20), Source: both("紙の記録", "Paper note"), Certainty: both("未確認", "Unconfirmed"), By: "佐藤 花子", Text: report.Plain("受付の端末が遅いと電話があった。=HYPERLINK(\"x\")")}}
+		{No: 3, OccurredAt: at(13, 50), EnteredAt: at(14, 20), Source: both("紙の記録", "Paper note"), Certainty: both("未確認", "Unconfirmed"), By: "伊藤 桜", Text: report.Plain("受付の端末が遅いと電話があった。=HYPERLINK(\"x\")")}}
 	d.Indicators = []report.Indicator{
 		{Kind: report.Address, Value: "2001:db8::7", First: at(14, 3), Last: at(14, 20), Rule: d.Alerts[0].Title, Tags: []string{"attack.t1048"}},
 		{Kind: report.Address, Value: "203.0.113.7", First: at(14, 1), Last: at(14, 39), Rule: d.Alerts[0].Title, Tags: []string{"attack.t1048"}},
