@@ -23,7 +23,7 @@ import (
 
 // observables is the name space for ids of observables (STIX 2.1 §2.9); ours
 // is that of everything else.
-func observables() uuid.UUID { return uuid.MustParse("00abedb4-aa42-466c-9c23-fed23077b5e6") }
+func observables() uuid.UUID { return uuid.MustParse("00abedb4-aa42-466c-9c01-fed23315a9b7") }
 
 func ours() uuid.UUID { return uuid.NewSHA1(uuid.NameSpaceURL, []byte("https://sonae.invalid/stix/1")) }
 
