@@ -70,6 +70,7 @@ var only = map[string][]string{
 	"github.com/wneessen/go-mail":    {"agent/watcher", "notify/mail"},
 	"github.com/emersion/":           {"notify/notifytest"}, // a mail server for tests
 	"github.com/gosnmp/":             {"action/device/snmp"},
+	"github.com/xuri/excelize":       {"report/xlsx"},
 	"layeh.com/radius":               {"action/device/radius"},
 	"github.com/cilium/ebpf":         {"agent/guard", "agent/collect"},
 	// action/device/hook tells products over HTTP what to block: a connector is

@@ -244,11 +244,19 @@ type Books interface {
 
 // Reports is what the operations need from report.
 type Reports interface {
-	Draft(ctx context.Context, incident string) (report.Data, error)
-	Make(ctx context.Context, incident string, by auth.Person) (report.Document, error)
-	List(ctx context.Context, incident string) ([]report.Document, error)
-	HTML(ctx context.Context, id, lang string, w io.Writer) error
+	Draft(ctx context.Context, incident string, o report.Order) (report.Data, error)
 	JSON(ctx context.Context, id string) (report.Data, error)
+	Make(ctx context.Context, incident string, o report.Order, by auth.Person) (report.Document, error)
+	List(ctx context.Context, incident string) ([]report.Document, error)
+	Approve(ctx context.Context, id string, by auth.Person) error
+	Viewed(ctx context.Context, doc report.Document, format string, by auth.Person) error
+	HTML(ctx context.Context, id, lang string, w io.Writer) error
+	File(ctx context.Context, id, lang, format string) (report.File, error)
+	Proof(ctx context.Context, id, lang, format string) (report.File, error)
+	TemplateProblems() ([]report.Problem, error)
+	Template(name string) ([]byte, error)
+	Particulars(ctx context.Context, incident string) (report.Particulars, error)
+	SetParticulars(ctx context.Context, incident string, p report.Particulars, by auth.Person) error
 	Reporter(ctx context.Context) (report.Reporter, error)
 	SetReporter(ctx context.Context, r report.Reporter, by auth.Person) error
 }

@@ -14,19 +14,37 @@ import (
 	"github.com/sonae/sonae/report"
 )
 
-// Document is a report that was made.
+// Document is a document that was made.
 type Document struct {
-	ID       string    `json:"id"`
-	Incident string    `json:"incident"`
-	No       int       `json:"no"`
-	Digest   string    `json:"digest" doc:"hex SHA-256; the ledger holds it"`
-	At       time.Time `json:"at"`
-	By       string    `json:"by" doc:"person id"`
+	ID         string     `json:"id"`
+	Incident   string     `json:"incident"`
+	No         int        `json:"no" doc:"from 1 in the incident"`
+	Kind       string     `json:"kind"`
+	Group      string     `json:"group,omitempty" doc:"id of the group of persons it is for"`
+	Version    int        `json:"version" doc:"from 1 for its kind and group"`
+	Digest     string     `json:"digest" doc:"hex SHA-256; the ledger holds it"`
+	At         time.Time  `json:"at"`
+	By         string     `json:"by" doc:"person id"`
+	ApprovedAt *time.Time `json:"approved_at,omitempty" doc:"absent: a draft"`
+	ApprovedBy string     `json:"approved_by,omitempty" doc:"person id"`
 }
 
 func documentOf(d report.Document) Document {
-	return Document{d.ID, d.Incident, d.No, d.Digest, d.At, d.By}
+	out := Document{ID: d.ID, Incident: d.Incident, No: d.No, Kind: d.Kind, Group: d.Part, Version: d.Version, Digest: d.Digest, At: d.At, By: d.By, ApprovedBy: d.ApprovedBy}
+	if d.Approved() {
+		out.ApprovedAt = &d.ApprovedAt
+	}
+	return out
 }
+
+// ByOrder says which document is wanted. (Exported like Paging.)
+type ByOrder struct {
+	ByID
+	Kind  string `query:"kind" maxLength:"40" default:"prompt" doc:"see the documents of the incident"`
+	Group string `query:"group" maxLength:"20" doc:"id of the group of persons, where the kind has groups"`
+}
+
+func (o ByOrder) order() report.Order { return report.Order{Kind: o.Kind, Group: o.Group} }
 
 // byDocument names a document within its incident: the incident's sites say
 // who may read it.
@@ -35,6 +53,16 @@ type byDocument struct {
 	Document string `path:"document" maxLength:"100"`
 	Lang     string `query:"lang" enum:"ja,en" doc:"language of the page; the reader's when absent"`
 }
+
+// ByFormat names a document in a format. (Exported like Paging.)
+type ByFormat struct {
+	ByID
+	Document string `path:"document" maxLength:"100"`
+	Format   string `path:"format" enum:"docx,xlsx,pdf,txt,json,stix.json,misp.json"`
+	Lang     string `query:"lang" enum:"ja,en" doc:"language of the file; the reader's when absent"`
+}
+
+func (in ByFormat) document() *byDocument { return &byDocument{in.ByID, in.Document, in.Lang} }
 
 // pageRules lets a document that is shown by itself load and run nothing.
 const pageRules = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; font-src data:"
@@ -55,15 +83,16 @@ func (s *server) reporterOperations() {
 
 func (s *server) reportOperations() {
 	s.reporterOperations()
-	register(s, operation{"draft-report", http.MethodGet, "/incidents/{id}/draft", "The nine items as they stand", 0}, incidentRule[ByID](s, auth.View, "report"),
-		func(ctx context.Context, who auth.Person, in *ByID) (*body[report.Data], error) {
+	s.documentOperations()
+	register(s, operation{"draft-report", http.MethodGet, "/incidents/{id}/draft", "A document of a kind as things stand", 0}, incidentRule[ByOrder](s, auth.View, "report"),
+		func(ctx context.Context, who auth.Person, in *ByOrder) (*body[report.Data], error) {
 			s.People.Viewed(ctx, who, "draft", in.ID)
-			d, err := s.Reports.Draft(ctx, in.ID)
+			d, err := s.Reports.Draft(ctx, in.ID, in.order())
 			return &body[report.Data]{d}, err
 		})
-	register(s, operation{"make-report", http.MethodPost, "/incidents/{id}/reports", "Make a document of the draft", http.StatusCreated}, incidentRule[ByID](s, auth.Report, "report"),
-		func(ctx context.Context, who auth.Person, in *ByID) (*body[Document], error) {
-			d, err := s.Reports.Make(ctx, in.ID, who)
+	register(s, operation{"make-report", http.MethodPost, "/incidents/{id}/reports", "Make a document of the draft", http.StatusCreated}, incidentRule[ByOrder](s, auth.Report, "report"),
+		func(ctx context.Context, who auth.Person, in *ByOrder) (*body[Document], error) {
+			d, err := s.Reports.Make(ctx, in.ID, in.order(), who)
 			return &body[Document]{documentOf(d)}, err
 		})
 	register(s, operation{"list-reports", http.MethodGet, "/incidents/{id}/reports", "Documents that were made", 0}, incidentRule[ByID](s, auth.View, "report"),
@@ -77,37 +106,52 @@ func (s *server) reportOperations() {
 		})
 	register(s, operation{"get-report", http.MethodGet, "/incidents/{id}/reports/{document}", "One document as data", 0}, incidentRule[byDocument](s, auth.View, "report"),
 		func(ctx context.Context, who auth.Person, in *byDocument) (*body[report.Data], error) {
-			if err := s.belongs(ctx, in); err != nil {
+			if err := s.look(ctx, in, report.JSON, who); err != nil {
 				return nil, err
 			}
-			s.People.Viewed(ctx, who, "report", in.Document)
 			d, err := s.Reports.JSON(ctx, in.Document)
 			return &body[report.Data]{d}, err
 		})
 	register(s, operation{"print-report", http.MethodGet, "/incidents/{id}/reports/{document}/html", "One document as a page to print", 0}, incidentRule[byDocument](s, auth.View, "report"),
 		func(ctx context.Context, who auth.Person, in *byDocument) (*huma.StreamResponse, error) {
-			if err := s.belongs(ctx, in); err != nil {
+			if err := s.look(ctx, in, "html", who); err != nil {
 				return nil, err
 			}
-			s.People.Viewed(ctx, who, "report", in.Document)
-			lang := in.Lang
-			if lang == "" {
-				lang = language(callerOf(ctx).request, who)
-			}
+			lang := s.languageOf(ctx, in.Lang, who)
 			return s.stream(http.Header{"Content-Type": {"text/html; charset=utf-8"}, "Content-Security-Policy": {pageRules}},
 				func(ctx context.Context, w io.Writer) error { return s.Reports.HTML(ctx, in.Document, lang, w) }), nil
 		})
 }
 
-// belongs refuses a document that is not of the incident for which the right
-// was asked.
-func (s *server) belongs(ctx context.Context, in *byDocument) error {
-	list, err := s.Reports.List(ctx, in.ID)
+// look finds a document of the incident for which the right was asked, and
+// records that somebody takes it.
+func (s *server) look(ctx context.Context, in *byDocument, format string, who auth.Person) error {
+	d, err := s.belongs(ctx, in)
 	if err != nil {
 		return err
 	}
-	if !slices.ContainsFunc(list, func(d report.Document) bool { return d.ID == in.Document }) {
-		return fault.New(fault.Missing, "api.no-document")
+	s.People.Viewed(ctx, who, "report", d.ID)
+	return s.Reports.Viewed(ctx, d, format, who)
+}
+
+// belongs refuses a document that is not of the incident for which the right
+// was asked.
+func (s *server) belongs(ctx context.Context, in *byDocument) (report.Document, error) {
+	list, err := s.Reports.List(ctx, in.ID)
+	if err != nil {
+		return report.Document{}, err
 	}
-	return nil
+	i := slices.IndexFunc(list, func(d report.Document) bool { return d.ID == in.Document })
+	if i < 0 {
+		return report.Document{}, fault.New(fault.Missing, "api.no-document")
+	}
+	return list[i], nil
+}
+
+// languageOf is the language asked for, else the reader's.
+func (s *server) languageOf(ctx context.Context, asked string, who auth.Person) string {
+	if asked != "" {
+		return asked
+	}
+	return language(callerOf(ctx).request, who)
 }

@@ -435,7 +435,7 @@ func (s *story) verify(path string) error {
 func (s *story) chronologyIsComplete(t *testing.T, in incident.Incident) {
 	t.Helper()
 	want := []string{"incident.opened", "alert.linked", "action.requested.preserve", "action.verified.preserve", "evidence.sealed",
-		"action.requested.isolate", "action.approved", "action.applied.isolate", "action.verified.isolate", "duty.changed", "report.made"}
+		"action.requested.isolate", "action.approved", "action.applied.isolate", "action.verified.isolate", "duty.changed", "document.made"}
 	var l list[incident.Entry]
 	missing := want
 	for deadline := time.Now().Add(30 * time.Second); len(missing) > 0; time.Sleep(100 * time.Millisecond) {

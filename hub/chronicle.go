@@ -102,10 +102,13 @@ func (h *Hub) noteBag(ctx context.Context, b evidence.Bag) error {
 }
 
 func (h *Hub) noteDocument(ctx context.Context, d report.Document) error {
-	return h.incidents.Note(ctx, d.Incident, incident.Note{
-		Key: "report.made", OccurredAt: d.At, Source: "report", Ref: d.ID, Unique: "document/" + d.ID,
-		Args: map[string]string{"no": strconv.Itoa(d.No), "digest": d.Digest},
-	})
+	return h.noteOfDocument(ctx, d.Noted())
+}
+
+// noteOfDocument writes down who approved or looked at a document, and who
+// restated its particulars.
+func (h *Hub) noteOfDocument(ctx context.Context, n report.Noted) error {
+	return h.incidents.Note(ctx, n.Incident, incident.Note{Key: n.Key, Args: n.Args, OccurredAt: n.At, Source: "report", Ref: n.Ref, Unique: n.Unique()})
 }
 
 // noteRun writes down a transition of a playbook's run.

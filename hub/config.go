@@ -51,6 +51,9 @@ type Config struct {
 	// Clamd is the socket of an antivirus program that looks at evidence,
 	// unix:/PATH or tcp:HOST:PORT; empty: none.
 	Clamd string
+	// Browser is the Chromium that prints documents as PDF: a program or its
+	// path; empty: the first that is installed, if any; off: none.
+	Browser string
 	// Witnesses are asked to cosign the ledger's checkpoints; empty: nobody is.
 	Witnesses []witness.Peer
 	// MinFree is how many bytes the disk must have left for intake; below it

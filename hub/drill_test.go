@@ -77,7 +77,7 @@ func playDrill(t *testing.T, h *hubtest.Hub) {
 	}
 	var doc struct{ ID, Digest string }
 	one.Must("POST", "/incidents/"+in.ID+"/reports", nil, &doc)
-	one.Written(in.ID, "report.made")
+	one.Written(in.ID, "document.made")
 	checkChronology(t, one.Chronology(in.ID), doc.Digest)
 }
 
@@ -91,7 +91,7 @@ func checkChronology(t *testing.T, entries []incident.Entry, digest string) {
 		if e.No != i+1 || e.Text != "" || e.Key == "" {
 			t.Errorf("entry %d is number %d, text %q, key %q", i+1, e.No, e.Text, e.Key)
 		}
-		if e.Key == "report.made" && e.Args["digest"] != digest {
+		if e.Key == "document.made" && e.Args["digest"] != digest {
 			t.Errorf("the chronology names digest %s of the report, want %s", e.Args["digest"], digest)
 		}
 	}
@@ -99,7 +99,7 @@ func checkChronology(t *testing.T, entries []incident.Entry, digest string) {
 		"incident.opened-drill": 1, "alert.linked": 1,
 		"action.requested.preserve": 1, "action.verified.preserve": 1, "evidence.sealed": 1,
 		"action.requested.isolate": 2, "action.applied.isolate": 2, "action.verified.isolate": 2,
-		"action.expired.lease": 1, "action.releasing": 1, "action.released.order": 1, "report.made": 1,
+		"action.expired.lease": 1, "action.releasing": 1, "action.released.order": 1, "document.made": 1,
 	} {
 		if keys[key] < want || want == 1 && key != "action.requested.preserve" && key != "action.verified.preserve" && keys[key] != want {
 			t.Errorf("the chronology has %d of %s, want %d", keys[key], key, want)

@@ -67,6 +67,7 @@ func (h *Hub) flow() []bus.Join {
 		bus.On("evidence.sealed", "chronology-evidence", h.noteBag),                  // bag      → chronology
 		bus.On("document.made", "chronology-document", h.noteDocument),               // document → chronology
 		bus.On("sheet.kept", "chronology-sheet", h.noteSheet),                        // kept sheet → chronology
+		bus.On("document.noted", "chronology-document-noted", h.noteOfDocument),      // who approved or looked at it → chronology
 		bus.On("duty.changed", "chronology-duty", h.noteFacts),                       // facts    → chronology
 		bus.On("decision.changed", "chronology-decision", h.noteDecision),            // decided  → chronology
 		bus.On("duty.decided", "chronology-decided", h.noteDuty),                     // what people decided about a duty → chronology

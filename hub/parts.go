@@ -27,7 +27,13 @@ import (
 	"github.com/sonae/sonae/ready/asset"
 	"github.com/sonae/sonae/ready/drill"
 	"github.com/sonae/sonae/report"
+	"github.com/sonae/sonae/report/block"
+	"github.com/sonae/sonae/report/docx"
 	"github.com/sonae/sonae/report/html"
+	"github.com/sonae/sonae/report/misp"
+	"github.com/sonae/sonae/report/pdf"
+	"github.com/sonae/sonae/report/stix"
+	"github.com/sonae/sonae/report/xlsx"
 	"github.com/sonae/sonae/secret"
 	"github.com/sonae/sonae/source/agentlink"
 	"github.com/sonae/sonae/source/agentlink/wire"
@@ -169,6 +175,10 @@ func (h *Hub) openLearning() error {
 }
 
 func (h *Hub) openReports() error {
+	makers, err := h.makers()
+	if err != nil {
+		return err
+	}
 	h.reports = report.New(h.state, report.Deps{
 		Incidents: h.incidents, Duties: h.duties, Ledger: h.ledger, Rules: h.duties.Rules(),
 		Alerts: func(ctx context.Context, id string) ([]alert.Alert, error) {
@@ -185,9 +195,23 @@ func (h *Hub) openReports() error {
 		},
 		Names: h.names,
 		Say:   alert.Alert.Say,
-		Pages: html.Pages{},
+		Pages: html.Pages{Dir: h.cfg.path("templates")}, Makers: makers,
 	}, h.cfg.Now, h.log)
 	return nil
+}
+
+// makers are the formats in which documents are handed out; PDF where there is
+// a browser.
+func (h *Hub) makers() (map[string]report.Maker, error) {
+	all := map[string]report.Maker{report.Docx: docx.Make, report.Xlsx: xlsx.Make, report.Txt: block.Make, report.STIX: stix.Make, report.MISP: misp.Make}
+	if h.cfg.Browser == "off" {
+		return all, nil
+	}
+	browser, err := pdf.Find(h.cfg.Browser)
+	if browser != "" {
+		all[report.PDF] = pdf.New(browser, h.log).Make
+	}
+	return all, err
 }
 
 // names maps ids of people, hosts and sites to what people call them.

@@ -45,8 +45,14 @@ type Prover interface {
 	Prove(ctx context.Context, l leaf.Leaf) (ledger.Proof, error)
 }
 
-// Pages turns data into a file, see report/html.Pages.
+// Pages turns data into a page, see report/html.Pages.
 type Pages interface {
+	// Asks returns the ids of the fields that a page asks for.
+	Asks(d Data) ([]string, error)
+	// Problems looks at the site's own templates.
+	Problems() ([]Problem, error)
+	// Shipped returns a template that comes with Sonae.
+	Shipped(name string) ([]byte, error)
 	// Write renders data with the places for digest and proof left blank.
 	Write(w io.Writer, d Data, lang string) error
 	// Digest is what the ledger binds: of the page with these places blank.
@@ -68,8 +74,15 @@ type Deps struct {
 	Names     func(ctx context.Context) (map[string]string, error) // ids of persons, hosts and sites → what people call them
 	Say       Say
 	Pages     Pages
+	Makers    map[string]Maker // by format, for those that this hub can make
 	Ledger    Prover
 	Rules     duty.Rules
+}
+
+// Order says which document is wanted.
+type Order struct {
+	Kind  string `json:"kind"`
+	Group string `json:"group"` // id of the group of persons, where the kind has groups
 }
 
 // Desk makes documents and keeps them. It is safe for concurrent use.
@@ -91,26 +104,26 @@ func inTokyo(t time.Time) time.Time { return t.In(clock.Tokyo()) }
 
 // page is a rendered page with blank places.
 type page struct {
-	lang, digest string
+	face, digest string // face: the language, "approved/" before it once it is approved
 	body         []byte
 }
 
-// Make freezes the draft as the next version, with its pages in all languages.
-// The ledger receives the digest of the data ("document", ref "<id>") and of
-// each page (ref "<id>/<lang>").
-func (d *Desk) Make(ctx context.Context, id string, by auth.Person) (Document, error) {
-	data, err := d.Draft(ctx, id)
+// Make freezes the draft as the next version of its kind, with its pages in
+// all languages. The ledger receives the digest of the data ("document", ref
+// "<id>") and of each page (ref "<id>/<face>").
+func (d *Desk) Make(ctx context.Context, id string, o Order, by auth.Person) (Document, error) {
+	data, err := d.Draft(ctx, id, o)
 	if err != nil {
 		return Document{}, err
 	}
 	data.Document, data.Salt = clock.ID("do", data.MadeAt), leaf.Salt()
 	data.MadeBy, data.MadeByID = by.Name, by.ID
-	doc := Document{ID: data.Document, Incident: id, At: data.MadeAt, By: by.ID}
+	doc := Document{ID: data.Document, Incident: id, Kind: o.Kind, Part: o.Group, At: data.MadeAt, By: by.ID}
 	err = d.db.Tx(ctx, func(tx *state.Tx) error {
-		if err := tx.QueryRowContext(ctx, `SELECT COALESCE(MAX(no), 0) + 1 FROM document WHERE incident = $1`, id).Scan(&doc.No); err != nil {
+		if err := number(ctx, tx, &doc); err != nil {
 			return err
 		}
-		data.No = doc.No
+		data.No, data.Version = doc.No, doc.Version
 		if doc.Digest, err = leaf.Digest(data); err != nil {
 			return err
 		}
@@ -127,6 +140,15 @@ func (d *Desk) Make(ctx context.Context, id string, by auth.Person) (Document, e
 	return doc, nil
 }
 
+// number gives a document its number in the incident and its version.
+func number(ctx context.Context, tx *state.Tx, doc *Document) error {
+	if err := tx.QueryRowContext(ctx, `SELECT COALESCE(MAX(no), 0) + 1 FROM document WHERE incident = $1`, doc.Incident).Scan(&doc.No); err != nil {
+		return err
+	}
+	return tx.QueryRowContext(ctx, `SELECT COALESCE(MAX(version), 0) + 1 FROM document WHERE incident = $1 AND kind = $2 AND part = $3`,
+		doc.Incident, doc.Kind, doc.Part).Scan(&doc.Version)
+}
+
 func (d *Desk) render(data Data) ([]page, error) {
 	var pages []page
 	for _, lang := range i18n.Languages() {
@@ -134,59 +156,65 @@ func (d *Desk) render(data Data) ([]page, error) {
 		if err := d.deps.Pages.Write(&b, data, lang); err != nil {
 			return nil, fmt.Errorf("render %s: %w", lang, err)
 		}
-		pages = append(pages, page{lang: lang, digest: d.deps.Pages.Digest(b.Bytes()), body: b.Bytes()})
+		pages = append(pages, page{face: lang, digest: d.deps.Pages.Digest(b.Bytes()), body: b.Bytes()})
 	}
 	return pages, nil
 }
 
 func store(ctx context.Context, tx *state.Tx, doc Document, data Data, pages []page) error {
-	_, err := tx.ExecContext(ctx, `INSERT INTO document (id, incident, no, digest, made_at, made_by, body) VALUES ($1, $2, $3, $4, $5, $6, $7)`,
-		doc.ID, doc.Incident, doc.No, doc.Digest, state.Nanos(doc.At), doc.By, state.JSON(data))
+	_, err := tx.ExecContext(ctx, `INSERT INTO document (id, incident, no, kind, part, version, digest, made_at, made_by, body) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
+		doc.ID, doc.Incident, doc.No, doc.Kind, doc.Part, doc.Version, doc.Digest, state.Nanos(doc.At), doc.By, state.JSON(data))
 	if err != nil {
 		return err
 	}
-	leaves := []leaf.Leaf{documentLeaf(doc, "", doc.Digest)}
-	for _, p := range pages {
-		if _, err := tx.ExecContext(ctx, `INSERT INTO document_page (document, lang, digest, body) VALUES ($1, $2, $3, $4)`,
-			doc.ID, p.lang, p.digest, string(p.body)); err != nil {
-			return err
-		}
-		leaves = append(leaves, documentLeaf(doc, p.lang, p.digest))
+	l := documentLeaf(doc.ID, "", doc.Digest, doc.At)
+	if err := tx.Emit(ctx, "record.document", "record.document:"+l.Ref, l); err != nil {
+		return err
 	}
-	for _, l := range leaves {
-		if err := tx.Emit(ctx, "record.document", "record.document:"+l.Ref, l); err != nil {
-			return err
-		}
+	if err := storePages(ctx, tx, doc, doc.At, pages); err != nil {
+		return err
 	}
 	return tx.Emit(ctx, SubjectMade, SubjectMade+":"+doc.ID, doc)
 }
 
-func documentLeaf(doc Document, lang, digest string) leaf.Leaf {
-	ref := doc.ID
-	if lang != "" {
-		ref += "/" + lang
+func storePages(ctx context.Context, tx *state.Tx, doc Document, at time.Time, pages []page) error {
+	for _, p := range pages {
+		if _, err := tx.ExecContext(ctx, `INSERT INTO document_page (document, face, digest, body) VALUES ($1, $2, $3, $4)`,
+			doc.ID, p.face, p.digest, string(p.body)); err != nil {
+			return err
+		}
+		l := documentLeaf(doc.ID, p.face, p.digest, at)
+		if err := tx.Emit(ctx, "record.document", "record.document:"+l.Ref, l); err != nil {
+			return err
+		}
 	}
-	return leaf.Leaf{Type: "document", Ref: ref, Digest: digest, At: doc.At}
+	return nil
 }
 
-const columns = `id, incident, no, digest, made_at, made_by`
+const (
+	columns = `d.id, d.incident, d.no, d.kind, d.part, d.version, d.digest, d.made_at, d.made_by, COALESCE(a.approved_at, 0), COALESCE(a.approved_by, '')`
+	tables  = ` FROM document d LEFT JOIN document_approval a ON a.document = d.id `
+)
 
 type scanner interface{ Scan(dest ...any) error }
 
 func scan(row scanner, more ...any) (Document, error) {
 	var doc Document
-	var at int64
-	err := row.Scan(append([]any{&doc.ID, &doc.Incident, &doc.No, &doc.Digest, &at, &doc.By}, more...)...)
+	var at, approved int64
+	err := row.Scan(append([]any{&doc.ID, &doc.Incident, &doc.No, &doc.Kind, &doc.Part, &doc.Version, &doc.Digest, &at, &doc.By, &approved, &doc.ApprovedBy}, more...)...)
 	if errors.Is(err, sql.ErrNoRows) {
 		return doc, fault.New(fault.Missing, "report.missing")
 	}
 	doc.At = state.Time(at)
+	if approved != 0 {
+		doc.ApprovedAt = state.Time(approved)
+	}
 	return doc, err
 }
 
 // List returns the documents of an incident, newest first.
 func (d *Desk) List(ctx context.Context, incident string) ([]Document, error) {
-	rows, err := d.db.Query(ctx, `SELECT `+columns+` FROM document WHERE incident = $1 ORDER BY no DESC`, incident)
+	rows, err := d.db.Query(ctx, `SELECT `+columns+tables+`WHERE d.incident = $1 ORDER BY d.no DESC`, incident)
 	if err != nil {
 		return nil, fmt.Errorf("list documents of %s: %w", incident, err)
 	}
@@ -204,7 +232,7 @@ func (d *Desk) List(ctx context.Context, incident string) ([]Document, error) {
 
 // Get returns one document, or Missing.
 func (d *Desk) Get(ctx context.Context, id string) (Document, error) {
-	doc, err := scan(d.db.QueryRow(ctx, `SELECT `+columns+` FROM document WHERE id = $1`, id))
+	doc, err := scan(d.db.QueryRow(ctx, `SELECT `+columns+tables+`WHERE d.id = $1`, id))
 	if err != nil {
 		return Document{}, fmt.Errorf("get document %s: %w", id, err)
 	}
@@ -214,7 +242,7 @@ func (d *Desk) Get(ctx context.Context, id string) (Document, error) {
 // JSON returns the frozen data of a document.
 func (d *Desk) JSON(ctx context.Context, id string) (Data, error) {
 	var body string
-	if _, err := scan(d.db.QueryRow(ctx, `SELECT `+columns+`, body FROM document WHERE id = $1`, id), &body); err != nil {
+	if _, err := scan(d.db.QueryRow(ctx, `SELECT `+columns+`, d.body`+tables+`WHERE d.id = $1`, id), &body); err != nil {
 		return Data{}, fmt.Errorf("data of document %s: %w", id, err)
 	}
 	var data Data
@@ -224,28 +252,29 @@ func (d *Desk) JSON(ctx context.Context, id string) (Data, error) {
 	return data, nil
 }
 
-// HTML writes the page of a document with its digest and the ledger's proof.
-// Right after Make the ledger may not have the digest yet; HTML waits a short
-// while for it and then writes the page without a proof and says so on it,
-// because paper that is needed now is worth more than a proof.
+// HTML writes the page of a document with its digest and the ledger's proof:
+// the approved one once there is one. Right after Make the ledger may not have
+// the digest yet; HTML waits a short while for it and then writes the page
+// without a proof and says so on it, because paper that is needed now is worth
+// more than a proof.
 func (d *Desk) HTML(ctx context.Context, id, lang string, w io.Writer) error {
-	if !i18n.Known(lang) {
-		lang = i18n.Japanese
-	}
-	var digest, body string
-	doc, err := scan(d.db.QueryRow(ctx, `SELECT d.id, d.incident, d.no, d.digest, d.made_at, d.made_by, p.digest, p.body
-		FROM document d JOIN document_page p ON p.document = d.id WHERE d.id = $1 AND p.lang = $2`, id, lang), &digest, &body)
+	doc, err := d.Get(ctx, id)
 	if err != nil {
-		return fmt.Errorf("print document %s: %w", id, err)
+		return err
 	}
-	proof, checkpoint, err := Await(ctx, d.deps.Ledger, documentLeaf(doc, lang, digest))
+	face := doc.face(lang)
+	p, err := d.page(ctx, id, face)
+	if err != nil {
+		return err
+	}
+	proof, checkpoint, err := Await(ctx, d.deps.Ledger, documentLeaf(id, face, p.digest, doc.At))
 	if err != nil {
 		return fmt.Errorf("print document %s: %w", id, err)
 	}
 	if len(proof) == 0 {
 		d.log.Error("document printed without proof", "document", id)
 	}
-	file, err := d.deps.Pages.Fill([]byte(body), digest, proof, checkpoint)
+	file, err := d.deps.Pages.Fill(p.body, p.digest, proof, checkpoint)
 	if err != nil {
 		return fmt.Errorf("print document %s: %w", id, err)
 	}
@@ -253,4 +282,19 @@ func (d *Desk) HTML(ctx context.Context, id, lang string, w io.Writer) error {
 		return fmt.Errorf("print document %s: %w", id, err)
 	}
 	return nil
+}
+
+// page reads a page with blank places.
+func (d *Desk) page(ctx context.Context, id, face string) (page, error) {
+	p := page{face: face}
+	var body string
+	err := d.db.QueryRow(ctx, `SELECT digest, body FROM document_page WHERE document = $1 AND face = $2`, id, face).Scan(&p.digest, &body)
+	if errors.Is(err, sql.ErrNoRows) {
+		return p, fault.New(fault.Missing, "report.missing")
+	}
+	if err != nil {
+		return p, fmt.Errorf("page of document %s: %w", id, err)
+	}
+	p.body = []byte(body)
+	return p, nil
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/sonae/sonae/alert"
 	"github.com/sonae/sonae/duty"
 	"github.com/sonae/sonae/evidence"
+	"github.com/sonae/sonae/fault"
 	"github.com/sonae/sonae/i18n"
 	"github.com/sonae/sonae/incident"
 )
@@ -36,17 +37,23 @@ type known struct {
 	bags     []evidence.Bag
 	names    map[string]string
 	reporter Reporter
+
+	particulars Particulars
 }
 
-// Draft returns the data of the next document as things stand now. Nothing is
-// stored.
-func (d *Desk) Draft(ctx context.Context, id string) (Data, error) {
+// Draft returns the data of the next document of a kind as things stand now.
+// Nothing is stored. Invalid: there is no such kind or group.
+func (d *Desk) Draft(ctx context.Context, id string, o Order) (Data, error) {
+	kind, ok := KindOf(o.Kind)
+	if !ok {
+		return Data{}, fault.New(fault.Invalid, "report.no-kind", o.Kind)
+	}
 	k, err := d.gather(ctx, id)
 	if err != nil {
 		return Data{}, fmt.Errorf("draft report of %s: %w", id, err)
 	}
 	data := Data{
-		Schema: "sonae.report.data/1", Kind: duty.KindPrompt, MadeAt: d.moment(), Drill: k.in.Drill, Incident: k.incident(),
+		Schema: "sonae.report.data/2", Kind: kind.ID, TLP: kind.TLP, MadeAt: d.moment(), Drill: k.in.Drill, Incident: k.incident(),
 		Reporter: k.reporter.boxes(), Triggers: []Trigger{}, Clocks: []Clock{}, Notes: []Text{}, Alerts: []Alert{},
 		Actions: []Action{}, Bags: []Bag{}, Entries: []Line{}, Missing: []Text{}, Omitted: k.omitted, RulesName: k.duty.Rules,
 	}
@@ -66,17 +73,82 @@ func (d *Desk) Draft(ctx context.Context, id string) (Data, error) {
 	}
 	k.chronology(&data)
 	data.Items = k.items(d.deps.Rules, data)
-	for _, f := range slices.Concat(data.Reporter, fieldsOf(data.Items)) {
-		if f.Missing {
-			data.Missing = append(data.Missing, f.Label)
-		}
+	data.Indicators, data.Techniques = k.indicators(data.Alerts), k.techniques()
+	if data.Group, err = k.group(kind, o.Group); err != nil {
+		return Data{}, err
 	}
-	return data, nil
+	data.Particulars = k.stated(data.Group)
+	data.Missing, err = d.missing(data)
+	return data, err
 }
 
-func fieldsOf(items []Item) []Field {
+// missing are the labels of what a page of this kind asks for and nobody has
+// stated: the page itself says what it asks for.
+func (d *Desk) missing(data Data) ([]Text, error) {
+	asked, err := d.deps.Pages.Asks(data)
+	if err != nil {
+		return nil, err
+	}
+	out := []Text{}
+	for _, f := range data.Fields() {
+		if f.Missing && slices.Contains(asked, f.ID) {
+			out = append(out, f.Label)
+		}
+	}
+	return out, nil
+}
+
+// group is the group of persons that a document is for.
+func (k known) group(kind Kind, id string) (*Group, error) {
+	if !kind.Groups {
+		if id != "" {
+			return nil, fault.New(fault.Invalid, "report.no-group", id)
+		}
+		return nil, nil
+	}
+	g, ok := k.particulars.Group(id)
+	if !ok {
+		return nil, fault.New(fault.Invalid, "report.no-group", id)
+	}
+	return &g, nil
+}
+
+// stated are the particulars as boxes, with those of the group.
+func (k known) stated(g *Group) []Field {
 	var all []Field
-	for _, it := range items {
+	add := func(id, value string, suggested bool) {
+		all = append(all, Field{ID: id, Label: Word("report.particular."+id, nil), Value: Plain(value), Missing: value == "", Suggested: suggested && value != ""})
+	}
+	for _, f := range k.particulars.Fields() {
+		switch {
+		case f.ID == "signatory" && f.Value == "":
+			add(f.ID, k.reporter.Representative, true)
+		case f.ID == "desk_name" && f.Value == "":
+			add(f.ID, k.reporter.Department, true)
+		case f.ID == "desk_phone" && f.Value == "":
+			add(f.ID, k.reporter.Phone, true)
+		default:
+			add(f.ID, f.Value, false)
+		}
+	}
+	if g == nil {
+		return all
+	}
+	add("group_name", g.Name, false)
+	count := ""
+	if g.Count > 0 {
+		count = strconv.Itoa(g.Count)
+	}
+	add("group_count", count, false)
+	add("group_data", g.Data, false)
+	add("group_advice", cmp.Or(g.Advice, k.particulars.Advice), false)
+	return all
+}
+
+// Fields are all boxes of a document.
+func (d Data) Fields() []Field {
+	all := slices.Concat(d.Reporter, d.Particulars)
+	for _, it := range d.Items {
 		all = append(all, it.Fields...)
 	}
 	return all
@@ -104,6 +176,9 @@ func (d *Desk) gather(ctx context.Context, id string) (known, error) {
 		return k, err
 	}
 	if k.reporter, err = d.Reporter(ctx); err != nil {
+		return k, err
+	}
+	if k.particulars, err = d.Particulars(ctx, id); err != nil {
 		return k, err
 	}
 	slices.SortStableFunc(k.alerts, func(a, b alert.Alert) int { return a.First.Compare(b.First) })

@@ -1,13 +1,16 @@
-// Package report makes the documents that leave the house: first of all the
-// nine-item draft of the preliminary report (速報) that the law asks for.
+// Package report makes the documents that leave the house, all from one
+// record: reports to authorities, notices to persons and to the public, what
+// is read inside, indicators for others.
 //
-// In: incident, chronology, alerts, actions, evidence, assessment, who reports.
-// Out: Data
-// (all of a document as plain values), Document (a frozen version of it), and
-// its pages. Always true: a made document never changes, it is replaced by the
-// next version; what nobody has stated is marked as missing, and what Sonae
-// filled in by itself is marked so; the digest of the data and of each page
-// stand in the ledger.
+// In: incident, chronology, alerts, actions, evidence, assessment, who reports,
+// particulars that only documents need.
+// Out: Data (all of a document as plain values), Document (a frozen version of
+// it), its pages, and files in other formats made of them. Always true: a made
+// document never changes, it is replaced by the next version of its kind; until
+// a second person has approved it every page says that it is a draft; what
+// nobody has stated is marked as missing, and what Sonae filled in by itself is
+// marked so; the digest of the data, of each page and of each file, who
+// approved and who looked stand in the ledger.
 package report
 
 import (
@@ -46,19 +49,30 @@ func Word(key string, args map[string]string) Text {
 type Document struct {
 	ID       string    `json:"id"`
 	Incident string    `json:"incident"`
-	No       int       `json:"no"`     // version, from 1 per incident
-	Digest   string    `json:"digest"` // hex SHA-256 of the JSON of Data
+	No       int       `json:"no"`             // from 1 per incident
+	Kind     string    `json:"kind"`           // see Kinds
+	Part     string    `json:"part,omitempty"` // id of the group of persons, where the kind has groups
+	Version  int       `json:"version"`        // from 1 per incident, kind and part
+	Digest   string    `json:"digest"`         // hex SHA-256 of the JSON of Data
 	At       time.Time `json:"at"`
 	By       string    `json:"by"` // person id
+
+	ApprovedAt time.Time `json:"approved_at,omitzero"` // zero: a draft
+	ApprovedBy string    `json:"approved_by,omitempty"`
 }
+
+// Approved says whether a second person stands behind it.
+func (d Document) Approved() bool { return !d.ApprovedAt.IsZero() }
 
 // Data is everything a document needs, as plain values: no other state is
 // looked at when it is printed.
 type Data struct {
 	Schema   string    `json:"schema"`   // "sonae.report.data/1"
 	Document string    `json:"document"` // id of the document; empty in a draft
-	No       int       `json:"no"`       // version; 0 in a draft
-	Kind     string    `json:"kind"`     // prompt (速報)
+	No       int       `json:"no"`       // of the document in its incident; 0 in a draft
+	Kind     string    `json:"kind"`     // see Kinds
+	Version  int       `json:"version"`  // of this kind and group; 0 in a draft
+	TLP      string    `json:"tlp"`      // TLP 2.0 label
 	MadeAt   time.Time `json:"made_at"`
 	MadeBy   string    `json:"made_by"` // name of the person
 	MadeByID string    `json:"made_by_id"`
@@ -78,6 +92,14 @@ type Data struct {
 	Omitted   int       `json:"omitted"` // entries left out in the middle
 	RulesName string    `json:"rules"`   // which rules of law were used
 	Salt      string    `json:"salt"`    // makes the digests unguessable
+
+	Particulars []Field     `json:"particulars"`
+	Group       *Group      `json:"group,omitempty"` // the persons it is for, where the kind has groups
+	Indicators  []Indicator `json:"indicators"`
+	Techniques  []string    `json:"techniques"` // of ATT&CK, e.g. T1486
+	// Approval is set when the approved page is made; the record itself, which
+	// is older, has none.
+	Approval *Approval `json:"approval,omitempty"`
 }
 
 // Incident is the case in the head of a document.

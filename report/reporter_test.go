@@ -13,7 +13,7 @@ import (
 func TestReporterIsKeptByVersion(t *testing.T) {
 	h := build(t)
 	ctx := t.Context()
-	made, err := h.Make(ctx, h.in.ID, anna)
+	made, err := h.Make(ctx, h.in.ID, prompt, anna)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -39,7 +39,7 @@ func TestReporterIsKeptByVersion(t *testing.T) {
 	if versions != 2 || leaves != 2 {
 		t.Errorf("%d versions and %d leaves, want 2", versions, leaves)
 	}
-	draft, err := h.Draft(ctx, h.in.ID)
+	draft, err := h.Draft(ctx, h.in.ID, prompt)
 	if err != nil {
 		t.Fatal(err)
 	}

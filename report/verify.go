@@ -3,6 +3,7 @@ package report
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
@@ -15,9 +16,10 @@ import (
 	"github.com/sonae/sonae/state/rows"
 )
 
-// VerifyRows recomputes the digest of every kept document and page, and of
-// every version of the reporter, and compares them with the leaves of types
-// "document" and "reporter", those that still wait in the outbox included. It writes nothing. The differences are sorted.
+// VerifyRows recomputes the digest of every kept document, page and file, and
+// of every approval, look, version of the particulars and of the reporter, and
+// compares them with their leaves, those that still wait in the outbox
+// included. It writes nothing. The differences are sorted.
 func VerifyRows(ctx context.Context, db *state.DB, leaves func(kind string) []leaf.Leaf) ([]incident.Difference, error) {
 	c := &check{seen: map[string]bool{}}
 	var err error
@@ -30,17 +32,27 @@ func VerifyRows(ctx context.Context, db *state.DB, leaves func(kind string) []le
 	if err := c.pages(ctx, db); err != nil {
 		return nil, fmt.Errorf("verify documents: %w", err)
 	}
+	if err := c.files(ctx, db); err != nil {
+		return nil, fmt.Errorf("verify documents: %w", err)
+	}
 	for ref := range c.recorded {
 		if !c.seen[ref] {
 			c.name(incident.RowMissing, ref, "the ledger knows this document, the table does not")
 		}
 	}
-	reporters, err := rows.Verify(ctx, db, rows.Table{Type: "reporter", Query: `SELECT body, no, set_at, set_by FROM reporter`, Leaf: reporterLeaf}, leaves)
-	if err != nil {
-		return nil, err
-	}
-	for _, d := range reporters {
-		c.name(d.Kind, "reporter/"+d.Ref, "%s", d.Detail)
+	for _, t := range []rows.Table{
+		{Type: "reporter", Query: `SELECT body, no, set_at, set_by FROM reporter`, Leaf: reporterLeaf},
+		{Type: "particulars", Query: `SELECT body, incident, no, set_at, set_by FROM document_particulars`, Leaf: particularsLeaf},
+		{Type: "document-approval", Query: `SELECT body, document, approved_at, approved_by FROM document_approval`, Leaf: approvalLeaf},
+		{Type: "document-view", Query: `SELECT body, id, document, person, hour, viewed_at FROM document_view`, Leaf: lookLeaf},
+	} {
+		found, err := rows.Verify(ctx, db, t, leaves)
+		if err != nil {
+			return nil, err
+		}
+		for _, d := range found {
+			c.name(d.Kind, t.Type+"/"+d.Ref, "%s", d.Detail)
+		}
 	}
 	slices.SortFunc(c.found, func(a, b incident.Difference) int { return strings.Compare(a.Ref+a.Kind, b.Ref+b.Kind) })
 	return c.found, nil
@@ -76,14 +88,15 @@ func (c *check) compare(ref, column, body string) {
 }
 
 func (c *check) documents(ctx context.Context, db *state.DB) error {
-	rows, err := db.Query(ctx, `SELECT CAST(id AS TEXT), CAST(incident AS TEXT), CAST(no AS TEXT), CAST(digest AS TEXT), CAST(made_at AS TEXT), CAST(made_by AS TEXT), CAST(body AS TEXT) FROM document`)
+	rows, err := db.Query(ctx, `SELECT CAST(id AS TEXT), CAST(incident AS TEXT), CAST(no AS TEXT), CAST(digest AS TEXT), CAST(made_at AS TEXT), CAST(made_by AS TEXT), CAST(body AS TEXT),
+		CAST(kind AS TEXT), CAST(part AS TEXT), CAST(version AS TEXT) FROM document`)
 	if err != nil {
 		return err
 	}
 	defer rows.Close()
 	for rows.Next() {
-		var id, in, no, digest, at, by, body string
-		if err := rows.Scan(&id, &in, &no, &digest, &at, &by, &body); err != nil {
+		var id, in, no, digest, at, by, body, kind, part, version string
+		if err := rows.Scan(&id, &in, &no, &digest, &at, &by, &body, &kind, &part, &version); err != nil {
 			return err
 		}
 		c.compare(id, digest, body)
@@ -92,7 +105,10 @@ func (c *check) documents(ctx context.Context, db *state.DB) error {
 		if err := json.Unmarshal([]byte(body), &d); err != nil {
 			continue // named already: such a body was never recorded
 		}
-		if id != d.Document || in != d.Incident.ID || no != fmt.Sprint(d.No) || at != fmt.Sprint(state.Nanos(d.MadeAt)) || by != d.MadeByID {
+		if d.Version == 0 { // made when there was one kind
+			d.Version = d.No
+		}
+		if kind != d.Kind || part != d.part() || version != fmt.Sprint(d.Version) || id != d.Document || in != d.Incident.ID || no != fmt.Sprint(d.No) || at != fmt.Sprint(state.Nanos(d.MadeAt)) || by != d.MadeByID {
 			c.name(incident.Changed, id, "a column is not what the document itself says")
 		}
 	}
@@ -100,17 +116,49 @@ func (c *check) documents(ctx context.Context, db *state.DB) error {
 }
 
 func (c *check) pages(ctx context.Context, db *state.DB) error {
-	rows, err := db.Query(ctx, `SELECT CAST(document AS TEXT), CAST(lang AS TEXT), CAST(digest AS TEXT), CAST(body AS TEXT) FROM document_page`)
+	rows, err := db.Query(ctx, `SELECT CAST(document AS TEXT), CAST(face AS TEXT), CAST(digest AS TEXT), CAST(body AS TEXT) FROM document_page`)
 	if err != nil {
 		return err
 	}
 	defer rows.Close()
 	for rows.Next() {
-		var id, lang, digest, body string
-		if err := rows.Scan(&id, &lang, &digest, &body); err != nil {
+		var id, face, digest, body string
+		if err := rows.Scan(&id, &face, &digest, &body); err != nil {
 			return err
 		}
-		c.compare(id+"/"+lang, digest, body)
+		c.compare(id+"/"+face, digest, body)
 	}
 	return rows.Err()
+}
+
+func (c *check) files(ctx context.Context, db *state.DB) error {
+	rows, err := db.Query(ctx, `SELECT CAST(document AS TEXT), CAST(face AS TEXT), CAST(format AS TEXT), CAST(digest AS TEXT), CAST(made_at AS TEXT), CAST(body AS TEXT) FROM document_file`)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var id, face, format, digest, at, body string
+		if err := rows.Scan(&id, &face, &format, &digest, &at, &body); err != nil {
+			return err
+		}
+		file, err := base64.StdEncoding.Strict().DecodeString(body)
+		if err != nil {
+			file = []byte(body) // it was changed, which compare says
+		}
+		ref := id + "/" + face + "." + format
+		c.compare(ref, digest, string(file))
+		if r := c.recorded[ref]; len(r) == 1 && at != fmt.Sprint(state.Nanos(r[0].At)) {
+			c.name(incident.Changed, ref, "the ledger recorded another time")
+		}
+	}
+	return rows.Err()
+}
+
+// part is the group that a document is for.
+func (d Data) part() string {
+	if d.Group == nil {
+		return ""
+	}
+	return d.Group.ID
 }

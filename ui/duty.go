@@ -28,34 +28,6 @@ func (c *call) facts() (screen, error) {
 	return screen{page: p, body: view.Facts(p, d)}, nil
 }
 
-func (c *call) makeDocument() (string, error) {
-	if _, err := c.Reports.Make(c.ctx(), c.id(), c.who); err != nil {
-		return "", err
-	}
-	return c.inRoom(c.id(), "document", "documents"), nil
-}
-
-// document shows one report document of the incident, as it was made.
-func (c *call) document() (bool, error) {
-	list, err := c.Reports.List(c.ctx(), c.id())
-	if err != nil {
-		return true, fmt.Errorf("documents of incident: %w", err)
-	}
-	for _, d := range list {
-		if d.ID != c.r.PathValue("document") {
-			continue
-		}
-		w := &lateWriter{c: c, header: func() {
-			c.w.Header().Set("Content-Type", "text/html; charset=utf-8")
-			c.w.Header().Set("Content-Security-Policy", documentPolicy)
-			c.w.Header().Set("Content-Disposition", fmt.Sprintf(`inline; filename="sonae-%s-%d-%s.html"`, d.Incident, d.No, c.lang))
-		}}
-		c.People.Viewed(c.ctx(), c.who, "report", d.ID)
-		return true, w.end(c.Reports.HTML(c.ctx(), d.ID, c.lang, w))
-	}
-	return true, errMissing
-}
-
 // lateWriter sets the headers of a download with its first byte, so that an
 // error before it can still become a page.
 type lateWriter struct {

@@ -73,6 +73,9 @@ type house struct {
 	docs        map[string][]report.Document
 	drills      int
 	reporter    report.Reporter
+	stated      report.Particulars
+	faulty      []report.Problem
+	looks       []string         // who looked at which document
 	archive     Archive          // nil until withEvents
 	searches    Searches         //
 	ruleList    int              // rules that were made
@@ -769,13 +772,75 @@ func (h dutiesOf) Assess(_ context.Context, id string) (duty.Assessment, error) 
 
 type reportsOf struct{ *house }
 
-func (h reportsOf) Make(_ context.Context, id string, by auth.Person) (report.Document, error) {
+func (h reportsOf) Make(_ context.Context, id string, o report.Order, by auth.Person) (report.Document, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	d := report.Document{ID: fmt.Sprintf("do-%d", len(h.docs[id])+1), Incident: id, No: len(h.docs[id]) + 1, Digest: strings.Repeat("ab", 32), At: h.now, By: by.ID}
-	h.docs[id] = append(h.docs[id], d)
+	if _, ok := report.KindOf(o.Kind); !ok {
+		return report.Document{}, fault.New(fault.Invalid, "report.no-kind", o.Kind)
+	}
+	d := report.Document{ID: fmt.Sprintf("do-%d", len(h.docs[id])+1), Incident: id, No: len(h.docs[id]) + 1, Kind: o.Kind, Part: o.Group, Version: 1, Digest: strings.Repeat("ab", 32), At: h.now, By: by.ID}
+	for _, x := range h.docs[id] {
+		if x.Kind == o.Kind && x.Part == o.Group {
+			d.Version++
+		}
+	}
+	h.docs[id] = append([]report.Document{d}, h.docs[id]...)
 	return d, nil
 }
+
+func (h reportsOf) Approve(_ context.Context, id string, by auth.Person) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, list := range h.docs {
+		for i, d := range list {
+			if d.ID == id && d.By == by.ID {
+				return fault.New(fault.Denied, "report.approve-own")
+			}
+			if d.ID == id {
+				list[i].ApprovedAt, list[i].ApprovedBy = h.now, by.ID
+			}
+		}
+	}
+	return nil
+}
+
+func (h reportsOf) Viewed(_ context.Context, d report.Document, format string, by auth.Person) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.looks = append(h.looks, d.ID+" "+format+" "+by.ID)
+	return nil
+}
+
+func (h reportsOf) File(_ context.Context, id, lang, format string) (report.File, error) {
+	if format == report.PDF {
+		return report.File{}, fault.New(fault.Invalid, "report.no-maker", format)
+	}
+	return report.File{Name: id + "-" + lang + "." + format, Format: format, Body: []byte(format)}, nil
+}
+
+func (h reportsOf) Proof(ctx context.Context, id, lang, format string) (report.File, error) {
+	f, err := h.File(ctx, id, lang, format)
+	f.Name += ".proof"
+	return f, err
+}
+
+func (h reportsOf) Particulars(context.Context, string) (report.Particulars, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.stated, nil
+}
+
+func (h reportsOf) SetParticulars(_ context.Context, _ string, p report.Particulars, _ auth.Person) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	p.Groups = slices.DeleteFunc(p.Groups, func(g report.Group) bool { return g.Name == "" })
+	h.stated = p
+	return nil
+}
+
+func (h reportsOf) TemplateProblems() ([]report.Problem, error) { return h.faulty, nil }
+
+func (h reportsOf) Template(string) ([]byte, error) { return []byte("x"), nil }
 
 func (h reportsOf) List(_ context.Context, id string) ([]report.Document, error) {
 	h.mu.Lock()
@@ -926,7 +991,9 @@ func (h *house) inCourse() *house {
 		},
 		Triggers: []duty.Trigger{{Regime: "appi_26", ID: "appi_3", Applies: duty.Unknown, Because: "duty.because.bad_intent-unknown"}},
 		Missing:  []string{"occurred", "cause"}, Rules: "sonae.reference.deadlines/0.1 2026-11-21"}
-	h.docs[i.ID] = []report.Document{{ID: "do-1", Incident: i.ID, No: 1, Digest: strings.Repeat("ab", 32), At: start, By: "pe-responder"}}
+	h.docs[i.ID] = []report.Document{{ID: "do-1", Incident: i.ID, No: 1, Kind: "prompt", Version: 1, Digest: strings.Repeat("ab", 32), At: start, By: "pe-responder"}, {ID: "do-0", Incident: i.ID, No: 2, Kind: "person-letter", Part: "g1", Version: 1, Digest: strings.Repeat("cd", 32), At: start, By: "pe-approver", ApprovedAt: start, ApprovedBy: "pe-responder"}}
+	h.stated = report.Particulars{DeskName: "お問い合わせ窓口", DeskPhone: "0120-000-000", Groups: []report.Group{{ID: "g1", Name: "11月に電話で予約された方", Count: 312, Data: "氏名、電話番号"}}}
+	h.faulty = []report.Problem{{File: "press.ja.html", Line: 12, What: "there is no field \"nmae\" in this kind of document"}}
 	h.tokenList = []asset.Token{{ID: "to-9", Site: "callcentre", Note: "7番席", ExpiresAt: start.Add(30 * time.Minute)}}
 	return h
 }

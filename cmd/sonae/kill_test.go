@@ -55,7 +55,7 @@ func TestKilledHubLosesNothing(t *testing.T) {
 	var made struct{ ID string }
 	one.Must(http.MethodPost, "/incidents/"+in.ID+"/reports", nil, &made)
 	killed()
-	for _, key := range []string{"alert.linked", "action.expired.lease", "evidence.sealed", "report.made"} {
+	for _, key := range []string{"alert.linked", "action.expired.lease", "evidence.sealed", "document.made"} {
 		one.Written(in.ID, key)
 	}
 	checkOnce(t, one, in)
@@ -86,7 +86,7 @@ func checkOnce(t *testing.T, c *hubtest.Client, in incident.Incident) {
 		}
 		seen[e.Unique] = true
 	}
-	for key, want := range map[string]int{"alert.linked": 1, "action.requested.isolate": 1, "action.verified.isolate": 1, "action.expired.lease": 1, "evidence.sealed": 1, "report.made": 1} {
+	for key, want := range map[string]int{"alert.linked": 1, "action.requested.isolate": 1, "action.verified.isolate": 1, "action.expired.lease": 1, "evidence.sealed": 1, "document.made": 1} {
 		n := len(slices.DeleteFunc(slices.Clone(entries), func(e incident.Entry) bool { return e.Key != key }))
 		if n != want {
 			t.Errorf("the chronology has %d of %s, want %d", n, key, want)

@@ -25,6 +25,7 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags.StringVar(&cfg.TSA, "tsa", "", "address of an RFC 3161 time stamp authority")
 	flags.StringVar(&cfg.TSARoots, "tsa-roots", "", "PEM file with the authority's root certificates")
 	flags.StringVar(&cfg.Clamd, "clamd", "", "socket of ClamAV, which looks at evidence: unix:/run/clamav/clamd.ctl or tcp:host:port")
+	flags.StringVar(&cfg.Browser, "browser", "", "Chromium that prints documents as PDF, by its path; empty: an installed one; off: none")
 	flags.Uint64Var(&cfg.MinFree, "min-free", cfg.MinFree, "bytes the disk must have left to take in events")
 	witnesses := witnessFlags(flags)
 	shared, leaves := sharedFlags(flags), leafFlags(flags, stdout)

@@ -35,6 +35,7 @@ import (
 	"github.com/sonae/sonae/playbook"
 	"github.com/sonae/sonae/ready/asset"
 	"github.com/sonae/sonae/report"
+	"github.com/sonae/sonae/report/beside"
 	"github.com/sonae/sonae/report/html"
 	"github.com/sonae/sonae/report/sheet"
 	"github.com/sonae/sonae/search"
@@ -69,7 +70,7 @@ func verify(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags := flag.NewFlagSet("sonae verify", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	flags.Usage = func() {
-		fmt.Fprintln(stderr, "usage: sonae verify [--key KEY|FILE] [--witness-key KEY|FILE]… [--against CHECKPOINT]… [--words WORDS]… [--state DATABASE [--s3 STORAGE]] PATH\n\nPATH is an evidence bag (folder or zip), an exported document, proof or checkpoint, an archive, a ledger or a hub's folder.\nExit status: 0 intact, 1 with the differences named, 2 not something that can be verified.")
+		fmt.Fprintln(stderr, "usage: sonae verify [--key KEY|FILE] [--witness-key KEY|FILE]… [--against CHECKPOINT]… [--words WORDS]… [--state DATABASE [--s3 STORAGE]] PATH\n\nPATH is an evidence bag (folder or zip), an exported document (other formats than HTML with their .proof beside them), proof or checkpoint, an archive, a ledger or a hub's folder.\nExit status: 0 intact, 1 with the differences named, 2 not something that can be verified.")
 		flags.PrintDefaults()
 	}
 	key := flags.String("key", "", "public key of the hub's ledger, or a file with it; without it the key beside or inside PATH is used")
@@ -123,6 +124,7 @@ var (
 	errKey     = errors.New("it is neither a public key nor a file with one")
 	errNoHub   = errors.New("not a hub's folder, which --state is for")
 	errNoState = errors.New("a hub's folder without state.db: give the database of its rows with --state")
+	errBeside  = errors.New("a document of this format is checked by its proof: put it beside the file, named like the file with .proof behind it")
 	errKind    = errors.New("not an evidence bag, document, proof, checkpoint, archive, ledger or hub folder")
 )
 
@@ -133,6 +135,9 @@ func (c *check) path(ctx context.Context, path string) error {
 		return err
 	}
 	has := func(name string) bool { _, err := os.Lstat(filepath.Join(path, name)); return err == nil }
+	if _, err := os.Lstat(path + beside.Suffix); err == nil && info.Mode().IsRegular() {
+		return c.beside(path)
+	}
 	exported, err := exportedKind(path, info)
 	if err != nil {
 		return err
@@ -162,6 +167,9 @@ func (c *check) path(ctx context.Context, path string) error {
 	case info.IsDir() && has("checkpoint"):
 		_, err := c.ledger(ctx, path)
 		return err
+	}
+	if slices.Contains([]string{".docx", ".xlsx", ".pdf", ".json", ".txt"}, filepath.Ext(path)) {
+		return fmt.Errorf("%s: %w", path, errBeside)
 	}
 	return fmt.Errorf("%s: %w", path, errKind)
 }
@@ -197,6 +205,23 @@ func (c *check) document(path string) error {
 		return err
 	}
 	r, err := html.Verify(path, key)
+	if err != nil {
+		return err
+	}
+	for _, p := range r.Problems {
+		c.differ(path + ": " + p)
+	}
+	fmt.Fprintf(c.out, "document %s, recorded %s\n", r.Document, r.RecordedAt)
+	return nil
+}
+
+// beside checks a document in another format than HTML by the proof beside it.
+func (c *check) beside(path string) error {
+	key, err := c.keyFor(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	r, err := beside.Verify(path, key)
 	if err != nil {
 		return err
 	}

@@ -148,7 +148,7 @@ func (h *Hub) Drill() Case {
 	}
 	d.Requester.Must(http.MethodPost, "/incidents/"+d.Incident.ID+"/reports", nil, &made)
 	d.Document = made.ID
-	for _, key := range []string{"action.expired.lease", "evidence.sealed", "report.made"} {
+	for _, key := range []string{"action.expired.lease", "evidence.sealed", "document.made"} {
 		d.Requester.Written(d.Incident.ID, key)
 	}
 	return d

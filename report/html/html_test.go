@@ -35,7 +35,7 @@ func both(ja, en string) report.Text { return report.Text{JA: ja, EN: en} }
 func awkward() report.Data {
 	host := "cc-pc-07-" + strings.Repeat("long", 12) + `<script>alert("x")</script>`
 	d := report.Data{
-		Schema: "sonae.report.data/1", Document: "do-0193a0000000-0123456789ab", No: 3, Kind: "prompt", MadeAt: at(16, 30), MadeBy: "総務 花", Salt: "00112233445566778899aabbccddeeff",
+		Schema: "sonae.report.data/1", Document: "do-0193a0000000-0123456789ab", No: 3, Version: 3, Kind: "prompt", MadeAt: at(16, 30), MadeBy: "総務 花", Salt: "00112233445566778899aabbccddeeff",
 		RulesName: "sonae.duty.rules/1 2026-11-21",
 		Incident: report.Incident{ID: "in-1", No: 128, Title: `受付PCの"ファイル共有" & <b>調査</b>`, State: both("対応中", "Responding"), Severity: both("高", "High"), Commander: "別所 一",
 			Sites: []string{"電話受付センター"}, Hosts: []string{host}, Scope: "一行目\n二行目", OpenedAt: at(14, 5), KnownAt: at(14, 2)},
@@ -82,7 +82,7 @@ func render(t *testing.T, d report.Data, lang string) []byte {
 }
 
 func TestGolden(t *testing.T) {
-	for name, d := range map[string]report.Data{"awkward": awkward(), "empty": {}, "drill": {Drill: true, Incident: report.Incident{No: 7, Title: "訓練"}, No: 1, MadeAt: at(9, 0)}} {
+	for name, d := range map[string]report.Data{"awkward": awkward(), "empty": {Kind: "prompt"}, "drill": {Kind: "prompt", Drill: true, Incident: report.Incident{No: 7, Title: "訓練"}, No: 1, Version: 1, MadeAt: at(9, 0)}} {
 		for _, lang := range []string{"ja", "en"} {
 			t.Run(name+"."+lang, func(t *testing.T) {
 				got := render(t, d, lang)
