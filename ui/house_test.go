@@ -67,7 +67,7 @@ type house struct {
 	reporter   report.Reporter
 	stated     report.Particulars
 	faulty     []report.Problem
-	looks      []string // who looked at which document
+	looks      []string         // who looked at which document
 	archive    Archive          // nil until withEvents
 	searches   Searches         //
 	ruleList   int              // rules that were made

@@ -105,4 +105,3 @@ func countOrNone(n int) string {
 	}
 	return strconv.Itoa(n)
 }
-
