@@ -55,7 +55,6 @@ require (
 	github.com/richardlehane/msoleps v1.0.6 // indirect
 	github.com/tiendc/go-deepcopy v1.7.2 // indirect
 	github.com/xuri/efp v0.0.1 // indirect
-	github.com/xuri/excelize/v2 v2.11.0 // indirect
 	github.com/xuri/nfp v0.0.2-0.20250530014748-2ddeb826f9a9 // indirect
 	go4.org/netipx v0.0.0-20220725152314-7e7bdc8411bf // indirect
 	golang.org/x/exp/typeparams v0.0.0-20260811152304-ee035b5b010f // indirect
@@ -67,6 +66,7 @@ require (
 	github.com/emersion/go-smtp v0.25.1
 	github.com/hirochachacha/go-smb2 v1.1.0
 	github.com/wneessen/go-mail v0.7.3
+	github.com/xuri/excelize/v2 v2.11.0
 )
 
 require (

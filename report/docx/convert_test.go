@@ -44,6 +44,9 @@ func TestOfficeOpensEveryDocument(t *testing.T) {
 	wants := map[string][]string{}
 	for _, k := range report.Kinds() {
 		for _, lang := range []string{"ja", "en"} {
+			if lang == "en" && k.ID != "prompt" && k.ID != "person-letter" && k.ID != "door" && k.ID != "indicators" { // the office needs a second or more for each
+				continue
+			}
 			s := source(t, k, lang)
 			name := k.ID + "." + lang
 			for format, make := range map[string]report.Maker{report.Docx: docx.Make, report.Xlsx: xlsx.Make} {
