@@ -505,9 +505,9 @@ func TestDraftSaysWhatTheRecordsSay(t *testing.T) {
 	_, err = x.Begin(t.Context(), x.in.ID, NewStay{Person: x.carla.ID, Role: "recorder"}, x.anna.Person)
 	x.must(err)
 	for lang, want := range map[string][]string{
-		"ja": {"状態: 発生", "cc-pc-07（2026-11-27 16:00 まで）", "承認待ち: cc-pc-07", "速報", "保健所 へ: 件数を知らせる（馬場 勉、2026-11-27 13:00）",
+		"ja": {"状態: 発生", "cc-pc-07: ネットワークから隔離（2026-11-27 16:00 まで）", "承認待ち: cc-pc-07", "速報", "保健所へ: 件数を知らせる（馬場 勉、2026-11-27 13:00）",
 			"端末を見る（技術責任者、期限なし）", "ほか2件", "指揮者: 阿部 杏", "委託先との連絡係: ABC社 鈴木 090-0000-0000", "記録係: 唐沢 佳"},
-		"en": {"State:", "cc-pc-07 (until 2026-11-27 16:00)", "waits for approval", "to 保健所: 件数を知らせる", "2 more", "Commander: 阿部 杏"},
+		"en": {"State:", "(until 2026-11-27 16:00)", "waits for approval", "to 保健所: 件数を知らせる", "2 more", "Commander: 阿部 杏"},
 	} {
 		got, err := x.Draft(t.Context(), x.in.ID, lang)
 		x.must(err)

@@ -76,7 +76,7 @@ func (d *Desk) summary(ctx context.Context, id string) (s summary, err error) {
 		switch {
 		case a.State == action.Requested:
 			s.pending = append(s.pending, a)
-		case a.Kind == action.Isolate && (a.State == action.Applied || a.State == action.Verified || a.State == action.Releasing):
+		case !a.ExpiresAt.IsZero() && (a.State == action.Applied || a.State == action.Verified || a.State == action.Releasing):
 			s.isolated = append(s.isolated, a)
 		}
 	}

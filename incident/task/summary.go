@@ -15,7 +15,7 @@ import (
 type summary struct {
 	now      time.Time
 	in       incident.Incident
-	isolated []action.Action
+	isolated []action.Action // and all else that is kept from working, on a lease
 	pending  []action.Action // wait for somebody's decision
 	clocks   []duty.Clock    // open, the next first
 	tasks    []Task          // open, as people work on them
@@ -76,7 +76,7 @@ func (s summary) text(lang string, roles []Role, names map[string]string) string
 
 func (s summary) isolatedLines(p *page, names map[string]string) (out []string) {
 	for _, a := range s.isolated {
-		out = append(out, p.t("handover.isolated", "host", named(names, a.Host), "until", local(a.ExpiresAt)))
+		out = append(out, p.t("handover.isolated", "host", named(names, a.Host), "kind", p.t("action.kind."+string(a.Kind)), "until", local(a.ExpiresAt)))
 	}
 	return out
 }
@@ -125,6 +125,9 @@ func (s summary) peopleLines(p *page, roles []Role, names map[string]string) (ou
 		for _, post := range s.posts {
 			if post.Role == r.ID && post.Holds(s.now) {
 				name := post.Name + named(names, post.Person)
+				if post.Deputy {
+					name = p.t("handover.deputy", "name", name)
+				}
 				if post.Contact != "" {
 					name += " " + post.Contact
 				}

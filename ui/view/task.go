@@ -111,8 +111,10 @@ func taskProgress(p Page, t task.Task) string {
 		return "waiting"
 	case t.State == task.Doing:
 		return "working"
+	case t.State == task.Done:
+		return "done"
 	}
-	return "done"
+	return "over"
 }
 
 // ownerWords says who owns a task.
@@ -227,7 +229,7 @@ func handoverProgress(h task.Handover) string {
 	case task.Signed:
 		return "done"
 	}
-	return "failed"
+	return "over"
 }
 
 // next are the people to whom the commander can hand over.
@@ -250,4 +252,13 @@ func before(t task.Task) string {
 func countWords(p Page, tasks []task.Task) string {
 	c := task.Count(tasks, p.Now)
 	return p.T("task.counts", "todo", p.Count(c.Todo), "doing", p.Count(c.Doing), "done", p.Count(c.Done))
+}
+
+// stillTyped is what was typed into the form for a new task before it was refused; the
+// forms of tasks that are there begin as those are.
+func stillTyped(p Page, suffix, name, value string) string {
+	if suffix != "" {
+		return value
+	}
+	return p.Field(name, value)
 }
