@@ -35,6 +35,7 @@ var layers = [][]string{
 	{"report"},
 	{"ready"},
 	{"backup"},
+	{"protect"},
 	{"scan"},
 	{"api", "ui"},
 	{"agent"},
