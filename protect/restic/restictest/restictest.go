@@ -175,3 +175,8 @@ func Copy(t testing.TB, from, to string) {
 	t.Helper()
 	must(t, os.CopyFS(to, os.DirFS(from)))
 }
+
+// Noise returns n bytes that cannot be compressed, the same for each n.
+func Noise(n int) []byte {
+	return Random(rand.NewChaCha8([32]byte{byte(n), byte(n >> 8), byte(n >> 16), 7}), n)
+}
