@@ -49,13 +49,39 @@ func (p *process) restic(r restictest.Program) restictest.Program {
 	return r.At("rest:http://emr-1:pw-emr-1@" + p.addr + "/restic/emr-1/")
 }
 
+// wait returns when a backup has ended, or at a random moment while its files
+// come: after some of them, or in the middle of an upload.
+func wait(t *testing.T, done <-chan error, dir string, files int) (err error, ended bool) {
+	t.Helper()
+	before := len(read(t, filepath.Join(dir, "emr-1", "repository")))
+	for {
+		select {
+		case err := <-done:
+			return err, true
+		case <-time.After(time.Millisecond):
+		}
+		coming, _ := os.ReadDir(filepath.Join(dir, "emr-1", "incoming"))
+		count := 0
+		_ = filepath.WalkDir(filepath.Join(dir, "emr-1", "repository"), func(_ string, d os.DirEntry, err error) error {
+			if err == nil && !d.IsDir() {
+				count++
+			}
+			return nil
+		})
+		if count >= before+files && (files > 0 || len(coming) > 0) {
+			time.Sleep(time.Duration(rand.IntN(30_000)) * time.Microsecond) // the moment itself is the dice
+			return nil, false
+		}
+	}
+}
+
 // TestKilledAtRandomPoints kills the service while it takes a backup. Whatever
 // was acknowledged is there, whatever is there is sound, for restic and for
 // our reader, and the next backup goes on.
 func TestKilledAtRandomPoints(t *testing.T) {
-	rounds := 12
+	rounds := 15
 	if testing.Short() {
-		rounds = 3
+		rounds = 5
 	}
 	dir := filepath.Join(t.TempDir(), "hub")
 	newest := restictest.Newest(t)
@@ -73,13 +99,12 @@ func TestKilledAtRandomPoints(t *testing.T) {
 		}
 		done := make(chan error, 1)
 		go func() { done <- cmd.Wait() }()
-		select {
-		case err := <-done:
+		if err, ended := wait(t, done, dir, rand.IntN(4)); ended {
 			if err == nil {
 				acknowledged++
 			}
 			p.kill()
-		case <-time.After(time.Duration(rand.IntN(2500)) * time.Millisecond):
+		} else {
 			p.kill()
 			_ = cmd.Process.Kill() // it would try again for a quarter of an hour
 			<-done
@@ -92,6 +117,9 @@ func TestKilledAtRandomPoints(t *testing.T) {
 	acknowledged++
 	r.Run(t, "check", "--read-data")
 	report := verify(t, filepath.Join(dir, "emr-1", "repository"))
+	if report.Unindexed == 0 {
+		t.Error("no kill came in the middle of a backup")
+	}
 	if len(report.Snapshots) < acknowledged {
 		t.Errorf("%d backups were acknowledged, %d snapshots are there", acknowledged, len(report.Snapshots))
 	}
