@@ -37,6 +37,7 @@ type journal struct {
 	size  int64 // of the whole lines
 	lines int
 	head  string // chain of the last line
+	last  time.Time
 }
 
 // openJournal reads the log and tells each line. What a crash cut off at its
@@ -73,7 +74,7 @@ func (j *journal) read(each func(line)) error {
 		if want, err := l.chain(j.head); err != nil || want != l.Chain {
 			return fmt.Errorf("line %d: %w", j.lines+1, errChain)
 		}
-		j.size, j.lines, j.head = j.size+int64(len(raw)), j.lines+1, l.Chain
+		j.size, j.lines, j.head, j.last = j.size+int64(len(raw)), j.lines+1, l.Chain, l.At
 		each(l)
 	}
 }
@@ -91,26 +92,31 @@ func (l line) chain(before string) (string, error) {
 	return hex.EncodeToString(sum[:]), nil
 }
 
-// append writes a line; it is durable when append returns without error. After
-// an error the log is as it was before.
-func (j *journal) append(l line) error {
+// append writes a line and returns it with its time, which is never before that
+// of the line above: where the hub's clock is set back, later files stay later.
+// It is durable when append returns without error. After an error the log is
+// as it was before.
+func (j *journal) append(l line) (line, error) {
 	var err error
+	if l.At.Before(j.last) {
+		l.At = j.last
+	}
 	if l.Chain, err = l.chain(j.head); err != nil {
-		return err
+		return line{}, err
 	}
 	b, err := json.Marshal(l)
 	if err != nil {
-		return err
+		return line{}, err
 	}
 	b = append(b, '\n')
 	if _, err = j.file.WriteAt(b, j.size); err == nil {
 		err = j.file.Sync()
 	}
 	if err != nil {
-		return errors.Join(fmt.Errorf("receive log: %w", err), j.file.Truncate(j.size))
+		return line{}, errors.Join(fmt.Errorf("receive log: %w", err), j.file.Truncate(j.size))
 	}
-	j.size, j.lines, j.head = j.size+int64(len(b)), j.lines+1, l.Chain
-	return nil
+	j.size, j.lines, j.head, j.last = j.size+int64(len(b)), j.lines+1, l.Chain, l.At
+	return l, nil
 }
 
 func (j *journal) close() error { return j.file.Close() }

@@ -43,6 +43,9 @@ const maxKeys = 16
 //	fault.Busy     "protect.quota"     the agent has no room left
 //	fault.Busy     "protect.full"      the disk has no room left
 func (r *Repository) Put(ctx context.Context, who string, kind restic.Kind, name string, size int64, body io.Reader) error {
+	if kind == restic.ConfigFile {
+		name = "" // it has none of its own
+	}
 	err := r.put(ctx, who, kind, name, size, body)
 	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
 		err = fault.New(fault.Busy, "protect.full").With(err)
@@ -72,7 +75,7 @@ func (r *Repository) put(ctx context.Context, who string, kind restic.Kind, name
 	if size >= 0 {
 		limit = size
 	}
-	done, err := r.reserve(limit, size < 0)
+	done, err := r.reserve(limit)
 	if err != nil {
 		return err
 	}
@@ -98,14 +101,14 @@ func (r *Repository) put(ctx context.Context, who string, kind restic.Kind, name
 }
 
 // reserve sets n bytes aside until the upload is over.
-func (r *Repository) reserve(n int64, atMost bool) (done func(), err error) {
+func (r *Repository) reserve(n int64) (done func(), err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.closed {
 		return nil, fault.New(fault.Busy, "protect.closed")
 	}
 	if quota := r.known.Quota; quota > 0 && r.used+r.coming+n > quota {
-		return nil, fault.New(fault.Busy, "protect.quota").With(fmt.Errorf("%d of %d bytes are used, %d are coming, %d more are too many (at most: %v)", r.used, quota, r.coming, n, atMost))
+		return nil, fault.New(fault.Busy, "protect.quota").With(fmt.Errorf("%d of %d bytes are used, %d are coming, %d more are too many", r.used, quota, r.coming, n))
 	}
 	r.coming += n
 	return func() {
@@ -202,7 +205,7 @@ func (r *Repository) publish(kind restic.Kind, name, sum, part string, size int6
 	}
 	err := syncDir(filepath.Dir(to))
 	if err == nil {
-		err = r.journal.append(l)
+		l, err = r.journal.append(l)
 	}
 	if err != nil { // it was never seen
 		return errors.Join(fmt.Errorf("store %s: %w", kind.Path(name), err), os.Remove(to))

@@ -223,7 +223,8 @@ func (r *Repository) recover(ctx context.Context) error {
 			return err
 		}
 		for _, l := range found {
-			if err := r.journal.append(l); err != nil {
+			l, err := r.journal.append(l)
+			if err != nil {
 				return err
 			}
 			r.note(l)

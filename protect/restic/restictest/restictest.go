@@ -2,8 +2,9 @@
 // up.
 //
 // In: the programs that the machine has. Out: repositories and trees of files.
-// Always true: a missing program is a failed test, never a skipped one; the
-// programs that SONAE_RESTICS names besides (separated by ":") are used too.
+// Always true: a machine without restic is a failed test, never a skipped one;
+// those of the programs that SONAE_RESTICS names besides (separated by ":")
+// that are there are used too.
 package restictest
 
 import (
@@ -35,8 +36,10 @@ type Program struct {
 func All(t testing.TB) []Program {
 	t.Helper()
 	paths := []string{"restic"}
-	if more := os.Getenv("SONAE_RESTICS"); more != "" {
-		paths = append(paths, filepath.SplitList(more)...)
+	for _, more := range filepath.SplitList(os.Getenv("SONAE_RESTICS")) {
+		if _, err := os.Stat(more); err == nil {
+			paths = append(paths, more)
+		}
 	}
 	var all []Program
 	for _, path := range paths {
