@@ -129,7 +129,8 @@ func (r *Repository) checkConfig(ctx context.Context, raw []byte) error {
 }
 
 // checkPack reads the pack's own table. Whether each blob is what the table
-// says is for restic.Verify to find, which reads everything.
+// says is for restic.Verify to find soon after, which reads everything: a later
+// backup would build on a blob that is not what its id says.
 func (r *Repository) checkPack(ctx context.Context, part string, size int64) error {
 	key, err := r.master(ctx)
 	if err != nil {

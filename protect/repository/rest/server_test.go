@@ -54,7 +54,7 @@ func serve(dir string) int {
 		return 1
 	}
 	fmt.Println(l.Addr())
-	fmt.Fprintln(os.Stderr, http.Serve(l, handler(s))) //nolint:gosec // until it is killed
+	fmt.Fprintln(os.Stderr, http.Serve(l, handler(s)))
 	return 1
 }
 
@@ -84,7 +84,7 @@ func handler(s *repository.Service) http.Handler {
 			if r.TLS != nil && len(r.TLS.PeerCertificates) > 0 {
 				user = r.TLS.PeerCertificates[0].Subject.CommonName
 			} else if !ok || password != "pw-"+user {
-				return rest.Client{}, fault.New(fault.Denied, "protect.credentials")
+				return rest.Client{}, fault.New(fault.Denied, "protect.role")
 			}
 			agent, role, _ := strings.Cut(user, ".")
 			return rest.Client{Name: user, Agent: agent, Role: map[string]rest.Role{"": rest.Full, "other": rest.Full, "backup": rest.Backup, "restore": rest.Restore}[role]}, nil
