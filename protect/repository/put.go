@@ -40,6 +40,7 @@ const maxKeys = 16
 //	fault.Denied   "protect.snapshot"  a time or host that cannot be
 //	fault.Denied   "protect.key"       a key that the hub cannot open, or of another repository
 //	fault.Conflict "protect.exists"    config is there already, with other bytes
+//	fault.Conflict "protect.no-key"    there is no config yet, or no key that the hub can open
 //	fault.Busy     "protect.quota"     the agent has no room left
 //	fault.Busy     "protect.full"      the disk has no room left
 func (r *Repository) Put(ctx context.Context, who string, kind restic.Kind, name string, size int64, body io.Reader) error {
@@ -68,6 +69,9 @@ func (r *Repository) put(ctx context.Context, who string, kind restic.Kind, name
 	}
 	if _, err := restic.ParseID(name); err != nil && kind != restic.ConfigFile {
 		return fault.New(fault.Invalid, "protect.name").With(err)
+	}
+	if err := r.begun(kind); err != nil {
+		return err
 	}
 	if kind == restic.Locks {
 		return r.putLock(ctx, who, name, body)
@@ -98,6 +102,20 @@ func (r *Repository) put(ctx context.Context, who string, kind restic.Kind, name
 		return err
 	}
 	return r.publish(kind, name, sum, part, got)
+}
+
+// begun refuses everything but keys before there is a config: until then the
+// key may still be another one.
+func (r *Repository) begun(kind restic.Kind) error {
+	if kind == restic.Keys || kind == restic.ConfigFile {
+		return nil
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if _, ok := r.received[fileKey{restic.ConfigFile, ""}]; !ok {
+		return fault.New(fault.Conflict, "protect.no-key")
+	}
+	return nil
 }
 
 // reserve sets n bytes aside until the upload is over.

@@ -243,6 +243,23 @@ func TestAKeyWithoutItsConfigIsSetAside(t *testing.T) {
 	}
 }
 
+func TestNothingComesBeforeTheConfig(t *testing.T) {
+	s := open(t, t.TempDir())
+	defer closed(t, s)
+	dir := made(t)
+	s.send(t, dir, restic.Keys)
+	for _, kind := range order[2:] {
+		path := files(t, dir, kind)[0]
+		b, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.repo(t).Put(t.Context(), "emr-1", kind, filepath.Base(path), -1, bytes.NewReader(b)); fault.Of(err) != fault.Conflict {
+			t.Errorf("%s before the config: %v", kind, err)
+		}
+	}
+}
+
 // A clock that is set back does not put later files before earlier ones.
 func TestReceiveTimesNeverGoBack(t *testing.T) {
 	s := open(t, t.TempDir())
