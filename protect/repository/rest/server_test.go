@@ -97,7 +97,6 @@ type hub struct {
 	dir    string
 	server *httptest.Server
 	s      *repository.Service
-	now    func() time.Time
 
 	mu      sync.Mutex
 	refused []repository.Refusal
