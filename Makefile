@@ -9,10 +9,10 @@ BUILD_PACKAGES = gcc g++ libc6-dev ca-certificates clang llvm libbpf-dev
 TEST_PACKAGES  = $(BUILD_PACKAGES) iproute2 nftables transmission-daemon transmission-cli aria2 opentracker tcpdump \
 	libevtx-utils chromium fonts-noto-cjk poppler-utils openssh-server openssh-client python3-libtorrent syncthing restic curl openssl jq apt-utils dpkg-dev procps conntrack postgresql \
 	snmpd snmp freeradius softflowd pmacct wine64 clang lld slapd systemd gdb clamav-daemon zstd gpg gpg-agent \
-	libvirt-daemon libvirt-daemon-driver-qemu libvirt-clients qemu-system-x86 samba samba-vfs-modules sshfs libreoffice-writer-nogui libreoffice-calc-nogui
+	libvirt-daemon libvirt-daemon-driver-qemu libvirt-clients qemu-system-x86 samba samba-vfs-modules sshfs libreoffice-writer-nogui libreoffice-calc-nogui fuse3
 
 # Packages in which goroutines meet, tested with the race detector too.
-RACE = ./hub ./bus ./state ./ledger/... ./auth ./alert ./notify ./incident ./playbook ./action ./agent/... ./source/agentlink/... ./ui ./blob/... ./search ./detect ./detect/keep ./detect/tuning ./scan
+RACE = ./hub ./bus ./state ./ledger/... ./auth ./alert ./notify ./incident ./playbook ./action ./agent/... ./source/agentlink/... ./ui ./blob/... ./search ./detect ./detect/keep ./detect/tuning ./scan ./protect/repository/...
 
 # The revision goes into the programs where git can tell it; a copy without
 # history, or one that belongs to another user, is built all the same.
@@ -24,6 +24,9 @@ BUILD = go build $(VCS)
 
 # Where the tests find the S3 server that they start.
 export SONAE_VERSITYGW = $(CURDIR)/bin/versitygw
+
+# A version of restic that tests use besides the machine's own, if it is there.
+export SONAE_RESTICS = $(CURDIR)/bin/restic-next
 
 run: build
 	./bin/sonae serve --dir $(DIR) --listen $(LISTEN)
@@ -49,9 +52,11 @@ agent/guard/bpf/obj/guard_amd64.o agent/collect/bpf/obj/telemetry_amd64.o &: age
 
 test: need-test lint build unit race windows e2e
 
-# A real S3 server for the tests, built from source because Debian has none.
+# A real S3 server for the tests, built from source because Debian has none; and
+# the restic of the next Debian release.
 s3:
 	@sh tools/s3server.sh
+	@sh tools/resticnext.sh
 
 unit: web bpf s3
 	@echo "== unit: every package, with the real engines"
@@ -141,7 +146,7 @@ bench-forensic:
 	go test -run '^$$' -bench Collect -benchtime 1x -v ./agent/forensic
 
 bench: web
-	go test -run '^$$' -bench . -benchmem ./bus ./ledger ./archive ./flow ./detect/...
+	go test -run '^$$' -bench . -benchmem ./bus ./ledger ./archive ./flow ./detect/... ./protect/restic
 
 lint: web bpf
 	@echo "== lint: gofmt, go vet (Linux, e2e, Windows), staticcheck, sh -n"
@@ -149,7 +154,7 @@ lint: web bpf
 	go vet ./... && go vet -tags e2e ./e2e/... ./ui/...
 	GOOS=windows go vet ./agent/... ./cmd/sonae-agent
 	go tool -modfile=tools/go.mod staticcheck ./...
-	@for f in tools/need.sh tools/test.sh tools/bpf.sh tools/s3server.sh tools/wine/run.sh ui/web/build.sh; do sh -n $$f || exit 1; done
+	@for f in tools/need.sh tools/test.sh tools/bpf.sh tools/s3server.sh tools/resticnext.sh tools/wine/run.sh ui/web/build.sh; do sh -n $$f || exit 1; done
 
 clean:
 	rm -rf bin ui/web/node_modules && find ui/web/dist -mindepth 1 ! -name .keep -delete && find agent/guard/bpf/obj agent/collect/bpf/obj -mindepth 1 ! -name .keep -delete

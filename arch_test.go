@@ -37,6 +37,7 @@ var layers = [][]string{
 	{"report"},
 	{"ready"},
 	{"backup"},
+	{"protect"},
 	{"scan"},
 	{"api", "ui"},
 	{"agent"},
@@ -75,8 +76,9 @@ var only = map[string][]string{
 	"github.com/cilium/ebpf":         {"agent/guard", "agent/collect"},
 	// action/device/hook tells products over HTTP what to block: a connector is
 	// all transport, and the stage beside it knows only its interface; so is
-	// notify/webhook.
-	"net/http": {"api", "ui", "hub", "source", "agent", "cmd", "e2e", "evidence/stamp", "ledger/witness", "blob", "action/device/hook", "notify/webhook", "notify/notifytest"},
+	// notify/webhook, and protect/repository/rest, which speaks restic's protocol
+	// for the stage beside it.
+	"net/http": {"protect/repository/rest", "api", "ui", "hub", "source", "agent", "cmd", "e2e", "evidence/stamp", "ledger/witness", "blob", "action/device/hook", "notify/webhook", "notify/notifytest"},
 }
 
 // agentMay is all of Sonae that the agent is built from.

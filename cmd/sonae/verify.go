@@ -33,6 +33,7 @@ import (
 	"github.com/sonae/sonae/ledger/leaf"
 	"github.com/sonae/sonae/notify"
 	"github.com/sonae/sonae/playbook"
+	"github.com/sonae/sonae/protect/restic"
 	"github.com/sonae/sonae/ready/asset"
 	"github.com/sonae/sonae/report"
 	"github.com/sonae/sonae/report/beside"
@@ -61,6 +62,8 @@ type check struct {
 	against     []string       // files with earlier checkpoints
 	words       []ledger.Words // what people read out of printed checkpoints
 	state       string         // PostgreSQL database of a hub's rows; empty: SQLite in its folder
+	password    string         // file with the password of a restic repository
+	progress    io.Writer      // what takes long says here how far it is
 	store       *blob.S3       // where several hubs keep archive and evidence; nil: in the folder
 	out         io.Writer
 	differences int
@@ -70,7 +73,7 @@ func verify(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags := flag.NewFlagSet("sonae verify", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	flags.Usage = func() {
-		fmt.Fprintln(stderr, "usage: sonae verify [--key KEY|FILE] [--witness-key KEY|FILE]… [--against CHECKPOINT]… [--words WORDS]… [--state DATABASE [--s3 STORAGE]] PATH\n\nPATH is an evidence bag (folder or zip), an exported document (other formats than HTML with their .proof beside them), proof or checkpoint, an archive, a ledger or a hub's folder.\nExit status: 0 intact, 1 with the differences named, 2 not something that can be verified.")
+		fmt.Fprintln(stderr, "usage: sonae verify [--key KEY|FILE] [--witness-key KEY|FILE]… [--against CHECKPOINT]… [--words WORDS]… [--state DATABASE [--s3 STORAGE]] PATH\n       sonae verify --password-file FILE PATH\n\nPATH is an evidence bag (folder or zip), an exported document (other formats than HTML with their .proof beside them), proof or checkpoint, an archive, a ledger or a hub's folder; with --password-file a restic repository.\nExit status: 0 intact, 1 with the differences named, 2 not something that can be verified.")
 		flags.PrintDefaults()
 	}
 	key := flags.String("key", "", "public key of the hub's ledger, or a file with it; without it the key beside or inside PATH is used")
@@ -79,6 +82,7 @@ func verify(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags.Var(&against, "against", "file with an earlier checkpoint: the ledger must extend it")
 	flags.Var(&words, "words", "number and words of a printed checkpoint, in kana or Latin letters: the ledger must extend it")
 	db := flags.String("state", "", "PostgreSQL database (postgres://…) with the rows of the hub whose folder PATH is; without it state.db in the folder is used")
+	password := flags.String("password-file", "", "file with the password of the restic repository that PATH is")
 	storage := storageFlags(flags)
 	if status, ok := parsed(flags, args); !ok {
 		return status
@@ -88,7 +92,7 @@ func verify(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		flags.Usage()
 		return notVerified
 	}
-	c := &check{store: store, key: readKey(*key), state: *db, out: stdout, against: against}
+	c := &check{store: store, key: readKey(*key), state: *db, password: *password, out: stdout, progress: stderr, against: against}
 	if err := ledger.CheckKey(c.key); *key != "" && err != nil { // a mistyped key must not accuse what it checks
 		complain(stderr, "verify", fmt.Errorf("--key %s: %w", *key, errKey))
 		return notVerified
@@ -125,7 +129,9 @@ var (
 	errNoHub   = errors.New("not a hub's folder, which --state is for")
 	errNoState = errors.New("a hub's folder without state.db: give the database of its rows with --state")
 	errBeside  = errors.New("a document of this format is checked by its proof: put it beside the file, named like the file with .proof behind it")
-	errKind    = errors.New("not an evidence bag, document, proof, checkpoint, archive, ledger or hub folder")
+	errKind    = errors.New("not an evidence bag, document, proof, checkpoint, archive, ledger, hub folder or restic repository")
+	errOther   = errors.New("not a restic repository, which --password-file is for")
+	errSealed  = errors.New("a restic repository: give the file with its password with --password-file")
 )
 
 // path finds out what path is and checks it.
@@ -146,6 +152,8 @@ func (c *check) path(ctx context.Context, path string) error {
 		return fmt.Errorf("%s: --witness-key, --against and --words are for a ledger, an archive beside it, a hub's folder, or an exported proof or checkpoint", path)
 	}
 	switch {
+	case c.password != "":
+		return c.repository(ctx, path)
 	case exported != "":
 		return c.exported(path, exported)
 	case !info.IsDir() && strings.HasSuffix(path, ".html"):
@@ -167,6 +175,8 @@ func (c *check) path(ctx context.Context, path string) error {
 	case info.IsDir() && has("checkpoint"):
 		_, err := c.ledger(ctx, path)
 		return err
+	case restic.IsRepository(path):
+		return fmt.Errorf("%s: %w", path, errSealed)
 	}
 	if slices.Contains([]string{".docx", ".xlsx", ".pdf", ".json", ".txt"}, filepath.Ext(path)) {
 		return fmt.Errorf("%s: %w", path, errBeside)

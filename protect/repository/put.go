@@ -1,0 +1,268 @@
+package repository
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/sonae/sonae/fault"
+	"github.com/sonae/sonae/protect/restic"
+)
+
+// limits bounds each kind of file, in bytes.
+var limits = map[restic.Kind]int64{
+	restic.ConfigFile: 64 << 10,
+	restic.Keys:       64 << 10,
+	restic.Locks:      64 << 10,
+	restic.Snapshots:  16 << 20,
+	restic.Index:      128 << 20,
+	restic.Data:       512 << 20, // restic makes packs of up to 128 MiB, and larger ones for one large tree
+}
+
+// maxKeys bounds the keys of a repository: each one costs a client a second.
+const maxKeys = 16
+
+// Put takes a file of size bytes (-1: not said) that who sends. It is durable
+// and can be seen when Put returns without error; after an error it is not
+// there. The same bytes again are no error. Refusals are told to
+// Config.Refused:
+//
+//	fault.Invalid  "protect.name"      it is not named after its SHA-256, or is too large
+//	fault.Invalid  "protect.junk"      the MAC does not fit, or it makes no sense
+//	fault.Denied   "protect.snapshot"  a time or host that cannot be
+//	fault.Denied   "protect.key"       a key that the hub cannot open, or of another repository
+//	fault.Conflict "protect.exists"    config is there already, with other bytes
+//	fault.Conflict "protect.no-key"    there is no config yet, or no key that the hub can open
+//	fault.Busy     "protect.quota"     the agent has no room left
+//	fault.Busy     "protect.full"      the disk has no room left
+func (r *Repository) Put(ctx context.Context, who string, kind restic.Kind, name string, size int64, body io.Reader) error {
+	if kind == restic.ConfigFile {
+		name = "" // it has none of its own
+	}
+	err := r.put(ctx, who, kind, name, size, body)
+	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
+		err = fault.New(fault.Busy, "protect.full").With(err)
+	}
+	if err != nil && fault.Of(err) != "" {
+		r.refused(who, kind, name, err)
+	}
+	return err
+}
+
+func (r *Repository) refused(who string, kind restic.Kind, name string, err error) {
+	r.s.log.Warn("file refused", "agent", r.agent, "who", who, "kind", string(kind), "name", name, "err", err)
+	r.s.c.Refused(Refusal{r.s.c.Now().UTC(), r.agent, who, kind, name, err})
+}
+
+func (r *Repository) put(ctx context.Context, who string, kind restic.Kind, name string, size int64, body io.Reader) error {
+	limit, ok := limits[kind]
+	if !ok || size > limit {
+		return fault.New(fault.Invalid, "protect.name").With(fmt.Errorf("%d bytes of kind %.20q, of which %d are taken", size, kind, limit))
+	}
+	if _, err := restic.ParseID(name); err != nil && kind != restic.ConfigFile {
+		return fault.New(fault.Invalid, "protect.name").With(err)
+	}
+	if err := r.begun(kind); err != nil {
+		return err
+	}
+	if kind == restic.Locks {
+		return r.putLock(ctx, who, name, body)
+	}
+	if size >= 0 {
+		limit = size
+	}
+	done, err := r.reserve(limit)
+	if err != nil {
+		return err
+	}
+	defer done()
+	part, sum, got, err := r.write(ctx, body, limit)
+	if err != nil {
+		return err
+	}
+	defer os.Remove(part)
+	if size >= 0 && got != size {
+		return fmt.Errorf("%d bytes came instead of %d: %w", got, size, io.ErrUnexpectedEOF)
+	}
+	if kind != restic.ConfigFile && sum != name {
+		return fault.New(fault.Invalid, "protect.name").With(errors.New("it is not named after its SHA-256"))
+	}
+	if same, err := r.there(kind, name, sum); same || err != nil {
+		return err
+	}
+	if err := r.check(ctx, who, kind, name, part, got); err != nil {
+		return err
+	}
+	return r.publish(kind, name, sum, part, got)
+}
+
+// begun refuses everything but keys before there is a config: until then the
+// key may still be another one.
+func (r *Repository) begun(kind restic.Kind) error {
+	if kind == restic.Keys || kind == restic.ConfigFile {
+		return nil
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if _, ok := r.received[fileKey{restic.ConfigFile, ""}]; !ok {
+		return fault.New(fault.Conflict, "protect.no-key")
+	}
+	return nil
+}
+
+// reserve sets n bytes aside until the upload is over.
+func (r *Repository) reserve(n int64) (done func(), err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed {
+		return nil, fault.New(fault.Busy, "protect.closed")
+	}
+	if quota := r.known.Quota; quota > 0 && r.used+r.coming+n > quota {
+		return nil, fault.New(fault.Busy, "protect.quota").With(fmt.Errorf("%d of %d bytes are used, %d are coming, %d more are too many", r.used, quota, r.coming, n))
+	}
+	r.coming += n
+	return func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.coming -= n
+	}, nil
+}
+
+// write stores a body of at most limit bytes beside, synced.
+func (r *Repository) write(ctx context.Context, body io.Reader, limit int64) (path, sum string, n int64, err error) {
+	file, err := os.CreateTemp(filepath.Join(r.dir, incomingDir), "part-*")
+	if err != nil {
+		return "", "", 0, err
+	}
+	hash := sha256.New()
+	n, err = io.Copy(io.MultiWriter(file, hash), io.LimitReader(stoppable{ctx, body}, limit+1))
+	if err == nil && n > limit {
+		err = fault.New(fault.Invalid, "protect.name").With(fmt.Errorf("more than %d bytes", limit))
+	}
+	if err == nil {
+		err = errors.Join(file.Chmod(0o400), file.Sync())
+	}
+	if err = errors.Join(err, file.Close()); err != nil {
+		return "", "", 0, errors.Join(err, os.Remove(file.Name()))
+	}
+	return file.Name(), hex.EncodeToString(hash.Sum(nil)), n, nil
+}
+
+// stoppable ends a read when ctx is done.
+type stoppable struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (s stoppable) Read(p []byte) (int, error) {
+	if err := s.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return s.r.Read(p)
+}
+
+// there says whether the same file was received already: a client that was
+// not answered sends it again. Another config is refused.
+func (r *Repository) there(kind restic.Kind, name, sum string) (bool, error) {
+	r.mu.Lock()
+	_, ok := r.received[fileKey{kind, name}]
+	r.mu.Unlock()
+	if !ok || kind != restic.ConfigFile {
+		return ok, nil
+	}
+	raw, err := os.ReadFile(r.path(kind, name))
+	if err != nil {
+		return false, err
+	}
+	if have := sha256.Sum256(raw); hex.EncodeToString(have[:]) != sum {
+		return false, fault.New(fault.Conflict, "protect.exists")
+	}
+	return true, nil
+}
+
+func (r *Repository) path(kind restic.Kind, name string) string {
+	return filepath.Join(r.dir, filesDir, filepath.FromSlash(kind.Path(name)))
+}
+
+// publish gives a checked file its name and writes it into the log.
+func (r *Repository) publish(kind restic.Kind, name, sum, part string, size int64) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed {
+		return fault.New(fault.Busy, "protect.closed")
+	}
+	if _, ok := r.received[fileKey{kind, name}]; ok { // another one was quicker
+		if kind == restic.ConfigFile {
+			return fault.New(fault.Conflict, "protect.exists")
+		}
+		return nil
+	}
+	to := r.path(kind, name)
+	if err := r.makeParent(to); err != nil {
+		return err
+	}
+	if kind == restic.Keys {
+		if err := r.moveOrphans(); err != nil {
+			return err
+		}
+	}
+	if err := os.Link(part, to); err != nil { // never replaces
+		return fmt.Errorf("store %s: %w", kind.Path(name), err)
+	}
+	l := line{At: r.s.c.Now().UTC(), Kind: kind, Name: name, Size: size}
+	if kind == restic.ConfigFile {
+		l.Sum = sum
+	}
+	err := syncDir(filepath.Dir(to))
+	if err == nil {
+		l, err = r.journal.append(l)
+	}
+	if err != nil { // it was never seen
+		return errors.Join(fmt.Errorf("store %s: %w", kind.Path(name), err), os.Remove(to))
+	}
+	r.note(l)
+	return nil
+}
+
+// makeParent makes the folder of a pack, durably.
+func (r *Repository) makeParent(path string) error {
+	dir := filepath.Dir(path)
+	err := os.Mkdir(dir, 0o700)
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(dir))
+}
+
+// moveOrphans sets aside keys of an initialisation that ended before its
+// config came: clients would try them first and then find that the config is
+// not theirs. Without a config there is no repository yet, so nothing is lost.
+func (r *Repository) moveOrphans() error {
+	if _, ok := r.received[fileKey{restic.ConfigFile, ""}]; ok {
+		return nil
+	}
+	for k, rec := range r.received {
+		if k.kind != restic.Keys {
+			continue
+		}
+		err := os.Rename(r.path(k.kind, k.name), filepath.Join(r.dir, orphanDir, k.name))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("set key %s aside: %w", k.name, err)
+		}
+		delete(r.received, k)
+		r.used -= rec.size
+	}
+	r.key = nil
+	return nil
+}

@@ -1,0 +1,320 @@
+// Package repository keeps one restic repository for each agent, so that
+// whoever steals an agent's credentials cannot harm what was backed up.
+//
+// In: files of restic's repository format from an agent. Out: the same files,
+// a log of when each one came by the hub's own clock, and the repository as it
+// was at any earlier time. Always true: a file is seen only when it is whole,
+// synced, named after its SHA-256 and written into the log; it is never
+// replaced or removed, also not to make room; it was decrypted and understood
+// before (the MAC fits, the sense too), so that nothing here can stop or
+// mislead a client. What lies in the folder is an ordinary repository that
+// stock restic opens without the hub.
+package repository
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"regexp"
+	"sync"
+	"time"
+
+	"github.com/sonae/sonae/clock"
+	"github.com/sonae/sonae/fault"
+	"github.com/sonae/sonae/protect/restic"
+)
+
+// Agent is what the hub knows of the agent that a repository belongs to.
+type Agent struct {
+	Passwords []string // of the repository, from the escrow; a key that none of them opens is refused
+	Hostnames []string // that snapshots may name; none: they are not compared
+	Quota     int64    // bytes; 0: no bound but the disk
+}
+
+// Refusal is something that was not let in: what a site wants to be told.
+type Refusal struct {
+	At    time.Time
+	Agent string
+	Who   string // who sent it
+	Kind  restic.Kind
+	Name  string
+	Err   error // fault.Error with the reason
+}
+
+// Config is what the service needs.
+type Config struct {
+	Dir string // one folder for each agent
+	// Agent tells what is known of an agent: fault.Missing when nothing is.
+	Agent func(ctx context.Context, agent string) (Agent, error)
+	// Refused is told of every refusal and of what is let in but strange. It
+	// must not block.
+	Refused func(Refusal)
+	Now     clock.Now
+	Log     *slog.Logger
+	// Skew is how far ahead the clock of an agent may be; 0 means 10 minutes.
+	Skew time.Duration
+}
+
+// Service opens repositories. It is safe for concurrent use; one process at a
+// time uses a folder.
+type Service struct {
+	c    Config
+	log  *slog.Logger
+	keys sync.Mutex // one key is derived at a time: it takes up to 256 MiB
+
+	mu   sync.Mutex
+	open map[string]*Repository
+}
+
+// New makes the service. Every field of Config but Skew is needed.
+func New(c Config) (*Service, error) {
+	if c.Skew == 0 {
+		c.Skew = 10 * time.Minute
+	}
+	if err := os.MkdirAll(c.Dir, 0o700); err != nil {
+		return nil, fmt.Errorf("open repositories: %w", err)
+	}
+	return &Service{c: c, log: c.Log.With("part", "repository"), open: map[string]*Repository{}}, nil
+}
+
+// Close closes all repositories.
+func (s *Service) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var errs []error
+	for name, r := range s.open {
+		errs = append(errs, r.close())
+		delete(s.open, name)
+	}
+	return errors.Join(errs...)
+}
+
+// agentName is what names an agent's folder.
+var agentName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$`)
+
+// Repository opens the repository of an agent; its folder is made when it is
+// the first time. fault.Missing when the hub does not know the agent.
+func (s *Service) Repository(ctx context.Context, agent string) (*Repository, error) {
+	if !agentName.MatchString(agent) {
+		return nil, fault.New(fault.Invalid, "protect.agent")
+	}
+	known, err := s.c.Agent(ctx, agent)
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r, ok := s.open[agent]
+	if !ok {
+		if r, err = openRepository(s, agent, filepath.Join(s.c.Dir, agent)); err != nil {
+			return nil, fmt.Errorf("open repository of %s: %w", agent, err)
+		}
+		s.open[agent] = r
+	}
+	r.know(known)
+	return r, nil
+}
+
+// Repository is the repository of one agent. It is safe for concurrent use.
+type Repository struct {
+	s     *Service
+	agent string
+	dir   string
+	files *restic.Folder // dir/repository
+
+	mu       sync.Mutex // of what follows, and of giving a file its name
+	known    Agent
+	journal  *journal
+	received map[fileKey]receipt
+	used     int64       // bytes received
+	coming   int64       // bytes that may come with open uploads
+	key      *restic.Key // nil until the first use
+	locks    map[string]lock
+	closed   bool
+}
+
+// fileKey names a file.
+type fileKey struct {
+	kind restic.Kind
+	name string
+}
+
+// receipt is when a file came.
+type receipt struct {
+	at   time.Time
+	size int64
+}
+
+// Names below the folder of an agent.
+const (
+	filesDir    = "repository" // an ordinary restic repository
+	incomingDir = "incoming"   // uploads that have not ended; emptied when opened
+	orphanDir   = "orphans"    // keys of an initialisation that did not end
+	journalFile = "received.jsonl"
+)
+
+func openRepository(s *Service, agent, dir string) (*Repository, error) {
+	if err := makeFolders(dir); err != nil {
+		return nil, err
+	}
+	files, err := restic.OpenFolder(filepath.Join(dir, filesDir))
+	if err != nil {
+		return nil, err
+	}
+	r := &Repository{s: s, agent: agent, dir: dir, files: files, received: map[fileKey]receipt{}, locks: map[string]lock{}}
+	r.journal, err = openJournal(filepath.Join(dir, journalFile), r.note)
+	if err == nil {
+		err = r.recover(context.Background())
+	}
+	if err != nil {
+		return nil, errors.Join(err, r.close())
+	}
+	return r, nil
+}
+
+// makeFolders makes what is missing, durably, and empties incoming.
+func makeFolders(dir string) error {
+	if err := os.RemoveAll(filepath.Join(dir, incomingDir)); err != nil {
+		return err
+	}
+	for _, sub := range []string{incomingDir, orphanDir, filesDir, "repository/keys", "repository/locks", "repository/snapshots", "repository/index", "repository/data"} {
+		if err := os.MkdirAll(filepath.Join(dir, sub), 0o700); err != nil {
+			return err
+		}
+	}
+	for _, d := range []string{filepath.Join(dir, filesDir), dir, filepath.Dir(dir)} {
+		if err := syncDir(d); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// note takes one line of the journal.
+func (r *Repository) note(l line) {
+	k := fileKey{l.Kind, l.Name}
+	if _, ok := r.received[k]; !ok {
+		r.received[k] = receipt{l.At, l.Size}
+		r.used += l.Size
+	}
+}
+
+// recover compares the log with the folder. Files that got their name right
+// before a crash were whole, synced and checked; they count as received now,
+// for nobody can say when they came. Their owner was not answered and sends
+// them again. Files that the log names and that are not there are told.
+func (r *Repository) recover(ctx context.Context) error {
+	there := map[fileKey]bool{}
+	for _, kind := range []restic.Kind{restic.Keys, restic.Snapshots, restic.Index, restic.Data, restic.ConfigFile} {
+		var found []line
+		each := func(name string, size int64) error {
+			k := fileKey{kind, name}
+			there[k] = true
+			if _, ok := r.received[k]; !ok && size >= 0 {
+				found = append(found, line{At: r.s.c.Now().UTC(), Kind: kind, Name: name, Size: size, Found: true})
+			}
+			return nil
+		}
+		if err := r.listed(ctx, kind, each); err != nil {
+			return err
+		}
+		for _, l := range found {
+			l, err := r.journal.append(l)
+			if err != nil {
+				return err
+			}
+			r.note(l)
+			r.s.log.Warn("file of an interrupted upload", "agent", r.agent, "kind", string(kind), "name", l.Name)
+		}
+	}
+	r.forget(there)
+	return nil
+}
+
+// forget leaves out what is not there: keys that were set aside, and whatever
+// somebody took out of the folder.
+func (r *Repository) forget(there map[fileKey]bool) {
+	for k, rec := range r.received {
+		if there[k] {
+			continue
+		}
+		delete(r.received, k)
+		r.used -= rec.size
+		if _, err := os.Lstat(filepath.Join(r.dir, orphanDir, k.name)); k.kind != restic.Keys || err != nil {
+			r.refused("", k.kind, k.name, fault.New(fault.Conflict, "protect.lost").With(errors.New("it was received and is not there any more")))
+		}
+	}
+}
+
+// listed is files.List with the one file that has no folder.
+func (r *Repository) listed(ctx context.Context, kind restic.Kind, each func(string, int64) error) error {
+	if kind != restic.ConfigFile {
+		return r.files.List(ctx, kind, each)
+	}
+	f, err := r.files.Open(ctx, kind, "")
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return each("", f.Size())
+}
+
+func (r *Repository) know(a Agent) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.known = a
+}
+
+func (r *Repository) close() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.closed = true
+	err := r.files.Close()
+	if r.journal != nil {
+		err = errors.Join(err, r.journal.close())
+	}
+	return err
+}
+
+// List tells of all files of a kind that were received. No locks are told:
+// nothing here is ever removed, so that no client has to wait for another one,
+// and a lock that somebody left or forged stops nobody.
+func (r *Repository) List(ctx context.Context, kind restic.Kind, each func(name string, size int64) error) error {
+	return r.view(time.Time{}).List(ctx, kind, each)
+}
+
+// Open opens a received file: fs.ErrNotExist when there is none.
+func (r *Repository) Open(ctx context.Context, kind restic.Kind, name string) (restic.File, error) {
+	return r.view(time.Time{}).Open(ctx, kind, name)
+}
+
+// Used is how many bytes the repository has, without open uploads.
+func (r *Repository) Used() int64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.used
+}
+
+// Head is the number of received files and the digest over the whole log of
+// them: once it stands in the ledger, no line before it can change unseen.
+func (r *Repository) Head() (lines int, digest string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.journal.lines, r.journal.head
+}
+
+// syncDir makes the names in a folder durable.
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}

@@ -1,0 +1,85 @@
+package repository
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"time"
+
+	"github.com/sonae/sonae/protect/restic"
+)
+
+// View is a repository as it was at one time, read-only: what an intruder
+// wrote later does not exist in it. It is a restic.Backend.
+type View struct {
+	r    *Repository
+	asOf time.Time // zero: now
+}
+
+// AsOf returns the repository with what had been received by t.
+func (r *Repository) AsOf(t time.Time) *View { return r.view(t) }
+
+func (r *Repository) view(t time.Time) *View { return &View{r, t} }
+
+// has says whether the view knows a file.
+func (v *View) has(rec receipt) bool { return v.asOf.IsZero() || !rec.at.After(v.asOf) }
+
+// List tells of the files of a kind; locks are never told.
+func (v *View) List(ctx context.Context, kind restic.Kind, each func(name string, size int64) error) error {
+	type file struct {
+		name string
+		size int64
+	}
+	var all []file
+	v.r.mu.Lock()
+	for k, rec := range v.r.received {
+		if k.kind == kind && v.has(rec) {
+			all = append(all, file{k.name, rec.size})
+		}
+	}
+	v.r.mu.Unlock()
+	for _, f := range all {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := each(f.name, f.size); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Open opens a file: fs.ErrNotExist when the view has none.
+func (v *View) Open(ctx context.Context, kind restic.Kind, name string) (restic.File, error) {
+	v.r.mu.Lock()
+	rec, ok := v.r.received[fileKey{kind, name}]
+	v.r.mu.Unlock()
+	if !ok || !v.has(rec) {
+		return nil, fmt.Errorf("%s: %w", kind.Path(name), fs.ErrNotExist)
+	}
+	return v.r.files.Open(ctx, kind, name)
+}
+
+// OnlyTrees says whether a pack holds folders and no contents of files: what a
+// machine needs to read for its next backup.
+func (v *View) OnlyTrees(ctx context.Context, pack string) (bool, error) {
+	f, err := v.Open(ctx, restic.Data, pack)
+	if err != nil {
+		return false, err
+	}
+	defer f.Close()
+	key, err := v.r.master(ctx)
+	if err != nil {
+		return false, err
+	}
+	blobs, _, err := key.Header(f, f.Size())
+	if err != nil {
+		return false, err
+	}
+	for _, b := range blobs {
+		if b.Kind != restic.TreeBlob {
+			return false, nil
+		}
+	}
+	return true, nil
+}
