@@ -73,6 +73,6 @@ func TestTasksRolesAndHoursThroughTheAPI(t *testing.T) {
 		t.Errorf("draft %q", draft.Text)
 	}
 	b.call(sato, "POST", path+"/handovers", NewHandover{To: b.whose(sato), Lang: "en", Text: "x"}).problem(http.StatusBadRequest, "task.handover-to")
-	b.call(sato, "POST", path+"/handovers/none/sign", Signature{Code: "123456"}).problem(http.StatusNotFound, "task.missing")
+	b.call(sato, "POST", path+"/handovers/none/sign", HandoverSignature{Code: "123456"}).problem(http.StatusNotFound, "task.missing")
 	b.call(sato, "PUT", "/roles/technical", RoleWords{Name: map[string]string{"ja": "室長", "en": "Head"}, Duty: map[string]string{"ja": "復旧", "en": "Recovery"}}).problem(http.StatusForbidden, "denied.role")
 }
