@@ -53,6 +53,16 @@ func places(page []byte) []place {
 	}, more...)
 }
 
+// holds names a place that stands in the body of a page, where none may be.
+func holds(body []byte) string {
+	for _, p := range places([]byte(`<td class="sonae-qr">`)) { // all places there are
+		if bytes.Contains(body, []byte(p.begin)) {
+			return p.name
+		}
+	}
+	return ""
+}
+
 // words is the checkpoint in the space of a page foot, as it is read out.
 func (s seal) words() string {
 	if w, ok := ledger.WordsOf(s.checkpoint); ok {

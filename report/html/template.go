@@ -119,6 +119,9 @@ func execute(name, text string, v *view) (template.HTML, error) {
 	if err := t.Execute(out, v); err != nil {
 		return "", problem(name, err)
 	}
+	if place := holds(out.Bytes()); place != "" {
+		return "", report.Problem{File: name, What: "it makes what looks like the place of the " + place}
+	}
 	return template.HTML(strings.TrimSpace(out.String())), nil
 }
 
