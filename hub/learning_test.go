@@ -60,7 +60,7 @@ func TestPaperAndCausesAreProvedAndRemindPeople(t *testing.T) {
 	}
 	var pic paper.Picture
 	sato.Must(http.MethodPost, base+"/pictures", api.PictureIn{Name: "白板.png", Data: photo.Bytes(), Text: "13時のホワイトボード", OccurredAt: now.Add(-2 * time.Hour)}, &pic)
-	sato.Refused(http.StatusUnprocessableEntity, http.MethodPost, base+"/pictures", api.PictureIn{Name: "a.png", Data: []byte("<svg onload=alert(1)>"), Text: "x"})
+	sato.Refused(http.StatusBadRequest, http.MethodPost, base+"/pictures", api.PictureIn{Name: "a.png", Data: []byte("<svg onload=alert(1)>"), Text: "x"})
 	if status, body := sato.Page(base + "/paper/pictures/" + pic.ID); status != http.StatusOK || body != photo.String() {
 		t.Errorf("the picture comes back as %d, %d bytes", status, len(body))
 	}
@@ -100,7 +100,7 @@ func TestPaperAndCausesAreProvedAndRemindPeople(t *testing.T) {
 	// cause
 	var why cause.Factor
 	sato.Must(http.MethodPost, base+"/factors", api.FactorIn{Category: "machine", Text: "更新が遅れた", Evidence: []cause.Link{{Kind: cause.LinkEntry, Ref: strconv.Itoa(pic.Entry)}}}, &why)
-	sato.Refused(http.StatusUnprocessableEntity, http.MethodPost, base+"/factors", api.FactorIn{Category: "man", Text: "なんとなく"})
+	sato.Refused(http.StatusBadRequest, http.MethodPost, base+"/factors", api.FactorIn{Category: "man", Text: "なんとなく"})
 	sato.Must(http.MethodPost, base+"/interviews", api.InterviewIn{Who: "鈴木一郎", HeardAt: now.Add(-time.Minute), Consent: "oral", Text: "添付を開いた"}, nil)
 	admin.Refused(http.StatusForbidden, http.MethodGet, base+"/interviews", nil)
 	var m cause.Measure
