@@ -165,7 +165,7 @@ func luminance(v float64) float64 {
 
 // cutOff names parts of the sheet that stand outside it or over each other.
 const cutOff = `(() => {
-	const sheet = document.querySelector('.sheet'), out = [];
+	const sheet = document.querySelector('.sheet-a3'), out = [];
 	const foot = sheet.querySelector('.sheet-foot').getBoundingClientRect();
 	for (const col of sheet.querySelectorAll('.sheet-col')) for (const e of col.children) {
 		if (e.matches('.sheet-lines')) continue;
