@@ -80,16 +80,26 @@ func (s *server) dutyOperations() {
 	s.dutyData()
 }
 
+// DutyDecision is what somebody decided about the duties.
+type DutyDecision duty.Decision
+
+// NewDutyDecision is such a decision as it comes.
+type NewDutyDecision duty.NewDecision
+
 func (s *server) dutyDecisions() {
 	register(s, operation{"list-duty-decisions", http.MethodGet, "/incidents/{id}/duty-decisions", "Decisions about the duties, oldest first", 0}, incidentRule[ByID](s, auth.View, "report"),
-		func(ctx context.Context, _ auth.Person, in *ByID) (*body[page[duty.Decision]], error) {
+		func(ctx context.Context, _ auth.Person, in *ByID) (*body[page[DutyDecision]], error) {
 			all, err := s.Duties.Decisions(ctx, in.ID)
-			return paged(all, len(all)), err
+			out := make([]DutyDecision, len(all))
+			for i, d := range all {
+				out[i] = DutyDecision(d)
+			}
+			return paged(out, len(out)), err
 		})
 	register(s, operation{"decide-duty", http.MethodPost, "/incidents/{id}/duty-decisions", "Decide about the notice to persons, or a row of a decision table", 0},
-		incidentRule[withBody[duty.NewDecision]](s, auth.Report, "report"),
-		func(ctx context.Context, who auth.Person, in *withBody[duty.NewDecision]) (*none, error) {
-			return nil, s.Duties.Decide(ctx, in.ID, in.Body, who)
+		incidentRule[withBody[NewDutyDecision]](s, auth.Report, "report"),
+		func(ctx context.Context, who auth.Person, in *withBody[NewDutyDecision]) (*none, error) {
+			return nil, s.Duties.Decide(ctx, in.ID, duty.NewDecision(in.Body), who)
 		})
 	register(s, operation{"sign-exemption", http.MethodPost, "/incidents/{id}/exemption", "Accept or refuse the proof of strong encryption, as a second person", 0},
 		incidentRule[withBody[Signature]](s, auth.Approve, "report"),
