@@ -287,6 +287,29 @@ func (d *Desk) whole(ctx context.Context, a stored) (Alert, error) {
 	return all[0], nil
 }
 
+// Rules are the rules whose alerts belong to an incident, each once, sorted by
+// id.
+func (d *Desk) Rules(ctx context.Context, incident string) ([]detect.Rule, error) {
+	rows, err := d.db.Query(ctx, `SELECT MIN(rule_json) FROM alert WHERE incident = $1 GROUP BY rule ORDER BY rule`, incident)
+	if err != nil {
+		return nil, fmt.Errorf("rules of incident %s: %w", incident, err)
+	}
+	defer rows.Close()
+	var out []detect.Rule
+	for rows.Next() {
+		var text string
+		var r detect.Rule
+		if err := rows.Scan(&text); err != nil {
+			return nil, fmt.Errorf("rules of incident %s: %w", incident, err)
+		}
+		if err := json.Unmarshal([]byte(text), &r); err != nil {
+			return nil, fmt.Errorf("rules of incident %s: %w", incident, err)
+		}
+		out = append(out, r)
+	}
+	return out, rows.Err()
+}
+
 // Changes returns who changed what, oldest first.
 func (d *Desk) Changes(ctx context.Context, id string) ([]Change, error) {
 	rows, err := d.db.Query(ctx, `SELECT body FROM alert_change WHERE alert = $1 ORDER BY no`, id)

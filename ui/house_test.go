@@ -329,6 +329,15 @@ func (h alertsOf) List(_ context.Context, f alert.Filter) ([]alert.Alert, int, e
 	})
 }
 
+func (h alertsOf) Rules(ctx context.Context, incident string) ([]detect.Rule, error) {
+	list, _, err := h.List(ctx, alert.Filter{Incident: incident, Limit: 200})
+	var out []detect.Rule
+	for _, a := range list {
+		out = append(out, a.Rule)
+	}
+	return out, err
+}
+
 func (h alertsOf) find(id string) (*alert.Alert, error) {
 	for i := range h.alertList {
 		if h.alertList[i].ID == id {

@@ -117,14 +117,11 @@ func (c *call) roomEntries(d *view.RoomData) error {
 }
 
 func (c *call) roomAlerts(d *view.RoomData) error {
-	list, total, err := c.Alerts.List(c.ctx(), alert.Filter{Incident: d.Incident.ID, Site: c.who.Site, Limit: 200})
+	list, total, err := c.Alerts.List(c.ctx(), alert.Filter{Incident: d.Incident.ID, Site: c.who.Site, Limit: alertsShown})
 	if err != nil {
 		return fmt.Errorf("alerts of incident: %w", err)
 	}
-	for _, a := range list {
-		d.Rules = append(d.Rules, a.Rule)
-	}
-	d.Alerts, d.AlertsAll = c.lines(list[:min(len(list), alertsShown)]), total
+	d.Alerts, d.AlertsAll = c.lines(list), total
 	if !c.may(auth.Handle, auth.Resource{Kind: "alert", Site: auth.Among(c.who, d.Incident.Scope.Sites)}) {
 		return nil
 	}

@@ -80,7 +80,11 @@ func (c *call) roomRuns(d *view.RoomData) (err error) {
 	if d.Runs, err = c.Books.Runs(c.ctx(), d.Incident.ID); err != nil {
 		return err
 	}
-	if d.Offers, err = c.Books.Offer(c.ctx(), d.Rules); err != nil {
+	rules, err := c.Alerts.Rules(c.ctx(), d.Incident.ID)
+	if err != nil {
+		return err
+	}
+	if d.Offers, err = c.Books.Offer(c.ctx(), rules); err != nil {
 		return err
 	}
 	runs := func(b *playbook.Book) bool {

@@ -12,6 +12,7 @@ import (
 	"github.com/chromedp/cdproto/input"
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
 )
 
 type command[P, R any] = cdp.Command[P, R]
@@ -189,4 +190,47 @@ func quote(s string) string {
 func (v *Visitor) Forget() {
 	v.t.Helper()
 	v.must("empty the cache", call(v.ctx, network.ClearBrowserCache, cdp.Empty{}))
+}
+
+// Type writes text where the focus is, as a keyboard does.
+func (v *Visitor) Type(text string) {
+	v.t.Helper()
+	v.must("type", call(v.ctx, input.InsertText, input.InsertTextParams{Text: text}))
+}
+
+// Choose presses the arrow keys in a list of choices that has the focus until
+// it has a value.
+func (v *Visitor) Choose(value string) {
+	v.t.Helper()
+	const most = 50
+	for _, key := range []string{kb.ArrowDown, kb.ArrowUp} {
+		last := ""
+		for range most {
+			now := Eval[string](v, "document.activeElement.value")
+			if now == value {
+				return
+			}
+			if now == last { // its end
+				break
+			}
+			last = now
+			v.Key(key)
+		}
+	}
+	v.t.Fatalf("the arrow keys do not lead to %q in %s", value, Eval[string](v, "document.activeElement.outerHTML.slice(0, 500)"))
+}
+
+// Focused checks that a person sees where the focus is: the element lies in the
+// window, has a ring, and nothing lies over it.
+func (v *Visitor) Focused(what string) {
+	v.t.Helper()
+	v.Until("the focus to be seen on "+what, `(() => {
+		const e = document.activeElement;
+		const r = e.getClientRects()[0];
+		if (!r || r.width === 0 || r.bottom < 0 || r.top > innerHeight) return false;
+		const s = getComputedStyle(e);
+		if (s.outlineStyle === "none" || parseFloat(s.outlineWidth) < 2) return false;
+		const top = document.elementFromPoint(Math.min(Math.max(r.x + r.width / 2, 0), innerWidth - 1), Math.min(Math.max(r.y + r.height / 2, 0), innerHeight - 1));
+		return !!top && (e.contains(top) || top.contains(e) || !!e.labels && [...e.labels].some(l => l.contains(top)));
+	})()`)
 }

@@ -11,7 +11,6 @@ import (
 
 	"github.com/sonae/sonae/action"
 	"github.com/sonae/sonae/auth"
-	"github.com/sonae/sonae/detect"
 	"github.com/sonae/sonae/duty"
 	"github.com/sonae/sonae/evidence"
 	"github.com/sonae/sonae/i18n"
@@ -39,7 +38,6 @@ type RoomData struct {
 	Correct   int              // No of the entry that the form corrects, 0: none
 	Alerts    []AlertLine      // the newest
 	AlertsAll int              // how many there are
-	Rules     []detect.Rule    // of the newest 200 alerts
 	Loose     []AlertLine      // about hosts in scope, in no incident
 	Actions   []action.Action
 	Bags      []evidence.Bag
