@@ -20,7 +20,7 @@ VCS := $(shell git status --porcelain >/dev/null 2>&1 || echo -buildvcs=false)
 BUILD = go build $(VCS)
 
 .NOTPARALLEL:
-.PHONY: run build web bpf test unit race e2e windows torture fuzz bench bench-store bench-search bench-detect bench-sensor bench-forensic bench-guard bench-agent lint clean help need-build need-test s3
+.PHONY: run build web bpf test unit race e2e windows torture fuzz bench bench-store bench-search bench-detect bench-sensor bench-forensic bench-guard bench-agent bench-room lint clean help need-build need-test s3
 
 # Where the tests find the S3 server that they start.
 export SONAE_VERSITYGW = $(CURDIR)/bin/versitygw
@@ -130,6 +130,11 @@ bench-agent: bpf
 	@sh tools/need.sh --root gcc iproute2
 	SONAE_BENCH_AGENT=$(CURDIR)/doc/bench-agent.md SONAE_BENCH_SPAN=$(or $(SPAN),3m) go test -timeout 60m -count 1 -v -run TestBenchAgent ./cmd/sonae-agent
 
+# First paint and live updates of the room of a large incident, in Chromium;
+# writes the table in doc/bench-room.md. A few minutes on a quiet machine.
+bench-room: need-test web
+	SONAE_BENCH_ROOM=$(CURDIR)/doc/bench-room.md go test -tags e2e -timeout 30m -count 1 -v -run TestBenchRoom ./e2e
+
 # How long a collection of evidence takes on this machine, as root; the table
 # stands in doc/user/en/evidence.md.
 bench-forensic:
@@ -153,7 +158,7 @@ help:
 	@echo "make run     build, start the hub in DIR=$(DIR) on LISTEN=$(LISTEN), print the set-up link"
 	@echo "make test    build and run everything below"
 	@echo "make build | lint | unit | race | windows | e2e | clean"
-	@echo "make torture | fuzz | bench | bench-store | bench-search | bench-detect | bench-sensor | bench-forensic | bench-guard | bench-agent   take long and are no part of make test"
+	@echo "make torture | fuzz | bench | bench-store | bench-search | bench-detect | bench-sensor | bench-forensic | bench-guard | bench-agent | bench-room   take long and are no part of make test"
 
 need-build:
 	@sh tools/need.sh $(BUILD_PACKAGES)
