@@ -70,7 +70,7 @@ func TestLooseAlertsOfHostsAndRulesOfAnIncident(t *testing.T) {
 		t.Fatal(err)
 	}
 	var ids []string
-	rules, err := w.Rules(t.Context(), "in-1")
+	rules, err := w.Rules(t.Context(), Filter{Incident: "in-1"})
 	for _, r := range rules {
 		ids = append(ids, r.ID)
 	}
@@ -78,7 +78,7 @@ func TestLooseAlertsOfHostsAndRulesOfAnIncident(t *testing.T) {
 		t.Errorf("rules of the incident: %v (-want +got):\n%s", err, diff)
 	}
 	var none []detect.Rule
-	if got, err := w.Rules(t.Context(), "in-2"); err != nil || cmp.Diff(none, got) != "" {
+	if got, err := w.Rules(t.Context(), Filter{Incident: "in-2"}); err != nil || cmp.Diff(none, got) != "" {
 		t.Errorf("of another one: %v, %v", got, err)
 	}
 }

@@ -287,12 +287,15 @@ func (d *Desk) whole(ctx context.Context, a stored) (Alert, error) {
 	return all[0], nil
 }
 
-// Rules are the rules whose alerts belong to an incident, each once, sorted by
-// id.
-func (d *Desk) Rules(ctx context.Context, incident string) ([]detect.Rule, error) {
-	rows, err := d.db.Query(ctx, `SELECT MIN(rule_json) FROM alert WHERE incident = $1 GROUP BY rule ORDER BY rule`, incident)
+// Rules are the rules of all alerts that f selects, each once, sorted by id.
+func (d *Desk) Rules(ctx context.Context, f Filter) ([]detect.Rule, error) {
+	if f.none {
+		return nil, nil
+	}
+	where, args := f.where()
+	rows, err := d.db.Query(ctx, `SELECT MIN(rule_json) FROM alert `+where+` GROUP BY rule ORDER BY rule`, args...)
 	if err != nil {
-		return nil, fmt.Errorf("rules of incident %s: %w", incident, err)
+		return nil, fmt.Errorf("rules of alerts: %w", err)
 	}
 	defer rows.Close()
 	var out []detect.Rule
@@ -300,10 +303,10 @@ func (d *Desk) Rules(ctx context.Context, incident string) ([]detect.Rule, error
 		var text string
 		var r detect.Rule
 		if err := rows.Scan(&text); err != nil {
-			return nil, fmt.Errorf("rules of incident %s: %w", incident, err)
+			return nil, fmt.Errorf("rules of alerts: %w", err)
 		}
 		if err := json.Unmarshal([]byte(text), &r); err != nil {
-			return nil, fmt.Errorf("rules of incident %s: %w", incident, err)
+			return nil, fmt.Errorf("rules of alerts: %w", err)
 		}
 		out = append(out, r)
 	}

@@ -48,13 +48,9 @@ func (b *Book) owner(r *Run, no int, name string) *Visit {
 func (b *Book) Value(r *Run, visit int, name string) (string, bool) {
 	name = variableName(name)
 	if v := b.owner(r, visit, name); v != nil {
-		if text, ok := v.Values[name]; ok {
-			return text, true
-		}
-		if v.Values != nil {
-			return "", false
-		}
-	} // a run of an older release keeps all values in one place
+		text, ok := v.Values[name]
+		return text, ok
+	}
 	text, ok := r.Values[name]
 	return text, ok
 }

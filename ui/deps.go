@@ -113,7 +113,7 @@ type Alerts interface {
 	Close(ctx context.Context, id, reason string, by auth.Person) error
 	Link(ctx context.Context, id, incident string) error
 	Peers(ctx context.Context, alert string, limit, offset int) ([]alert.Peer, int, error)
-	Rules(ctx context.Context, incident string) ([]detect.Rule, error)
+	Rules(ctx context.Context, f alert.Filter) ([]detect.Rule, error)
 }
 
 // Incidents is what the pages need from incident.

@@ -329,8 +329,8 @@ func (h alertsOf) List(_ context.Context, f alert.Filter) ([]alert.Alert, int, e
 	})
 }
 
-func (h alertsOf) Rules(ctx context.Context, incident string) ([]detect.Rule, error) {
-	list, _, err := h.List(ctx, alert.Filter{Incident: incident, Limit: 200})
+func (h alertsOf) Rules(ctx context.Context, f alert.Filter) ([]detect.Rule, error) {
+	list, _, err := h.List(ctx, f)
 	var out []detect.Rule
 	for _, a := range list {
 		out = append(out, a.Rule)

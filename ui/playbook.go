@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/sonae/sonae/alert"
 	"github.com/sonae/sonae/clock"
 	"github.com/sonae/sonae/fault"
 	"github.com/sonae/sonae/incident"
@@ -80,7 +81,7 @@ func (c *call) roomRuns(d *view.RoomData) (err error) {
 	if d.Runs, err = c.Books.Runs(c.ctx(), d.Incident.ID); err != nil {
 		return err
 	}
-	rules, err := c.Alerts.Rules(c.ctx(), d.Incident.ID)
+	rules, err := c.Alerts.Rules(c.ctx(), alert.Filter{Incident: d.Incident.ID, Site: c.who.Site})
 	if err != nil {
 		return err
 	}
