@@ -167,7 +167,7 @@ func (v *Visitor) Key(keys string) {
 // TabTo presses Tab until the focus is on an element of the page that matches.
 func (v *Visitor) TabTo(selector string) {
 	v.t.Helper()
-	const most = 200
+	const most = 400
 	for range most {
 		v.Key("\t")
 		if Eval[bool](v, "document.activeElement.matches("+quote(selector)+")") {
