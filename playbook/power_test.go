@@ -37,7 +37,7 @@ func TestPowerFailsInEveryTypeOfStep(t *testing.T) {
 		}
 	}
 	want, boundaries := x.powerless(t, -1)
-	if boundaries < 30 || !strings.Contains(want, "child") || !strings.Contains(want, "switch") || strings.Count(want, "finished") != 2 {
+	if boundaries < 30 || !strings.Contains(want, "child") || !strings.Contains(want, "switch") || strings.Count(want, " finished map") != 2 {
 		t.Fatalf("%d boundaries:\n%s", boundaries, want)
 	}
 	for fail := range boundaries {
