@@ -33,7 +33,7 @@ func TestDutiesAreDecidedAndSigned(t *testing.T) {
 	facts.Exemption = duty.Proof{Algorithm: "AES-256", Unreadable: duty.Yes, Listed: duty.Yes, Wiped: duty.Yes, ByAttacker: duty.No, Evidence: "遠隔消去の記録"}
 	b.call(one, "PUT", at+"/facts", facts).is(http.StatusNoContent, nil)
 	signed := b.clock()
-	b.pass(time.Hour)
+	b.pass(5 * time.Minute)
 	claim := duties("").Exempt
 	if claim.Holds || !claim.Complete() {
 		t.Fatalf("the claim: %+v", claim)
@@ -49,7 +49,7 @@ func TestDutiesAreDecidedAndSigned(t *testing.T) {
 	}
 	b.call(reader, "GET", at+"/duties?at=2001-01-01T00:00:00Z", nil).problem(http.StatusNotFound, "duty.nothing-known")
 	facts.Encrypted = duty.No
-	b.call(one, "PUT", at+"/facts", facts).problem(http.StatusUnprocessableEntity, "duty.reason-missing")
+	b.call(one, "PUT", at+"/facts", facts).problem(http.StatusBadRequest, "duty.reason-missing")
 	facts.Reason = "暗号化は無効だった"
 	b.call(one, "PUT", at+"/facts", facts).is(http.StatusNoContent, nil)
 	notYet := duty.NewDecision{Kind: duty.KindNotify, Choice: duty.NotYet, Reason: "調査中", Grounds: []string{"facts_too_thin_to_help"}}
@@ -104,7 +104,7 @@ func TestAuthoritiesAndHolidaysAreData(t *testing.T) {
 	if len(changes.Items) != 1 || changes.Items[0].Is != "休日" {
 		t.Errorf("check: %+v", changes.Items)
 	}
-	send(admin, "", "<html>").problem(http.StatusUnprocessableEntity, "duty.holidays")
+	send(admin, "", "<html>").problem(http.StatusBadRequest, "duty.holidays")
 	send(reader, "", more).problem(http.StatusForbidden, "denied.role")
 	send(admin, "?source=syukujitsu.csv", more).is(http.StatusOK, &changes)
 	send(admin, "", more).problem(http.StatusConflict, "duty.holidays-same")

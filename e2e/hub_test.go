@@ -160,10 +160,11 @@ func (p *hubProcess) ca(t *testing.T) []byte {
 
 // person is somebody who is logged in through the API.
 type person struct {
-	hub   *hubProcess
-	token string
-	ID    string `json:"id"`
-	Name  string `json:"name"`
+	hub    *hubProcess
+	token  string
+	secret string // of the second factor
+	ID     string `json:"id"`
+	Name   string `json:"name"`
 }
 
 // join accepts an invitation through the page, as a person does, and logs in.
@@ -199,7 +200,7 @@ func (p *hubProcess) join(t *testing.T, link, login, name string) *person {
 		Person person `json:"person"`
 	}
 	who.do(t, http.MethodPost, "/session", map[string]string{"login": login, "password": password, "code": code}, &s, http.StatusCreated)
-	who.token, who.ID, who.Name = s.Token, s.Person.ID, s.Person.Name
+	who.token, who.secret, who.ID, who.Name = s.Token, secret, s.Person.ID, s.Person.Name
 	return who
 }
 

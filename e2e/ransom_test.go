@@ -25,6 +25,7 @@ import (
 	"github.com/sonae/sonae/alert"
 	"github.com/sonae/sonae/bench/guard/proof"
 	"github.com/sonae/sonae/bench/guard/tally"
+	"github.com/sonae/sonae/duty"
 	"github.com/sonae/sonae/e2e/netns"
 	"github.com/sonae/sonae/event"
 	"github.com/sonae/sonae/evidence"
@@ -79,6 +80,9 @@ func TestRansom(t *testing.T) {
 	s.ended(t, iso.ID)
 	s.told(t, in, "alert.linked", "action.frozen", "action.verified.preserve", "evidence.sealed", "action.requested.isolate", "action.verified.isolate",
 		"action.released.part.order", "action.verified.freeze", "action.released.part.killed", "action.requested.part", "action.approved.part", "action.verified.kill", "action.released.order")
+	s.played(t, in, "Ransomware", func(f *duty.Facts) {
+		f.Personal, f.Sensitive, f.BadIntent, f.Ransomware, f.IdenticalCopy, f.Maximum = duty.Yes, duty.Yes, duty.Yes, duty.Yes, duty.Unknown, 4800
+	})
 	s.provableRansom(t, bag)
 }
 

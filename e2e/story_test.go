@@ -80,6 +80,9 @@ func TestStory(t *testing.T) {
 	s.clocksAndReport(t, in)
 	s.chronologyIsComplete(t, in)
 	s.oneAlert(t)
+	s.played(t, in, "File sharing (P2P) at a contractor", func(f *duty.Facts) {
+		f.P2P, f.Shared, f.Confirmed = duty.Yes, duty.Unknown, 40
+	})
 	s.provable(t, bag)
 	s.nothingAcknowledgedIsMissing(t)
 }
