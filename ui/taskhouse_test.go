@@ -106,6 +106,7 @@ func (h *house) withTasks(t *testing.T, db *state.DB, log *slog.Logger) {
 	must(err)
 	_, err = h.tasks.Begin(ctx, in.ID, task.NewStay{Person: "pe-responder", Role: "technical"}, by)
 	must(err)
+	at = at.Add(time.Millisecond)
 	other, err := h.tasks.Begin(ctx, in.ID, task.NewStay{Person: "pe-night", Role: "recorder"}, by)
 	must(err)
 	at = start.Add(-6 * time.Hour)
