@@ -95,6 +95,7 @@ func (h *house) withTasks(t *testing.T, db *state.DB, log *slog.Logger) {
 		return
 	}
 	must(h.tasks.FollowCommand(ctx, in.ID))
+	at = at.Add(time.Millisecond) // so that it is the first
 	_, err = h.tasks.Assign(ctx, in.ID, task.NewPost{Role: "technical", Person: "pe-responder"}, by)
 	must(err)
 	at = at.Add(time.Minute)
@@ -105,6 +106,7 @@ func (h *house) withTasks(t *testing.T, db *state.DB, log *slog.Logger) {
 	must(err)
 	_, err = h.tasks.Begin(ctx, in.ID, task.NewStay{Person: "pe-responder", Role: "technical"}, by)
 	must(err)
+	at = at.Add(time.Millisecond)
 	other, err := h.tasks.Begin(ctx, in.ID, task.NewStay{Person: "pe-night", Role: "recorder"}, by)
 	must(err)
 	at = start.Add(-6 * time.Hour)
