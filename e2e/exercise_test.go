@@ -343,7 +343,7 @@ func (x *exercise) looks(t *testing.T) {
 // tells: the chronology has all of it, without a line typed by hand.
 func (x *exercise) tells(t *testing.T) {
 	t.Helper()
-	want := []string{"decision.", "task.", "playbook.finished", "duty.changed", "handover.", "paper.", "report.made", "report.approved", "cause.", "incident.moved", "sheet."}
+	want := []string{"decision.", "task.", "playbook.finished", "duty.changed", "handover.", "paper.", "document.made", "document.approved", "document.viewed", "cause.", "incident.moved", "sheet."}
 	var keys []string
 	await(t, 30*time.Second, fmt.Sprintf("lines of all of %v", want), func() bool {
 		keys = keys[:0]
