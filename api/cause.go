@@ -76,7 +76,7 @@ type measureList struct {
 func factorOf(b FactorIn) cause.NewFactor { return cause.NewFactor(b) }
 
 func (s *server) causeOperations() {
-	register(s, operation{"incident-graph", http.MethodGet, "/incidents/{id}/graph", "The incident over time, in at most 48 groups a lane", 0}, incidentRule[graphIn](s, auth.View, "incident"),
+	register(s, operation{"incident-graph", http.MethodGet, "/incidents/{id}/graph", "The incident over time, in at most 40 groups a lane", 0}, incidentRule[graphIn](s, auth.View, "incident"),
 		func(ctx context.Context, who auth.Person, in *graphIn) (*body[cause.Graph], error) {
 			g, err := s.Causes.Graph(ctx, in.ID, who.Site, in.From, in.To)
 			return &body[cause.Graph]{g}, err

@@ -25,7 +25,7 @@ const (
 
 const (
 	// columns is how many slots the time of the graph has.
-	columns = 48
+	columns = 40
 	// maxHosts is how many hosts have a lane; what is about others stands in one
 	// together.
 	maxHosts = 8

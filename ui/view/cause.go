@@ -121,8 +121,8 @@ const (
 	laneName  = 150
 	laneTall  = 34
 	laneHead  = 26
-	slotWide  = 20
-	graphLast = laneName + 48*slotWide
+	slotWide  = 24
+	graphLast = laneName + 40*slotWide
 )
 
 func laneBox(g cause.Graph) string {
@@ -179,7 +179,7 @@ func slotTime(p Page, g cause.Graph, from, to time.Time) string {
 }
 
 // ticks are the slots whose time stands above the drawing.
-var ticks = [4]int{0, 12, 24, 36}
+var ticks = [4]int{0, 10, 20, 30}
 
 // wider is the graph from further away: twice the time, as far as there is any.
 func wider(g cause.Graph) (from, to time.Time, ok bool) {
