@@ -74,6 +74,11 @@ func (x *exercise) decide(t *testing.T) {
 // organise gives roles, puts people on duty and makes a task for each clock.
 func (x *exercise) organise(t *testing.T) {
 	t.Helper()
+	var in incident.Incident
+	x.admin.do(t, http.MethodGet, x.room, nil, &in, 0)
+	if in.Commander != x.admin.ID { // what Sonae opened by itself nobody commands
+		x.admin.do(t, http.MethodPost, x.room+"/command", map[string]any{"person": x.admin.ID}, nil, 0)
+	}
 	for role, who := range map[string]string{"technical": x.admin.ID, "privacy": x.deputy.ID} {
 		x.admin.do(t, http.MethodPost, x.room+"/posts", map[string]any{"role": role, "person": who}, nil, http.StatusCreated)
 	}

@@ -2,7 +2,6 @@ package ui
 
 import (
 	"fmt"
-	"io"
 	"strconv"
 
 	"github.com/sonae/sonae/fault"
@@ -136,7 +135,7 @@ func (c *call) hand(f report.File, err error) error {
 		c.w.Header().Set("X-Content-Type-Options", "nosniff")
 		c.w.Header().Set("Content-Disposition", fmt.Sprintf("attachment; filename=%q", f.Name))
 	}}
-	_, err = io.WriteString(w, string(f.Body))
+	_, err = w.Write(f.Body)
 	return w.end(err)
 }
 

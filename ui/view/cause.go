@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/sonae/sonae/auth"
-	"github.com/sonae/sonae/clock"
 	"github.com/sonae/sonae/i18n"
 	"github.com/sonae/sonae/incident"
 	"github.com/sonae/sonae/incident/cause"
@@ -106,14 +105,6 @@ func measureProgress(s cause.State) string {
 		return "waiting"
 	}
 	return "working"
-}
-
-// dateInput is a day as a field for dates holds it.
-func dateInput(t time.Time) string {
-	if t.IsZero() {
-		return ""
-	}
-	return t.In(clock.Tokyo()).Format(time.DateOnly)
 }
 
 // Measures of the drawing, in units of its view box.
