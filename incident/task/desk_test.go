@@ -98,6 +98,7 @@ func TestTaskIsKeptCountedAndWrittenDown(t *testing.T) {
 	x.things.alerts = map[string]alert.Alert{"al-1": {ID: "al-1", Incident: x.in.ID}, "al-2": {ID: "al-2"}}
 	x.things.bags = map[string]evidence.Bag{"bag-1": {ID: "bag-1", Incident: x.in.ID}}
 	a := x.add(NewTask{Title: " 委託先に\n電話する ", Person: x.ben.ID, Due: x.now.Add(time.Hour), Promised: "保健所", Entry: 1, Alert: "al-1", Bag: "bag-1"})
+	x.pass(time.Millisecond) // records are listed as they were made
 	b := x.add(NewTask{Title: "端末を数える", Role: "technical"})
 	if a.No != 1 || b.No != 2 || a.Title != "委託先に 電話する" || a.Promised != "保健所" {
 		t.Fatalf("tasks %+v and %+v", a, b)
