@@ -102,7 +102,7 @@ func TestPaperAndCausesAreProvedAndRemindPeople(t *testing.T) {
 	sato.Must(http.MethodPost, base+"/factors", api.FactorIn{Category: "machine", Text: "更新が遅れた", Evidence: []cause.Link{{Kind: cause.LinkEntry, Ref: strconv.Itoa(pic.Entry)}}}, &why)
 	sato.Refused(http.StatusBadRequest, http.MethodPost, base+"/factors", api.FactorIn{Category: "man", Text: "なんとなく"})
 	sato.Must(http.MethodPost, base+"/interviews", api.InterviewIn{Who: "鈴木一郎", HeardAt: now.Add(-time.Minute), Consent: "oral", Text: "添付を開いた"}, nil)
-	h.Person("tada", "", auth.Approver).Refused(http.StatusForbidden, http.MethodGet, base+"/interviews", nil)
+	h.Person("incho", "", auth.Executive).Refused(http.StatusForbidden, http.MethodGet, base+"/interviews", nil)
 	var m cause.Measure
 	sato.Must(http.MethodPost, base+"/measures", api.MeasureIn{Title: "月次の更新", Factors: []string{why.ID}, Owner: sato.Person.ID, DueAt: now.Add(48 * time.Hour), CheckAt: now.Add(30 * 24 * time.Hour), Number: "未更新の台数", Target: "0"}, &m)
 	sato.Must(http.MethodPost, base+"/lessons", api.LessonIn{Text: "更新の遅れを知らせる", Target: "rule"}, nil)
