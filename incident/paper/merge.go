@@ -126,13 +126,6 @@ func index(entries []incident.Entry) existing {
 // isLine says whether an entry came from a log.
 func isLine(e incident.Entry) bool { return strings.HasPrefix(e.Key, "paper.line") }
 
-func said(e incident.Entry) string {
-	if e.Key == "" {
-		return e.Text
-	}
-	return e.Args["text"]
-}
-
 func (x existing) same(l Line) *incident.Entry {
 	if e := x.unique[l.unique()]; e != nil {
 		return e
