@@ -232,7 +232,7 @@ var cells = []struct{ table, column, name string }{
 	{"document", "body", "id"},
 	{"document_page", "body", "document || '/' || face"},
 	{"document_approval", "body", "document"},
-	{"document_view", "body", "document"},
+	{"document_view", "body", "id"},
 	{"document_particulars", "body", "incident || '/' || no"},
 	{"sheet", "body", "id"},
 	{"sheet_page", "body", "sheet || '/' || lang"},
