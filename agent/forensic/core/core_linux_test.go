@@ -33,7 +33,7 @@ const victim = `
 static unsigned char *key;
 static pthread_barrier_t all;
 static void *worker(void *p) { pthread_barrier_wait(&all); for (;;) pause(); return p; }
-void encrypt_all_files(void) { for (;;) pause(); }
+void encrypt_all_files(void) { puts("ready"); fflush(stdout); for (;;) pause(); }
 int main(void) {
 	pthread_t t;
 	key = malloc(32);
@@ -44,7 +44,6 @@ int main(void) {
 	char *big = mmap(0, 1UL << 32, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (big == MAP_FAILED) return 1;
 	big[1UL << 31] = 42;
-	puts("ready"); fflush(stdout);
 	encrypt_all_files();
 }`
 
