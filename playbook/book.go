@@ -346,6 +346,12 @@ func (b *Book) Fits(rules []detect.Rule) bool {
 	})
 }
 
+// Names says whether the playbook is meant for one of the rules by its id, not
+// only by a tag that other rules share.
+func (b *Book) Names(rules []detect.Rule) bool {
+	return slices.ContainsFunc(rules, func(r detect.Rule) bool { return slices.Contains(b.Kinds, r.ID) })
+}
+
 // Modified is when the author last changed it, as the text says.
 func (b *Book) Modified() string { return b.play.Modified }
 

@@ -158,13 +158,24 @@ func (d *Desk) version(ctx context.Context, version string) (*Book, error) {
 	return b, nil
 }
 
-// Offer are the playbooks that fit alerts of these rules.
+// Offer are the playbooks that fit alerts of these rules, those that name one
+// of them before those that only share a tag.
 func (d *Desk) Offer(ctx context.Context, rules []detect.Rule) ([]*Book, error) {
 	all, err := d.Books(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return slices.DeleteFunc(slices.Clone(all), func(b *Book) bool { return !b.Fits(rules) }), nil
+	fit := slices.DeleteFunc(slices.Clone(all), func(b *Book) bool { return !b.Fits(rules) })
+	slices.SortStableFunc(fit, func(a, b *Book) int {
+		switch x, y := a.Names(rules), b.Names(rules); {
+		case x == y:
+			return 0
+		case x:
+			return -1
+		}
+		return 1
+	})
+	return fit, nil
 }
 
 func (d *Desk) moment() time.Time { return state.Time(state.Nanos(d.deps.Now())) }

@@ -12,6 +12,7 @@ import (
 	"github.com/sonae/sonae/action"
 	"github.com/sonae/sonae/auth"
 	"github.com/sonae/sonae/duty"
+	"github.com/sonae/sonae/detect"
 	"github.com/sonae/sonae/event"
 	"github.com/sonae/sonae/fault"
 	"github.com/sonae/sonae/incident"
@@ -252,5 +253,18 @@ func (x *table) intact() {
 	}
 	for _, d := range found {
 		x.t.Error(d)
+	}
+}
+
+// A rule shares its tag with other books: the one that is meant for it comes
+// first, because at night people press the first button.
+func TestTheBookThatNamesTheRuleComesFirst(t *testing.T) {
+	x := newTable(t)
+	got, err := x.Offer(t.Context(), []detect.Rule{{ID: "bittorrent-certain", Tags: []string{"attack.t1052.001", "attack.t1486"}}})
+	if err != nil || len(got) < 3 {
+		t.Fatalf("offered %d, %v", len(got), err)
+	}
+	if name := got[0].Name.In("en"); name != "File sharing (P2P) at a contractor" {
+		t.Errorf("the first is %q", name)
 	}
 }
