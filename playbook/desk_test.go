@@ -11,8 +11,8 @@ import (
 
 	"github.com/sonae/sonae/action"
 	"github.com/sonae/sonae/auth"
-	"github.com/sonae/sonae/duty"
 	"github.com/sonae/sonae/detect"
+	"github.com/sonae/sonae/duty"
 	"github.com/sonae/sonae/event"
 	"github.com/sonae/sonae/fault"
 	"github.com/sonae/sonae/incident"
