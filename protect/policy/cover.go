@@ -199,12 +199,12 @@ func (d *Desk) Overview(ctx context.Context, site string) (Overview, error) {
 	o.Machine = len(covered)
 	for _, c := range classes {
 		of := slices.DeleteFunc(slices.Clone(parts), func(p Part) bool { return p.Policy.Class != c.ID })
-		o.Covers = append(o.Covers, cover(c, of, o.At))
+		o.Covers = append(o.Covers, Judge(c, of, o.At))
 	}
 	if o.Bare, err = d.bare(ctx, site, covered); err != nil {
 		return o, err
 	}
-	o.Line = line(o.Covers)
+	o.Line = Sum(o.Covers)
 	if d.deps.Forecast == nil {
 		return o, nil
 	}
@@ -260,8 +260,8 @@ func (d *Desk) parts(ctx context.Context, policies []Policy) ([]Part, error) {
 	return out, nil
 }
 
-// cover judges a class by the part that is protected least.
-func cover(c Class, parts []Part, now time.Time) Cover {
+// Judge says what protects a class, by the part of it that is protected least.
+func Judge(c Class, parts []Part, now time.Time) Cover {
 	v := Cover{Class: c, Parts: parts, Proof: Never, Loss: -1}
 	for i, p := range parts {
 		v.Late = v.Late || p.Fresh.Late(now)
@@ -297,8 +297,8 @@ func worse(a string, at time.Time, b string, bt time.Time) bool {
 	return at.Before(bt)
 }
 
-// line sums up all classes: the worst of each.
-func line(all []Cover) Line {
+// Sum is the line about all classes: the worst of each. Time is left out.
+func Sum(all []Cover) Line {
 	var l Line
 	for _, v := range all {
 		if len(v.Parts) == 0 {
