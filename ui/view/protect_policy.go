@@ -166,8 +166,8 @@ func hours0(d time.Duration) string { return count0(int(d / time.Hour)) }
 // protectOf is the right to the backups of a site.
 func protectOf(site string) auth.Resource { return auth.Resource{Kind: "protect", Site: site} }
 
-// runProgress folds the states of a run.
-func runProgress(s policy.State) string {
+// backupProgress folds the states of a run.
+func backupProgress(s policy.State) string {
 	switch s {
 	case policy.Queued:
 		return "waiting"
@@ -179,11 +179,13 @@ func runProgress(s policy.State) string {
 	return "failed"
 }
 
-// weekday is the short name of a day.
-func weekday(p Page, d time.Weekday) string { return p.T("protect.policy.day." + strconv.Itoa(int(d))) }
+// backupDay is the short name of a day.
+func backupDay(p Page, d time.Weekday) string {
+	return p.T("protect.policy.day." + strconv.Itoa(int(d)))
+}
 
-// week is Monday to Sunday, as forms show it.
-func week() []time.Weekday {
+// backupWeek is Monday to Sunday, as forms show it.
+func backupWeek() []time.Weekday {
 	return []time.Weekday{time.Monday, time.Tuesday, time.Wednesday, time.Thursday, time.Friday, time.Saturday, time.Sunday}
 }
 
@@ -192,10 +194,10 @@ func scheduleWords(p Page, s policy.Schedule) string {
 	days := p.T("protect.policy.daily-word")
 	if len(s.Days) > 0 && len(s.Days) < 7 {
 		var names []string
-		for _, d := range week() {
+		for _, d := range backupWeek() {
 			for _, x := range s.Days {
 				if x == d {
-					names = append(names, weekday(p, d))
+					names = append(names, backupDay(p, d))
 				}
 			}
 		}
@@ -218,8 +220,8 @@ func keepWords(p Page, k policy.Keep) string {
 	return strings.Join(out, p.T("list.and"))
 }
 
-// sourceWords says what a source is.
-func sourceWords(p Page, s job.Source) string {
+// backupSource says what a source is.
+func backupSource(p Page, s job.Source) string {
 	what := p.T("protect.policy.kind." + string(s.Kind))
 	switch {
 	case len(s.Paths) > 0:
@@ -249,8 +251,8 @@ func mediaWords(p Page, all []policy.Medium) string {
 	return strings.Join(out, p.T("list.and"))
 }
 
-// markState is the class and word of a check.
-func markState(m policy.Mark) string {
+// checkProgress is the class and word of a check.
+func checkProgress(m policy.Mark) string {
 	switch m {
 	case policy.Met:
 		return "done"
@@ -277,7 +279,7 @@ func proofProgress(proof string) string {
 	return "failed"
 }
 
-func dayOf(p Page, t time.Time) string {
+func protectDay(p Page, t time.Time) string {
 	if t.IsZero() {
 		return "—"
 	}
@@ -295,7 +297,7 @@ func lineLoss(p Page, l policy.Line) string {
 // lineProof says when the class that is proven worst was last proven.
 func lineProof(p Page, l policy.Line) string {
 	if l.Proof == policy.Proven || l.Proof == policy.Old && !l.Proved.IsZero() {
-		return p.T("protect.line.proof."+l.Proof, "date", dayOf(p, l.Proved))
+		return p.T("protect.line.proof."+l.Proof, "date", protectDay(p, l.Proved))
 	}
 	return p.T("protect.line.proof." + l.Proof)
 }
@@ -317,14 +319,14 @@ func copyReach(p Page, c policy.Copy) string {
 	case "":
 		return p.T("protect.reach.none")
 	case "locked":
-		return p.T("protect.reach.locked", "date", dayOf(p, c.LockedUntil))
+		return p.T("protect.reach.locked", "date", protectDay(p, c.LockedUntil))
 	default:
 		return p.T("protect.reach." + why)
 	}
 }
 
-// placesOf are the distinct places of the copies of a class.
-func placesOf(v policy.Cover) []policy.Copy {
+// coverPlaces are the distinct places of the copies of a class.
+func coverPlaces(v policy.Cover) []policy.Copy {
 	var out []policy.Copy
 	seen := map[string]bool{}
 	for _, part := range v.Parts {
@@ -339,24 +341,24 @@ func placesOf(v policy.Cover) []policy.Copy {
 	return out
 }
 
-// percent is a share as people read it; "" while it is not known.
-func percent(share float64) string {
+// backupPercent is a share as people read it; "" while it is not known.
+func backupPercent(share float64) string {
 	if share < 0 {
 		return ""
 	}
 	return strconv.Itoa(int(share*100)) + "%"
 }
 
-// runWhy says why a run did not end by itself.
-func runWhy(p Page, r policy.Run) string {
+// backupWhy says why a run did not end by itself.
+func backupWhy(p Page, r policy.Run) string {
 	if r.Why == "" {
 		return ""
 	}
 	return p.Known("protect.run.why."+r.Why, r.Why)
 }
 
-// have is what a check of 3-2-1-1-0 found.
-func have(v policy.Cover, key string) int {
+// coverHave is what a check of 3-2-1-1-0 found.
+func coverHave(v policy.Cover, key string) int {
 	for _, r := range v.Rules {
 		for _, c := range r.Checks {
 			if r.Key == "32110" && c.Key == key {
@@ -381,8 +383,8 @@ func keptWords(p Page, x policy.Policy) string {
 	return p.T("protect.policy.preview.kept", "count", p.Count(n), "span", p.Span(p.Now.Sub(oldest)))
 }
 
-// runTime is when a run was due, or was asked for.
-func runTime(r policy.Run) time.Time {
+// backupTime is when a run was due, or was asked for.
+func backupTime(r policy.Run) time.Time {
 	if r.Slot.IsZero() {
 		return r.Queued
 	}
