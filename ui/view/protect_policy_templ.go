@@ -556,9 +556,9 @@ func coverTable(p Page, d ProtectOverviewData) templ.Component {
 				return templ_7745c5c3_Err
 			}
 			var templ_7745c5c3_Var30 string
-			templ_7745c5c3_Var30, templ_7745c5c3_Err = templ.JoinStringErrs(dayOf(p, v.Oldest))
+			templ_7745c5c3_Var30, templ_7745c5c3_Err = templ.JoinStringErrs(protectDay(p, v.Oldest))
 			if templ_7745c5c3_Err != nil {
-				return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 111, Col: 30}
+				return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 111, Col: 35}
 			}
 			_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var30))
 			if templ_7745c5c3_Err != nil {
@@ -569,9 +569,9 @@ func coverTable(p Page, d ProtectOverviewData) templ.Component {
 				return templ_7745c5c3_Err
 			}
 			var templ_7745c5c3_Var31 string
-			templ_7745c5c3_Var31, templ_7745c5c3_Err = templ.JoinStringErrs(p.Count(have(v, "copies")))
+			templ_7745c5c3_Var31, templ_7745c5c3_Err = templ.JoinStringErrs(p.Count(coverHave(v, "copies")))
 			if templ_7745c5c3_Err != nil {
-				return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 112, Col: 53}
+				return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 112, Col: 58}
 			}
 			_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var31))
 			if templ_7745c5c3_Err != nil {
@@ -582,9 +582,9 @@ func coverTable(p Page, d ProtectOverviewData) templ.Component {
 				return templ_7745c5c3_Err
 			}
 			var templ_7745c5c3_Var32 string
-			templ_7745c5c3_Var32, templ_7745c5c3_Err = templ.JoinStringErrs(p.Count(have(v, "unreachable")))
+			templ_7745c5c3_Var32, templ_7745c5c3_Err = templ.JoinStringErrs(p.Count(coverHave(v, "unreachable")))
 			if templ_7745c5c3_Err != nil {
-				return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 113, Col: 58}
+				return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 113, Col: 63}
 			}
 			_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var32))
 			if templ_7745c5c3_Err != nil {
@@ -607,7 +607,7 @@ func coverTable(p Page, d ProtectOverviewData) templ.Component {
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
-				templ_7745c5c3_Err = ruleState(p, v, key).Render(ctx, templ_7745c5c3_Buffer)
+				templ_7745c5c3_Err = coverRuleState(p, v, key).Render(ctx, templ_7745c5c3_Buffer)
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
@@ -717,9 +717,9 @@ func proofState(p Page, v policy.Cover) templ.Component {
 				return templ_7745c5c3_Err
 			}
 			var templ_7745c5c3_Var35 string
-			templ_7745c5c3_Var35, templ_7745c5c3_Err = templ.JoinStringErrs(dayOf(p, v.Proved))
+			templ_7745c5c3_Var35, templ_7745c5c3_Err = templ.JoinStringErrs(protectDay(p, v.Proved))
 			if templ_7745c5c3_Err != nil {
-				return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 149, Col: 42}
+				return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 149, Col: 47}
 			}
 			_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var35))
 			if templ_7745c5c3_Err != nil {
@@ -734,8 +734,8 @@ func proofState(p Page, v policy.Cover) templ.Component {
 	})
 }
 
-// ruleState is how many checks of a rule are met.
-func ruleState(p Page, v policy.Cover, key string) templ.Component {
+// coverRuleState is how many checks of a rule are met.
+func coverRuleState(p Page, v policy.Cover, key string) templ.Component {
 	return templruntime.GeneratedTemplate(func(templ_7745c5c3_Input templruntime.GeneratedComponentInput) (templ_7745c5c3_Err error) {
 		templ_7745c5c3_W, ctx := templ_7745c5c3_Input.Writer, templ_7745c5c3_Input.Context
 		if templ_7745c5c3_CtxErr := ctx.Err(); templ_7745c5c3_CtxErr != nil {
@@ -991,16 +991,16 @@ func coverCard(p Page, v policy.Cover) templ.Component {
 			return templ_7745c5c3_Err
 		}
 		for _, r := range v.Rules {
-			templ_7745c5c3_Err = ruleTable(p, v, r).Render(ctx, templ_7745c5c3_Buffer)
+			templ_7745c5c3_Err = coverRuleTable(p, v, r).Render(ctx, templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
 		}
-		templ_7745c5c3_Err = copyTable(p, v).Render(ctx, templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = coverCopies(p, v).Render(ctx, templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = partTable(p, v).Render(ctx, templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = coverParts(p, v).Render(ctx, templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
@@ -1012,7 +1012,7 @@ func coverCard(p Page, v policy.Cover) templ.Component {
 	})
 }
 
-func ruleTable(p Page, v policy.Cover, r policy.Rule) templ.Component {
+func coverRuleTable(p Page, v policy.Cover, r policy.Rule) templ.Component {
 	return templruntime.GeneratedTemplate(func(templ_7745c5c3_Input templruntime.GeneratedComponentInput) (templ_7745c5c3_Err error) {
 		templ_7745c5c3_W, ctx := templ_7745c5c3_Input.Writer, templ_7745c5c3_Input.Context
 		if templ_7745c5c3_CtxErr := ctx.Err(); templ_7745c5c3_CtxErr != nil {
@@ -1146,7 +1146,7 @@ func ruleTable(p Page, v policy.Cover, r policy.Rule) templ.Component {
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
-			templ_7745c5c3_Err = State(p, "protect.mark."+string(c.Mark), markState(c.Mark)).Render(ctx, templ_7745c5c3_Buffer)
+			templ_7745c5c3_Err = State(p, "protect.mark."+string(c.Mark), checkProgress(c.Mark)).Render(ctx, templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
@@ -1176,8 +1176,8 @@ func ruleTable(p Page, v policy.Cover, r policy.Rule) templ.Component {
 	})
 }
 
-// copyTable is where the copies of a class are.
-func copyTable(p Page, v policy.Cover) templ.Component {
+// coverCopies is where the copies of a class are.
+func coverCopies(p Page, v policy.Cover) templ.Component {
 	return templruntime.GeneratedTemplate(func(templ_7745c5c3_Input templruntime.GeneratedComponentInput) (templ_7745c5c3_Err error) {
 		templ_7745c5c3_W, ctx := templ_7745c5c3_Input.Writer, templ_7745c5c3_Input.Context
 		if templ_7745c5c3_CtxErr := ctx.Err(); templ_7745c5c3_CtxErr != nil {
@@ -1228,7 +1228,7 @@ func copyTable(p Page, v policy.Cover) templ.Component {
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		if all := placesOf(v); len(all) == 0 {
+		if all := coverPlaces(v); len(all) == 0 {
 			templ_7745c5c3_Err = Empty(p, "protect.copies.none").Render(ctx, templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
@@ -1413,9 +1413,9 @@ func copyTable(p Page, v policy.Cover) templ.Component {
 					return templ_7745c5c3_Err
 				}
 				var templ_7745c5c3_Var77 string
-				templ_7745c5c3_Var77, templ_7745c5c3_Err = templ.JoinStringErrs(dayOf(p, c.Oldest))
+				templ_7745c5c3_Var77, templ_7745c5c3_Err = templ.JoinStringErrs(protectDay(p, c.Oldest))
 				if templ_7745c5c3_Err != nil {
-					return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 258, Col: 31}
+					return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 258, Col: 36}
 				}
 				_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var77))
 				if templ_7745c5c3_Err != nil {
@@ -1426,9 +1426,9 @@ func copyTable(p Page, v policy.Cover) templ.Component {
 					return templ_7745c5c3_Err
 				}
 				var templ_7745c5c3_Var78 string
-				templ_7745c5c3_Var78, templ_7745c5c3_Err = templ.JoinStringErrs(dayOf(p, c.Newest))
+				templ_7745c5c3_Var78, templ_7745c5c3_Err = templ.JoinStringErrs(protectDay(p, c.Newest))
 				if templ_7745c5c3_Err != nil {
-					return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 259, Col: 31}
+					return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 259, Col: 36}
 				}
 				_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var78))
 				if templ_7745c5c3_Err != nil {
@@ -1454,9 +1454,9 @@ func copyTable(p Page, v policy.Cover) templ.Component {
 					}
 				} else {
 					var templ_7745c5c3_Var80 string
-					templ_7745c5c3_Var80, templ_7745c5c3_Err = templ.JoinStringErrs(dayOf(p, c.ReadBack))
+					templ_7745c5c3_Var80, templ_7745c5c3_Err = templ.JoinStringErrs(protectDay(p, c.ReadBack))
 					if templ_7745c5c3_Err != nil {
-						return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 264, Col: 31}
+						return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 264, Col: 36}
 					}
 					_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var80))
 					if templ_7745c5c3_Err != nil {
@@ -1477,8 +1477,8 @@ func copyTable(p Page, v policy.Cover) templ.Component {
 	})
 }
 
-// partTable is each machine of a class.
-func partTable(p Page, v policy.Cover) templ.Component {
+// coverParts is each machine of a class.
+func coverParts(p Page, v policy.Cover) templ.Component {
 	return templruntime.GeneratedTemplate(func(templ_7745c5c3_Input templruntime.GeneratedComponentInput) (templ_7745c5c3_Err error) {
 		templ_7745c5c3_W, ctx := templ_7745c5c3_Input.Writer, templ_7745c5c3_Input.Context
 		if templ_7745c5c3_CtxErr := ctx.Err(); templ_7745c5c3_CtxErr != nil {
@@ -1712,9 +1712,9 @@ func partTable(p Page, v policy.Cover) templ.Component {
 							return templ_7745c5c3_Err
 						}
 						var templ_7745c5c3_Var95 string
-						templ_7745c5c3_Var95, templ_7745c5c3_Err = templ.JoinStringErrs(dayOf(p, x.Proof.At))
+						templ_7745c5c3_Var95, templ_7745c5c3_Err = templ.JoinStringErrs(protectDay(p, x.Proof.At))
 						if templ_7745c5c3_Err != nil {
-							return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 311, Col: 73}
+							return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 311, Col: 78}
 						}
 						_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var95))
 						if templ_7745c5c3_Err != nil {
@@ -1727,7 +1727,7 @@ func partTable(p Page, v policy.Cover) templ.Component {
 						var templ_7745c5c3_Var96 string
 						templ_7745c5c3_Var96, templ_7745c5c3_Err = templ.JoinStringErrs(x.Proof.What)
 						if templ_7745c5c3_Err != nil {
-							return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 311, Col: 90}
+							return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 311, Col: 95}
 						}
 						_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var96))
 						if templ_7745c5c3_Err != nil {
@@ -1739,9 +1739,9 @@ func partTable(p Page, v policy.Cover) templ.Component {
 						}
 					} else {
 						var templ_7745c5c3_Var97 string
-						templ_7745c5c3_Var97, templ_7745c5c3_Err = templ.JoinStringErrs(dayOf(p, x.Proof.At))
+						templ_7745c5c3_Var97, templ_7745c5c3_Err = templ.JoinStringErrs(protectDay(p, x.Proof.At))
 						if templ_7745c5c3_Err != nil {
-							return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 313, Col: 33}
+							return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 313, Col: 38}
 						}
 						_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var97))
 						if templ_7745c5c3_Err != nil {
@@ -1754,7 +1754,7 @@ func partTable(p Page, v policy.Cover) templ.Component {
 						var templ_7745c5c3_Var98 string
 						templ_7745c5c3_Var98, templ_7745c5c3_Err = templ.JoinStringErrs(x.Proof.What)
 						if templ_7745c5c3_Err != nil {
-							return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 313, Col: 50}
+							return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 313, Col: 55}
 						}
 						_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var98))
 						if templ_7745c5c3_Err != nil {
@@ -2441,9 +2441,9 @@ func policyTable(p Page, d BackupPoliciesData, c policy.Class) templ.Component {
 						return templ_7745c5c3_Err
 					}
 					var templ_7745c5c3_Var135 string
-					templ_7745c5c3_Var135, templ_7745c5c3_Err = templ.JoinStringErrs(sourceWords(p, s))
+					templ_7745c5c3_Var135, templ_7745c5c3_Err = templ.JoinStringErrs(backupSource(p, s))
 					if templ_7745c5c3_Err != nil {
-						return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 433, Col: 28}
+						return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 433, Col: 29}
 					}
 					_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var135))
 					if templ_7745c5c3_Err != nil {
@@ -3057,9 +3057,9 @@ func policyFacts(p Page, x policy.Policy, c policy.Class) templ.Component {
 				return templ_7745c5c3_Err
 			}
 			var templ_7745c5c3_Var170 string
-			templ_7745c5c3_Var170, templ_7745c5c3_Err = templ.JoinStringErrs(sourceWords(p, s))
+			templ_7745c5c3_Var170, templ_7745c5c3_Err = templ.JoinStringErrs(backupSource(p, s))
 			if templ_7745c5c3_Err != nil {
-				return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 554, Col: 26}
+				return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 554, Col: 27}
 			}
 			_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var170))
 			if templ_7745c5c3_Err != nil {
@@ -3581,7 +3581,7 @@ func policyRuns(p Page, d BackupPolicyData) templ.Component {
 				return templ_7745c5c3_Err
 			}
 		} else {
-			templ_7745c5c3_Err = runTable(p, d.Runs, map[string]string{d.Policy.ID: d.Policy.Name}, "h-runs").Render(ctx, templ_7745c5c3_Buffer)
+			templ_7745c5c3_Err = backupTable(p, d.Runs, map[string]string{d.Policy.ID: d.Policy.Name}, "h-runs").Render(ctx, templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
@@ -3726,8 +3726,8 @@ func policyVersions(p Page, d BackupPolicyData) templ.Component {
 	})
 }
 
-// pf is a labelled one-line input about policies.
-func pf(p Page, name, value string, attrs templ.Attributes) templ.Component {
+// policyField is a labelled one-line input about policies.
+func policyField(p Page, name, value string, attrs templ.Attributes) templ.Component {
 	return templruntime.GeneratedTemplate(func(templ_7745c5c3_Input templruntime.GeneratedComponentInput) (templ_7745c5c3_Err error) {
 		templ_7745c5c3_W, ctx := templ_7745c5c3_Input.Writer, templ_7745c5c3_Input.Context
 		if templ_7745c5c3_CtxErr := ctx.Err(); templ_7745c5c3_CtxErr != nil {
@@ -3916,7 +3916,7 @@ func policyForm(p Page, d BackupPolicyData) templ.Component {
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = pf(p, "name", d.Form.Name, templ.Attributes{"required": true, "maxlength": "100"}).Render(ctx, templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = policyField(p, "name", d.Form.Name, templ.Attributes{"required": true, "maxlength": "100"}).Render(ctx, templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
@@ -3947,7 +3947,7 @@ func policyForm(p Page, d BackupPolicyData) templ.Component {
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = ownerChoice(p, d.People, d.Form.Owner).Render(ctx, templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = backupOwner(p, d.People, d.Form.Owner).Render(ctx, templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
@@ -4107,15 +4107,15 @@ func policyForm(p Page, d BackupPolicyData) templ.Component {
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = pf(p, "hooks-before", hooksOf(d.Form.Hooks, job.Before), templ.Attributes{"spellcheck": "false"}).Render(ctx, templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = policyField(p, "hooks-before", hooksOf(d.Form.Hooks, job.Before), templ.Attributes{"spellcheck": "false"}).Render(ctx, templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = pf(p, "hooks-after", hooksOf(d.Form.Hooks, job.After), templ.Attributes{"spellcheck": "false"}).Render(ctx, templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = policyField(p, "hooks-after", hooksOf(d.Form.Hooks, job.After), templ.Attributes{"spellcheck": "false"}).Render(ctx, templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = pf(p, "hook-timeout", strconv.Itoa(hookTimeout(d.Form.Hooks)), templ.Attributes{"type": "number", "min": "1", "max": "360"}).Render(ctx, templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = policyField(p, "hook-timeout", strconv.Itoa(hookTimeout(d.Form.Hooks)), templ.Attributes{"type": "number", "min": "1", "max": "360"}).Render(ctx, templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
@@ -4212,7 +4212,7 @@ func policyForm(p Page, d BackupPolicyData) templ.Component {
 	})
 }
 
-func ownerChoice(p Page, people []auth.Person, chosen string) templ.Component {
+func backupOwner(p Page, people []auth.Person, chosen string) templ.Component {
 	return templruntime.GeneratedTemplate(func(templ_7745c5c3_Input templruntime.GeneratedComponentInput) (templ_7745c5c3_Err error) {
 		templ_7745c5c3_W, ctx := templ_7745c5c3_Input.Writer, templ_7745c5c3_Input.Context
 		if templ_7745c5c3_CtxErr := ctx.Err(); templ_7745c5c3_CtxErr != nil {
@@ -4758,7 +4758,7 @@ func scheduleForm(p Page, x policy.Policy) templ.Component {
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		for _, day := range week() {
+		for _, day := range backupWeek() {
 			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 370, "<label class=\"check\"><input type=\"checkbox\" name=\"days\" value=\"")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
@@ -4787,9 +4787,9 @@ func scheduleForm(p Page, x policy.Policy) templ.Component {
 				return templ_7745c5c3_Err
 			}
 			var templ_7745c5c3_Var259 string
-			templ_7745c5c3_Var259, templ_7745c5c3_Err = templ.JoinStringErrs(weekday(p, day))
+			templ_7745c5c3_Var259, templ_7745c5c3_Err = templ.JoinStringErrs(backupDay(p, day))
 			if templ_7745c5c3_Err != nil {
-				return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 790, Col: 163}
+				return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 790, Col: 165}
 			}
 			_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var259))
 			if templ_7745c5c3_Err != nil {
@@ -4804,11 +4804,11 @@ func scheduleForm(p Page, x policy.Policy) templ.Component {
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = pf(p, "times", strings.Join(x.Schedule.Times, ", "), templ.Attributes{"required": true, "placeholder": "01:30, 13:30"}).Render(ctx, templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = policyField(p, "times", strings.Join(x.Schedule.Times, ", "), templ.Attributes{"required": true, "placeholder": "01:30, 13:30"}).Render(ctx, templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = pf(p, "window", strconv.Itoa(x.Schedule.Window), templ.Attributes{"type": "number", "min": "15", "max": "1440", "required": true}).Render(ctx, templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = policyField(p, "window", strconv.Itoa(x.Schedule.Window), templ.Attributes{"type": "number", "min": "15", "max": "1440", "required": true}).Render(ctx, templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
@@ -4839,11 +4839,11 @@ func scheduleForm(p Page, x policy.Policy) templ.Component {
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = pf(p, "upload", count0(x.Upload), templ.Attributes{"type": "number", "min": "0"}).Render(ctx, templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = policyField(p, "upload", count0(x.Upload), templ.Attributes{"type": "number", "min": "0"}).Render(ctx, templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = pf(p, "max-age", hours0(x.MaxAge), templ.Attributes{"type": "number", "min": "0", "max": "9600"}).Render(ctx, templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = policyField(p, "max-age", hours0(x.MaxAge), templ.Attributes{"type": "number", "min": "0", "max": "9600"}).Render(ctx, templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
@@ -4929,23 +4929,23 @@ func keepForm(p Page, x policy.Policy) templ.Component {
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = pf(p, "last", count0(x.Keep.Last), templ.Attributes{"type": "number", "min": "0", "max": "1000"}).Render(ctx, templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = policyField(p, "last", count0(x.Keep.Last), templ.Attributes{"type": "number", "min": "0", "max": "1000"}).Render(ctx, templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = pf(p, "daily", count0(x.Keep.Daily), templ.Attributes{"type": "number", "min": "0", "max": "1000"}).Render(ctx, templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = policyField(p, "daily", count0(x.Keep.Daily), templ.Attributes{"type": "number", "min": "0", "max": "1000"}).Render(ctx, templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = pf(p, "weekly", count0(x.Keep.Weekly), templ.Attributes{"type": "number", "min": "0", "max": "1000"}).Render(ctx, templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = policyField(p, "weekly", count0(x.Keep.Weekly), templ.Attributes{"type": "number", "min": "0", "max": "1000"}).Render(ctx, templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = pf(p, "monthly", count0(x.Keep.Monthly), templ.Attributes{"type": "number", "min": "0", "max": "1000"}).Render(ctx, templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = policyField(p, "monthly", count0(x.Keep.Monthly), templ.Attributes{"type": "number", "min": "0", "max": "1000"}).Render(ctx, templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = pf(p, "yearly", count0(x.Keep.Yearly), templ.Attributes{"type": "number", "min": "0", "max": "1000"}).Render(ctx, templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = policyField(p, "yearly", count0(x.Keep.Yearly), templ.Attributes{"type": "number", "min": "0", "max": "1000"}).Render(ctx, templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
@@ -5153,7 +5153,7 @@ func DataClass(p Page, d DataClassData) templ.Component {
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
-			templ_7745c5c3_Err = pf(p, "name", d.Form.Name, templ.Attributes{"required": true, "maxlength": "100"}).Render(ctx, templ_7745c5c3_Buffer)
+			templ_7745c5c3_Err = policyField(p, "name", d.Form.Name, templ.Attributes{"required": true, "maxlength": "100"}).Render(ctx, templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
@@ -5186,7 +5186,7 @@ func DataClass(p Page, d DataClassData) templ.Component {
 					return templ_7745c5c3_Err
 				}
 			}
-			templ_7745c5c3_Err = ownerChoice(p, d.People, d.Form.Owner).Render(ctx, templ_7745c5c3_Buffer)
+			templ_7745c5c3_Err = backupOwner(p, d.People, d.Form.Owner).Render(ctx, templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
@@ -5302,15 +5302,15 @@ func DataClass(p Page, d DataClassData) templ.Component {
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
-			templ_7745c5c3_Err = pf(p, "max-loss", hours0(d.Form.MaxLoss), templ.Attributes{"type": "number", "min": "0", "max": "9600"}).Render(ctx, templ_7745c5c3_Buffer)
+			templ_7745c5c3_Err = policyField(p, "max-loss", hours0(d.Form.MaxLoss), templ.Attributes{"type": "number", "min": "0", "max": "9600"}).Render(ctx, templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
-			templ_7745c5c3_Err = pf(p, "max-down", hours0(d.Form.MaxDown), templ.Attributes{"type": "number", "min": "0", "max": "9600"}).Render(ctx, templ_7745c5c3_Buffer)
+			templ_7745c5c3_Err = policyField(p, "max-down", hours0(d.Form.MaxDown), templ.Attributes{"type": "number", "min": "0", "max": "9600"}).Render(ctx, templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
-			templ_7745c5c3_Err = pf(p, "order", count0(d.Form.Order), templ.Attributes{"type": "number", "min": "0", "max": "1000"}).Render(ctx, templ_7745c5c3_Buffer)
+			templ_7745c5c3_Err = policyField(p, "order", count0(d.Form.Order), templ.Attributes{"type": "number", "min": "0", "max": "1000"}).Render(ctx, templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
@@ -5559,7 +5559,7 @@ func BackupRuns(p Page, d BackupRunsData) templ.Component {
 					if templ_7745c5c3_Err != nil {
 						return templ_7745c5c3_Err
 					}
-					templ_7745c5c3_Err = runState(p, r).Render(ctx, templ_7745c5c3_Buffer)
+					templ_7745c5c3_Err = backupState(p, r).Render(ctx, templ_7745c5c3_Buffer)
 					if templ_7745c5c3_Err != nil {
 						return templ_7745c5c3_Err
 					}
@@ -5568,7 +5568,7 @@ func BackupRuns(p Page, d BackupRunsData) templ.Component {
 						return templ_7745c5c3_Err
 					}
 					if t, ok := d.Told[r.ID]; ok {
-						templ_7745c5c3_Err = runTold(p, r, t).Render(ctx, templ_7745c5c3_Buffer)
+						templ_7745c5c3_Err = backupTold(p, r, t).Render(ctx, templ_7745c5c3_Buffer)
 						if templ_7745c5c3_Err != nil {
 							return templ_7745c5c3_Err
 						}
@@ -5731,7 +5731,7 @@ func BackupRuns(p Page, d BackupRunsData) templ.Component {
 					return templ_7745c5c3_Err
 				}
 			} else {
-				templ_7745c5c3_Err = runTable(p, d.Runs, d.Names, "h-runs").Render(ctx, templ_7745c5c3_Buffer)
+				templ_7745c5c3_Err = backupTable(p, d.Runs, d.Names, "h-runs").Render(ctx, templ_7745c5c3_Buffer)
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
@@ -5754,8 +5754,8 @@ func BackupRuns(p Page, d BackupRunsData) templ.Component {
 	})
 }
 
-// runState is the state of a run with its reason.
-func runState(p Page, r policy.Run) templ.Component {
+// backupState is the state of a run with its reason.
+func backupState(p Page, r policy.Run) templ.Component {
 	return templruntime.GeneratedTemplate(func(templ_7745c5c3_Input templruntime.GeneratedComponentInput) (templ_7745c5c3_Err error) {
 		templ_7745c5c3_W, ctx := templ_7745c5c3_Input.Writer, templ_7745c5c3_Input.Context
 		if templ_7745c5c3_CtxErr := ctx.Err(); templ_7745c5c3_CtxErr != nil {
@@ -5776,7 +5776,7 @@ func runState(p Page, r policy.Run) templ.Component {
 			templ_7745c5c3_Var305 = templ.NopComponent
 		}
 		ctx = templ.ClearChildren(ctx)
-		templ_7745c5c3_Err = State(p, "protect.run.state."+string(r.State), runProgress(r.State)).Render(ctx, templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = State(p, "protect.run.state."+string(r.State), backupProgress(r.State)).Render(ctx, templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
@@ -5799,7 +5799,7 @@ func runState(p Page, r policy.Run) templ.Component {
 				return templ_7745c5c3_Err
 			}
 		}
-		if why := runWhy(p, r); why != "" {
+		if why := backupWhy(p, r); why != "" {
 			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 461, "<br><span class=\"small\">")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
@@ -5822,8 +5822,8 @@ func runState(p Page, r policy.Run) templ.Component {
 	})
 }
 
-// runTold is how far a run is.
-func runTold(p Page, r policy.Run, t policy.Told) templ.Component {
+// backupTold is how far a run is.
+func backupTold(p Page, r policy.Run, t policy.Told) templ.Component {
 	return templruntime.GeneratedTemplate(func(templ_7745c5c3_Input templruntime.GeneratedComponentInput) (templ_7745c5c3_Err error) {
 		templ_7745c5c3_W, ctx := templ_7745c5c3_Input.Writer, templ_7745c5c3_Input.Context
 		if templ_7745c5c3_CtxErr := ctx.Err(); templ_7745c5c3_CtxErr != nil {
@@ -5876,9 +5876,9 @@ func runTold(p Page, r policy.Run, t policy.Told) templ.Component {
 				return templ_7745c5c3_Err
 			}
 			var templ_7745c5c3_Var311 string
-			templ_7745c5c3_Var311, templ_7745c5c3_Err = templ.JoinStringErrs(percent(share))
+			templ_7745c5c3_Var311, templ_7745c5c3_Err = templ.JoinStringErrs(backupPercent(share))
 			if templ_7745c5c3_Err != nil {
-				return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 948, Col: 149}
+				return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 948, Col: 155}
 			}
 			_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var311))
 			if templ_7745c5c3_Err != nil {
@@ -5889,9 +5889,9 @@ func runTold(p Page, r policy.Run, t policy.Told) templ.Component {
 				return templ_7745c5c3_Err
 			}
 			var templ_7745c5c3_Var312 string
-			templ_7745c5c3_Var312, templ_7745c5c3_Err = templ.JoinStringErrs(percent(share))
+			templ_7745c5c3_Var312, templ_7745c5c3_Err = templ.JoinStringErrs(backupPercent(share))
 			if templ_7745c5c3_Err != nil {
-				return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 949, Col: 18}
+				return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 949, Col: 24}
 			}
 			_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var312))
 			if templ_7745c5c3_Err != nil {
@@ -5927,7 +5927,7 @@ func runTold(p Page, r policy.Run, t policy.Told) templ.Component {
 	})
 }
 
-func runTable(p Page, all []policy.Run, names map[string]string, label string) templ.Component {
+func backupTable(p Page, all []policy.Run, names map[string]string, label string) templ.Component {
 	return templruntime.GeneratedTemplate(func(templ_7745c5c3_Input templruntime.GeneratedComponentInput) (templ_7745c5c3_Err error) {
 		templ_7745c5c3_W, ctx := templ_7745c5c3_Input.Writer, templ_7745c5c3_Input.Context
 		if templ_7745c5c3_CtxErr := ctx.Err(); templ_7745c5c3_CtxErr != nil {
@@ -6075,9 +6075,9 @@ func runTable(p Page, all []policy.Run, names map[string]string, label string) t
 				return templ_7745c5c3_Err
 			}
 			var templ_7745c5c3_Var324 string
-			templ_7745c5c3_Var324, templ_7745c5c3_Err = templ.JoinStringErrs(p.Time(runTime(r)))
+			templ_7745c5c3_Var324, templ_7745c5c3_Err = templ.JoinStringErrs(p.Time(backupTime(r)))
 			if templ_7745c5c3_Err != nil {
-				return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 975, Col: 78}
+				return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 975, Col: 81}
 			}
 			_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var324))
 			if templ_7745c5c3_Err != nil {
@@ -6136,7 +6136,7 @@ func runTable(p Page, all []policy.Run, names map[string]string, label string) t
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
-			templ_7745c5c3_Err = runState(p, r).Render(ctx, templ_7745c5c3_Buffer)
+			templ_7745c5c3_Err = backupState(p, r).Render(ctx, templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
@@ -6287,7 +6287,7 @@ func BackupRun(p Page, d BackupRunData) templ.Component {
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
-			templ_7745c5c3_Err = runState(p, d.Run).Render(ctx, templ_7745c5c3_Buffer)
+			templ_7745c5c3_Err = backupState(p, d.Run).Render(ctx, templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
@@ -6354,7 +6354,7 @@ func BackupRun(p Page, d BackupRunData) templ.Component {
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
-				templ_7745c5c3_Err = runTold(p, d.Run, *d.Told).Render(ctx, templ_7745c5c3_Buffer)
+				templ_7745c5c3_Err = backupTold(p, d.Run, *d.Told).Render(ctx, templ_7745c5c3_Buffer)
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
@@ -6466,7 +6466,7 @@ func BackupRun(p Page, d BackupRunData) templ.Component {
 				return templ_7745c5c3_Err
 			}
 			if d.Run.Result != nil {
-				templ_7745c5c3_Err = runResult(p, *d.Run.Result).Render(ctx, templ_7745c5c3_Buffer)
+				templ_7745c5c3_Err = backupResult(p, *d.Run.Result).Render(ctx, templ_7745c5c3_Buffer)
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
@@ -6664,8 +6664,8 @@ func BackupRun(p Page, d BackupRunData) templ.Component {
 	})
 }
 
-// runResult is what the agent told.
-func runResult(p Page, r job.Result) templ.Component {
+// backupResult is what the agent told.
+func backupResult(p Page, r job.Result) templ.Component {
 	return templruntime.GeneratedTemplate(func(templ_7745c5c3_Input templruntime.GeneratedComponentInput) (templ_7745c5c3_Err error) {
 		templ_7745c5c3_W, ctx := templ_7745c5c3_Input.Writer, templ_7745c5c3_Input.Context
 		if templ_7745c5c3_CtxErr := ctx.Err(); templ_7745c5c3_CtxErr != nil {
@@ -6832,7 +6832,7 @@ func runResult(p Page, r job.Result) templ.Component {
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
-				templ_7745c5c3_Err = State(p, "protect.run.state."+string(s.State), runProgress(policy.State(s.State))).Render(ctx, templ_7745c5c3_Buffer)
+				templ_7745c5c3_Err = State(p, "protect.run.state."+string(s.State), backupProgress(policy.State(s.State))).Render(ctx, templ_7745c5c3_Buffer)
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
@@ -7010,7 +7010,7 @@ func runResult(p Page, r job.Result) templ.Component {
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
-				templ_7745c5c3_Err = State(p, "protect.run.state."+string(x.State), runProgress(policy.State(x.State))).Render(ctx, templ_7745c5c3_Buffer)
+				templ_7745c5c3_Err = State(p, "protect.run.state."+string(x.State), backupProgress(policy.State(x.State))).Render(ctx, templ_7745c5c3_Buffer)
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
