@@ -238,12 +238,12 @@ func TestPolicyFormSaysWhatItWouldDoAndKeepsWhatWasTyped(t *testing.T) {
 		t.Errorf("%+v", p)
 	}
 	form.Del("hosts")
-	if got := r.post("/protect/policies/bp-1", pairsOf(form)...); got.status != http.StatusBadRequest || !strings.Contains(got.body, "新しい名前") {
+	if got := r.post("/protect/policies/bp-1", pairsOf(form)...); got.status != http.StatusUnprocessableEntity || !strings.Contains(got.body, "新しい名前") {
 		t.Errorf("refused with %d, or what was typed is gone", got.status)
 	}
 	form.Set("hosts", "ho-2")
 	form.Set("window", "soon")
-	if got := r.post("/protect/policies/bp-1", pairsOf(form)...); got.status != http.StatusBadRequest {
+	if got := r.post("/protect/policies/bp-1", pairsOf(form)...); got.status != http.StatusUnprocessableEntity {
 		t.Errorf("a window that is no number: %d", got.status)
 	}
 }

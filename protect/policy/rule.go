@@ -14,6 +14,9 @@ const generations = fewest
 // holds for the data, and against what its owner allows. Each check is that of
 // the part that has least.
 func rules(c Class, parts []Part, v Cover, now time.Time) []Rule {
+	if len(parts) == 0 { // the data itself is there, and nothing else
+		parts = []Part{{}}
+	}
 	three := Rule{Key: "32110", Checks: []Check{
 		least("copies", 3, parts, func(p Part) int { return 1 + len(alive(p)) }), // the data itself is one
 		least("media", 2, parts, func(p Part) int { return kinds(alive(p)) }),
@@ -23,7 +26,7 @@ func rules(c Class, parts []Part, v Cover, now time.Time) []Rule {
 		least("unreachable", 1, parts, func(p Part) int {
 			return count(alive(p), func(x Copy) bool { return x.Reach(now) != "" })
 		}),
-		flawless(parts, v, now),
+		flawless(parts, now),
 	}}
 	all := []Rule{three}
 	if c.Medical {
@@ -52,7 +55,7 @@ func ministry(parts []Part, v Cover, now time.Time) Rule {
 				return x.Offline || x.Reach(now) != "" && p.Proven(now) == Proven
 			})
 		}),
-		yes("drilled", len(parts) > 0 && v.Proof == Proven),
+		yes("drilled", v.Proof == Proven),
 	}}
 }
 
@@ -77,7 +80,7 @@ func lacksTarget(p Part) bool {
 
 // flawless is the 0 of 3-2-1-1-0: every copy was read back whole within a year,
 // and the last restore was proven.
-func flawless(parts []Part, v Cover, now time.Time) Check {
+func flawless(parts []Part, now time.Time) Check {
 	flaws := 0
 	for _, p := range parts {
 		flaws += count(p.Copies, func(c Copy) bool { return c.Damage != "" || now.Sub(c.ReadBack) > year })
@@ -85,7 +88,7 @@ func flawless(parts []Part, v Cover, now time.Time) Check {
 			flaws++
 		}
 	}
-	return Check{Key: "zero", Mark: mark(len(parts) > 0 && flaws == 0), Have: flaws}
+	return Check{Key: "zero", Mark: mark(flaws == 0), Have: flaws}
 }
 
 // alive are the copies of a part from which something could come back.
@@ -111,8 +114,7 @@ func count(all []Copy, is func(Copy) bool) int {
 	return n
 }
 
-// least is a check of a number, of the part that has least; without parts there
-// is nothing.
+// least is a check of a number, of the part that has least.
 func least(key string, want int, parts []Part, have func(Part) int) Check {
 	c := Check{Key: key, Want: want}
 	for i, p := range parts {
