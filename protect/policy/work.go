@@ -114,13 +114,16 @@ func (d *Desk) Cancel(ctx context.Context, id string, by auth.Person) error {
 // Heard takes how far an agent says a job is. What is not of a run of that
 // machine, or of one that ended, is dropped.
 func (d *Desk) Heard(ctx context.Context, host string, p job.Progress) error {
-	r, err := d.alter(ctx, p.Job, host, func(r *Run) (bool, error) {
-		if r.Host != host || r.State != Ordered {
-			return false, nil
-		}
-		r.State, r.Began = Running, r.At
-		return true, nil
-	})
+	r, err := d.Run(ctx, p.Job) // most words change nothing but the progress
+	if err == nil && r.State == Ordered && r.Host == host {
+		r, err = d.alter(ctx, p.Job, host, func(r *Run) (bool, error) {
+			if r.State != Ordered {
+				return false, nil
+			}
+			r.State, r.Began = Running, r.At
+			return true, nil
+		})
+	}
 	if err != nil {
 		return d.dropped(err, host, p.Job)
 	}
