@@ -83,6 +83,22 @@ type BackupPreview struct {
 	Allowed     time.Duration `json:"allowed" doc:"how old the newest backup may be, in nanoseconds"`
 }
 
+// DataClassOut and BackupPolicyOut are rows of lists, under names of their own:
+// others have policies and runs, too.
+type (
+	DataClassOut    policy.Class
+	BackupPolicyOut policy.Policy
+)
+
+// each converts a list.
+func each[A, B any](in []A, f func(A) B) []B {
+	out := make([]B, 0, len(in))
+	for _, x := range in {
+		out = append(out, f(x))
+	}
+	return out
+}
+
 // BackupRunOut is a run with how far it is.
 type BackupRunOut struct {
 	policy.Run
@@ -120,9 +136,9 @@ func (s *server) protectPolicyOperations() {
 
 func (s *server) dataClassOperations() {
 	register(s, operation{"list-data-classes", http.MethodGet, "/protect/classes", "Classes of data", 0}, ofProtectSite(func(in *protectList) string { return in.Site }),
-		func(ctx context.Context, who auth.Person, in *protectList) (*body[page[policy.Class]], error) {
+		func(ctx context.Context, who auth.Person, in *protectList) (*body[page[DataClassOut]], error) {
 			all, err := s.BackupPolicies.Classes(ctx, siteOr(in.Site, who))
-			return paged(all, len(all)), err
+			return paged(each(all, func(x policy.Class) DataClassOut { return DataClassOut(x) }), len(all)), err
 		})
 	register(s, operation{"add-data-class", http.MethodPost, "/protect/classes", "Register a class of data", http.StatusCreated},
 		one(auth.ProtectChange, "protect", func(_ context.Context, _ auth.Person, in *body[DataClassFields]) (auth.Resource, error) {
@@ -149,9 +165,9 @@ func (s *server) dataClassOperations() {
 
 func (s *server) backupPolicyOperations() {
 	register(s, operation{"list-backup-policies", http.MethodGet, "/protect/policies", "Backup policies", 0}, ofProtectSite(func(in *protectList) string { return in.Site }),
-		func(ctx context.Context, who auth.Person, in *protectList) (*body[page[policy.Policy]], error) {
+		func(ctx context.Context, who auth.Person, in *protectList) (*body[page[BackupPolicyOut]], error) {
 			all, err := s.BackupPolicies.Policies(ctx, siteOr(in.Site, who))
-			return paged(all, len(all)), err
+			return paged(each(all, func(x policy.Policy) BackupPolicyOut { return BackupPolicyOut(x) }), len(all)), err
 		})
 	fresh := one(auth.ProtectChange, "protect", func(_ context.Context, _ auth.Person, in *body[BackupPolicyFields]) (auth.Resource, error) {
 		return auth.Resource{Site: in.Body.Site}, nil
@@ -172,9 +188,9 @@ func (s *server) backupPolicyOperations() {
 			return &body[BackupPreview]{out}, nil
 		})
 	register(s, operation{"get-backup-policy", http.MethodGet, "/protect/policies/{id}", "All versions of a backup policy, the newest first", 0}, backupPolicyRule[ByID](s, auth.ProtectSee),
-		func(ctx context.Context, _ auth.Person, in *ByID) (*body[page[policy.Policy]], error) {
+		func(ctx context.Context, _ auth.Person, in *ByID) (*body[page[BackupPolicyOut]], error) {
 			all, err := s.BackupPolicies.Versions(ctx, in.ID)
-			return paged(all, len(all)), err
+			return paged(each(all, func(x policy.Policy) BackupPolicyOut { return BackupPolicyOut(x) }), len(all)), err
 		})
 	register(s, operation{"change-backup-policy", http.MethodPut, "/protect/policies/{id}", "Change a backup policy", 0}, backupPolicyRule[withBody[BackupPolicyFields]](s, auth.ProtectChange),
 		func(ctx context.Context, who auth.Person, in *withBody[BackupPolicyFields]) (*body[policy.Policy], error) {
@@ -186,9 +202,9 @@ func (s *server) backupPolicyOperations() {
 			return nil, s.BackupPolicies.EndPolicy(ctx, in.ID, in.Body.Reason, who)
 		})
 	register(s, operation{"run-backup", http.MethodPost, "/protect/policies/{id}/run", "Have a policy done as soon as there is room", http.StatusAccepted}, backupPolicyRule[withBody[RunBackup]](s, auth.ProtectChange),
-		func(ctx context.Context, who auth.Person, in *withBody[RunBackup]) (*body[page[policy.Run]], error) {
+		func(ctx context.Context, who auth.Person, in *withBody[RunBackup]) (*body[page[BackupRunOut]], error) {
 			all, err := s.BackupPolicies.RunNow(ctx, in.ID, in.Body.Host, who)
-			return paged(all, len(all)), err
+			return paged(each(all, func(x policy.Run) BackupRunOut { return BackupRunOut{Run: x} }), len(all)), err
 		})
 }
 
@@ -211,9 +227,9 @@ func (s *server) backupRunOperations() {
 			return paged(out, total), err
 		})
 	register(s, operation{"get-backup-run", http.MethodGet, "/protect/runs/{id}", "All versions of a run, the first one first", 0}, backupRunRule[ByID](s, auth.ProtectSee),
-		func(ctx context.Context, _ auth.Person, in *ByID) (*body[page[policy.Run]], error) {
+		func(ctx context.Context, _ auth.Person, in *ByID) (*body[page[BackupRunOut]], error) {
 			all, err := s.BackupPolicies.History(ctx, in.ID)
-			return paged(all, len(all)), err
+			return paged(each(all, func(x policy.Run) BackupRunOut { return BackupRunOut{Run: x} }), len(all)), err
 		})
 	register(s, operation{"cancel-backup", http.MethodPost, "/protect/runs/{id}/cancel", "End a run that goes on", 0}, backupRunRule[ByID](s, auth.ProtectChange),
 		func(ctx context.Context, who auth.Person, in *ByID) (*none, error) {

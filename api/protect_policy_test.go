@@ -45,7 +45,7 @@ func TestABackupPolicyFromItsClassToItsEnd(t *testing.T) {
 		t.Errorf("%+v", versions)
 	}
 
-	var runs page[policy.Run]
+	var runs page[BackupRunOut]
 	b.call(reads, "POST", at+"/run", RunBackup{}).problem(http.StatusForbidden, "denied.role")
 	b.call(asks, "POST", at+"/run", RunBackup{Host: h.ID}).is(http.StatusAccepted, &runs)
 	var listed page[BackupRunOut]
