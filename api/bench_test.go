@@ -38,6 +38,7 @@ import (
 	"github.com/sonae/sonae/ledger/leaf"
 	"github.com/sonae/sonae/notify"
 	"github.com/sonae/sonae/playbook"
+	"github.com/sonae/sonae/protect/policy"
 	"github.com/sonae/sonae/ready/asset"
 	"github.com/sonae/sonae/report"
 	"github.com/sonae/sonae/report/html"
@@ -142,8 +143,9 @@ func newBench(t *testing.T) *bench {
 		t.Fatal(err)
 	}
 	b.h = New(Deps{
-		Decisions: decisions,
-		Books:     books, Tasks: tasks,
+		Decisions:      decisions,
+		BackupPolicies: policy.New(db, policy.Deps{Hosts: b.assets, People: b.keeper, Alerts: b.alerts, Now: b.clock, Log: log}),
+		Books:          books, Tasks: tasks,
 		People: b.keeper, Assets: b.assets, Alerts: b.alerts, Incidents: b.room, Ledger: ldg, Evidence: b.vault, Log: log,
 		Actions: b.actions, Duties: b.duties, Archive: b.archive, Searches: search.New(db, b.archive, b.clock, log),
 		Rules: b.rulebook, Now: b.clock,

@@ -33,29 +33,30 @@ import (
 
 // Deps is all that the operations call. Every field is needed.
 type Deps struct {
-	People    People
-	Assets    Assets
-	Alerts    Alerts
-	Incidents Incidents
-	Actions   Actions
-	Evidence  Evidence
-	Duties    Duties
-	Books     Books
-	Decisions Decisions
-	Tasks     Tasks
-	Reports   Reports
-	Sheets    Sheets
-	Ledger    Ledger
-	Archive   Archive
-	Searches  Searches
-	Rules     Rules
-	Devices   Devices
-	Threats   Threats
-	Notices   Notices
-	Paper     Paper
-	Causes    Causes
-	Now       clock.Now
-	Log       *slog.Logger
+	People         People
+	Assets         Assets
+	Alerts         Alerts
+	Incidents      Incidents
+	Actions        Actions
+	Evidence       Evidence
+	Duties         Duties
+	Books          Books
+	Decisions      Decisions
+	BackupPolicies BackupPolicies
+	Tasks          Tasks
+	Reports        Reports
+	Sheets         Sheets
+	Ledger         Ledger
+	Archive        Archive
+	Searches       Searches
+	Rules          Rules
+	Devices        Devices
+	Threats        Threats
+	Notices        Notices
+	Paper          Paper
+	Causes         Causes
+	Now            clock.Now
+	Log            *slog.Logger
 }
 
 // People is what the operations need from auth.

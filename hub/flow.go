@@ -36,7 +36,7 @@ var partitioned = []string{"event.*.*"}
 
 // streams are the first tokens of all subjects.
 var streams = []string{"event", "match", "finding", "alert", "notify", "incident", "action", "cutting", "order", "evidence", "duty", "decision", "playbook", "task", "document", "sheet", "rule", "drill",
-	"device", "record"}
+	"device", "protect", "record"}
 
 // flow joins the stages. Nothing else in Sonae knows who listens to whom.
 func (h *Hub) flow() []bus.Join {
@@ -98,6 +98,7 @@ func (h *Hub) flow() []bus.Join {
 		bus.On("notify.>", "live-notify", h.show("notify")).Each(),
 		bus.On("playbook.>", "live-playbook", h.show("playbook")).Each(),
 		bus.On("task.>", "live-task", h.show("task")).Each(),
+		bus.On("protect.>", "live-protect", h.show("protect")).Each(),
 	}
 }
 

@@ -24,6 +24,7 @@ import (
 	"github.com/sonae/sonae/ledger"
 	"github.com/sonae/sonae/ledger/leaf"
 	"github.com/sonae/sonae/ledger/witness"
+	"github.com/sonae/sonae/protect/policy"
 	"github.com/sonae/sonae/ready/asset"
 	"github.com/sonae/sonae/ready/drill"
 	"github.com/sonae/sonae/report"
@@ -172,6 +173,12 @@ func (h *Hub) openLearning() error {
 	h.paper = paper.New(h.state, paper.Deps{Room: h.incidents, Store: store, People: h.people, Now: h.cfg.Now, Log: h.log})
 	h.causes = cause.New(h.state, cause.Deps{Room: h.incidents, Alerts: h.alerts, Bags: h.vault, People: h.people, Now: h.cfg.Now, Log: h.log})
 	return nil
+}
+
+// openBackups makes what plans backups. Orders, Copies, Drills and Forecast are
+// not joined: no run begins, and no copy, proof or time is known.
+func (h *Hub) openBackups() {
+	h.backups = policy.New(h.state, policy.Deps{Hosts: h.assets, People: h.people, Alerts: h.alerts, Now: h.cfg.Now, Log: h.log})
 }
 
 func (h *Hub) openReports() error {

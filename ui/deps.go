@@ -37,28 +37,29 @@ import (
 
 // Deps is all that the pages call. Every field but Rules and Threats is needed.
 type Deps struct {
-	People     People
-	Assets     Assets
-	Alerts     Alerts
-	Incidents  Incidents
-	Actions    Actions
-	Evidence   Evidence
-	Duties     Duties
-	Books      Books
-	Decisions  Decisions
-	Tasks      Tasks
-	Reports    Reports
-	Sheets     Sheets
-	Ledger     Ledger
-	Archive    Archive
-	Searches   Searches
-	Rules      Rules   // nil: nobody sees rules or makes one of a search
-	Threats    Threats // nil: nobody sees threat lists
-	Devices    Devices
-	Thresholds Thresholds
-	Notices    Notices
-	Paper      Paper
-	Causes     Causes
+	People         People
+	Assets         Assets
+	Alerts         Alerts
+	Incidents      Incidents
+	Actions        Actions
+	Evidence       Evidence
+	Duties         Duties
+	Books          Books
+	Decisions      Decisions
+	BackupPolicies BackupPolicies
+	Tasks          Tasks
+	Reports        Reports
+	Sheets         Sheets
+	Ledger         Ledger
+	Archive        Archive
+	Searches       Searches
+	Rules          Rules   // nil: nobody sees rules or makes one of a search
+	Threats        Threats // nil: nobody sees threat lists
+	Devices        Devices
+	Thresholds     Thresholds
+	Notices        Notices
+	Paper          Paper
+	Causes         Causes
 
 	// Located tells where in the archive events are kept. What no segment holds
 	// yet is left out.

@@ -37,6 +37,7 @@ import (
 	"github.com/sonae/sonae/ledger/leaf"
 	"github.com/sonae/sonae/notify"
 	"github.com/sonae/sonae/playbook"
+	"github.com/sonae/sonae/protect/policy"
 	"github.com/sonae/sonae/ready/asset"
 	"github.com/sonae/sonae/report"
 	"github.com/sonae/sonae/report/sheet"
@@ -51,51 +52,54 @@ var start = time.Date(2026, 11, 22, 5, 5, 0, 0, time.UTC)
 // house keeps all that the pages show in memory, with the same faults as the
 // stages where a page depends on them.
 type house struct {
-	mu          sync.Mutex
-	now         time.Time
-	persons     map[string]auth.Person
-	sessions    map[string]string // token → person
-	invites     map[string]auth.Invitation
-	refusals    []auth.Resource
-	siteList    []asset.Site
-	hostList    []asset.Host
-	tokenList   []asset.Token
-	alertList   []alert.Alert
-	cases       []incident.Incident
-	chron       map[string][]incident.Entry
-	acts        []action.Action
-	bagList     []evidence.Bag
-	purposes    []string
-	duties      map[string]duty.Assessment
-	reasons     []string        // why facts were stated anew
-	dutyDecided []duty.Decision //
-	contacts    []string        // authorities that were saved
-	docs        map[string][]report.Document
-	drills      int
-	reporter    report.Reporter
-	stated      report.Particulars
-	faulty      []report.Problem
-	looks       []string         // who looked at which document
-	archive     Archive          // nil until withEvents
-	searches    Searches         //
-	ruleList    int              // rules that were made
-	rulebook    *search.Rulebook // nil until withEvents
-	noRules     bool             // nobody makes rules of searches
-	threats     *threat.Desk     // nil until withEvents
-	draft       string           // a threat list that waits to be put into force
-	unsealed    int              // so many looks find events that just arrived in no segment yet
-	thresholds  *threshold.Desk  // nil until withEvents
-	notices     *notify.Desk     // nil until withEvents
-	noticeIDs   *strings.Replacer
-	tasks       *task.Desk // nil until withEvents
-	taskIDs     *strings.Replacer
-	said        []playbook.Report // about steps
-	decided     []decision.NewDecision
-	sheets      []decision.Sheet
-	sent        []paper.NewPicture
-	memos       []paper.Memo
-	factors     []cause.NewFactor
-	kept        []sheet.Kept
+	mu            sync.Mutex
+	now           time.Time
+	persons       map[string]auth.Person
+	sessions      map[string]string // token → person
+	invites       map[string]auth.Invitation
+	refusals      []auth.Resource
+	siteList      []asset.Site
+	hostList      []asset.Host
+	tokenList     []asset.Token
+	alertList     []alert.Alert
+	cases         []incident.Incident
+	chron         map[string][]incident.Entry
+	acts          []action.Action
+	bagList       []evidence.Bag
+	purposes      []string
+	duties        map[string]duty.Assessment
+	reasons       []string        // why facts were stated anew
+	dutyDecided   []duty.Decision //
+	contacts      []string        // authorities that were saved
+	docs          map[string][]report.Document
+	drills        int
+	reporter      report.Reporter
+	stated        report.Particulars
+	faulty        []report.Problem
+	looks         []string         // who looked at which document
+	archive       Archive          // nil until withEvents
+	searches      Searches         //
+	ruleList      int              // rules that were made
+	rulebook      *search.Rulebook // nil until withEvents
+	noRules       bool             // nobody makes rules of searches
+	threats       *threat.Desk     // nil until withEvents
+	draft         string           // a threat list that waits to be put into force
+	unsealed      int              // so many looks find events that just arrived in no segment yet
+	thresholds    *threshold.Desk  // nil until withEvents
+	notices       *notify.Desk     // nil until withEvents
+	noticeIDs     *strings.Replacer
+	tasks         *task.Desk // nil until withEvents
+	taskIDs       *strings.Replacer
+	said          []playbook.Report // about steps
+	decided       []decision.NewDecision
+	sheets        []decision.Sheet
+	savedClasses  []policy.Class
+	savedPolicies []policy.Policy
+	ranNow        []string
+	sent          []paper.NewPicture
+	memos         []paper.Memo
+	factors       []cause.NewFactor
+	kept          []sheet.Kept
 }
 
 func missing(what string) error { return fault.New(fault.Missing, what) }
@@ -891,11 +895,11 @@ func allow(p auth.Person, v auth.Verb, r auth.Resource) auth.Decision {
 		return auth.Decision{Reason: "denied.own-request"}
 	}
 	rights := map[auth.Role][]auth.Verb{
-		auth.Administrator: {auth.View, auth.Administer, auth.Practise},
-		auth.Responder:     {auth.View, auth.Handle, auth.Request, auth.Release, auth.Preserve, auth.Report, auth.Practise},
-		auth.Approver:      {auth.View, auth.Approve, auth.Release},
-		auth.Executive:     {auth.View},
-		auth.Auditor:       {auth.View, auth.Audit},
+		auth.Administrator: {auth.View, auth.Administer, auth.Practise, auth.ProtectSee, auth.ProtectChange},
+		auth.Responder:     {auth.View, auth.Handle, auth.Request, auth.Release, auth.Preserve, auth.Report, auth.Practise, auth.ProtectSee, auth.ProtectChange, auth.ProtectRestore},
+		auth.Approver:      {auth.View, auth.Approve, auth.Release, auth.ProtectSee},
+		auth.Executive:     {auth.View, auth.ProtectSee},
+		auth.Auditor:       {auth.View, auth.Audit, auth.ProtectSee},
 	}
 	for _, role := range p.Roles {
 		if slices.Contains(rights[role], v) {
@@ -1073,7 +1077,7 @@ func (h *house) deps(live *Live, log *slog.Logger) Deps {
 	}
 	return Deps{
 		People: peopleOf{h}, Assets: assetsOf{h}, Alerts: alertsOf{h}, Incidents: incidentsOf{h}, Actions: actionsOf{h}, Devices: devicesOf{h}, Thresholds: h.thresholds, Notices: noticesOf{h.notices}, Evidence: evidenceOf{h},
-		Duties: dutiesOf{h}, Books: &booksOf{house: h}, Decisions: decisionsOf{h}, Tasks: tasksOf{h.tasks}, Paper: paperOf{h}, Causes: causesOf{h}, Reports: reportsOf{h}, Sheets: h.sheetDesk(log), Ledger: ledgerOf{h}, Archive: h.archive, Searches: h.searches, Rules: rules, Threats: threats, Located: h.located, Live: live, Log: log, Address: "https://hub.example:8443",
+		Duties: dutiesOf{h}, Books: &booksOf{house: h}, Decisions: decisionsOf{h}, BackupPolicies: backupsOf{h}, Tasks: tasksOf{h.tasks}, Paper: paperOf{h}, Causes: causesOf{h}, Reports: reportsOf{h}, Sheets: h.sheetDesk(log), Ledger: ledgerOf{h}, Archive: h.archive, Searches: h.searches, Rules: rules, Threats: threats, Located: h.located, Live: live, Log: log, Address: "https://hub.example:8443",
 		Events: func(context.Context, []string, time.Time, int) ([]event.Event, error) {
 			return []event.Event{{ID: "ev-1", Time: start.Add(-30 * time.Second), Site: "callcentre", Host: "ho-1", Kind: event.KindFlow, Fields: map[string]string{
 				event.FieldApp: "bittorrent", event.FieldRemoteIP: "203.0.113.7", event.FieldProof: "13426974546f7272656e742070726f746f636f6c", event.FieldSent: "1200345"}}}, nil
