@@ -215,7 +215,7 @@ func (c *call) approvePass() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return vaultAt(p.Agent) + "?done=approved#h-passes", c.Vault.ApprovePass(c.ctx(), p.ID, c.who)
+	return vaultAt(p.Agent) + "?done=vault-approved#h-passes", c.Vault.ApprovePass(c.ctx(), p.ID, c.who)
 }
 
 func (c *call) refusePass() (string, error) {
@@ -228,7 +228,7 @@ func (c *call) refusePass() (string, error) {
 			return "", err
 		}
 	}
-	return vaultAt(p.Agent) + "?done=refused#h-passes", c.Vault.RefusePass(c.ctx(), p.ID, c.form("reason"), c.who)
+	return vaultAt(p.Agent) + "?done=vault-ended#h-passes", c.Vault.RefusePass(c.ctx(), p.ID, c.form("reason"), c.who)
 }
 
 func (c *call) endPass() (string, error) {
@@ -236,7 +236,7 @@ func (c *call) endPass() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return vaultAt(p.Agent) + "?done=ended#h-passes", c.Vault.EndPass(c.ctx(), p.ID, c.form("reason"), c.who)
+	return vaultAt(p.Agent) + "?done=vault-ended#h-passes", c.Vault.EndPass(c.ctx(), p.ID, c.form("reason"), c.who)
 }
 
 func (c *call) takeToken() (bool, error) {
@@ -279,7 +279,7 @@ func (c *call) approvePrune() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return vaultAt(p.Agent) + "?done=approved#prunes", c.Vault.ApprovePrune(c.ctx(), p.ID, c.who)
+	return vaultAt(p.Agent) + "?done=vault-approved#prunes", c.Vault.ApprovePrune(c.ctx(), p.ID, c.who)
 }
 
 func (c *call) stopPrune() (string, error) {
@@ -287,7 +287,7 @@ func (c *call) stopPrune() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return vaultAt(p.Agent) + "?done=ended#prunes", c.Vault.StopPrune(c.ctx(), p.ID, c.form("reason"), c.who)
+	return vaultAt(p.Agent) + "?done=vault-ended#prunes", c.Vault.StopPrune(c.ctx(), p.ID, c.form("reason"), c.who)
 }
 
 func (c *call) cutVaults() (string, error) {
