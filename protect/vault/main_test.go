@@ -81,7 +81,10 @@ func newWorld(t *testing.T) *world {
 		}}
 	w.port = httptest.NewUnstartedServer(http.StripPrefix("/restic", rest.Handler(rest.Deps{Identify: who.Identify, Repository: w.Repository, Log: log,
 		Denied: func(c rest.Client, asked string, err error) { w.Denied(c.Agent, c.Name, asked, err) }})))
-	w.port.TLS = agentlink.ServerTLS(w.keys.ServerSource([]string{"localhost"}, []net.IP{net.IPv4(127, 0, 0, 1)}), w.keys.Pool())
+	w.port.TLS = agentlink.ServerTLS(nil, w.keys.Pool())
+	cert, err := w.keys.Server([]string{"localhost"}, []net.IP{net.IPv4(127, 0, 0, 1)})
+	w.ok(err)
+	w.port.TLS.Certificates = []tls.Certificate{cert} // httptest would add one of its own
 	w.port.StartTLS()
 	w.ok(os.WriteFile(filepath.Join(w.dir, "ca.pem"), w.keys.CAPEM(), 0o600))
 	ctx, stop := context.WithCancel(t.Context())
