@@ -52,6 +52,7 @@ func (h *Hub) flow() []bus.Join {
 		bus.On("cutting.>", "chronology-cutting", h.noteCutting),                     // cutting  → chronology
 		bus.On("order.issued", "dispatch", h.dispatch).Each(),                        // decision → endpoint
 		bus.On("device.stuck", "alarm", h.alarm),                                     // a block that cannot be undone → alert
+		bus.On("drill.changed", "alarm-drill", h.alarmDrill),                         // a restore drill that did not pass → alert
 		bus.On("alert.>", "notify", h.tell).Led(),                                    // alert    → people, until one answers
 		bus.On("incident.changed", "notify-taken", h.takenOver).Led(),                // incident → somebody commands: nobody else is told
 		bus.On("action.>", "notify-policy", h.tellPolicy).Led(),                      // action   → people whom a standing policy names
@@ -98,6 +99,7 @@ func (h *Hub) flow() []bus.Join {
 		bus.On("notify.>", "live-notify", h.show("notify")).Each(),
 		bus.On("playbook.>", "live-playbook", h.show("playbook")).Each(),
 		bus.On("task.>", "live-task", h.show("task")).Each(),
+		bus.On("drill.changed", "live-drill", h.show("restore-drill")).Each(),
 	}
 }
 

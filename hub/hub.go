@@ -34,6 +34,7 @@ import (
 	"github.com/sonae/sonae/ledger"
 	"github.com/sonae/sonae/notify"
 	"github.com/sonae/sonae/playbook"
+	restoredrill "github.com/sonae/sonae/protect/drill"
 	"github.com/sonae/sonae/ready/asset"
 	"github.com/sonae/sonae/ready/drill"
 	"github.com/sonae/sonae/report"
@@ -83,6 +84,7 @@ type Hub struct {
 	tasks      *task.Desk
 	paper      *paper.Desk
 	causes     *cause.Desk
+	drills     *restoredrill.Desk
 	reports    *report.Desk
 	sheets     *sheet.Desk
 	searches   *search.Desk
@@ -204,6 +206,7 @@ func (h *Hub) openStages(ctx context.Context) (err error) {
 	if err := h.openLearning(); err != nil {
 		return err
 	}
+	h.openDrills()
 	if err := h.openReports(); err != nil {
 		return err
 	}
@@ -234,6 +237,7 @@ func (h *Hub) work(ctx context.Context, out io.Writer) error {
 		"well":      h.well().Run,
 		"notify":    h.tellPeople,
 		"playbooks": h.books.Work,
+		"drills":    h.drills.Work,
 	} {
 		g.Go(func() error { return h.lead(ctx, what, work) })
 	}

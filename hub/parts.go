@@ -24,6 +24,7 @@ import (
 	"github.com/sonae/sonae/ledger"
 	"github.com/sonae/sonae/ledger/leaf"
 	"github.com/sonae/sonae/ledger/witness"
+	restoredrill "github.com/sonae/sonae/protect/drill"
 	"github.com/sonae/sonae/ready/asset"
 	"github.com/sonae/sonae/ready/drill"
 	"github.com/sonae/sonae/report"
@@ -172,6 +173,12 @@ func (h *Hub) openLearning() error {
 	h.paper = paper.New(h.state, paper.Deps{Room: h.incidents, Store: store, People: h.people, Now: h.cfg.Now, Log: h.log})
 	h.causes = cause.New(h.state, cause.Deps{Room: h.incidents, Alerts: h.alerts, Bags: h.vault, People: h.people, Now: h.cfg.Now, Log: h.log})
 	return nil
+}
+
+// openDrills makes what proves that backups can be used. What it restores lies in
+// the hub's folder for as long as a drill runs.
+func (h *Hub) openDrills() {
+	h.drills = restoredrill.New(h.state, restoredrill.Deps{Hosts: h.assets, Dir: h.cfg.path("restore-drill"), Now: h.cfg.Now, Log: h.log})
 }
 
 func (h *Hub) openReports() error {

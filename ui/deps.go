@@ -59,6 +59,7 @@ type Deps struct {
 	Notices    Notices
 	Paper      Paper
 	Causes     Causes
+	Drills     RestoreDrills
 
 	// Located tells where in the archive events are kept. What no segment holds
 	// yet is left out.
