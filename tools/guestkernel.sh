@@ -19,12 +19,8 @@ if ! (cd "$work" && apt-get -qq -o APT::Sandbox::User=root download "$image" && 
 fi
 mkdir -p "$work/out/modules"
 cp "$work"/x/boot/vmlinuz-* "$work/out/vmlinuz"
-# what a disk and a network card need, in the order in which they need each other
-n=10
+# what a disk and a network card need
 for m in virtio virtio_ring virtio_pci_legacy_dev virtio_pci_modern_dev virtio_pci virtio_blk failover net_failover virtio_net; do
-	for f in $(find "$work/x" -name "$m.ko"); do
-		cp "$f" "$work/out/modules/$n-$m.ko"
-	done
-	n=$((n + 1))
+	find "$work/x" -name "$m.ko" -exec cp {} "$work/out/modules/" \;
 done
 mv "$work/out" "$out"

@@ -237,7 +237,11 @@ func (d *Desk) scratch(run string) (string, error) {
 	if err := os.Mkdir(dir, 0o711); err != nil { // the account of the cell passes through; the folder above keeps others out
 		return "", err
 	}
-	return dir, os.Mkdir(filepath.Join(dir, "tmp"), 0o777|os.ModeSticky)
+	tmp := filepath.Join(dir, "tmp")
+	if err := os.Mkdir(tmp, 0o700); err != nil {
+		return "", err
+	}
+	return dir, os.Chmod(tmp, 0o777|os.ModeSticky) // whatever the umask
 }
 
 // sweep wipes all scratch folders; mounts that a killed hub left are taken away

@@ -27,6 +27,9 @@ var (
 	anna  = auth.Person{ID: "pe-1"}
 )
 
+// heavy is why a drill is held on one engine of the state only.
+const heavy = "what is tested is what was restored"
+
 // hosts knows two machines.
 type hosts struct{}
 
@@ -192,6 +195,7 @@ func TestDefinitionsThatCannotRunAreRefused(t *testing.T) {
 
 // What a run needs and is not there never reads as a proof.
 func TestADrillThatCouldNotRunNeverPassed(t *testing.T) {
+	statetest.OnlySQLite(t, heavy)
 	b := newBench(t)
 	src := t.TempDir()
 	restictest.Write(t, filepath.Join(src, "a"), []byte("a"))
@@ -281,6 +285,7 @@ func TestFilesAreRestoredAndCompared(t *testing.T) {
 }
 
 func TestADamagedRepositoryIsNamed(t *testing.T) {
+	statetest.OnlySQLite(t, heavy)
 	b := newBench(t)
 	src := t.TempDir()
 	restictest.Write(t, filepath.Join(src, "a"), restictest.Noise(200_000))
@@ -373,6 +378,7 @@ func TestARunThatAHubLeftIsNotAProof(t *testing.T) {
 }
 
 func TestAWholeEndsAtTheFirstThatDoesNotPass(t *testing.T) {
+	statetest.OnlySQLite(t, heavy)
 	b := newBench(t)
 	src := t.TempDir()
 	restictest.Write(t, filepath.Join(src, "a"), []byte("a"))

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/sonae/sonae/protect/restic/restictest"
+	"github.com/sonae/sonae/state/statetest"
 )
 
 // loader is a disk that boots by itself: its first sector reads the second one
@@ -45,6 +46,7 @@ func loader(says string) []byte {
 }
 
 func TestAMachineBootsByItsOwnLoader(t *testing.T) {
+	statetest.OnlySQLite(t, heavy)
 	b := newBench(t)
 	disk := filepath.Join(t.TempDir(), "emr.img")
 	restictest.Write(t, disk, loader("SONAE-DRILL boot\r\nSONAE-DRILL rows 300000\r\n"))
@@ -74,6 +76,7 @@ func fuse() bool { _, err := os.Stat("/dev/fuse"); return err == nil }
 // A guest with a kernel of Debian boots from the mounted repository and hashes
 // all of its disk; a byte that changed makes it fail.
 func TestAMachineBootsFromTheMountedRepository(t *testing.T) {
+	statetest.OnlySQLite(t, heavy)
 	kernel := os.Getenv("SONAE_GUEST_KERNEL")
 	if kernel == "" {
 		t.Skip("SONAE_GUEST_KERNEL names no folder with a kernel: make test does (tools/guestkernel.sh)")

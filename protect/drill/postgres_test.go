@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sonae/sonae/protect/restic/restictest"
+	"github.com/sonae/sonae/state/statetest"
 )
 
 // origin is a cluster that is in use: what is backed up.
@@ -110,6 +111,7 @@ func asOfMtime(t *testing.T, p restictest.Program, at time.Time) restictest.Prog
 // A corrupt cluster is backed up faithfully: restic finds nothing wrong, and
 // nobody could work with it. The snapshot before is sound.
 func TestADrillFindsWhatACheckCannot(t *testing.T) {
+	statetest.OnlySQLite(t, heavy)
 	b := newBench(t)
 	o := newOrigin(t, "")
 	o.patients(20_000)
@@ -169,6 +171,7 @@ func number(f float64) *float64 { return &f }
 // The tar that an agent's base backup sends is as good as the folder; what
 // stood in the cluster's configuration is not done.
 func TestABaseBackupAsATarIsUnpacked(t *testing.T) {
+	statetest.OnlySQLite(t, heavy)
 	b := newBench(t)
 	o := newOrigin(t, "shared_preload_libraries = ''\nrestore_command = 'touch /run/drill/called'\n")
 	o.patients(100)
@@ -207,6 +210,7 @@ func TestTablespacesNeverLeadToThisMachine(t *testing.T) {
 // A person ran the wrong UPDATE: the data of the moment before it is back, to the
 // last row.
 func TestPointInTimeIsExact(t *testing.T) {
+	statetest.OnlySQLite(t, heavy)
 	if _, err := exec.LookPath("pgbackrest"); err != nil {
 		t.Fatal("Debian's package pgbackrest is missing")
 	}
@@ -221,6 +225,7 @@ func TestPointInTimeIsExact(t *testing.T) {
 	o.run("sh", "-c", tool+" stanza-create")
 	o.patients(5_000)
 	o.run("sh", "-c", tool+" --type=full backup")
+	o.sql("emr", "SELECT pg_sleep(1.1)") // pgBackRest knows when a backup ended to the second
 	o.sql("emr", "INSERT INTO patient SELECT i, 'late ' || i, i, now() FROM generate_series(5001, 5500) i")
 	const digest = "SELECT md5(string_agg(p::text, ',' ORDER BY id)) FROM patient p"
 	exact := o.sql("emr", digest)

@@ -61,24 +61,29 @@ func run() error {
 	}
 }
 
-// load loads the modules; their names begin with their place in the order.
+// load loads the modules. One that needs another one first is tried again.
 func load() error {
 	all, err := filepath.Glob("/modules/*.ko")
 	if err != nil {
 		return err
 	}
-	slices.Sort(all)
-	for _, path := range all {
-		f, err := os.Open(path)
-		if err != nil {
-			return err
-		}
-		if err := unix.FinitModule(int(f.Fd()), "", 0); err != nil && err != unix.EEXIST {
-			return fmt.Errorf("%s: %w", path, err)
-		}
-		f.Close()
+	for before := -1; len(all) != before; {
+		before = len(all)
+		all = slices.DeleteFunc(all, func(path string) bool { return insert(path) == nil })
+	}
+	if len(all) > 0 {
+		return fmt.Errorf("modules %v: %w", all, insert(all[0]))
 	}
 	return nil
+}
+
+func insert(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return unix.FinitModule(int(f.Fd()), "", 0)
 }
 
 // open waits until the kernel has found a disk.
