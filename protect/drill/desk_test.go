@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -43,21 +44,39 @@ func (hosts) Host(_ context.Context, id string) (asset.Host, error) {
 	return asset.Host{}, fault.New(fault.Missing, "asset.host-missing")
 }
 
-// vault opens one folder for every host; a nil program has nothing.
+// vault keeps one folder for every host, and knows of each file when it came.
 type vault struct {
 	program restictest.Program
+	dir     string
 	err     error
 }
 
-func (v *vault) Open(ctx context.Context, _ string, _ time.Time) (Restorer, error) {
+func (v *vault) Open(ctx context.Context, host string, asOf time.Time) (Restorer, error) {
 	if v.err != nil {
 		return nil, v.err
 	}
-	back, err := restic.OpenFolder(v.program.Repo)
-	if err != nil {
-		return nil, err
-	}
-	return Stock{Program: v.program.Path, Repo: v.program.Repo, Password: restictest.Password, Backend: back}.Open(ctx)
+	return Kept{Program: v.program.Path, Dir: v.dir, Password: func(context.Context, string) (string, error) { return restictest.Password, nil },
+		View: func(_ context.Context, _ string, asOf time.Time) (restic.Backend, string, error) {
+			back, err := restic.OpenFolder(v.program.Repo)
+			return came{back, v.program.Repo, asOf}, v.program.Repo, err
+		}}.Open(ctx, host, asOf)
+}
+
+// came is what came into a folder by a time.
+type came struct {
+	*restic.Folder
+	dir string
+	by  time.Time
+}
+
+func (c came) List(ctx context.Context, kind restic.Kind, each func(string, int64) error) error {
+	return c.Folder.List(ctx, kind, func(name string, size int64) error {
+		info, err := os.Stat(filepath.Join(c.dir, kind.Path(name)))
+		if err != nil || !c.by.IsZero() && info.ModTime().After(c.by) {
+			return err
+		}
+		return each(name, size)
+	})
 }
 
 // bench is a Desk with a repository.
@@ -72,13 +91,9 @@ func newBench(t *testing.T) *bench {
 	t.Helper()
 	b := &bench{t: t, now: start}
 	b.program = restictest.Newest(t).At(filepath.Join(t.TempDir(), "repository"))
-	b.Desk = b.again(statetest.Open(t))
+	b.dir = filepath.Join(t.TempDir(), "drill")
+	b.Desk = New(statetest.Open(t), Deps{Hosts: hosts{}, Source: &b.vault, Dir: b.dir, Now: func() time.Time { return b.now }, Log: slog.New(slog.NewTextHandler(t.Output(), nil))})
 	return b
-}
-
-// again is what another hub makes of the same state.
-func (b *bench) again(db *state.DB) *Desk {
-	return New(db, Deps{Hosts: hosts{}, Source: &b.vault, Dir: filepath.Join(b.t.TempDir(), "drill"), Now: func() time.Time { return b.now }, Log: slog.New(slog.NewTextHandler(b.t.Output(), nil))})
 }
 
 func (b *bench) ok(err error) {

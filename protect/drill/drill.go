@@ -410,8 +410,8 @@ type Run struct {
 // Schedule asks for runs that are due.
 const Schedule = "sonae"
 
-// Automatic is who asks when nobody does.
-var Automatic = auth.Person{ID: Schedule}
+// automatic is who asks when nobody does.
+func automatic() auth.Person { return auth.Person{ID: Schedule} }
 
 // maxProblems bounds what a run keeps of what is wrong.
 const maxProblems = 50

@@ -28,7 +28,7 @@ const (
 )
 
 // troubles are lines with which a guest says itself that it will not come up.
-var troubles = []string{"Kernel panic", "SONAE-DRILL-FAIL"}
+func troubles() []string { return []string{"Kernel panic", "SONAE-DRILL-FAIL"} }
 
 // machine boots a machine from its disk and waits for what it must say. Nothing
 // is written to the disk, and the guest has no network.
@@ -227,7 +227,7 @@ func (g *guest) listen(ctx context.Context, serial io.Reader) error {
 		if g.recent = append(g.recent, line); len(g.recent) > lastLines {
 			g.recent = g.recent[1:]
 		}
-		for _, bad := range troubles {
+		for _, bad := range troubles() {
 			if strings.Contains(line, bad) {
 				return wrong{"the guest says: " + line}
 			}

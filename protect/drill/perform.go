@@ -293,19 +293,32 @@ func (t *trial) each(ctx context.Context, paths []string, do func(at string, n *
 	})
 }
 
+// take asks for a part, or takes the run of it that waits already.
+func (t *trial) take(ctx context.Context, id string) (Run, error) {
+	r, err := t.Ask(ctx, id, automatic())
+	if fault.Of(err) != fault.Conflict {
+		return r, err
+	}
+	runs, listErr := t.Runs(ctx, id, 1, 0)
+	if listErr == nil && len(runs) > 0 && runs[0].State == Waiting {
+		return runs[0], nil
+	}
+	return r, errors.Join(err, listErr)
+}
+
 // whole runs other drills in their order and ends at the first that did not
 // pass: what depends on it cannot be there either.
 func (t *trial) whole(ctx context.Context) error {
 	for _, id := range t.n.Parts {
 		var part Run
 		err := t.phase(ctx, phasePart, func(p *Phase) (err error) {
-			asked, err := t.Ask(ctx, id, Automatic)
+			asked, err := t.take(ctx, id)
 			if err != nil {
 				return err
 			}
 			p.Note = asked.Definition.Name
 			t.r.Parts = append(t.r.Parts, asked.ID)
-			stop := context.AfterFunc(ctx, func() { _ = t.Cancel(context.WithoutCancel(ctx), asked.ID, Automatic) })
+			stop := context.AfterFunc(ctx, func() { _ = t.Cancel(context.WithoutCancel(ctx), asked.ID, automatic()) })
 			defer stop()
 			if err := t.run(ctx, asked.ID); err != nil {
 				return err

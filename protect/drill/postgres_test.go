@@ -85,29 +85,6 @@ func (o *origin) patients(n int) {
 		INSERT INTO patient SELECT i, 'patient ' || i, i %% 97, now() FROM generate_series(1, %d) i; CREATE INDEX ON patient (name)`, n))
 }
 
-// asOfMtime opens a folder as it was at a time.
-func asOfMtime(t *testing.T, p restictest.Program, at time.Time) restictest.Program {
-	t.Helper()
-	to := filepath.Join(t.TempDir(), "view")
-	err := filepath.WalkDir(p.Repo, func(path string, e os.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		rel, _ := filepath.Rel(p.Repo, path)
-		if e.IsDir() {
-			return os.MkdirAll(filepath.Join(to, rel), 0o700)
-		}
-		if info, err := e.Info(); err != nil || info.ModTime().After(at) {
-			return err
-		}
-		return os.Link(path, filepath.Join(to, rel))
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return p.At(to)
-}
-
 // A corrupt cluster is backed up faithfully: restic finds nothing wrong, and
 // nobody could work with it. The snapshot before is sound.
 func TestADrillFindsWhatACheckCannot(t *testing.T) {
@@ -142,8 +119,6 @@ func TestADrillFindsWhatACheckCannot(t *testing.T) {
 		}
 	}
 
-	all := b.program
-	b.program = asOfMtime(t, all, sound)
 	n.Pick = Pick{How: AsOf, AsOf: sound}
 	before := b.define(n)
 	good := b.hold(before)

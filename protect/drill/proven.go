@@ -2,6 +2,7 @@ package drill
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/sonae/sonae/clock"
@@ -142,18 +143,11 @@ type Proof struct {
 	DataAge  *float64  `json:"data_age,omitempty"`
 }
 
-var standings = []Standing{Proven, Stale, Old, Never, NotProven}
+// Standings lists all, from the best to the worst.
+func Standings() []Standing { return []Standing{Proven, Stale, Old, Never, NotProven} }
 
 func worse(a, b Standing) bool {
-	place := func(s Standing) int {
-		for i, x := range standings {
-			if x == s {
-				return i
-			}
-		}
-		return -1
-	}
-	return place(a) > place(b)
+	return slices.Index(Standings(), a) > slices.Index(Standings(), b)
 }
 
 // LastProven is the newest proof about something. Standing is Never where no

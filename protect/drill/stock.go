@@ -146,3 +146,83 @@ func (s *stock) Mount(ctx context.Context, at string) (func() error, error) {
 		}
 	}
 }
+
+// Kept opens repositories that lie in folders of this machine, as they were at
+// any time, with the machine's restic: what the hub keeps for its agents. It is
+// safe for concurrent use.
+type Kept struct {
+	Program  string // restic
+	Dir      string // on the file system of the repositories; the Desk's
+	Password func(ctx context.Context, host string) (string, error)
+	// View is what of a host's repository was received by a time, the zero time
+	// meaning all of it, and the folder that it is a view of.
+	View func(ctx context.Context, host string, asOf time.Time) (view restic.Backend, folder string, err error)
+}
+
+// Open makes a folder of hard links of what the view holds: restic finds in it
+// nothing that came later, and can write nothing into the repository.
+func (k Kept) Open(ctx context.Context, host string, asOf time.Time) (Restorer, error) {
+	password, err := k.Password(ctx, host)
+	if err != nil {
+		return nil, err
+	}
+	view, folder, err := k.View(ctx, host, asOf)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(k.Dir, 0o700); err != nil {
+		return nil, err
+	}
+	dir, err := os.MkdirTemp(k.Dir, scratchPrefix+"view-")
+	if err != nil {
+		return nil, err
+	}
+	l := linked{dir: dir}
+	if err = l.link(ctx, view, folder); err == nil {
+		l.Restorer, err = Stock{Program: k.Program, Repo: dir, Password: password, Backend: view}.Open(ctx)
+	}
+	if err != nil {
+		return nil, errors.Join(err, os.RemoveAll(dir))
+	}
+	return l, nil
+}
+
+// linked is a Restorer whose folder goes when it is closed.
+type linked struct {
+	Restorer
+	dir string
+}
+
+func (l linked) Close() error { return errors.Join(l.Restorer.Close(), os.RemoveAll(l.dir)) }
+
+// link links what a view holds of a folder. Locks are left out: restic takes none
+// and would mind those of others.
+func (l linked) link(ctx context.Context, view restic.Backend, folder string) error {
+	one := func(path string) error {
+		to := filepath.Join(l.dir, filepath.FromSlash(path))
+		if err := os.MkdirAll(filepath.Dir(to), 0o700); err != nil {
+			return err
+		}
+		return os.Link(filepath.Join(folder, filepath.FromSlash(path)), to)
+	}
+	if err := os.Mkdir(filepath.Join(l.dir, "locks"), 0o700); err != nil {
+		return err
+	}
+	if err := one(restic.ConfigFile.Path("")); err != nil {
+		if errors.Is(err, os.ErrNotExist) {
+			return restic.ErrNotRepository
+		}
+		return err
+	}
+	for _, kind := range []restic.Kind{restic.Keys, restic.Snapshots, restic.Index, restic.Data} {
+		if err := view.List(ctx, kind, func(name string, _ int64) error {
+			if _, err := restic.ParseID(name); err != nil { // none of a repository's: restic would pass it over
+				return nil
+			}
+			return one(kind.Path(name))
+		}); err != nil {
+			return fmt.Errorf("link %s: %w", kind, err)
+		}
+	}
+	return nil
+}

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/sonae/sonae/auth"
 	"github.com/sonae/sonae/fault"
 	"github.com/sonae/sonae/state"
 )
@@ -99,7 +98,7 @@ func (d *Desk) askDue(ctx context.Context) error {
 		if next(n, last).After(now) {
 			continue
 		}
-		if _, err := d.Ask(ctx, n.ID, auth.Person{ID: Schedule}); err != nil && fault.Of(err) != fault.Conflict {
+		if _, err := d.Ask(ctx, n.ID, automatic()); err != nil && fault.Of(err) != fault.Conflict {
 			return err
 		}
 	}
