@@ -63,7 +63,7 @@ func TestAMachineBootsByItsOwnLoader(t *testing.T) {
 	}
 
 	n.Guest.Mount, n.Guest.Marks = false, []string{"DRILL boot", "rows 300001"}
-	n.Guest.Limit = 5
+	n.Guest.Limit = 3
 	n, err := b.Revise(t.Context(), n, anna)
 	b.ok(err)
 	silent := b.hold(n)
@@ -83,7 +83,7 @@ func TestAMachineBootsFromTheMountedRepository(t *testing.T) {
 	}
 	b := newBench(t)
 	vm := t.TempDir()
-	content := restictest.Noise(24 << 20)
+	content := restictest.Noise(8 << 20)
 	restictest.Write(t, filepath.Join(vm, "disk.img"), content)
 	image, err := os.ReadFile(filepath.Join(kernel, "vmlinuz"))
 	b.ok(err)
