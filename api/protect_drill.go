@@ -50,6 +50,13 @@ func (n RestoreDrillIn) definition(id string) drill.Definition {
 		Server: n.Server, Point: n.Point, Guest: n.Guest, Parts: n.Parts, Days: n.Days, Hour: n.Hour, Minutes: n.Minutes}
 }
 
+// Restore drills, their runs and what those measured, as lists have them.
+type (
+	RestoreDrill            drill.Line
+	RestoreDrillRun         drill.Run
+	RestoreDrillMeasurement drill.Measurement
+)
+
 // RestoreDrillStep is what people did in a drill.
 type RestoreDrillStep struct {
 	What  string    `json:"what" minLength:"1" maxLength:"300"`
@@ -125,9 +132,13 @@ func (s *server) needsOf(ctx context.Context, n RestoreDrillIn) ([]need, error) 
 func (s *server) drillOperations() {
 	register(s, operation{"list-restore-drills", http.MethodGet, "/restore-drills", "Restore drills, with what is proved and what is due", 0},
 		protectSite(auth.ProtectSee, func(in *drillListIn) string { return in.Site }),
-		func(ctx context.Context, who auth.Person, in *drillListIn) (*body[page[drill.Line]], error) {
+		func(ctx context.Context, who auth.Person, in *drillListIn) (*body[page[RestoreDrill]], error) {
 			all, err := s.Drills.Lines(ctx, siteOr(in.Site, who))
-			return paged(all, len(all)), err
+			out := make([]RestoreDrill, len(all))
+			for i, l := range all {
+				out[i] = RestoreDrill(l)
+			}
+			return paged(out, len(out)), err
 		})
 	register(s, operation{"add-restore-drill", http.MethodPost, "/restore-drills", "Write a restore drill", http.StatusCreated},
 		rule[body[RestoreDrillIn]]{auth.ProtectChange, "protect", func(ctx context.Context, _ auth.Person, in *body[RestoreDrillIn]) ([]need, error) {
@@ -169,9 +180,13 @@ func (s *server) drillRunOperations() {
 			return &body[drill.Run]{r}, err
 		})
 	register(s, operation{"list-restore-drill-runs", http.MethodGet, "/restore-drills/{id}/runs", "Runs of a restore drill, the newest first", 0}, drillRule[drillRunsIn](s, auth.ProtectSee),
-		func(ctx context.Context, _ auth.Person, in *drillRunsIn) (*body[page[drill.Run]], error) {
+		func(ctx context.Context, _ auth.Person, in *drillRunsIn) (*body[page[RestoreDrillRun]], error) {
 			all, err := s.Drills.Runs(ctx, in.ID, in.Limit, in.Offset)
-			return paged(all, in.Offset+len(all)), err
+			out := make([]RestoreDrillRun, len(all))
+			for i, r := range all {
+				out[i] = RestoreDrillRun(r)
+			}
+			return paged(out, in.Offset+len(out)), err
 		})
 	register(s, operation{"get-restore-drill-run", http.MethodGet, "/restore-drill-runs/{id}", "One run with its phases, and how far it is", 0}, drillRunRule[ByID](s, auth.ProtectSee),
 		func(ctx context.Context, _ auth.Person, in *ByID) (*body[drill.Run], error) {
@@ -192,8 +207,12 @@ func (s *server) drillRunOperations() {
 			return &body[drill.Proof]{p}, err
 		})
 	register(s, operation{"list-restore-measurements", http.MethodGet, "/restore-measurements", "What restore drills measured, for estimates", 0}, protectSite(auth.ProtectSee, func(in *drillOf) string { return in.Site }),
-		func(ctx context.Context, who auth.Person, in *drillOf) (*body[page[drill.Measurement]], error) {
+		func(ctx context.Context, who auth.Person, in *drillOf) (*body[page[RestoreDrillMeasurement]], error) {
 			all, err := s.Drills.Measurements(ctx, in.of(who), 0)
-			return paged(all, len(all)), err
+			out := make([]RestoreDrillMeasurement, len(all))
+			for i, m := range all {
+				out[i] = RestoreDrillMeasurement(m)
+			}
+			return paged(out, len(out)), err
 		})
 }

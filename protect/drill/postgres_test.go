@@ -203,8 +203,7 @@ func TestPointInTimeIsExact(t *testing.T) {
 	moment, err := time.Parse(time.RFC3339Nano, o.sql("emr", `SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')`))
 	b.ok(err)
 	o.sql("emr", "UPDATE patient SET balance = 0") // the WHERE was forgotten
-	o.sql("emr", "SELECT pg_switch_wal()")
-	last := o.sql("emr", "SELECT pg_walfile_name(pg_current_wal_lsn() - 1)")
+	last := o.sql("emr", "SELECT pg_walfile_name(pg_switch_wal())")
 	await(t, "the log of changes is archived", func() bool {
 		return o.sql("emr", "SELECT coalesce(last_archived_wal >= '"+last+"', false) FROM pg_stat_archiver") == "t"
 	})
