@@ -87,6 +87,7 @@ func (s *server) operations() {
 	s.paperOperations()
 	s.causeOperations()
 	s.vaultOperations()
+	s.drillOperations()
 	s.reportOperations()
 	s.sheetOperations()
 	s.assetOperations()

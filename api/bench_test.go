@@ -40,6 +40,7 @@ import (
 	"github.com/sonae/sonae/playbook"
 	"github.com/sonae/sonae/protect/policy"
 	"github.com/sonae/sonae/protect/vault"
+	"github.com/sonae/sonae/protect/drill"
 	"github.com/sonae/sonae/ready/asset"
 	"github.com/sonae/sonae/report"
 	"github.com/sonae/sonae/report/html"
@@ -156,6 +157,7 @@ func newBench(t *testing.T) *bench {
 		Actions: b.actions, Duties: b.duties, Archive: b.archive, Searches: search.New(db, b.archive, b.clock, log),
 		Rules: b.rulebook, Now: b.clock,
 		Paper:   paper.New(db, paper.Deps{Room: b.room, Store: store, People: b.keeper, Now: b.clock, Log: log}),
+		Drills:  drill.New(db, drill.Deps{Hosts: b.assets, Now: b.clock, Log: log}),
 		Causes:  cause.New(db, cause.Deps{Room: b.room, Alerts: b.alerts, Bags: b.vault, People: b.keeper, Now: b.clock, Log: log}),
 		Vault:   b.repositories,
 		Notices: notices,

@@ -57,6 +57,7 @@ type Deps struct {
 	Paper          Paper
 	Causes         Causes
 	Vault     Vault
+	Drills    RestoreDrills
 	Now            clock.Now
 	Log            *slog.Logger
 }

@@ -52,6 +52,7 @@ func (h *Hub) flow() []bus.Join {
 		bus.On("cutting.>", "chronology-cutting", h.noteCutting),                     // cutting  → chronology
 		bus.On("order.issued", "dispatch", h.dispatch).Each(),                        // decision → endpoint
 		bus.On("device.stuck", "alarm", h.alarm),                                     // a block that cannot be undone → alert
+		bus.On("drill.changed", "alarm-drill", h.alarmDrill),                         // a restore drill that did not pass → alert
 		bus.On("alert.>", "notify", h.tell).Led(),                                    // alert    → people, until one answers
 		bus.On("incident.changed", "notify-taken", h.takenOver).Led(),                // incident → somebody commands: nobody else is told
 		bus.On("action.>", "notify-policy", h.tellPolicy).Led(),                      // action   → people whom a standing policy names
@@ -103,6 +104,7 @@ func (h *Hub) flow() []bus.Join {
 		bus.On("task.>", "live-task", h.show("task")).Each(),
 		bus.On("protect.>", "live-protect", h.show("protect")).Each(),
 		bus.On("protect.vault", "live-vault", h.show("vault")).Each(),
+		bus.On("drill.changed", "live-drill", h.show("restore-drill")).Each(),
 	}
 }
 

@@ -36,6 +36,7 @@ import (
 	"github.com/sonae/sonae/playbook"
 	"github.com/sonae/sonae/protect/policy"
 	"github.com/sonae/sonae/protect/vault"
+	restoredrill "github.com/sonae/sonae/protect/drill"
 	"github.com/sonae/sonae/ready/asset"
 	"github.com/sonae/sonae/ready/drill"
 	"github.com/sonae/sonae/report"
@@ -86,6 +87,7 @@ type Hub struct {
 	paper      *paper.Desk
 	causes     *cause.Desk
 	backups    *policy.Desk
+	drills     *restoredrill.Desk
 	reports    *report.Desk
 	sheets     *sheet.Desk
 	searches   *search.Desk
@@ -209,6 +211,7 @@ func (h *Hub) openStages(ctx context.Context) (err error) {
 		return err
 	}
 	h.openBackups()
+	h.openDrills()
 	if err := h.openReports(); err != nil {
 		return err
 	}
@@ -243,6 +246,7 @@ func (h *Hub) work(ctx context.Context, out io.Writer) error {
 		"notify":    h.tellPeople,
 		"playbooks": h.books.Work,
 		"backups":   h.backups.Work,
+		"drills":    h.drills.Work,
 	} {
 		g.Go(func() error { return h.lead(ctx, what, work) })
 	}

@@ -25,6 +25,7 @@ import (
 	"github.com/sonae/sonae/ledger/leaf"
 	"github.com/sonae/sonae/ledger/witness"
 	"github.com/sonae/sonae/protect/policy"
+	restoredrill "github.com/sonae/sonae/protect/drill"
 	"github.com/sonae/sonae/ready/asset"
 	"github.com/sonae/sonae/ready/drill"
 	"github.com/sonae/sonae/report"
@@ -179,6 +180,12 @@ func (h *Hub) openLearning() error {
 // not joined: no run begins, and no copy, proof or time is known.
 func (h *Hub) openBackups() {
 	h.backups = policy.New(h.state, policy.Deps{Hosts: h.assets, People: h.people, Alerts: h.alerts, Now: h.cfg.Now, Log: h.log})
+}
+
+// openDrills makes what proves that backups can be used. What it restores lies in
+// the hub's folder for as long as a drill runs.
+func (h *Hub) openDrills() {
+	h.drills = restoredrill.New(h.state, restoredrill.Deps{Hosts: h.assets, Dir: h.cfg.path("restore-drill"), Now: h.cfg.Now, Log: h.log})
 }
 
 func (h *Hub) openReports() error {

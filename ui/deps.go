@@ -62,6 +62,7 @@ type Deps struct {
 	Paper          Paper
 	Causes         Causes
 	Vault      Vault
+	Drills     RestoreDrills
 
 	// Located tells where in the archive events are kept. What no segment holds
 	// yet is left out.

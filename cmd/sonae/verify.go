@@ -35,6 +35,7 @@ import (
 	"github.com/sonae/sonae/playbook"
 	"github.com/sonae/sonae/protect/policy"
 	"github.com/sonae/sonae/protect/vault"
+	"github.com/sonae/sonae/protect/drill"
 	"github.com/sonae/sonae/protect/restic"
 	"github.com/sonae/sonae/ready/asset"
 	"github.com/sonae/sonae/report"
@@ -464,6 +465,7 @@ func (c *check) recorded(ctx context.Context, db *state.DB, leaves []leaf.Leaf) 
 		{"tasks, roles, hours and hand-overs", task.VerifyRows},
 		{"pictures, memos and logs", paper.VerifyRows}, {"causes and improvements", cause.VerifyRows}, {"classes of data, backup policies and runs", policy.VerifyRows},
 		{"repositories", vault.VerifyRows},
+		{"restore drills", drill.VerifyRows},
 	} {
 		found, err := t.verify(ctx, db, byType(leaves))
 		if err != nil {
