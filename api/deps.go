@@ -54,6 +54,8 @@ type Deps struct {
 	Notices   Notices
 	Paper     Paper
 	Causes    Causes
+	Copies    Copies
+	Restores  Restores
 	Now       clock.Now
 	Log       *slog.Logger
 }

@@ -36,7 +36,7 @@ var partitioned = []string{"event.*.*"}
 
 // streams are the first tokens of all subjects.
 var streams = []string{"event", "match", "finding", "alert", "notify", "incident", "action", "cutting", "order", "evidence", "duty", "decision", "playbook", "task", "document", "sheet", "rule", "drill",
-	"device", "record"}
+	"device", "copy", "restore", "record"}
 
 // flow joins the stages. Nothing else in Sonae knows who listens to whom.
 func (h *Hub) flow() []bus.Join {
@@ -78,6 +78,8 @@ func (h *Hub) flow() []bus.Join {
 		bus.On("task.changed", "notify-task", h.tellTask).Led(),                      // a late task → people, until it is over
 		bus.On("incident.changed", "task-post", h.followCommand),                     // who commands → who held the role, from when to when
 		bus.On("duty.changed", "task-clocks", h.followClocks),                        // facts    → times of tasks that come from clocks
+		bus.On("copy.harmed", "alarm-copy", h.alarmCopy),                             // a copy that is damaged, touched or late → alert
+		bus.On("restore.changed", "chronology-restore", h.noteRestore),               // a restore for an incident → chronology
 		bus.On("action.>", "playbook", h.books.Result),                               // action   → the step that asked for it
 		bus.OnBatch("record.>", "ledger", 256, 200*time.Millisecond, h.record).Led(), // every change leaves a trace
 
@@ -98,6 +100,8 @@ func (h *Hub) flow() []bus.Join {
 		bus.On("notify.>", "live-notify", h.show("notify")).Each(),
 		bus.On("playbook.>", "live-playbook", h.show("playbook")).Each(),
 		bus.On("task.>", "live-task", h.show("task")).Each(),
+		bus.On("copy.>", "live-copy", h.show("copy")).Each(),
+		bus.On("restore.>", "live-restore", h.show("restore")).Each(),
 	}
 }
 

@@ -34,6 +34,8 @@ import (
 	"github.com/sonae/sonae/ledger"
 	"github.com/sonae/sonae/notify"
 	"github.com/sonae/sonae/playbook"
+	copies "github.com/sonae/sonae/protect/copy"
+	"github.com/sonae/sonae/protect/restore"
 	"github.com/sonae/sonae/ready/asset"
 	"github.com/sonae/sonae/ready/drill"
 	"github.com/sonae/sonae/report"
@@ -83,6 +85,8 @@ type Hub struct {
 	tasks      *task.Desk
 	paper      *paper.Desk
 	causes     *cause.Desk
+	copies     *copies.Desk
+	restores   *restore.Desk
 	reports    *report.Desk
 	sheets     *sheet.Desk
 	searches   *search.Desk
@@ -204,6 +208,9 @@ func (h *Hub) openStages(ctx context.Context) (err error) {
 	if err := h.openLearning(); err != nil {
 		return err
 	}
+	if err := h.openCopies(); err != nil {
+		return err
+	}
 	if err := h.openReports(); err != nil {
 		return err
 	}
@@ -234,6 +241,8 @@ func (h *Hub) work(ctx context.Context, out io.Writer) error {
 		"well":      h.well().Run,
 		"notify":    h.tellPeople,
 		"playbooks": h.books.Work,
+		"copies":    h.copies.Work,
+		"restores":  h.restores.Work,
 	} {
 		g.Go(func() error { return h.lead(ctx, what, work) })
 	}

@@ -63,6 +63,7 @@ const (
 	maxKeep  = 10 * 366
 	maxEvery = 31 * 24
 	maxText  = 500
+	maxRate  = 10_000_000 // KiB/s
 )
 
 func (p *Place) check() error {
@@ -73,7 +74,7 @@ func (p *Place) check() error {
 		return wrong("name")
 	case p.Every < 0 || p.Every > maxEvery || p.Every == 0 && p.Kind != Media:
 		return wrong("every")
-	case p.Rate < 0:
+	case p.Rate < 0 || p.Rate > maxRate:
 		return wrong("rate")
 	case p.Reread < 1 || p.Reread > maxKeep:
 		return wrong("reread")

@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/sonae/sonae/auth"
 	"github.com/sonae/sonae/clock"
@@ -70,6 +72,21 @@ type Request struct {
 // Original says whether the data goes back to where it was.
 func (r Request) Original() bool { return r.Target == "/" && r.Host == r.From.Agent }
 
+// Args are what the line of a chronology says of a request: ids and numbers,
+// never what the files are called.
+func (r Request) Args() map[string]string {
+	return map[string]string{"agent": r.From.Agent, "host": r.Host, "asker": r.AskedBy, "approver": r.ApprovedBy, "ender": r.EndedBy, "passer": r.PassedBy,
+		"files": strconv.FormatInt(r.files(), 10), "finds": strconv.Itoa(r.Scan.Finds)}
+}
+
+// files is how many files are meant, as far as it is known.
+func (r Request) files() int64 {
+	if r.Result.Restore != nil {
+		return r.Result.Restore.Files
+	}
+	return int64(r.Scan.Files)
+}
+
 // Scan is what was looked at before the order.
 type Scan struct {
 	At      time.Time `json:"at,omitzero"` // end; zero: not yet
@@ -90,7 +107,7 @@ type Found struct {
 // Clean says whether everything was looked at and nothing found.
 func (s Scan) Clean() bool { return !s.At.IsZero() && s.Scanner && s.Finds == 0 && s.Unread == "" }
 
-// New is what a person asks for.
+// NewRequest is what a person asks for.
 type NewRequest struct {
 	Site     string
 	Incident string
@@ -129,6 +146,9 @@ func (n *NewRequest) fill() error {
 		p, err := clean(p)
 		if err != nil {
 			return err
+		}
+		if !utf8.ValidString(p) { // it could not be told to the machine as it is: the folder above can
+			return fault.New(fault.Invalid, "protect.restore.path-bytes")
 		}
 		if p == "/" { // everything
 			n.Paths = nil

@@ -13,7 +13,6 @@ package restore
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -22,7 +21,6 @@ import (
 	"time"
 
 	"github.com/sonae/sonae/clock"
-	"github.com/sonae/sonae/fault"
 	"github.com/sonae/sonae/incident/record"
 	"github.com/sonae/sonae/ledger/leaf"
 	"github.com/sonae/sonae/protect/job"
@@ -43,9 +41,9 @@ type Source interface {
 	// Agents lists the agents of a site that have a repository, of all sites
 	// where it is empty.
 	Agents(ctx context.Context, site string) ([]string, error)
-	// AsOf opens an agent's repository as it was at a time, as it is now where
-	// that is zero. The passwords open it.
-	AsOf(ctx context.Context, agent string, at time.Time) (restic.Backend, []string, error)
+	// Reader opens an agent's repository as it was at a time, as it is now where
+	// that is zero, with its indexes loaded: fault.Missing when there is none.
+	Reader(ctx context.Context, agent string, at time.Time) (*restic.Repository, error)
 }
 
 // Scanner looks for malware in one file.
@@ -124,30 +122,10 @@ func (d *Desk) repository(ctx context.Context, agent string, asOf time.Time) (*r
 			return o.repo, nil
 		}
 	}
-	repo, err := d.load(ctx, agent, asOf)
+	repo, err := d.Source.Reader(ctx, agent, asOf)
 	if err != nil {
 		return nil, fmt.Errorf("open backup of %s: %w", agent, err)
 	}
 	d.open = append([]*opened{{agent, asOf, now, repo}}, d.open[:min(len(d.open), maxOpen-1)]...)
 	return repo, nil
-}
-
-func (d *Desk) load(ctx context.Context, agent string, asOf time.Time) (*restic.Repository, error) {
-	back, passwords, err := d.Source.AsOf(ctx, agent, asOf)
-	if err != nil {
-		return nil, err
-	}
-	var errs []error
-	for _, password := range passwords {
-		repo, err := restic.Open(ctx, back, password)
-		if errors.Is(err, restic.ErrNotRepository) {
-			return nil, fault.New(fault.Missing, "protect.restore.empty").With(err)
-		}
-		if err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		return repo, repo.Load(ctx)
-	}
-	return nil, fault.New(fault.Conflict, "protect.no-key").With(errors.Join(errs...))
 }
