@@ -13,8 +13,8 @@ import (
 	"github.com/sonae/sonae/ui/view"
 )
 
-// ofSite says whether something of a site belongs on the viewer's pages.
-func (c *call) ofSite(site string) bool { return c.who.Site == "" || site == c.who.Site }
+// copySite says whether something of a site belongs on the viewer's pages.
+func (c *call) copySite(site string) bool { return c.who.Site == "" || site == c.who.Site }
 
 func (c *call) copies() (screen, error) {
 	d := view.CopiesData{Pages: protectPages()}
@@ -22,7 +22,7 @@ func (c *call) copies() (screen, error) {
 	if err != nil {
 		return screen{}, err
 	}
-	d.Places = slices.DeleteFunc(slices.Clone(places), func(p copy.Place) bool { return !c.ofSite(p.Site) })
+	d.Places = slices.DeleteFunc(slices.Clone(places), func(p copy.Place) bool { return !c.copySite(p.Site) })
 	if d.States, err = c.Copies.States(c.ctx()); err != nil {
 		return screen{}, err
 	}
@@ -37,7 +37,7 @@ func (c *call) copies() (screen, error) {
 }
 
 // place looks up the place of the address, and asks for a right at its site.
-func (c *call) place(v auth.Verb) (copy.Place, error) {
+func (c *call) copyPlaceOf(v auth.Verb) (copy.Place, error) {
 	p, err := c.Copies.Place(c.ctx(), c.r.PathValue("place"))
 	if err != nil {
 		return p, err
@@ -58,13 +58,13 @@ func (c *call) newCopyPlace() (screen, error) {
 	if err != nil {
 		return screen{}, err
 	}
-	d.Sites = slices.DeleteFunc(sites, func(s asset.Site) bool { return s.Drill || !c.ofSite(s.ID) })
+	d.Sites = slices.DeleteFunc(sites, func(s asset.Site) bool { return s.Drill || !c.copySite(s.ID) })
 	p := c.page("protect", c.t("protect.copy.new", "kind", c.t("protect.copy.kind."+string(kind))))
 	return screen{page: p, body: view.CopyPlace(p, d)}, nil
 }
 
 func (c *call) copyPlace() (screen, error) {
-	place, err := c.place(auth.ProtectSee)
+	place, err := c.copyPlaceOf(auth.ProtectSee)
 	if err != nil {
 		return screen{}, err
 	}
@@ -100,7 +100,7 @@ func (c *call) saveCopyPlace() (string, error) {
 		Bucket: c.form("bucket"), Prefix: c.form("prefix"), Region: c.form("region"), CA: c.form("ca"), Plain: c.form("plain") != "", Dir: c.form("dir"), From: c.form("from"),
 		Every: number("every"), Rate: number("rate"), Keep: number("keep"), Reread: number("reread")}
 	if p.ID != "" {
-		old, err := c.place(auth.ProtectChange)
+		old, err := c.copyPlaceOf(auth.ProtectChange)
 		if err != nil {
 			return "", err
 		}
@@ -127,7 +127,7 @@ func noNumber(text string, err error) int {
 }
 
 func (c *call) endCopyPlace() (string, error) {
-	p, err := c.place(auth.ProtectChange)
+	p, err := c.copyPlaceOf(auth.ProtectChange)
 	if err != nil {
 		return "", err
 	}
@@ -135,7 +135,7 @@ func (c *call) endCopyPlace() (string, error) {
 }
 
 func (c *call) runCopy() (string, error) {
-	p, err := c.place(auth.ProtectChange)
+	p, err := c.copyPlaceOf(auth.ProtectChange)
 	if err != nil {
 		return "", err
 	}
@@ -143,7 +143,7 @@ func (c *call) runCopy() (string, error) {
 }
 
 func (c *call) stopCopy() (string, error) {
-	p, err := c.place(auth.ProtectChange)
+	p, err := c.copyPlaceOf(auth.ProtectChange)
 	if err != nil {
 		return "", err
 	}
@@ -151,7 +151,7 @@ func (c *call) stopCopy() (string, error) {
 }
 
 func (c *call) addMedium() (string, error) {
-	p, err := c.place(auth.ProtectChange)
+	p, err := c.copyPlaceOf(auth.ProtectChange)
 	if err != nil {
 		return "", err
 	}
@@ -160,7 +160,7 @@ func (c *call) addMedium() (string, error) {
 }
 
 func (c *call) moveMedium() (string, error) {
-	p, err := c.place(auth.ProtectChange)
+	p, err := c.copyPlaceOf(auth.ProtectChange)
 	if err != nil {
 		return "", err
 	}

@@ -18,8 +18,8 @@ import (
 
 // Sizes of lists on the pages.
 const (
-	snapshotsShown = 50
-	namesShown   = 200
+	restoreSnapshotsShown = 50
+	restoreNames          = 200
 )
 
 func (c *call) restores() (screen, error) {
@@ -28,7 +28,7 @@ func (c *call) restores() (screen, error) {
 	if err != nil {
 		return screen{}, err
 	}
-	d.Requests = slices.DeleteFunc(slices.Clone(all), func(r restore.Request) bool { return !c.ofSite(r.Site) })
+	d.Requests = slices.DeleteFunc(slices.Clone(all), func(r restore.Request) bool { return !c.copySite(r.Site) })
 	if d.May {
 		if d.Agents, err = c.Restores.Agents(c.ctx(), c.who.Site); err != nil {
 			return screen{}, err
@@ -38,9 +38,9 @@ func (c *call) restores() (screen, error) {
 	return screen{page: p, body: view.Restores(p, d)}, nil
 }
 
-// asOf reads the time as of which a backup is looked at: one that a link
+// restoreAsOf reads the time as of which a backup is looked at: one that a link
 // carries, or one that a person typed.
-func (c *call) asOf(text string) (time.Time, error) {
+func (c *call) restoreAsOf(text string) (time.Time, error) {
 	if text == "" {
 		return time.Time{}, nil
 	}
@@ -53,12 +53,12 @@ func (c *call) asOf(text string) (time.Time, error) {
 }
 
 func (c *call) restoreSnapshots() (screen, error) {
-	asOf, err := c.asOf(c.query("asof"))
+	asOf, err := c.restoreAsOf(c.query("asof"))
 	if err != nil {
 		return screen{}, err
 	}
 	d := view.SnapshotsData{Pages: protectPages(), Agent: c.id(), AsOf: asOf, After: c.query("after")}
-	if d.List, err = c.Restores.Snapshots(c.ctx(), c.id(), asOf, d.After, snapshotsShown); err != nil {
+	if d.List, err = c.Restores.Snapshots(c.ctx(), c.id(), asOf, d.After, restoreSnapshotsShown); err != nil {
 		return screen{}, err
 	}
 	d.Clean = slices.ContainsFunc(d.List.Items, func(s restore.Snapshot) bool { return s.Clean || s.Later })
@@ -66,20 +66,20 @@ func (c *call) restoreSnapshots() (screen, error) {
 	return screen{page: p, body: view.RestoreSnapshots(p, d)}, nil
 }
 
-// where is the snapshot of the address.
-func (c *call) where() (restore.Where, error) {
+// restoreWhere is the snapshot of the address.
+func (c *call) restoreWhere() (restore.Where, error) {
 	text := c.query("asof")
 	if text == "" {
 		text = c.form("asof")
 	}
-	at, err := c.asOf(text)
+	at, err := c.restoreAsOf(text)
 	return restore.Where{Agent: c.id(), Snapshot: c.r.PathValue("snapshot"), AsOf: at}, err
 }
 
-// browse shows a folder of a snapshot. Names in it may be personal data: who
+// restoreBrowse shows a folder of a snapshot. Names in it may be personal data: who
 // looks is recorded.
-func (c *call) browse() (screen, error) {
-	w, err := c.where()
+func (c *call) restoreBrowse() (screen, error) {
+	w, err := c.restoreWhere()
 	if err != nil {
 		return screen{}, err
 	}
@@ -98,14 +98,14 @@ func (c *call) browse() (screen, error) {
 	}
 	c.People.Viewed(c.ctx(), c.who, "backup", w.Agent)
 	if d.Search != "" {
-		d.List.Items, d.More, err = c.Restores.Search(c.ctx(), w, d.Path, d.Search, namesShown)
+		d.List.Items, d.More, err = c.Restores.Search(c.ctx(), w, d.Path, d.Search, restoreNames)
 	} else {
-		d.List, err = c.Restores.Folder(c.ctx(), w, d.Path, c.query("after"), namesShown)
+		d.List, err = c.Restores.Folder(c.ctx(), w, d.Path, c.query("after"), restoreNames)
 	}
 	if err != nil {
 		return screen{}, err
 	}
-	others, err := c.Restores.Snapshots(c.ctx(), w.Agent, w.AsOf, "", snapshotsShown)
+	others, err := c.Restores.Snapshots(c.ctx(), w.Agent, w.AsOf, "", restoreSnapshotsShown)
 	if err != nil {
 		return screen{}, err
 	}
@@ -129,7 +129,7 @@ func (c *call) restoreHosts() ([]asset.Host, error) {
 }
 
 func (c *call) compareSnapshots() (screen, error) {
-	w, err := c.where()
+	w, err := c.restoreWhere()
 	if err != nil {
 		return screen{}, err
 	}
@@ -153,28 +153,28 @@ func (c *call) compareSnapshots() (screen, error) {
 	return screen{page: p, body: view.RestoreCompare(p, d)}, nil
 }
 
-// attachment names what is downloaded.
-func (c *call) attachment(kind, name string) {
+// restoreAttachment names what is downloaded.
+func (c *call) restoreAttachment(kind, name string) {
 	c.w.Header().Set("Content-Type", kind)
 	c.w.Header().Set("Content-Disposition", mime.FormatMediaType("attachment", map[string]string{"filename": strings.ToValidUTF8(name, "_")}))
 }
 
 // restoreFile hands out one file; who takes it is recorded.
 func (c *call) restoreFile() (bool, error) {
-	w, err := c.where()
+	w, err := c.restoreWhere()
 	if err != nil {
 		return false, err
 	}
 	at := path.Clean("/" + c.query("path"))
 	c.People.Viewed(c.ctx(), c.who, "backup-file", w.Agent)
-	out := &lateWriter{c: c, header: func() { c.attachment("application/octet-stream", path.Base(at)) }}
+	out := &lateWriter{c: c, header: func() { c.restoreAttachment("application/octet-stream", path.Base(at)) }}
 	err = out.end(c.Restores.Download(c.ctx(), w, at, func(restore.Entry) {}, out))
 	return err == nil || out.wrote, err
 }
 
 // restoreArchive hands out a folder; who takes it is recorded.
 func (c *call) restoreArchive() (bool, error) {
-	w, err := c.where()
+	w, err := c.restoreWhere()
 	if err != nil {
 		return false, err
 	}
@@ -185,13 +185,13 @@ func (c *call) restoreArchive() (bool, error) {
 	}
 	kind := map[restore.Format]string{restore.Zip: "application/zip", restore.TarZst: "application/zstd"}[format]
 	c.People.Viewed(c.ctx(), c.who, "backup-file", w.Agent)
-	out := &lateWriter{c: c, header: func() { c.attachment(kind, name+"."+string(format)) }}
+	out := &lateWriter{c: c, header: func() { c.restoreAttachment(kind, name+"."+string(format)) }}
 	err = out.end(c.Restores.Archive(c.ctx(), w, at, format, func() {}, out))
 	return err == nil || out.wrote, err
 }
 
 func (c *call) askRestore() (string, error) {
-	w, err := c.where()
+	w, err := c.restoreWhere()
 	if err != nil {
 		return "", err
 	}
@@ -213,9 +213,9 @@ func (c *call) askRestore() (string, error) {
 	return done("/protect/restore/requests/"+url.PathEscape(r.ID)+"?done=restore-asked", err)
 }
 
-// request looks up the restore of the address, and asks for a right at its
+// restoreRequest looks up the restore of the address, and asks for a right at its
 // site.
-func (c *call) request(v auth.Verb) (restore.Request, error) {
+func (c *call) restoreRequest(v auth.Verb) (restore.Request, error) {
 	r, err := c.Restores.Request(c.ctx(), c.r.PathValue("request"))
 	if err != nil {
 		return r, err
@@ -224,7 +224,7 @@ func (c *call) request(v auth.Verb) (restore.Request, error) {
 }
 
 func (c *call) restore() (screen, error) {
-	r, err := c.request(auth.ProtectSee)
+	r, err := c.restoreRequest(auth.ProtectSee)
 	if err != nil {
 		return screen{}, err
 	}
@@ -240,7 +240,7 @@ func (c *call) restore() (screen, error) {
 }
 
 func (c *call) stepRestore() (string, error) {
-	r, err := c.request(auth.ProtectRestore)
+	r, err := c.restoreRequest(auth.ProtectRestore)
 	if err != nil {
 		return "", err
 	}

@@ -35,7 +35,7 @@ import (
 	"github.com/sonae/sonae/playbook"
 	copies "github.com/sonae/sonae/protect/copy"
 	"github.com/sonae/sonae/protect/restic"
-	"github.com/sonae/sonae/protect/restore"
+	restores "github.com/sonae/sonae/protect/restore"
 	"github.com/sonae/sonae/ready/asset"
 	"github.com/sonae/sonae/report"
 	"github.com/sonae/sonae/report/beside"
@@ -456,7 +456,7 @@ func (c *check) recorded(ctx context.Context, db *state.DB, leaves []leaf.Leaf) 
 		{"decisions about services and criteria", decision.VerifyRows}, {"playbooks", playbook.VerifyRows}, {"executive sheets", sheet.VerifyRows}, {"who is told", notify.VerifyRows}, {"decisions about duties", duty.VerifyDecisions},
 		{"tasks, roles, hours and hand-overs", task.VerifyRows},
 		{"pictures, memos and logs", paper.VerifyRows}, {"causes and improvements", cause.VerifyRows},
-		{"copies of backups", copies.VerifyRows}, {"restores", restore.VerifyRows},
+		{"copies of backups", copies.VerifyRows}, {"restores", restores.VerifyRows},
 	} {
 		found, err := t.verify(ctx, db, byType(leaves))
 		if err != nil {
