@@ -84,7 +84,7 @@ func (c copiesOf) Place(_ context.Context, id string) (copy.Place, error) {
 
 func (c copiesOf) Save(_ context.Context, p copy.Place, _ blob.Login, _ auth.Person) (copy.Place, error) {
 	if p.Name == "" {
-		return p, fault.New(fault.Invalid, "protect.copy.field", "name")
+		return p, fault.New(fault.Invalid, "protect.copy.field.name")
 	}
 	c.did("save " + p.Name + " " + fmt.Sprint(p.Every))
 	return p, nil
@@ -134,7 +134,7 @@ func (c copiesOf) AddMedium(_ context.Context, place, label string, _ auth.Perso
 
 func (c copiesOf) Move(_ context.Context, id string, s copy.Step, _ auth.Person) error {
 	if s.What == copy.Handed && s.Seal == "" {
-		return fault.New(fault.Invalid, "protect.copy.field", "seal")
+		return fault.New(fault.Invalid, "protect.copy.field.seal")
 	}
 	c.did("move " + id + " " + string(s.What))
 	return nil
@@ -301,7 +301,7 @@ func TestCopiesAndRestoresThroughTheirPages(t *testing.T) {
 			t.Errorf("%s: %d, did %q; want %s", form.path, got.status, h.purposes, form.want)
 		}
 	}
-	for path, says := range map[string]string{"/protect/copies": "「name」がないか", "/protect/copies/pl-2/media/md-1": "「seal」がないか", browse: "理由を入れてください"} {
+	for path, says := range map[string]string{"/protect/copies": "名前を入れてください", "/protect/copies/pl-2/media/md-1": "封印番号を入れてください", browse: "理由を入れてください"} {
 		if got := r.post(path, "kind", "folder", "what", "handed", "about", "md-1", "at", "%2F"); got.status != http.StatusUnprocessableEntity || !strings.Contains(got.body, says) {
 			t.Errorf("%s without what it needs: %d", path, got.status)
 		}

@@ -339,6 +339,37 @@ func TestAnInterruptedCopyGoesOn(t *testing.T) {
 	h.opens(h.repo.At(copied))
 }
 
+func TestAPersonStopsACopy(t *testing.T) {
+	statetest.OnlySQLite(t, "no other rows than those of the other tests")
+	h := start(t)
+	restictest.Write(t, filepath.Join(h.src, "large"), restictest.Noise(4<<20))
+	h.repo.Run(t, "backup", "--host", "emr-1", h.src)
+	p := h.save(Place{Name: "slow line", Kind: Folder, Dir: t.TempDir(), Every: 6, Reread: 30, Rate: 64}, blob.Login{})
+	due, err := h.due(t.Context())
+	if err != nil || len(due) != 1 {
+		t.Fatal(due, err)
+	}
+	done := make(chan struct{})
+	go func() { defer close(done); h.visit(t.Context(), due[0]) }()
+	for end := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
+		if now, err := h.Running(t.Context()); err == nil && now[p.ID].Files > 0 {
+			break
+		} else if time.Now().After(end) {
+			t.Fatal("nothing is said of a copy that runs")
+		}
+	}
+	if err := h.Stop(t.Context(), p.ID, anna); err != nil {
+		t.Fatal(err)
+	}
+	<-done // at 64 KiB/s it would take more than a minute
+	if s := h.state(p); !s.Stopped || s.Problem != "" || !s.At.IsZero() {
+		t.Errorf("%+v", s.Result)
+	}
+	if due, err := h.due(t.Context()); err != nil || len(due) > 0 {
+		t.Errorf("it would begin again at once: %v, %v", due, err)
+	}
+}
+
 func TestAnotherHubPulls(t *testing.T) {
 	statetest.OnlySQLite(t, "no other rows than those of the other tests")
 	h := start(t)

@@ -77,7 +77,7 @@ func (d *Desk) AddMedium(ctx context.Context, place, label string, by auth.Perso
 		return Medium{}, err
 	}
 	if label = strings.TrimSpace(label); p.Kind != Media || label == "" || len(label) > maxText {
-		return Medium{}, fault.New(fault.Invalid, "protect.copy.field", "label")
+		return Medium{}, wrong("label")
 	}
 	m := Medium{ID: clock.ID("md", d.Now()), PlaceID: place, Label: label, State: Ready}
 	m.Custody = []Step{{At: d.moment(), What: Ready, By: by.ID}}
@@ -101,7 +101,7 @@ func (d *Desk) Move(ctx context.Context, id string, s Step, by auth.Person) erro
 	s.At, s.By = s.At.UTC(), by.ID
 	for _, text := range []*string{&s.From, &s.To, &s.Seal, &s.Note} {
 		if *text = strings.TrimSpace(*text); len(*text) > maxText {
-			return fault.New(fault.Invalid, "protect.copy.field", "note")
+			return wrong("note")
 		}
 	}
 	return put(ctx, d, kindMedium, id, by.ID, p.Site, func(m *Medium, _ bool) error { return m.move(s, d.Now()) })
@@ -116,15 +116,15 @@ func (m *Medium) move(s Step, now time.Time) error {
 		m.OfflineSince = s.At
 	case s.What == Handed && (m.State == Ejected || m.State == Handed):
 		if s.To == "" {
-			return fault.New(fault.Invalid, "protect.copy.field", "to")
+			return wrong("to")
 		}
 		if s.Seal == "" {
-			return fault.New(fault.Invalid, "protect.copy.field", "seal")
+			return wrong("seal")
 		}
 		m.Seal = s.Seal
 	case s.What == Ready && m.State != Ready:
 		if m.State == Handed && s.Seal == "" {
-			return fault.New(fault.Invalid, "protect.copy.field", "seal")
+			return wrong("seal")
 		}
 		if m.Seal != "" && s.Seal != m.Seal { // somebody opened it, or it is another one
 			s.Note = strings.TrimSpace("≠ " + m.Seal + " " + s.Note)

@@ -66,9 +66,11 @@ const (
 	maxRate  = 10_000_000 // KiB/s
 )
 
+// wrong says which field cannot be used: each has a sentence of its own.
+func wrong(field string) error { return fault.New(fault.Invalid, "protect.copy.field."+field) }
+
 func (p *Place) check() error {
 	p.Name = strings.TrimSpace(p.Name)
-	wrong := func(field string) error { return fault.New(fault.Invalid, "protect.copy.field", field) }
 	switch {
 	case p.Name == "" || len(p.Name) > maxText || strings.ContainsAny(p.Name, "\r\n\x00"):
 		return wrong("name")
@@ -205,7 +207,7 @@ func (d *Desk) seal(ctx context.Context, place string, l blob.Login) error {
 		return err
 	}
 	if l.ID == "" || l.Secret == "" || len(l.ID) > maxText || len(l.Secret) > maxText {
-		return fault.New(fault.Invalid, "protect.copy.field", "login")
+		return wrong("login")
 	}
 	plain, err := json.Marshal(l)
 	if err != nil {
@@ -227,7 +229,7 @@ func (d *Desk) login(ctx context.Context, place string) (blob.Login, error) {
 	var text string
 	err := d.db.QueryRow(ctx, `SELECT sealed FROM copy_secret WHERE place = $1`, place).Scan(&text)
 	if errors.Is(err, sql.ErrNoRows) {
-		return l, fault.New(fault.Invalid, "protect.copy.field", "login")
+		return l, wrong("login")
 	}
 	if err != nil {
 		return l, err

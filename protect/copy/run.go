@@ -33,7 +33,8 @@ type Result struct {
 	Files int       `json:"files"` // brought over in this cycle
 	Bytes int64     `json:"bytes"`
 
-	AllFiles  int       `json:"all_files"` // at the place
+	Stopped   bool      `json:"stopped,omitempty"` // a person ended this cycle
+	AllFiles  int       `json:"all_files"`         // at the place
 	AllBytes  int64     `json:"all_bytes"`
 	Snapshots int       `json:"snapshots"`
 	Newest    time.Time `json:"newest"` // newest snapshot by its own time; zero: not known

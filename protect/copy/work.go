@@ -56,7 +56,7 @@ func (d *Desk) Run(ctx context.Context, place, medium string, by auth.Person) er
 		return fault.New(fault.Conflict, "protect.copy.ended")
 	}
 	if (p.Kind == Media) != (medium != "") {
-		return fault.New(fault.Invalid, "protect.copy.field", "medium")
+		return wrong("medium")
 	}
 	if medium != "" {
 		m, err := d.Medium(ctx, medium)
@@ -86,15 +86,10 @@ func (d *Desk) ask(ctx context.Context, p Place, a Asked, by auth.Person) error 
 		if a.What == "stop" {
 			asked, stop = 0, 1
 		}
-		_, err := tx.ExecContext(ctx, `INSERT INTO copy_work (place, asked, stop, body) VALUES ($1, $2, $3, $4)
-			ON CONFLICT (place) DO UPDATE SET asked = excluded.asked, stop = excluded.stop`, p.ID, asked, stop, state.JSON(Now{PlaceID: p.ID}))
+		_, err := tx.ExecContext(ctx, `INSERT INTO copy_work (place, asked, medium, stop, body) VALUES ($1, $2, $3, $4, '')
+			ON CONFLICT (place) DO UPDATE SET asked = excluded.asked, medium = excluded.medium, stop = excluded.stop`, p.ID, asked, a.MediumID, stop)
 		if err != nil {
 			return err
-		}
-		if a.MediumID != "" {
-			if _, err := tx.ExecContext(ctx, `UPDATE copy_work SET body = $2 WHERE place = $1`, p.ID, state.JSON(Now{PlaceID: p.ID, Agent: a.MediumID})); err != nil {
-				return err
-			}
 		}
 		if err := table.Put(ctx, tx, record.Version{ID: id, Kind: kindAsked, At: d.moment(), By: by.ID}, a); err != nil {
 			return err
@@ -142,11 +137,14 @@ func (d *Desk) Work(ctx context.Context) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	var mu sync.Mutex
-	busy := map[string]bool{}
+	busy, said := map[string]bool{}, ""
 	for {
 		due, err := d.due(ctx)
-		if err != nil && ctx.Err() == nil {
+		if err != nil && ctx.Err() == nil && err.Error() != said { // the same would be said every two seconds
 			d.Log.Error("copies that are due are not known", "err", err)
+		}
+		if said = ""; err != nil {
+			said = err.Error()
 		}
 		for _, w := range due {
 			mu.Lock()
@@ -206,9 +204,9 @@ func (d *Desk) due(ctx context.Context) ([]visit, error) {
 			continue
 		}
 		agents, err := d.agents(ctx, p)
-		if err != nil { // another place may be well
+		if err != nil { // another place may be well; of what is known here it is told that it cannot be copied
 			errs = append(errs, err)
-			continue
+			agents = knownAt(p, states)
 		}
 		w := visit{place: p, medium: medium}
 		for _, agent := range agents {
@@ -223,13 +221,23 @@ func (d *Desk) due(ctx context.Context) ([]visit, error) {
 	return out, errors.Join(errs...)
 }
 
+// knownAt are the agents of which something lies at a place.
+func knownAt(p Place, states []State) (agents []string) {
+	for _, s := range states {
+		if s.PlaceID == p.ID {
+			agents = append(agents, s.Agent)
+		}
+	}
+	return agents
+}
+
 func (d *Desk) dueFor(p Place, agent string, states []State) bool {
 	for _, s := range states {
 		if s.PlaceID != p.ID || s.Agent != agent {
 			continue
 		}
 		wait := time.Duration(p.Every) * time.Hour
-		if s.At.Before(s.Ended) { // it ended early
+		if s.At.Before(s.Ended) && !s.Stopped { // it ended early, by itself
 			wait = min(wait, retryAfter)
 		}
 		return !d.Now().Before(s.Began.Add(wait))
@@ -240,16 +248,11 @@ func (d *Desk) dueFor(p Place, agent string, states []State) bool {
 // asked says whether somebody asked for a cycle, and onto which medium.
 func (d *Desk) asked(ctx context.Context, place string) (medium string, asked bool, err error) {
 	var at int64
-	var body string
-	err = d.db.QueryRow(ctx, `SELECT asked, body FROM copy_work WHERE place = $1`, place).Scan(&at, &body)
+	err = d.db.QueryRow(ctx, `SELECT asked, medium FROM copy_work WHERE place = $1`, place).Scan(&at, &medium)
 	if errors.Is(err, sql.ErrNoRows) {
 		return "", false, nil
 	}
-	var n Now
-	if err == nil && body != "" {
-		err = json.Unmarshal([]byte(body), &n)
-	}
-	return n.Agent, at > 0, err
+	return medium, at > 0, err
 }
 
 // agents are those whose repositories are copied to a place.
@@ -288,12 +291,14 @@ func (d *Desk) source(ctx context.Context, p Place, agent string) (restic.Backen
 }
 
 // visit does what is due at one place, agent by agent.
-func (d *Desk) visit(ctx context.Context, w visit) {
-	ctx, cancel := context.WithCancel(ctx)
+func (d *Desk) visit(outer context.Context, w visit) {
+	ctx, cancel := context.WithCancel(outer) // ends when a person stops it
 	defer cancel()
 	say := &speaker{d: d, now: Now{PlaceID: w.place.ID, Began: d.moment(), Step: "copy"}, cancel: cancel}
 	say.begin(ctx)
-	defer say.end(context.WithoutCancel(ctx))
+	var wg sync.WaitGroup
+	wg.Go(func() { say.run(ctx) })
+	defer func() { cancel(); wg.Wait(); say.end(context.WithoutCancel(outer)) }()
 	if w.medium != "" {
 		if err := d.recognise(ctx, w); err != nil {
 			d.fail(ctx, w, err)
@@ -302,12 +307,16 @@ func (d *Desk) visit(ctx context.Context, w visit) {
 	}
 	sound := true
 	for _, agent := range w.agents {
-		if ctx.Err() != nil {
-			return
-		}
 		say.agent(agent)
 		r, err := d.once(ctx, w, agent, say.say)
-		if err != nil && ctx.Err() == nil {
+		if outer.Err() != nil {
+			return
+		}
+		if ctx.Err() != nil {
+			d.stopped(outer, w, agent)
+			continue
+		}
+		if err != nil {
 			d.Log.Error("a copy could not be made", "place", w.place.ID, "agent", agent, "err", err)
 		}
 		sound = sound && err == nil && r.Problem == ""
@@ -326,6 +335,20 @@ func (d *Desk) fail(ctx context.Context, w visit, cause error) {
 		if err := d.keep(ctx, w, Result{PlaceID: w.place.ID, Agent: agent, MediumID: w.medium, Began: d.moment(), Ended: d.moment(), Problem: problemOf(cause), Why: cause.Error()}); err != nil {
 			d.Log.Error("a failed copy is not on record", "err", err)
 		}
+	}
+}
+
+// stopped notes that a person ended a cycle. What came over stays; the next
+// cycle goes on.
+func (d *Desk) stopped(ctx context.Context, w visit, agent string) {
+	r, err := d.last(ctx, w.place.ID, agent)
+	if err == nil {
+		r.PlaceID, r.Agent, r.MediumID, r.Stopped, r.Files, r.Bytes = w.place.ID, agent, w.medium, true, 0, 0
+		r.Began, r.Ended = d.moment(), d.moment()
+		err = put(ctx, d, kindCopy, copyID(r.PlaceID, r.Agent), "sonae", w.place.Site, func(last *Result, _ bool) error { *last = r; return nil })
+	}
+	if err != nil {
+		d.Log.Error("a copy that was stopped is not on record", "err", err)
 	}
 }
 
@@ -426,20 +449,37 @@ func (d *Desk) tell(ctx context.Context, p Place, r Result) error {
 	})
 }
 
-// speaker says how far a visit is, at most every second, and hears whether
-// somebody asked to stop it.
+// speaker says every second how far a visit is, and hears whether somebody
+// asked to stop it.
 type speaker struct {
 	d      *Desk
 	cancel func()
 	mu     sync.Mutex
 	now    Now
-	told   time.Time
-	ctx    context.Context
+}
+
+func (s *speaker) run(ctx context.Context) {
+	tick := time.NewTicker(sayEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		s.mu.Lock()
+		now := s.now
+		s.mu.Unlock()
+		s.write(ctx, `UPDATE copy_work SET body = $2 WHERE place = $1`, now.PlaceID, state.JSON(now))
+		var stop int64
+		if err := s.d.db.QueryRow(ctx, `SELECT stop FROM copy_work WHERE place = $1`, now.PlaceID).Scan(&stop); err == nil && stop != 0 {
+			s.cancel()
+		}
+	}
 }
 
 func (s *speaker) begin(ctx context.Context) {
-	s.ctx = ctx
-	s.write(ctx, `INSERT INTO copy_work (place, asked, stop, body) VALUES ($1, 0, 0, $2) ON CONFLICT (place) DO UPDATE SET asked = 0, stop = 0, body = excluded.body`,
+	s.write(ctx, `INSERT INTO copy_work (place, asked, medium, stop, body) VALUES ($1, 0, '', 0, $2) ON CONFLICT (place) DO UPDATE SET asked = 0, stop = 0, body = excluded.body`,
 		s.now.PlaceID, state.JSON(s.now))
 }
 
@@ -460,20 +500,11 @@ func (s *speaker) write(ctx context.Context, query string, args ...any) {
 func (s *speaker) agent(agent string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.now.Agent, s.told = agent, time.Time{}
+	s.now.Agent = agent
 }
 
 func (s *speaker) say(step string, files, ofFiles int, bytes, ofBytes int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.now.Step, s.now.Files, s.now.OfFiles, s.now.Bytes, s.now.OfBytes = step, files, ofFiles, bytes, ofBytes
-	if time.Since(s.told) < sayEvery {
-		return
-	}
-	s.told = time.Now()
-	s.write(s.ctx, `UPDATE copy_work SET body = $2 WHERE place = $1`, s.now.PlaceID, state.JSON(s.now))
-	var stop int64
-	if err := s.d.db.QueryRow(s.ctx, `SELECT stop FROM copy_work WHERE place = $1`, s.now.PlaceID).Scan(&stop); err == nil && stop != 0 {
-		s.cancel()
-	}
 }

@@ -19,8 +19,9 @@ CREATE TABLE copy_secret (
 
 -- what is asked for and how far it is; derived, not in the ledger
 CREATE TABLE copy_work (
-    place TEXT PRIMARY KEY,
-    asked BIGINT NOT NULL,
-    stop  BIGINT NOT NULL,
-    body  TEXT NOT NULL
+    place  TEXT PRIMARY KEY,
+    asked  BIGINT NOT NULL,
+    medium TEXT NOT NULL,
+    stop   BIGINT NOT NULL,
+    body   TEXT NOT NULL
 );
