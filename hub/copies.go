@@ -2,11 +2,6 @@ package hub
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"io"
-	"os"
-	"os/exec"
 	"time"
 
 	"github.com/sonae/sonae/evidence/antivirus"
@@ -25,9 +20,9 @@ func (h *Hub) openCopies() error {
 		if err != nil {
 			return fault.New(fault.Invalid, "config.clamd").With(err)
 		}
-		deps.Scanners = append(deps.Scanners, clamd{client})
+		deps.Scanners = append(deps.Scanners, restore.Clamd(client))
 	}
-	h.copies = copies.New(h.state, copies.Deps{Source: backups{}, Keys: h.keys, Eject: h.ejector(), Now: h.cfg.Now, Log: h.log})
+	h.copies = copies.New(h.state, copies.Deps{Source: backups{}, Keys: h.keys, Eject: copies.Ejector(h.cfg.path("hooks", "eject")), Now: h.cfg.Now, Log: h.log})
 	h.restores = restore.New(h.state, deps)
 	return nil
 }
@@ -44,46 +39,6 @@ func (backups) Repository(context.Context, string) (restic.Backend, []string, er
 
 func (backups) Reader(context.Context, string, time.Time) (*restic.Repository, error) {
 	return nil, fault.New(fault.Missing, "protect.agent")
-}
-
-// clamd looks for viruses in what is brought back.
-type clamd struct{ *antivirus.Client }
-
-var errTooLarge = errors.New("the file is larger than the antivirus program takes")
-
-func (c clamd) Scan(ctx context.Context, _ string, r io.Reader) (string, error) {
-	res, err := c.Client.Scan(ctx, r)
-	switch {
-	case err != nil:
-		return "", err
-	case res.Verdict == antivirus.Infected:
-		return res.Signature, nil
-	case res.Verdict == antivirus.TooLarge:
-		return "", errTooLarge
-	case res.Verdict != antivirus.Clean:
-		return "", errors.New(res.Detail)
-	}
-	return "", nil
-}
-
-// ejectTime bounds the site's own program.
-const ejectTime = 5 * time.Minute
-
-// ejector runs the site's own program hooks/eject in the hub's folder with the
-// folder of the medium; nil where there is none: then a person ejects it.
-func (h *Hub) ejector() func(context.Context, string) error {
-	program := h.cfg.path("hooks", "eject")
-	if info, err := os.Stat(program); err != nil || !info.Mode().IsRegular() {
-		return nil
-	}
-	return func(ctx context.Context, dir string) error {
-		ctx, stop := context.WithTimeout(ctx, ejectTime)
-		defer stop()
-		if out, err := exec.CommandContext(ctx, program, dir).CombinedOutput(); err != nil {
-			return fmt.Errorf("hooks/eject: %w: %.300q", err, out)
-		}
-		return nil
-	}
 }
 
 // alarmCopy makes an alert of a copy that people must look after.

@@ -486,6 +486,27 @@ func TestPlacesThatCannotBe(t *testing.T) {
 	}
 }
 
+func TestTheSitesProgramEjectsAMedium(t *testing.T) {
+	statetest.OnlySQLite(t, "it has no rows")
+	dir := t.TempDir()
+	program := filepath.Join(dir, "eject")
+	if Ejector(program) != nil {
+		t.Error("a program that is not there would be run")
+	}
+	for script, want := range map[string]string{"#!/bin/sh\necho -n \"$#:$1\" > " + dir + "/ran\n": "", "#!/bin/sh\necho it is busy\nexit 3\n": "it is busy"} {
+		if err := os.WriteFile(program, []byte(script), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		err := Ejector(program)(t.Context(), "/media/a b; c")
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("got %v, want %q", err, want)
+		}
+	}
+	if got, err := os.ReadFile(filepath.Join(dir, "ran")); err != nil || string(got) != "1:/media/a b; c" {
+		t.Errorf("it was called with %q, %v", got, err)
+	}
+}
+
 func TestARateIsKept(t *testing.T) {
 	statetest.OnlySQLite(t, "no other rows than those of the other tests")
 	h := start(t)

@@ -23,6 +23,8 @@ import (
 
 	"github.com/sonae/sonae/auth"
 	"github.com/sonae/sonae/clock"
+	"github.com/sonae/sonae/evidence/antivirus"
+	"github.com/sonae/sonae/evidence/antivirus/clamdtest"
 	"github.com/sonae/sonae/fault"
 	"github.com/sonae/sonae/ledger/leaf"
 	"github.com/sonae/sonae/protect/job"
@@ -426,6 +428,12 @@ func TestARestoreTakesTwoPeopleAndAScan(t *testing.T) {
 	if len(h.sent) != 1 || h.sent[0].Restore.Snapshot != h.ids[0] || len(h.sent[0].Restore.Include) != 2 || !h.sent[0].Restore.Verify || h.sent[0].Check() != nil {
 		t.Fatalf("sent %+v", h.sent)
 	}
+	if j, _, err := h.Job(t.Context(), "emr-1", r.ID); err != nil || j.Restore.Target != "/srv/back" {
+		t.Errorf("the machine asks what to do: %+v, %v", j, err)
+	}
+	if _, _, err := h.Job(t.Context(), "another", r.ID); fault.Of(err) != fault.Missing {
+		t.Errorf("another machine asks: %v", err)
+	}
 	if err := h.Progress(t.Context(), "another", job.Progress{Job: r.ID}); fault.Of(err) != fault.Denied {
 		t.Errorf("another machine tells: %v", err)
 	}
@@ -563,5 +571,28 @@ func TestRequestsThatCannotBe(t *testing.T) {
 	r, err := h.Ask(t.Context(), good(), anna)
 	if err != nil || !r.Original() {
 		t.Errorf("%+v, %v", r, err)
+	}
+}
+
+func TestClamdLooksAtWhatIsBroughtBack(t *testing.T) {
+	statetest.OnlySQLite(t, "it has no rows")
+	c := clamdtest.Start(t)
+	client, err := antivirus.New(c.Address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := Clamd(client)
+	if found, err := s.Scan(t.Context(), "a", strings.NewReader("nothing")); err != nil || found != "" {
+		t.Errorf("a clean file: %q, %v", found, err)
+	}
+	if found, err := s.Scan(t.Context(), "b", strings.NewReader("before "+clamdtest.Marker)); err != nil || !strings.Contains(found, clamdtest.Signature) {
+		t.Errorf("a virus: %q, %v", found, err)
+	}
+	if _, err := s.Scan(t.Context(), "c", bytes.NewReader(make([]byte, clamdtest.MaxStream+1))); err == nil {
+		t.Error("a file that clamd does not take counts as clean")
+	}
+	c.Stop()
+	if _, err := s.Scan(t.Context(), "d", strings.NewReader("nothing")); err == nil {
+		t.Error("without clamd a file counts as clean")
 	}
 }

@@ -181,6 +181,20 @@ func (d *Desk) send(ctx context.Context, r Request) error {
 	return err
 }
 
+// Job is what a machine was ordered to do, for the moment when it asks for it,
+// and the time as of which it may read the repository (zero: now): fault.Missing
+// where it has no such order, or is done with it.
+func (d *Desk) Job(ctx context.Context, host, id string) (j job.Job, asOf time.Time, err error) {
+	r, err := d.Request(ctx, id)
+	if err != nil {
+		return j, asOf, err
+	}
+	if r.Host != host || r.State != Ordered && r.State != Running {
+		return j, asOf, fault.New(fault.Missing, "protect.restore.unknown")
+	}
+	return r.job(), r.From.AsOf, nil
+}
+
 // Progress takes what a machine says while it is at it. Jobs that are none of
 // these are passed over.
 func (d *Desk) Progress(ctx context.Context, host string, p job.Progress) error {
