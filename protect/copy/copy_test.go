@@ -50,10 +50,16 @@ func (h *house) Repository(context.Context, string) (restic.Backend, []string, e
 }
 
 func start(t *testing.T) *house {
-	h := &house{t: t, at: time.Now().UTC().Truncate(time.Second), src: t.TempDir()}
+	h := empty(t)
 	h.repo = restictest.Newest(t).At(filepath.Join(t.TempDir(), "emr-1", repositoryDir))
 	h.repo.Run(t, "init")
 	h.backup("first")
+	return h
+}
+
+// empty is a hub without any repository.
+func empty(t *testing.T) *house {
+	h := &house{t: t, at: time.Now().UTC().Truncate(time.Second), src: t.TempDir()}
 	keys, err := secret.Open(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
@@ -443,7 +449,7 @@ func TestAMediumGoesThroughManyHands(t *testing.T) {
 }
 
 func TestPlacesThatCannotBe(t *testing.T) {
-	h := start(t)
+	h := empty(t)
 	for name, tt := range map[string]struct {
 		p Place
 		l blob.Login
