@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"log/slog"
 	"slices"
 	"strings"
 	"sync"
@@ -122,7 +121,6 @@ type cycle struct {
 	limit     *rate.Limiter // nil: no bound
 	now       time.Time
 	reread    bool // everything is read back, however old the last time is
-	log       *slog.Logger
 	progress  func(step string, files, ofFiles int, bytes, ofBytes int64)
 
 	files []file      // of the source

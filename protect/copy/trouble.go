@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/sonae/sonae/detect"
@@ -52,7 +53,7 @@ func (t Trouble) Finding() detect.Finding {
 		Fields: map[string]string{"Place": t.Place.Name, "Problem": r.Problem, "Why": r.Why, "Damages": strconv.Itoa(r.Damages), "Repaired": strconv.Itoa(r.Repaired)}}
 	return detect.Finding{
 		ID: id, Time: r.Began, Site: t.Place.Site, Host: r.Agent, Events: []event.Event{e},
-		Rule: detect.Rule{ID: "sonae-" + r.Problem, Level: w.level, Title: w.title, What: w.what, Next: w.todos,
+		Rule: detect.Rule{ID: "sonae-copy-" + r.Problem[strings.LastIndex(r.Problem, ".")+1:], Level: w.level, Title: w.title, What: w.what, Next: w.todos,
 			Affects: detect.Text{"ja": t.Place.Name + " にある " + r.Agent + " の写し", "en": "The copy of " + r.Agent + " at " + t.Place.Name}},
 	}
 }

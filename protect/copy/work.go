@@ -390,7 +390,7 @@ func (d *Desk) cycle(ctx context.Context, w visit, agent string, r *Result, prog
 	}
 	defer func() { err = errors.Join(err, to.Close()) }()
 	old := r.ReadAt.Add(time.Duration(w.place.Reread) * 24 * time.Hour)
-	c := &cycle{src: src, passwords: passwords, to: to, limit: limiter(w.place.Rate), now: d.moment(), log: d.Log, progress: progress, res: r,
+	c := &cycle{src: src, passwords: passwords, to: to, limit: limiter(w.place.Rate), now: d.moment(), progress: progress, res: r,
 		reread: !r.Sound || r.ReadAt.IsZero() || !d.Now().Before(old) || w.medium != ""}
 	return c.run(ctx)
 }

@@ -26,15 +26,15 @@ type Where struct {
 
 // Snapshot is one state that can be brought back.
 type Snapshot struct {
-	ID       string    `json:"id"`
-	Time     time.Time `json:"time"` // by the clock of the machine
-	Host     string    `json:"host"`
-	Paths    []string  `json:"paths"`
-	Tags     []string  `json:"tags"`
-	User     string    `json:"user"`
-	Clean    bool      `json:"clean"`             // the last one that is held to be clean
-	Later    bool      `json:"later"`             // newer than the clean one: it may hold what an intruder did
-	Original string    `json:"program,omitempty"` // version of restic
+	ID      string    `json:"id"`
+	Time    time.Time `json:"time"` // by the clock of the machine
+	Host    string    `json:"host"`
+	Paths   []string  `json:"paths"`
+	Tags    []string  `json:"tags"`
+	User    string    `json:"user"`
+	Clean   bool      `json:"clean"`             // the last one that is held to be clean
+	Later   bool      `json:"later"`             // newer than the clean one: it may hold what an intruder did
+	Program string    `json:"program,omitempty"` // version of restic
 }
 
 // Entry is one file or folder of a snapshot.
@@ -143,7 +143,7 @@ func (d *Desk) snapshots(ctx context.Context, agent string, asOf time.Time) ([]S
 			later = false
 		}
 		out[i] = Snapshot{ID: id, Time: s.Time.UTC(), Host: text(s.Hostname), Paths: texts(s.Paths), Tags: texts(s.Tags), User: text(s.Username),
-			Clean: id == clean, Later: later, Original: text(s.Program)}
+			Clean: id == clean, Later: later, Program: text(s.Program)}
 	}
 	return out, nil
 }
