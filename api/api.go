@@ -94,6 +94,8 @@ func (s *server) operations() {
 	s.deviceOperations()
 	s.notifyOperations()
 	s.cutOperations()
+	s.copyOperations()
+	s.restoreOperations()
 	s.peopleOperations()
 	s.ledgerOperations()
 	s.protectPolicyOperations()

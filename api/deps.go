@@ -58,6 +58,8 @@ type Deps struct {
 	Causes         Causes
 	Vault     Vault
 	Drills    RestoreDrills
+	Copies    Copies
+	Restores  Restores
 	Now            clock.Now
 	Log            *slog.Logger
 }

@@ -36,7 +36,7 @@ var partitioned = []string{"event.*.*"}
 
 // streams are the first tokens of all subjects.
 var streams = []string{"event", "match", "finding", "alert", "notify", "incident", "action", "cutting", "order", "evidence", "duty", "decision", "playbook", "task", "document", "sheet", "rule", "drill",
-	"device", "protect", "record", "protect"}
+	"device", "copy", "restore", "protect", "record", "protect"}
 
 // flow joins the stages. Nothing else in Sonae knows who listens to whom.
 func (h *Hub) flow() []bus.Join {
@@ -82,6 +82,8 @@ func (h *Hub) flow() []bus.Join {
 		bus.On("task.changed", "notify-task", h.tellTask).Led(),                      // a late task → people, until it is over
 		bus.On("incident.changed", "task-post", h.followCommand),                     // who commands → who held the role, from when to when
 		bus.On("duty.changed", "task-clocks", h.followClocks),                        // facts    → times of tasks that come from clocks
+		bus.On("copy.harmed", "alarm-copy", h.alarmCopy),                             // a copy that is damaged, touched or late → alert
+		bus.On("restore.changed", "chronology-restore", h.noteRestore),               // a restore for an incident → chronology
 		bus.On("action.>", "playbook", h.books.Result),                               // action   → the step that asked for it
 		bus.OnBatch("record.>", "ledger", 256, 200*time.Millisecond, h.record).Led(), // every change leaves a trace
 
@@ -105,6 +107,8 @@ func (h *Hub) flow() []bus.Join {
 		bus.On("protect.>", "live-protect", h.show("protect")).Each(),
 		bus.On("protect.vault", "live-vault", h.show("vault")).Each(),
 		bus.On("drill.changed", "live-drill", h.show("restore-drill")).Each(),
+		bus.On("copy.>", "live-copy", h.show("copy")).Each(),
+		bus.On("restore.>", "live-restore", h.show("restore")).Each(),
 	}
 }
 

@@ -37,6 +37,8 @@ import (
 	"github.com/sonae/sonae/protect/policy"
 	"github.com/sonae/sonae/protect/vault"
 	restoredrill "github.com/sonae/sonae/protect/drill"
+	copies "github.com/sonae/sonae/protect/copy"
+	"github.com/sonae/sonae/protect/restore"
 	"github.com/sonae/sonae/ready/asset"
 	"github.com/sonae/sonae/ready/drill"
 	"github.com/sonae/sonae/report"
@@ -88,6 +90,8 @@ type Hub struct {
 	causes     *cause.Desk
 	backups    *policy.Desk
 	drills     *restoredrill.Desk
+	copies     *copies.Desk
+	restores   *restore.Desk
 	reports    *report.Desk
 	sheets     *sheet.Desk
 	searches   *search.Desk
@@ -212,6 +216,9 @@ func (h *Hub) openStages(ctx context.Context) (err error) {
 	}
 	h.openBackups()
 	h.openDrills()
+	if err := h.openCopies(); err != nil {
+		return err
+	}
 	if err := h.openReports(); err != nil {
 		return err
 	}
@@ -247,6 +254,8 @@ func (h *Hub) work(ctx context.Context, out io.Writer) error {
 		"playbooks": h.books.Work,
 		"backups":   h.backups.Work,
 		"drills":    h.drills.Work,
+		"copies":    h.copies.Work,
+		"restores":  h.restores.Work,
 	} {
 		g.Go(func() error { return h.lead(ctx, what, work) })
 	}

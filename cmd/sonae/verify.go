@@ -36,7 +36,9 @@ import (
 	"github.com/sonae/sonae/protect/policy"
 	"github.com/sonae/sonae/protect/vault"
 	"github.com/sonae/sonae/protect/drill"
+	copies "github.com/sonae/sonae/protect/copy"
 	"github.com/sonae/sonae/protect/restic"
+	restores "github.com/sonae/sonae/protect/restore"
 	"github.com/sonae/sonae/ready/asset"
 	"github.com/sonae/sonae/report"
 	"github.com/sonae/sonae/report/beside"
@@ -466,6 +468,7 @@ func (c *check) recorded(ctx context.Context, db *state.DB, leaves []leaf.Leaf) 
 		{"pictures, memos and logs", paper.VerifyRows}, {"causes and improvements", cause.VerifyRows}, {"classes of data, backup policies and runs", policy.VerifyRows},
 		{"repositories", vault.VerifyRows},
 		{"restore drills", drill.VerifyRows},
+		{"copies of backups", copies.VerifyRows}, {"restores", restores.VerifyRows},
 	} {
 		found, err := t.verify(ctx, db, byType(leaves))
 		if err != nil {
