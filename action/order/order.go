@@ -50,6 +50,9 @@ const (
 	UnblockPeer    Kind = "unblock-peer"    // undo BlockPeer
 	DropSession    Kind = "drop-session"    // the SMB sessions of Targets end, and they get no other
 	AdmitClient    Kind = "admit-client"    // undo DropSession
+
+	Backup  Kind = "backup"  // do the job (protect/job) whose id is Action and whose digest is Digest
+	Restore Kind = "restore" // the same, the other way; Cancel with its Action stops either
 )
 
 // Order is an instruction (指示).
@@ -74,6 +77,7 @@ type Order struct {
 	Object    string        `json:"object,omitempty"`    // service unit, account, "VM" or "VM/interface", share or path, where a volume is mounted
 	Drill     bool          `json:"drill,omitempty"`
 	Packets   *Packets      `json:"packets,omitempty"` // which packets (preserve); nil: those of the last minutes
+	Digest    string        `json:"digest,omitempty"`  // hex SHA-256 of the job that is fetched (backup, restore)
 }
 
 // line begins the target of a block that is an interface of the gateway: an
@@ -217,6 +221,8 @@ type Result struct {
 	Checks []Check   `json:"checks,omitempty"`
 	Detail string    `json:"detail,omitempty"`
 	At     time.Time `json:"at"`
+	// Report is JSON of job.Report (backup, restore).
+	Report json.RawMessage `json:"report,omitempty"`
 }
 
 // Digest returns the hex SHA-256 of the exact bytes that were signed: what the
