@@ -38,7 +38,7 @@ type Job struct {
 	Tags    []string `json:"tags,omitempty"`    // backup: of every snapshot; "policy:…", "job:…" and "source:…" are added
 	Limits  Limits   `json:"limits,omitzero"`
 	Hooks   []Hook   `json:"hooks,omitempty"`
-	// Until ends the window: what runs then is stopped and the job failed. Zero: no end.
+	// Until ends the window: what runs then is stopped, and the job cancelled. Zero: no end.
 	Until time.Time `json:"until,omitzero"`
 
 	Restore *Restoring `json:"restore,omitempty"` // restore only
@@ -78,6 +78,8 @@ type Source struct {
 	User      string     `json:"user,omitempty"`       // account of the system under which the program runs; empty: the usual one (postgres, root)
 	Domain    string     `json:"domain,omitempty"`     // libvirt
 	Connect   string     `json:"connect,omitempty"`    // libvirt: URI; empty: qemu:///system
+	Dir       string     `json:"dir,omitempty"`        // hub: its folder; empty: the usual one
+	For       []string   `json:"for,omitempty"`        // hub: public keys (age1…) for which its backup is encrypted
 }
 
 // Limits bound what a job takes from the machine. Zero: no bound.
@@ -120,14 +122,14 @@ type Overwrite string
 
 // What happens to files that are there already.
 const (
-	IfChanged Overwrite = "if-changed" // replaced where size or time differ: what a resumed restore wants; the zero value means this
-	Always    Overwrite = "always"     // compared by content, replaced where it differs
+	Always    Overwrite = "always"     // compared by content, what differs of it is replaced: resumes by itself; the zero value means this
+	IfChanged Overwrite = "if-changed" // replaced where size or time differ: quicker, but an intruder can keep both
 	IfNewer   Overwrite = "if-newer"   // replaced where the one of the snapshot is newer
 	Never     Overwrite = "never"      // left as it is
 )
 
-// Grant is what an agent gets for a job it was ordered to do: once, for as long
-// as Expires says.
+// Grant is what an agent gets for a job that it was ordered to do, as long as it
+// has not told how the job ended; an agent that was restarted asks again.
 type Grant struct {
 	Job    json.RawMessage `json:"job"` // exact bytes of Job; their Digest stands in the order
 	Secret Secret          `json:"secret"`
