@@ -26,12 +26,18 @@ type Backup struct {
 	Name   string
 }
 
+// Unreadable is what could not be read: the first job.MaxErrors reasons, and how
+// many there are.
+type Unreadable struct {
+	Reasons []string
+	All     int64
+}
+
 // Backup makes a snapshot. Where something could not be read the snapshot
-// exists, is not Complete, and the error is a Failure of cause Unread; said are
-// the first job.MaxErrors reasons.
-func (r Restic) Backup(ctx context.Context, repo Repo, b Backup, tell Tell) (s job.Snapshot, said []string, err error) {
+// exists, is not Complete, and the error is a Failure of cause Unread.
+func (r Restic) Backup(ctx context.Context, repo Repo, b Backup, tell Tell) (s job.Snapshot, said Unreadable, err error) {
 	if err := b.check(); err != nil {
-		return s, nil, &Failure{Command: "backup", Cause: Unable, Code: -1, Err: err}
+		return s, said, &Failure{Command: "backup", Cause: Unable, Code: -1, Err: err}
 	}
 	found := false
 	c := &call{r: r, repo: repo, command: "backup", args: b.args(r), json: true, feed: b.Stream}
@@ -42,8 +48,9 @@ func (r Restic) Backup(ctx context.Context, repo Repo, b Backup, tell Tell) (s j
 				tell(m.status())
 			}
 		case "error":
-			if len(said) < job.MaxErrors {
-				said = append(said, m.text(job.MaxError))
+			said.All++
+			if len(said.Reasons) < job.MaxErrors {
+				said.Reasons = append(said.Reasons, m.text(job.MaxError))
 			}
 		case "summary":
 			found = true

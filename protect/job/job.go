@@ -79,7 +79,7 @@ type Source struct {
 	User      string     `json:"user,omitempty"`       // account of the system under which the program runs; empty: the usual one (postgres, root)
 	Domain    string     `json:"domain,omitempty"`     // libvirt
 	Connect   string     `json:"connect,omitempty"`    // libvirt: URI; empty: qemu:///system
-	Dir       string     `json:"dir,omitempty"`        // hub: its folder; empty: the usual one
+	Dir       string     `json:"dir,omitempty"`        // hub: its folder; ldap: that of the configuration; empty: the usual one
 	For       []string   `json:"for,omitempty"`        // hub: public keys (age1…) for which its backup is encrypted
 }
 
