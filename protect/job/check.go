@@ -21,7 +21,7 @@ var (
 	idForm     = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
 	drive      = regexp.MustCompile(`^[A-Za-z]:[\\/]`)
 	account    = regexp.MustCompile(`^[a-z_][a-z0-9_-]{0,31}$`)
-	recipient  = regexp.MustCompile(`^age1[a-z0-9]{20,4000}$`)
+	recipient  = regexp.MustCompile(`^age1[a-z0-9]{20,}$`)
 	snapshotID = regexp.MustCompile(`^[0-9a-f]{8}([0-9a-f]{56})?$`)
 )
 
@@ -120,7 +120,7 @@ func (s Source) check() (field, reason string) {
 		return "connect", "is no address"
 	case s.Dir != "" && !Absolute(s.Dir):
 		return "dir", "is not absolute"
-	case s.Kind == Hub && len(s.For) == 0 || slices.ContainsFunc(s.For, func(k string) bool { return !recipient.MatchString(k) }):
+	case s.Kind == Hub && len(s.For) == 0 || slices.ContainsFunc(s.For, func(k string) bool { return !plain(k) || !recipient.MatchString(k) }):
 		return "for", "is no public key"
 	}
 	return "", ""
