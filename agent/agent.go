@@ -333,6 +333,10 @@ func (a *Agent) HubClock() (time.Duration, bool) {
 	return time.Duration(a.offset.Load()), true
 }
 
+// Ahead is how far the hub's clock was ahead of this machine's when the hub
+// answered last; 0 before it ever did.
+func (a *Agent) Ahead() time.Duration { return time.Duration(a.offset.Load()) }
+
 // Answered is when the hub answered last; zero: not yet.
 func (a *Agent) Answered() time.Time {
 	n := a.lastBeat.Load()

@@ -207,11 +207,11 @@ func opened(body []byte, o order.Order, host string) (j job.Job, err error) {
 // begun, however it ended: what was stopped must be started again.
 func (w *work) do(ctx context.Context) {
 	w.res.State = ""
-	if err := w.hooks(ctx, job.Before); err != nil {
-		w.fail(job.Failed, err)
-	} else if w.job.Kind == job.Restore {
+	switch ok := w.hooks(ctx, job.Before); {
+	case !ok:
+	case w.job.Kind == job.Restore:
 		w.restore(ctx)
-	} else {
+	default:
 		w.backup(ctx)
 	}
 	if ctx.Err() != nil {
@@ -219,9 +219,7 @@ func (w *work) do(ctx context.Context) {
 	}
 	after, cancel := context.WithTimeout(context.WithoutCancel(ctx), afterTime)
 	defer cancel()
-	if err := w.hooks(after, job.After); err != nil {
-		w.fail(job.Failed, err)
-	}
+	w.hooks(after, job.After)
 }
 
 // afterTime bounds all that is done once a job has ended or was stopped.

@@ -19,10 +19,9 @@ const hookTime = 10 * time.Minute
 // maxWords bounds what is kept of the output of a hook, in bytes.
 const maxWords = 2 << 10
 
-// hooks runs those of a moment, in their order. The first that fails ends those
-// before; those after all run, and the first failure is returned.
-func (w *work) hooks(ctx context.Context, when job.When) error {
-	var first error
+// hooks runs those of a moment, in their order. One that fails fails the job; of
+// those before it is the last that runs, those after all run.
+func (w *work) hooks(ctx context.Context, when job.When) (ok bool) {
 	for _, h := range w.job.Hooks {
 		if h.When != when {
 			continue
@@ -33,15 +32,12 @@ func (w *work) hooks(ctx context.Context, when job.When) error {
 		if err == nil {
 			continue
 		}
-		err = fmt.Errorf("hook %s: %w", h.Name, err)
+		w.fail(job.Failed, fmt.Errorf("hook %s: %w", h.Name, err))
 		if when == job.Before {
-			return err
-		}
-		if first == nil {
-			first = err
+			return false
 		}
 	}
-	return first
+	return true
 }
 
 // hook runs one command of the administrator, with a bound.

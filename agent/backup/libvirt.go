@@ -42,7 +42,7 @@ func (w *work) machine(ctx context.Context, s job.Source, res *job.SourceResult)
 		note(res, job.Partial, fmt.Errorf("disk %s of %s is no file: it is not saved", dev, s.Domain))
 		res.Unread++
 	}
-	w.save(ctx, res, s, engine.Backup{Name: "/" + s.Name + "/domain.xml", Stream: func(_ context.Context, to io.Writer) error {
+	w.save(ctx, res, s, engine.Backup{Name: streamName(s, "domain.xml"), Stream: func(_ context.Context, to io.Writer) error {
 		_, err := to.Write(d.description)
 		return err
 	}})

@@ -37,7 +37,7 @@ func (w *work) source(ctx context.Context, s job.Source) job.SourceResult {
 			if ctx.Err() != nil {
 				break
 			}
-			w.save(ctx, &res, s, engine.Backup{Name: "/" + s.Name + "/" + url.PathEscape(one.name), Stream: one.write})
+			w.save(ctx, &res, s, engine.Backup{Name: streamName(s, one.name), Stream: one.write})
 		}
 	}
 	if res.State == "" { // nothing was done: an empty server is no backup
@@ -48,6 +48,10 @@ func (w *work) source(ctx context.Context, s job.Source) job.SourceResult {
 	}
 	return res
 }
+
+// streamName is what a stream is called in its snapshot. Names of sources have no
+// dot, those of databases may have everything.
+func streamName(s job.Source, name string) string { return "/" + s.Name + "." + url.PathEscape(name) }
 
 // streams lists what a source consists of.
 func (w *work) streams(ctx context.Context, s job.Source) ([]stream, error) {

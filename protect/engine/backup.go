@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/sonae/sonae/protect/job"
 )
@@ -20,7 +21,7 @@ type Backup struct {
 	Read      int      // files read at once; 0: as restic likes
 
 	// Stream writes what is backed up instead of Paths, as a file called Name
-	// ("/db/emr.dump"). When it returns an error, no snapshot is made. ctx ends
+	// ("/emr.dump"; restic 0.18 makes no folders above it). When it returns an error, no snapshot is made. ctx ends
 	// when restic has.
 	Stream func(ctx context.Context, w io.Writer) error
 	Name   string
@@ -56,6 +57,9 @@ func (r Restic) Backup(ctx context.Context, repo Repo, b Backup, tell Tell) (s j
 			found = true
 			s = job.Snapshot{ID: m.Snapshot, Path: b.Name, Files: m.FilesLooked, New: m.FilesNew, Changed: m.FilesChanged, Bytes: m.BytesLooked,
 				Added: m.DataAdded, Stored: m.DataStored, Seconds: m.TotalDuration}
+			if tell != nil {
+				tell(Status{Files: s.Files, TotalFiles: s.Files, Bytes: s.Bytes, TotalBytes: s.Bytes, Errors: said.All})
+			}
 		}
 	}
 	err = c.do(ctx)
@@ -71,8 +75,8 @@ func (r Restic) Backup(ctx context.Context, repo Repo, b Backup, tell Tell) (s j
 
 func (b Backup) check() error {
 	if b.Stream != nil {
-		if len(b.Paths) > 0 || !job.Absolute(b.Name) {
-			return fmt.Errorf("engine: a stream is called by an absolute path, not %q", b.Name)
+		if len(b.Paths) > 0 || !job.Absolute(b.Name) || strings.LastIndexByte(b.Name, '/') != 0 {
+			return fmt.Errorf("engine: a stream is called by a file of the root, not %q", b.Name)
 		}
 		return nil
 	}

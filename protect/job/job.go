@@ -67,7 +67,7 @@ func SourceKinds() []SourceKind {
 // Source is one thing that is backed up. It becomes one snapshot (folders) or one
 // for each stream (the others).
 type Source struct {
-	Name      string     `json:"name"` // within the job; [a-z0-9-]{1,40}; streams lie below "/NAME/" in their snapshots
+	Name      string     `json:"name"` // within the job; [a-z0-9-]{1,40}; streams are files "/NAME.what" in their snapshots
 	Kind      SourceKind `json:"kind"`
 	Paths     []string   `json:"paths,omitempty"`      // folder: absolute
 	Excludes  []string   `json:"excludes,omitempty"`   // folder: patterns of restic's --exclude
