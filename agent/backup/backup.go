@@ -96,12 +96,14 @@ const maxReport = 200 << 10
 // pack encodes a report. One that is too large loses its words, never its numbers.
 func pack(r job.Report) json.RawMessage {
 	b, err := json.Marshal(r)
-	for most := job.MaxErrors / 2; err == nil && len(b) > maxReport && r.Result != nil && most > 0; most /= 2 {
+	for most := job.MaxErrors / 2; err == nil && len(b) > maxReport && r.Result != nil; most /= 2 {
 		for i := range r.Result.Sources {
 			s := &r.Result.Sources[i]
 			s.Errors = s.Errors[:min(most, len(s.Errors))]
 		}
-		b, err = json.Marshal(r)
+		if b, err = json.Marshal(r); most == 0 {
+			break
+		}
 	}
 	if err != nil {
 		return nil // the types are our own: cannot be
