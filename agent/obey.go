@@ -121,6 +121,10 @@ func (a *Agent) carryOut(ctx context.Context, o order.Order) {
 			a.answer(r)
 		})
 		stop()
+	case a.parts.Backup != nil && a.parts.Backup.Can(o.Kind):
+		working, stop := a.collects.begin(ctx, o.Action)
+		end = a.parts.Backup.Do(working, o)
+		stop()
 	case o.Kind == order.Cancel:
 		end = order.Result{Order: o.ID, Action: o.Action, Kind: o.Kind, Phase: order.Done, Detail: a.collects.cancel(o.Action), At: a.now().UTC()}
 	case (o.Kind == order.Block || o.Kind == order.Unblock) && a.parts.Gateway != nil:
