@@ -86,6 +86,8 @@ func (s *server) operations() {
 	s.taskOperations()
 	s.paperOperations()
 	s.causeOperations()
+	s.planOperations()
+	s.forecastOperations()
 	s.reportOperations()
 	s.sheetOperations()
 	s.assetOperations()

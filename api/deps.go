@@ -54,6 +54,8 @@ type Deps struct {
 	Notices   Notices
 	Paper     Paper
 	Causes    Causes
+	Plans     Plans
+	Forecasts Forecasts
 	Now       clock.Now
 	Log       *slog.Logger
 }

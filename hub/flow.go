@@ -79,6 +79,7 @@ func (h *Hub) flow() []bus.Join {
 		bus.On("incident.changed", "task-post", h.followCommand),                     // who commands → who held the role, from when to when
 		bus.On("duty.changed", "task-clocks", h.followClocks),                        // facts    → times of tasks that come from clocks
 		bus.On("action.>", "playbook", h.books.Result),                               // action   → the step that asked for it
+		bus.On("playbook.changed", "plan-times", h.plans.Measure),                    // a step of a restore plan → how long it took
 		bus.OnBatch("record.>", "ledger", 256, 200*time.Millisecond, h.record).Led(), // every change leaves a trace
 
 		bus.On("rule.changed", "rules", h.reloadRules).Each(),      // what people want to be told → engine

@@ -34,6 +34,8 @@ import (
 	"github.com/sonae/sonae/ledger"
 	"github.com/sonae/sonae/notify"
 	"github.com/sonae/sonae/playbook"
+	"github.com/sonae/sonae/protect/forecast"
+	"github.com/sonae/sonae/protect/plan"
 	"github.com/sonae/sonae/ready/asset"
 	"github.com/sonae/sonae/ready/drill"
 	"github.com/sonae/sonae/report"
@@ -83,6 +85,8 @@ type Hub struct {
 	tasks      *task.Desk
 	paper      *paper.Desk
 	causes     *cause.Desk
+	plans      *plan.Desk
+	forecasts  *forecast.Desk
 	reports    *report.Desk
 	sheets     *sheet.Desk
 	searches   *search.Desk
@@ -204,6 +208,8 @@ func (h *Hub) openStages(ctx context.Context) (err error) {
 	if err := h.openLearning(); err != nil {
 		return err
 	}
+	h.plans = plan.New(h.state, h.books, now, h.log)
+	h.forecasts = forecast.New(h.state, forecast.Deps{Plans: h.plans, Now: now, Log: h.log})
 	if err := h.openReports(); err != nil {
 		return err
 	}

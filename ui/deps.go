@@ -59,6 +59,8 @@ type Deps struct {
 	Notices    Notices
 	Paper      Paper
 	Causes     Causes
+	Plans      Plans
+	Forecasts  Forecasts
 
 	// Located tells where in the archive events are kept. What no segment holds
 	// yet is left out.

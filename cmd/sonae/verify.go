@@ -33,6 +33,8 @@ import (
 	"github.com/sonae/sonae/ledger/leaf"
 	"github.com/sonae/sonae/notify"
 	"github.com/sonae/sonae/playbook"
+	"github.com/sonae/sonae/protect/forecast"
+	"github.com/sonae/sonae/protect/plan"
 	"github.com/sonae/sonae/protect/restic"
 	"github.com/sonae/sonae/ready/asset"
 	"github.com/sonae/sonae/report"
@@ -454,6 +456,7 @@ func (c *check) recorded(ctx context.Context, db *state.DB, leaves []leaf.Leaf) 
 		{"decisions about services and criteria", decision.VerifyRows}, {"playbooks", playbook.VerifyRows}, {"executive sheets", sheet.VerifyRows}, {"who is told", notify.VerifyRows}, {"decisions about duties", duty.VerifyDecisions},
 		{"tasks, roles, hours and hand-overs", task.VerifyRows},
 		{"pictures, memos and logs", paper.VerifyRows}, {"causes and improvements", cause.VerifyRows},
+		{"restore plans", plan.VerifyRows}, {"prices and measured restores", forecast.VerifyRows},
 	} {
 		found, err := t.verify(ctx, db, byType(leaves))
 		if err != nil {

@@ -126,7 +126,9 @@ func (b budget) about(title, version string) xlsx.List {
 
 // Sure says in words how sure the rate of a service is.
 func Sure(lang string, s Service, at time.Time) string {
-	t := func(key string, args map[string]string) string { return i18n.T(lang, "protect.forecast.confidence."+key, args) }
+	t := func(key string, args map[string]string) string {
+		return i18n.T(lang, "protect.forecast.confidence."+key, args)
+	}
 	n := map[string]string{"n": fmt.Sprint(s.Rate.Drills)}
 	switch {
 	case s.Data == 0:
