@@ -127,7 +127,7 @@ func (c *call) saveForecastTerms() (string, error) {
 			t.Prices = append(t.Prices, forecast.Price{Key: key, Yen: yen, Source: c.form(key + "-source")})
 		}
 	}
-	for i := range view.LossRows(forecast.Terms{}, 300) {
+	for i := range view.MaxLosses {
 		of := "loss" + strconv.Itoa(i)
 		yen, ok, err := c.yen(of)
 		if err != nil {

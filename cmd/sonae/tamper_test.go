@@ -254,6 +254,8 @@ var cells = []struct{ table, column, name string }{
 	{"evidence_bag", "state", "id"},
 	{"paper_record", "body", "id || '/' || no"},
 	{"cause_record", "body", "id || '/' || no"},
+	{"plan_record", "body", "id || '/' || no"},
+	{"forecast_record", "body", "id || '/' || no"},
 }
 
 // cell is one value in the state.

@@ -128,18 +128,14 @@ func stateClass(s string) string {
 	return map[string]string{"waiting": "state state-waiting", "running": "state state-working", "done": "state state-done"}[s]
 }
 
-// LossRows are the lines of the form of losses: those there are, and empty ones
-// up to most or four more.
-func LossRows(t forecast.Terms, most int) []forecast.Loss {
+// MaxLosses is how many lines of losses the form takes.
+const MaxLosses = 300
+
+// lossRows are the lines of the form of losses: those there are, and four more.
+func lossRows(t forecast.Terms) []forecast.Loss {
 	rows := append([]forecast.Loss{}, t.Losses...)
-	more := 4
-	if len(rows) == 0 && most > 4 {
-		more = most
-	}
-	for range more {
-		if len(rows) < most {
-			rows = append(rows, forecast.Loss{})
-		}
+	for range min(4, MaxLosses-len(rows)) {
+		rows = append(rows, forecast.Loss{})
 	}
 	return rows
 }

@@ -1755,7 +1755,7 @@ func ForecastTerms(p Page, d TermsData) templ.Component {
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		for i, l := range LossRows(d.Terms, 300) {
+		for i, l := range lossRows(d.Terms) {
 			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 143, "<fieldset class=\"question\"><legend>")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
