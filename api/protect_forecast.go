@@ -23,8 +23,8 @@ type ForecastOf struct {
 	Incident string `query:"incident" maxLength:"100" doc:"follow what really happens in this incident; absent: as if it happened now"`
 }
 
-// ForecastTerms are prices, losses and targets as people write them.
-type ForecastTerms struct {
+// PricesBody are prices, losses and targets as people write them.
+type PricesBody struct {
 	Version int               `json:"version" minimum:"0" doc:"the version that was changed; 0: nobody has written any yet"`
 	Prices  []forecast.Price  `json:"prices" nullable:"false" maxItems:"20"`
 	Losses  []forecast.Loss   `json:"losses" nullable:"false" maxItems:"300"`
@@ -45,8 +45,8 @@ func (s *server) forecastOperations() {
 			t, err := s.Forecasts.Terms(ctx, in.ID)
 			return &body[forecast.Terms]{t}, err
 		})
-	register(s, operation{"set-forecast-terms", http.MethodPut, "/protect/plans/{id}/terms", "Write prices, losses and targets of a restore plan", 0}, ofPlan[withBody[ForecastTerms]](s, auth.ProtectChange),
-		func(ctx context.Context, who auth.Person, in *withBody[ForecastTerms]) (*body[forecast.Terms], error) {
+	register(s, operation{"set-forecast-terms", http.MethodPut, "/protect/plans/{id}/terms", "Write prices, losses and targets of a restore plan", 0}, ofPlan[withBody[PricesBody]](s, auth.ProtectChange),
+		func(ctx context.Context, who auth.Person, in *withBody[PricesBody]) (*body[forecast.Terms], error) {
 			b := in.Body
 			t, err := s.Forecasts.SaveTerms(ctx, forecast.Terms{Plan: in.ID, Version: b.Version, Prices: b.Prices, Losses: b.Losses, Targets: b.Targets, Records: b.Records, Minutes: b.Minutes}, who)
 			return &body[forecast.Terms]{t}, err

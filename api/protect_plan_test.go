@@ -41,7 +41,7 @@ func TestAPlanIsKeptBegunAndForecast(t *testing.T) {
 	b.call(keeps, "POST", at+"/restores", forecast.Restore{At: b.clock().Add(-time.Hour), Source: "hub", Bytes: 4e9, Files: 1000, Seconds: 50, Ref: "手作業"}).is(http.StatusNoContent, nil)
 	var terms forecast.Terms
 	b.call(keeps, "GET", at+"/terms", nil).is(http.StatusOK, &terms)
-	f := ForecastTerms{Prices: terms.Prices, Losses: terms.Losses, Targets: []forecast.Target{{Hours: 1}}}
+	f := PricesBody{Prices: terms.Prices, Losses: terms.Losses, Targets: []forecast.Target{{Hours: 1}}}
 	b.call(keeps, "PUT", at+"/terms", f).is(http.StatusOK, nil)
 	var out forecast.Forecast
 	b.call(keeps, "GET", at+"/forecast", nil).is(http.StatusOK, &out)
