@@ -38,7 +38,7 @@ func TestAPlanIsKeptBegunAndForecast(t *testing.T) {
 		t.Errorf("versions: %+v", versions)
 	}
 
-	b.call(keeps, "POST", at+"/restores", forecast.Restore{At: b.clock().Add(-time.Hour), Source: "hub", Bytes: 4e9, Files: 1000, Seconds: 50, Ref: "手作業"}).is(http.StatusNoContent, nil)
+	b.call(keeps, "POST", at+"/restores", forecast.Restore{At: b.clock().Add(-time.Hour), Source: "hub", Bytes: 4e9, Files: 1000, Seconds: 50, Ref: "手作業"}).is(http.StatusCreated, nil)
 	var terms forecast.Terms
 	b.call(keeps, "GET", at+"/terms", nil).is(http.StatusOK, &terms)
 	f := PricesBody{Prices: terms.Prices, Losses: terms.Losses, Targets: []forecast.Target{{Hours: 1}}}
