@@ -20,7 +20,7 @@ VCS := $(shell git status --porcelain >/dev/null 2>&1 || echo -buildvcs=false)
 BUILD = go build $(VCS)
 
 .NOTPARALLEL:
-.PHONY: run build web bpf test unit race e2e windows torture fuzz bench bench-store bench-search bench-detect bench-sensor bench-forensic bench-guard bench-agent bench-room lint clean help need-build need-test s3
+.PHONY: run build web bpf test unit race e2e windows torture fuzz bench bench-store bench-search bench-detect bench-sensor bench-forensic bench-guard bench-agent bench-forecast bench-room lint clean help need-build need-test s3
 
 # Where the tests find the S3 server that they start.
 export SONAE_VERSITYGW = $(CURDIR)/bin/versitygw
@@ -132,6 +132,12 @@ bench-guard: bpf
 	@sh tools/need.sh --root restic zstd git postgresql imagemagick gpg gpg-agent logrotate
 	go run ./bench/guard -count $(or $(COUNT),30) -out doc/bench-guard.md
 	go run ./bench/guard -count $(or $(COUNT),5) -out doc/bench-guard.md -volume ext4 -backends ebpf -parts attacks
+
+# The forecast of a recovery held to real restores with stock restic, and how
+# quickly it is computed; writes doc/bench-forecast.md. Five minutes.
+bench-forecast:
+	@sh tools/need.sh restic
+	SONAE_BENCH_FORECAST=$(CURDIR)/doc/bench-forecast.md go test -count=1 -timeout 30m -run TestForecastOfRealDrills -bench Forecast -benchtime 3x ./protect/forecast
 
 # What the agent costs at rest and beside a compiler, and how fast it tells;
 # writes doc/bench-agent.md. Needs root and gcc, a quarter of an hour.

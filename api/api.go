@@ -88,6 +88,8 @@ func (s *server) operations() {
 	s.causeOperations()
 	s.vaultOperations()
 	s.drillOperations()
+	s.planOperations()
+	s.forecastOperations()
 	s.reportOperations()
 	s.sheetOperations()
 	s.assetOperations()

@@ -41,6 +41,8 @@ import (
 	"github.com/sonae/sonae/protect/policy"
 	"github.com/sonae/sonae/protect/vault"
 	"github.com/sonae/sonae/protect/drill"
+	"github.com/sonae/sonae/protect/forecast"
+	"github.com/sonae/sonae/protect/plan"
 	"github.com/sonae/sonae/ready/asset"
 	"github.com/sonae/sonae/report"
 	"github.com/sonae/sonae/report/html"
@@ -149,6 +151,7 @@ func newBench(t *testing.T) *bench {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = b.repositories.Close() })
+	plans := plan.New(db, books, b.clock, log)
 	b.h = New(Deps{
 		Decisions:      decisions,
 		BackupPolicies: policy.New(db, policy.Deps{Hosts: b.assets, People: b.keeper, Alerts: b.alerts, Now: b.clock, Log: log}),
@@ -160,6 +163,8 @@ func newBench(t *testing.T) *bench {
 		Drills:  drill.New(db, drill.Deps{Hosts: b.assets, Now: b.clock, Log: log}),
 		Causes:  cause.New(db, cause.Deps{Room: b.room, Alerts: b.alerts, Bags: b.vault, People: b.keeper, Now: b.clock, Log: log}),
 		Vault:   b.repositories,
+		Plans:     plans,
+		Forecasts: forecast.New(db, forecast.Deps{Plans: plans, Now: b.clock, Log: log}),
 		Notices: notices,
 		Devices: devices{b.devices, device.NewRunner(b.devices, b.actions, keys.Order().Public().(ed25519.PublicKey), nil, b.clock, log)},
 		Reports: report.New(db, b.reporting(ldg, rules), b.clock, log),

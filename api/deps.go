@@ -60,6 +60,8 @@ type Deps struct {
 	Drills    RestoreDrills
 	Copies    Copies
 	Restores  Restores
+	Plans     Plans
+	Forecasts Forecasts
 	Now            clock.Now
 	Log            *slog.Logger
 }

@@ -85,6 +85,7 @@ func (h *Hub) flow() []bus.Join {
 		bus.On("copy.harmed", "alarm-copy", h.alarmCopy),                             // a copy that is damaged, touched or late → alert
 		bus.On("restore.changed", "chronology-restore", h.noteRestore),               // a restore for an incident → chronology
 		bus.On("action.>", "playbook", h.books.Result),                               // action   → the step that asked for it
+		bus.On("playbook.changed", "plan-times", h.plans.Measure),                    // a step of a restore plan → how long it took
 		bus.OnBatch("record.>", "ledger", 256, 200*time.Millisecond, h.record).Led(), // every change leaves a trace
 
 		bus.On("rule.changed", "rules", h.reloadRules).Each(),      // what people want to be told → engine

@@ -39,6 +39,8 @@ import (
 	restoredrill "github.com/sonae/sonae/protect/drill"
 	copies "github.com/sonae/sonae/protect/copy"
 	"github.com/sonae/sonae/protect/restore"
+	"github.com/sonae/sonae/protect/forecast"
+	"github.com/sonae/sonae/protect/plan"
 	"github.com/sonae/sonae/ready/asset"
 	"github.com/sonae/sonae/ready/drill"
 	"github.com/sonae/sonae/report"
@@ -92,6 +94,8 @@ type Hub struct {
 	drills     *restoredrill.Desk
 	copies     *copies.Desk
 	restores   *restore.Desk
+	plans      *plan.Desk
+	forecasts  *forecast.Desk
 	reports    *report.Desk
 	sheets     *sheet.Desk
 	searches   *search.Desk
@@ -219,6 +223,8 @@ func (h *Hub) openStages(ctx context.Context) (err error) {
 	if err := h.openCopies(); err != nil {
 		return err
 	}
+	h.plans = plan.New(h.state, h.books, now, h.log)
+	h.forecasts = forecast.New(h.state, forecast.Deps{Plans: h.plans, Now: now, Log: h.log})
 	if err := h.openReports(); err != nil {
 		return err
 	}

@@ -69,6 +69,8 @@ type Deps struct {
 	Drills     RestoreDrills
 	Copies     Copies
 	Restores   Restores
+	Plans      Plans
+	Forecasts  Forecasts
 
 	// Located tells where in the archive events are kept. What no segment holds
 	// yet is left out.

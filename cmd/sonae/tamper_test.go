@@ -258,6 +258,8 @@ var cells = []struct{ table, column, name string }{
 	{"protect_policy", "body", "id || '/' || version"},
 	{"protect_run_version", "body", "id || '/' || version"},
 	{"protect_run", "body", "id"},
+	{"plan_record", "body", "id || '/' || no"},
+	{"forecast_record", "body", "id || '/' || no"},
 }
 
 // cell is one value in the state.

@@ -37,6 +37,8 @@ import (
 	"github.com/sonae/sonae/protect/vault"
 	"github.com/sonae/sonae/protect/drill"
 	copies "github.com/sonae/sonae/protect/copy"
+	"github.com/sonae/sonae/protect/forecast"
+	"github.com/sonae/sonae/protect/plan"
 	"github.com/sonae/sonae/protect/restic"
 	restores "github.com/sonae/sonae/protect/restore"
 	"github.com/sonae/sonae/ready/asset"
@@ -469,6 +471,7 @@ func (c *check) recorded(ctx context.Context, db *state.DB, leaves []leaf.Leaf) 
 		{"repositories", vault.VerifyRows},
 		{"restore drills", drill.VerifyRows},
 		{"copies of backups", copies.VerifyRows}, {"restores", restores.VerifyRows},
+		{"restore plans", plan.VerifyRows}, {"prices and measured restores", forecast.VerifyRows},
 	} {
 		found, err := t.verify(ctx, db, byType(leaves))
 		if err != nil {
