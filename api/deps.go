@@ -56,12 +56,12 @@ type Deps struct {
 	Notices        Notices
 	Paper          Paper
 	Causes         Causes
-	Vault     Vault
-	Drills    RestoreDrills
-	Copies    Copies
-	Restores  Restores
-	Plans     Plans
-	Forecasts Forecasts
+	Vault          Vault
+	Drills         RestoreDrills
+	Copies         Copies
+	Restores       Restores
+	Plans          Plans
+	Forecasts      Forecasts
 	Now            clock.Now
 	Log            *slog.Logger
 }

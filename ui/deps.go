@@ -28,10 +28,10 @@ import (
 	"github.com/sonae/sonae/ledger/leaf"
 	"github.com/sonae/sonae/notify"
 	"github.com/sonae/sonae/playbook"
-	"github.com/sonae/sonae/protect/vault"
 	"github.com/sonae/sonae/protect/copy"
 	"github.com/sonae/sonae/protect/job"
 	"github.com/sonae/sonae/protect/restore"
+	"github.com/sonae/sonae/protect/vault"
 	"github.com/sonae/sonae/ready/asset"
 	"github.com/sonae/sonae/report"
 	"github.com/sonae/sonae/report/sheet"
@@ -65,12 +65,12 @@ type Deps struct {
 	Notices        Notices
 	Paper          Paper
 	Causes         Causes
-	Vault      Vault
-	Drills     RestoreDrills
-	Copies     Copies
-	Restores   Restores
-	Plans      Plans
-	Forecasts  Forecasts
+	Vault          Vault
+	Drills         RestoreDrills
+	Copies         Copies
+	Restores       Restores
+	Plans          Plans
+	Forecasts      Forecasts
 
 	// Located tells where in the archive events are kept. What no segment holds
 	// yet is left out.

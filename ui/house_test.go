@@ -37,8 +37,8 @@ import (
 	"github.com/sonae/sonae/ledger/leaf"
 	"github.com/sonae/sonae/notify"
 	"github.com/sonae/sonae/playbook"
-	"github.com/sonae/sonae/protect/policy"
 	"github.com/sonae/sonae/protect/drill"
+	"github.com/sonae/sonae/protect/policy"
 	"github.com/sonae/sonae/ready/asset"
 	"github.com/sonae/sonae/report"
 	"github.com/sonae/sonae/report/sheet"
@@ -100,7 +100,7 @@ type house struct {
 	sent          []paper.NewPicture
 	memos         []paper.Memo
 	factors       []cause.NewFactor
-	drilled     []drill.Definition // restore drills that were written
+	drilled       []drill.Definition // restore drills that were written
 	kept          []sheet.Kept
 }
 

@@ -332,5 +332,5 @@ func routes() []route {
 		{pattern: "POST /people/{id}/enable", verb: auth.Administer, kind: "person", do: (*call).enable, back: (*call).settings},
 
 		{pattern: "GET /audit", verb: auth.Audit, kind: "page", page: (*call).audit, topics: []string{"record"}},
-	}), protectDrillRoutes()...)
+	}, slices.Concat(protectDrillRoutes())...))
 }
