@@ -42,7 +42,7 @@ func sheetTopics() []string {
 
 // routes is the table of all addresses that need a decision about rights.
 func routes() []route {
-	return slices.Concat(protectPolicyRoutes(), append([]route{
+	return slices.Concat(protectPolicyRoutes(), protectDrillRoutes(), []route{
 		{pattern: "GET /login", open: true, page: (*call).loginPage},
 		{pattern: "POST /login", open: true, do: (*call).logIn, back: (*call).loginPage},
 		{pattern: "GET /join/{token}", open: true, page: (*call).joinPage},
@@ -332,5 +332,5 @@ func routes() []route {
 		{pattern: "POST /people/{id}/enable", verb: auth.Administer, kind: "person", do: (*call).enable, back: (*call).settings},
 
 		{pattern: "GET /audit", verb: auth.Audit, kind: "page", page: (*call).audit, topics: []string{"record"}},
-	}, slices.Concat(protectDrillRoutes())...))
+	})
 }
