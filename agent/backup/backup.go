@@ -125,21 +125,17 @@ type work struct {
 // run does the job of an order.
 func (r *Runner) run(ctx context.Context, o order.Order) job.Result {
 	res := job.Result{Job: o.Action, Host: r.cfg.Host, Kind: job.Kind(o.Kind), State: job.CouldNotRun, Start: r.cfg.Now().UTC()}
-	defer func() { res.End = r.cfg.Now().UTC() }()
 	if o.Kind == order.Backup {
 		select {
 		case r.backups <- struct{}{}:
 			defer func() { <-r.backups }()
 		case <-ctx.Done():
-			res.State = job.Cancelled
+			res.State, res.Error, res.End = job.Cancelled, context.Cause(ctx).Error(), r.cfg.Now().UTC()
 			return res
 		}
 	}
 	if err := r.begin(ctx, o, &res); err != nil {
-		if ctx.Err() != nil {
-			res.State = job.Cancelled
-		}
-		res.Error = err.Error()
+		res.Error = cut(err.Error(), job.MaxError)
 	}
 	res.End = r.cfg.Now().UTC()
 	return res
@@ -153,9 +149,13 @@ var (
 )
 
 // begin fetches the job, readies everything it needs, and does it. An error
-// means that it could not run.
-func (r *Runner) begin(ctx context.Context, o order.Order, res *job.Result) error {
+// means that it could not run, or was stopped before it ran.
+func (r *Runner) begin(ctx context.Context, o order.Order, res *job.Result) (err error) {
 	grant, err := r.cfg.Link.Job(ctx, o.Action)
+	if err != nil && ctx.Err() != nil {
+		res.State = job.Cancelled
+		return context.Cause(ctx)
+	}
 	if err != nil {
 		return fmt.Errorf("ask for the job: %w", err)
 	}
@@ -168,6 +168,11 @@ func (r *Runner) begin(ctx context.Context, o order.Order, res *job.Result) erro
 		ctx, done = context.WithDeadlineCause(ctx, w.job.Until.Add(-r.cfg.Ahead()), errWindow)
 		defer done()
 	}
+	defer func() {
+		if err != nil && ctx.Err() != nil {
+			res.State, err = job.Cancelled, context.Cause(ctx)
+		}
+	}()
 	if w.restic, err = engine.Find(ctx, r.cfg.Restic...); err != nil {
 		return err
 	}
@@ -233,20 +238,11 @@ func (w *work) fail(s job.State, err error) {
 	w.res.Error = cmp.Or(w.res.Error, cut(err.Error(), job.MaxError))
 }
 
-// ready makes the repository ready to be written: it is made where there is
-// none, and freed from locks that nobody holds.
-func (w *work) ready(ctx context.Context) error {
-	w.tell.step("prepare", "")
-	if err := w.restic.Init(ctx, w.repo); err != nil {
-		return err
-	}
-	return w.restic.Unlock(ctx, w.repo)
-}
-
 // backup does the sources one after the other: one that fails does not keep the
 // next from being saved.
 func (w *work) backup(ctx context.Context) {
-	if err := w.ready(ctx); err != nil {
+	w.tell.step("prepare", "")
+	if err := w.restic.Init(ctx, w.repo); err != nil { // the first backup makes the repository
 		w.fail(job.Worst(job.CouldNotRun, engine.State(err)), err)
 		return
 	}

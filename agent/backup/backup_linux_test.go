@@ -35,8 +35,6 @@ type bench struct {
 	id    link.Identity
 	hooks string
 	dir   string // of the agent
-	past  time.Time
-	tries int
 }
 
 // setUp runs the real agent with an identity of the real port; the hub's

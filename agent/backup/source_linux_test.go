@@ -16,9 +16,9 @@ import (
 
 // cluster is a real PostgreSQL server of the account nobody on a socket.
 type cluster struct {
-	t           *testing.T
-	bin, base   string
-	data, share string // folder of the socket
+	t         *testing.T
+	bin, base string // programs; folder of the socket and of all else
+	data      string
 }
 
 func startCluster(t *testing.T) *cluster {
