@@ -33,6 +33,7 @@ import (
 	"github.com/sonae/sonae/incident/task"
 	"github.com/sonae/sonae/ledger"
 	"github.com/sonae/sonae/notify"
+	"github.com/sonae/sonae/notify/desktop"
 	"github.com/sonae/sonae/playbook"
 	"github.com/sonae/sonae/ready/asset"
 	"github.com/sonae/sonae/ready/drill"
@@ -74,6 +75,7 @@ type Hub struct {
 	incidents  *incident.Room
 	actions    *action.Desk
 	notices    *notify.Desk
+	screens    *desktop.Sender
 	devices    *device.Store
 	runner     *device.Runner
 	vault      *evidence.Vault
