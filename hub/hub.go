@@ -194,7 +194,7 @@ func (h *Hub) openStages(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	h.books, err = playbook.New(h.state, playbook.Deps{Incidents: h.incidents, Duties: h.duties, Actions: h.actions, Now: now, Log: h.log})
+	h.books, err = playbook.New(h.state, playbook.Deps{Incidents: h.incidents, Duties: h.duties, Actions: h.actions, Cuts: h.actions, Calls: h.notices, Key: h.playbookKey(), Now: now, Log: h.log})
 	if err != nil {
 		return err
 	}

@@ -238,6 +238,12 @@ func (h *Hub) openLink() {
 	})
 }
 
+// playbookKey signs playbooks. It is made of the hub's secret and is no other
+// key, so that a signature of a playbook is valid for nothing else.
+func (h *Hub) playbookKey() ed25519.PrivateKey {
+	return ed25519.NewKeyFromSeed(h.keys.Mac("playbook signature", "v1")[:ed25519.SeedSize])
+}
+
 func (h *Hub) orderKey() ed25519.PublicKey { return h.keys.Order().Public().(ed25519.PublicKey) }
 
 // receive stores an item. An agent can be quicker than the message that opens
