@@ -198,7 +198,7 @@ func (h *Hub) openStages(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	h.tasks, err = task.New(h.state, task.Deps{Incidents: h.incidents, Alerts: h.alerts, Evidence: h.vault, Actions: h.actions, Duties: h.duties,
+	h.tasks, err = task.New(h.state, task.Deps{Incidents: h.incidents, Alerts: h.alerts, Evidence: h.vault, Actions: h.actions, Duties: h.duties, Decisions: h.decisions,
 		Books: h.books, Shifts: h.notices, People: h.people, Names: h.names, Now: now, Log: h.log})
 	if err != nil {
 		return err
