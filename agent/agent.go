@@ -27,6 +27,7 @@ import (
 	"github.com/sonae/sonae/agent/collect"
 	"github.com/sonae/sonae/agent/link"
 	"github.com/sonae/sonae/agent/ring"
+	"github.com/sonae/sonae/agent/screen"
 	"github.com/sonae/sonae/agent/sensor"
 	"github.com/sonae/sonae/agent/spool"
 	"github.com/sonae/sonae/clock"
@@ -122,6 +123,9 @@ type Parts struct {
 	Preserve func(ctx context.Context, o order.Order, report func(order.Result))
 	// Backup backs up and restores; nil where no jobs are done.
 	Backup     Worker
+	// Show shows a message to whoever sits here until it was seen everywhere or
+	// its time is over; tell is called for each session.
+	Show       func(ctx context.Context, n order.Note, tell func(screen.Sign)) error
 	Collectors []collect.Collector
 	Load       collect.Sampler
 	// Guard stops ransomware; nil where no folder is guarded.

@@ -131,6 +131,8 @@ func (a *Agent) carryOut(ctx context.Context, o order.Order) {
 		end = a.parts.Gateway.Do(ctx, o)
 	case (o.Kind == order.Isolate || o.Kind == order.Release) && a.parts.Actor != nil:
 		end = a.parts.Actor.Do(ctx, o)
+	case o.Kind == order.Show && o.Note != nil && a.parts.Show != nil:
+		end = a.show(ctx, o)
 	case a.parts.Contain != nil && a.parts.Contain.Can(o.Kind):
 		end = a.parts.Contain.Do(ctx, o)
 	default:

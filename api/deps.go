@@ -245,7 +245,9 @@ type Books interface {
 	Import(ctx context.Context, source []byte, by auth.Person) (*playbook.Book, error)
 	Runs(ctx context.Context, incident string) ([]playbook.Run, error)
 	Run(ctx context.Context, id string) (playbook.Run, error)
-	Begin(ctx context.Context, incident, book string, by auth.Person) (playbook.Run, error)
+	BeginWith(ctx context.Context, incident, book string, given map[string]string, by auth.Person) (playbook.Run, error)
+	Signatures(b *playbook.Book) []playbook.Signed
+	Sign(ctx context.Context, id string, by auth.Person) (*playbook.Book, error)
 	Report(ctx context.Context, run string, r playbook.Report, by auth.Person) (playbook.Run, error)
 	Cancel(ctx context.Context, run, reason string, by auth.Person) error
 }

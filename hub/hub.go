@@ -33,6 +33,7 @@ import (
 	"github.com/sonae/sonae/incident/task"
 	"github.com/sonae/sonae/ledger"
 	"github.com/sonae/sonae/notify"
+	"github.com/sonae/sonae/notify/desktop"
 	"github.com/sonae/sonae/playbook"
 	copies "github.com/sonae/sonae/protect/copy"
 	restoredrill "github.com/sonae/sonae/protect/drill"
@@ -81,6 +82,7 @@ type Hub struct {
 	incidents  *incident.Room
 	actions    *action.Desk
 	notices    *notify.Desk
+	screens    *desktop.Sender
 	devices    *device.Store
 	runner     *device.Runner
 	vault      *evidence.Vault
@@ -206,11 +208,11 @@ func (h *Hub) openStages(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	h.books, err = playbook.New(h.state, playbook.Deps{Incidents: h.incidents, Duties: h.duties, Actions: h.actions, Now: now, Log: h.log})
+	h.books, err = playbook.New(h.state, playbook.Deps{Incidents: h.incidents, Duties: h.duties, Actions: h.actions, Cuts: h.actions, Calls: h.notices, Key: h.playbookKey(), Now: now, Log: h.log})
 	if err != nil {
 		return err
 	}
-	h.tasks, err = task.New(h.state, task.Deps{Incidents: h.incidents, Alerts: h.alerts, Evidence: h.vault, Actions: h.actions, Duties: h.duties,
+	h.tasks, err = task.New(h.state, task.Deps{Incidents: h.incidents, Alerts: h.alerts, Evidence: h.vault, Actions: h.actions, Duties: h.duties, Decisions: h.decisions,
 		Books: h.books, Shifts: h.notices, People: h.people, Names: h.names, Now: now, Log: h.log})
 	if err != nil {
 		return err

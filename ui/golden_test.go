@@ -153,6 +153,7 @@ var pages = []struct{ name, who, path string }{
 	{"notify-chain", "admin", "/notify/chains/{chain}"},
 	{"notify-channel", "admin", "/notify/channels/{channel}"},
 	{"notify-channel-new", "admin", "/notify/channels/new?kind=lineworks"},
+	{"notify-channel-screens", "admin", "/notify/channels/new?kind=desktop"},
 	{"notify-tree", "responder", "/notify/chains/{chain}/tree"},
 	{"notify-denied", "contractor", "/notify"},
 	{"protect", "executive", "/protect"},

@@ -1054,8 +1054,17 @@ func (h booksOf) Runs(ctx context.Context, in string) ([]playbook.Run, error) {
 	return []playbook.Run{r}, err
 }
 
-func (h booksOf) Begin(ctx context.Context, _, _ string, _ auth.Person) (playbook.Run, error) {
+func (h booksOf) BeginWith(ctx context.Context, _, _ string, _ map[string]string, _ auth.Person) (playbook.Run, error) {
 	return h.Run(ctx, "run-1")
+}
+
+func (booksOf) Signatures(*playbook.Book) []playbook.Signed {
+	return []playbook.Signed{{Trust: playbook.UnknownKey, Signee: "医療ISAC", Created: "2026-11-01T00:00:00Z", Key: strings.Repeat("ab", 32)},
+		{Trust: playbook.NotVerified, Signee: "?", Why: "cacao: the signature does not fit the playbook"}}
+}
+
+func (h booksOf) Sign(ctx context.Context, id string, _ auth.Person) (*playbook.Book, error) {
+	return h.Book(ctx, id)
 }
 
 func (h booksOf) Report(ctx context.Context, id string, r playbook.Report, _ auth.Person) (playbook.Run, error) {

@@ -74,6 +74,8 @@ func routes() []route {
 		{pattern: "GET /authorities", verb: auth.View, kind: "report", page: (*call).authorities},
 		{pattern: "POST /authorities/{authority}", verb: auth.Administer, kind: "report", do: (*call).saveAuthority, back: (*call).authorities},
 		{pattern: "POST /incidents/{id}/runs", verb: auth.Handle, kind: "incident", do: (*call).beginRun, back: (*call).room},
+		{pattern: "GET /incidents/{id}/begin", verb: auth.Handle, kind: "incident", page: (*call).beginning},
+		{pattern: "POST /incidents/{id}/begin", verb: auth.Handle, kind: "incident", do: (*call).beginRun, back: (*call).beginning},
 		{pattern: "GET /incidents/{id}/runs/{run}", verb: auth.View, kind: "incident", page: (*call).runPage, topics: []string{"playbook", "action"}},
 		{pattern: "POST /incidents/{id}/runs/{run}/steps/{visit}", verb: auth.Handle, kind: "incident", do: (*call).reportStep, back: (*call).runPage},
 		{pattern: "POST /incidents/{id}/runs/{run}/cancel", verb: auth.Handle, kind: "incident", do: (*call).cancelRun, back: (*call).runPage},
@@ -179,6 +181,7 @@ func routes() []route {
 		{pattern: "GET /playbooks", verb: auth.View, kind: "playbook", page: (*call).playbooks},
 		{pattern: "POST /playbooks", verb: auth.Handle, kind: "playbook", do: (*call).importPlaybook, back: (*call).playbooks},
 		{pattern: "GET /playbooks/{book}", verb: auth.View, kind: "playbook", page: (*call).playbook},
+		{pattern: "POST /playbooks/{book}/sign", verb: auth.Administer, kind: "playbook", do: (*call).signPlaybook, back: (*call).playbook},
 		{pattern: "GET /playbooks/{book}/cacao", verb: auth.View, kind: "playbook", raw: (*call).exportPlaybook},
 
 		{pattern: "GET /search", verb: auth.View, kind: "event", page: (*call).searchPage},

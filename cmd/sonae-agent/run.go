@@ -25,6 +25,7 @@ import (
 	"github.com/sonae/sonae/agent/health"
 	"github.com/sonae/sonae/agent/link"
 	"github.com/sonae/sonae/agent/owner"
+	"github.com/sonae/sonae/agent/screen"
 	"github.com/sonae/sonae/agent/settings"
 	"github.com/sonae/sonae/agent/watcher"
 	"github.com/sonae/sonae/source/feed"
@@ -179,6 +180,7 @@ func (p program) watch(ctx context.Context, o options, id link.Identity) error {
 		Contain:    group,
 		Preserve:   preserver(evidence, client, time.Now),
 		Backup:     jobs,
+		Show:       screen.New(screen.Config{}).Show,
 		Collectors: collectors,
 		Load:       load,
 		Guard:      files,
