@@ -49,6 +49,11 @@ const (
 	Administer Verb = "administer" // people, sites, hosts, tokens
 	Audit      Verb = "audit"      // ledger, refusals, log-ins
 	Practise   Verb = "practise"   // start a drill
+
+	// Of a "protect", which is everything about backups of a site.
+	ProtectSee     Verb = "protect.see"     // policies, runs, copies, drills, plans, forecasts
+	ProtectChange  Verb = "protect.change"  // write policies, run and cancel backups, keep copies, drills and plans
+	ProtectRestore Verb = "protect.restore" // look into backups and bring data back
 )
 
 // Resource is what a verb is aimed at. Empty fields are unknown. A list is
@@ -56,7 +61,7 @@ const (
 // get lists of that site only. Writing into a chronology is Handle of an
 // "entry"; moving the incident is Handle of the "incident".
 type Resource struct {
-	Kind        string // alert, event, rule, incident, entry, action, evidence, host, site, person, report, ledger, page, notify, decision
+	Kind        string // alert, event, rule, incident, entry, action, evidence, host, site, person, report, ledger, page, notify, decision, protect
 	ID          string
 	Site        string // the site it belongs to; empty: no site or all sites
 	RequestedBy string // person id who requested it (actions)

@@ -44,11 +44,11 @@ func policies(t *testing.T) *Policies {
 }
 
 func verbs() []Verb {
-	return []Verb{View, Handle, Request, Approve, Release, Preserve, Report, Administer, Audit, Practise}
+	return []Verb{View, Handle, Request, Approve, Release, Preserve, Report, Administer, Audit, Practise, ProtectSee, ProtectChange, ProtectRestore}
 }
 
 func kinds() []string {
-	return []string{"alert", "event", "rule", "incident", "entry", "action", "evidence", "host", "site", "person", "report", "ledger", "page", "policy", "notify"}
+	return []string{"alert", "event", "rule", "incident", "entry", "action", "evidence", "host", "site", "person", "report", "ledger", "page", "policy", "notify", "protect"}
 }
 
 // answer is what stands in a cell of the tables.

@@ -891,11 +891,11 @@ func allow(p auth.Person, v auth.Verb, r auth.Resource) auth.Decision {
 		return auth.Decision{Reason: "denied.own-request"}
 	}
 	rights := map[auth.Role][]auth.Verb{
-		auth.Administrator: {auth.View, auth.Administer, auth.Practise},
-		auth.Responder:     {auth.View, auth.Handle, auth.Request, auth.Release, auth.Preserve, auth.Report, auth.Practise},
-		auth.Approver:      {auth.View, auth.Approve, auth.Release},
-		auth.Executive:     {auth.View},
-		auth.Auditor:       {auth.View, auth.Audit},
+		auth.Administrator: {auth.View, auth.Administer, auth.Practise, auth.ProtectSee, auth.ProtectChange},
+		auth.Responder:     {auth.View, auth.Handle, auth.Request, auth.Release, auth.Preserve, auth.Report, auth.Practise, auth.ProtectSee, auth.ProtectChange, auth.ProtectRestore},
+		auth.Approver:      {auth.View, auth.Approve, auth.Release, auth.ProtectSee},
+		auth.Executive:     {auth.View, auth.ProtectSee},
+		auth.Auditor:       {auth.View, auth.Audit, auth.ProtectSee},
 	}
 	for _, role := range p.Roles {
 		if slices.Contains(rights[role], v) {
