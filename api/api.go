@@ -94,6 +94,7 @@ func (s *server) operations() {
 	s.cutOperations()
 	s.peopleOperations()
 	s.ledgerOperations()
+	s.anomalyOperations()
 }
 
 // description serves the OpenAPI document, made once.

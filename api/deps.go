@@ -54,6 +54,7 @@ type Deps struct {
 	Notices   Notices
 	Paper     Paper
 	Causes    Causes
+	Anomalies Anomalies
 	Now       clock.Now
 	Log       *slog.Logger
 }

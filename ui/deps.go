@@ -59,6 +59,7 @@ type Deps struct {
 	Notices    Notices
 	Paper      Paper
 	Causes     Causes
+	Anomalies  Anomalies
 
 	// Located tells where in the archive events are kept. What no segment holds
 	// yet is left out.
