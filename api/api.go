@@ -86,6 +86,7 @@ func (s *server) operations() {
 	s.taskOperations()
 	s.paperOperations()
 	s.causeOperations()
+	s.vaultOperations()
 	s.reportOperations()
 	s.sheetOperations()
 	s.assetOperations()

@@ -51,9 +51,10 @@ func places() []place {
 }
 
 // left are the names in the hub's folder that no backup holds: they belong to
-// the running process, or are told otherwise.
+// the running process, or are told otherwise, or are the repositories of agents,
+// which are copied as what they are.
 func left(name string) bool {
-	return slices.Contains([]string{"lock", "control.sock", "bus", "state.db", "state.db-wal", "state.db-shm"}, name) || strings.HasPrefix(name, pinned)
+	return slices.Contains([]string{"lock", "control.sock", "bus", "state.db", "state.db-wal", "state.db-shm", "repositories"}, name) || strings.HasPrefix(name, pinned)
 }
 
 // moment is a hub as it was when a backup began.

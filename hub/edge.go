@@ -154,7 +154,7 @@ func (h *Hub) openDoors(agents, public, control, local net.Listener) error {
 
 	server := h.pageServer(main)
 	server.TLSConfig = agentlink.ServerTLS(certificate, nil)
-	machines := agentlink.HTTPServer(h.link.Handler(), agentlink.ServerTLS(certificate, h.keys.Pool()))
+	machines := agentlink.HTTPServer(h.forMachines(), agentlink.ServerTLS(certificate, h.keys.Pool()))
 	machines.ErrorLog = h.serverLog()
 	h.edge = edge{
 		{name: "agents' port", listener: agents, tls: true, closed: h.link.Close,

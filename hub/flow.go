@@ -36,7 +36,7 @@ var partitioned = []string{"event.*.*"}
 
 // streams are the first tokens of all subjects.
 var streams = []string{"event", "match", "finding", "alert", "notify", "incident", "action", "cutting", "order", "evidence", "duty", "decision", "playbook", "task", "document", "sheet", "rule", "drill",
-	"device", "record"}
+	"device", "record", "protect"}
 
 // flow joins the stages. Nothing else in Sonae knows who listens to whom.
 func (h *Hub) flow() []bus.Join {
@@ -62,6 +62,9 @@ func (h *Hub) flow() []bus.Join {
 		bus.On("notify.line", "chronology-notify", h.noteTold),                       // told     → chronology
 		bus.On("alert.>", "block", h.answer).Led(),                                   // alert    → action, where people approved that beforehand
 		bus.On("finding.>", "frozen", h.frozen).Led(),                                // finding  → what an agent froze by itself → incident, action
+		bus.On("finding.>", "cut-repositories", h.cutRepositories).Led(),             // finding  → nothing more is taken into the repositories of its site
+		bus.On("cutting.>", "cut-by-hand", h.cutByHand),                              // cutting  → the same, where people cut the path to the copies
+		bus.On("protect.vault", "chronology-vault", h.noteVault),                     // repository → chronology
 		bus.On("alert.>", "keep-frozen", h.keepFrozen).Led(),                         // alert    → evidence of what was frozen
 		bus.On("evidence.infected", "virus", h.infected),                             // bag      → event: a virus in it
 		bus.On("evidence.sealed", "chronology-evidence", h.noteBag),                  // bag      → chronology
@@ -98,6 +101,7 @@ func (h *Hub) flow() []bus.Join {
 		bus.On("notify.>", "live-notify", h.show("notify")).Each(),
 		bus.On("playbook.>", "live-playbook", h.show("playbook")).Each(),
 		bus.On("task.>", "live-task", h.show("task")).Each(),
+		bus.On("protect.vault", "live-vault", h.show("vault")).Each(),
 	}
 }
 

@@ -34,6 +34,7 @@ import (
 	"github.com/sonae/sonae/ledger"
 	"github.com/sonae/sonae/notify"
 	"github.com/sonae/sonae/playbook"
+	"github.com/sonae/sonae/protect/vault"
 	"github.com/sonae/sonae/ready/asset"
 	"github.com/sonae/sonae/ready/drill"
 	"github.com/sonae/sonae/report"
@@ -87,6 +88,7 @@ type Hub struct {
 	sheets     *sheet.Desk
 	searches   *search.Desk
 	practice   *drill.Drill
+	keeper     *vault.Vault // of the repositories of backups
 
 	feed   *feed.Feed
 	gather *feed.Gatherer
@@ -209,6 +211,9 @@ func (h *Hub) openStages(ctx context.Context) (err error) {
 	}
 	h.openSheets()
 	h.searches = search.New(h.state, h.archive, now, h.part("search"))
+	if err := h.openKeeper(); err != nil {
+		return err
+	}
 	return h.openPractice()
 }
 
@@ -242,6 +247,7 @@ func (h *Hub) work(ctx context.Context, out io.Writer) error {
 	g.Go(func() error { return h.rulebook.Run(ctx) })
 	g.Go(func() error { return h.threats.Run(ctx) })
 	g.Go(func() error { return h.sense(ctx) })
+	g.Go(func() error { return h.keeper.Run(ctx) })
 	h.edge.serve(ctx, g)
 	g.Go(func() error { return h.greet(ctx, out) })
 	return g.Wait()

@@ -23,6 +23,7 @@ func (h *Hub) follow(ctx context.Context) error {
 	g.Go(func() error { return h.bus.Handle(ctx, "block") })
 	g.Go(func() error { return h.bus.Handle(ctx, "frozen") })
 	g.Go(func() error { return h.bus.Handle(ctx, "keep-frozen") })
+	g.Go(func() error { return h.bus.Handle(ctx, "cut-repositories") })
 	return g.Wait()
 }
 

@@ -27,6 +27,7 @@ import (
 	"github.com/sonae/sonae/ledger/leaf"
 	"github.com/sonae/sonae/notify"
 	"github.com/sonae/sonae/playbook"
+	"github.com/sonae/sonae/protect/vault"
 	"github.com/sonae/sonae/ready/asset"
 	"github.com/sonae/sonae/report"
 	"github.com/sonae/sonae/report/sheet"
@@ -60,6 +61,7 @@ type Deps struct {
 	Paper      Paper
 	Causes     Causes
 	Anomalies  Anomalies
+	Vault      Vault
 
 	// Located tells where in the archive events are kept. What no segment holds
 	// yet is left out.
@@ -411,4 +413,35 @@ type Causes interface {
 	AddLesson(ctx context.Context, incident, text, target, ref string, by auth.Person) (cause.Lesson, error)
 	AnswerLesson(ctx context.Context, incident, id, answer string, by auth.Person) error
 	LessonsFor(ctx context.Context, target, ref string) ([]cause.Lesson, error)
+}
+
+// Vault is what the pages need from protect/vault.
+type Vault interface {
+	Repositories(ctx context.Context, site string) ([]vault.Repository, error)
+	Get(ctx context.Context, agent string) (vault.Repository, error)
+	SetQuota(ctx context.Context, agent string, bytes int64, reason string, by auth.Person) error
+	Reads(ctx context.Context, agent string) ([]vault.Read, error)
+	AskRead(ctx context.Context, agent string, by auth.Person) error
+	RefusalsOf(ctx context.Context, agent string) ([]vault.Refusals, error)
+	Recipients(ctx context.Context) (vault.Recipients, error)
+	SetRecipients(ctx context.Context, all []vault.Recipient, why string, by auth.Person) error
+	Sheet(ctx context.Context, agent string) (vault.Sheet, error)
+	NewSheet(ctx context.Context, agent string, by auth.Person) (vault.Sheet, error)
+	Cuts(ctx context.Context, site string) ([]vault.Cut, error)
+	CutByID(ctx context.Context, id string) (vault.Cut, error)
+	CutPath(ctx context.Context, site, incident, why string, by auth.Person) (vault.Cut, error)
+	Release(ctx context.Context, id, reason string, by auth.Person) error
+	Passes(ctx context.Context, agent, site string) ([]vault.Pass, error)
+	PassByID(ctx context.Context, id string) (vault.Pass, error)
+	AskPass(ctx context.Context, n vault.NewPass, by auth.Person) (vault.Pass, error)
+	ApprovePass(ctx context.Context, id string, by auth.Person) error
+	RefusePass(ctx context.Context, id, reason string, by auth.Person) error
+	EndPass(ctx context.Context, id, reason string, by auth.Person) error
+	TakeToken(ctx context.Context, id string, by auth.Person) (string, error)
+	PlanPrune(ctx context.Context, agent string, g vault.Generations) ([]vault.Choice, error)
+	AskPrune(ctx context.Context, agent string, g vault.Generations, why string, by auth.Person) (vault.Prune, error)
+	ApprovePrune(ctx context.Context, id string, by auth.Person) error
+	StopPrune(ctx context.Context, id, reason string, by auth.Person) error
+	Prunes(ctx context.Context, agent string) ([]vault.Prune, error)
+	PruneByID(ctx context.Context, id string) (vault.Prune, error)
 }

@@ -33,6 +33,7 @@ import (
 	"github.com/sonae/sonae/ledger/leaf"
 	"github.com/sonae/sonae/notify"
 	"github.com/sonae/sonae/playbook"
+	"github.com/sonae/sonae/protect/vault"
 	"github.com/sonae/sonae/protect/restic"
 	"github.com/sonae/sonae/ready/asset"
 	"github.com/sonae/sonae/report"
@@ -345,6 +346,13 @@ func (c *check) hub(ctx context.Context, dir, at string) error {
 	if err := c.rows(ctx, db, leaves); err != nil {
 		return err
 	}
+	logs, err := vault.VerifyLogs(ctx, db, filepath.Join(dir, "repositories"))
+	if err != nil {
+		return err
+	}
+	for _, d := range logs {
+		c.differ("repositories: " + d.String())
+	}
 	return c.bags(ctx, db, dir, readKey(filepath.Join(dir, keyFile)))
 }
 
@@ -454,6 +462,7 @@ func (c *check) recorded(ctx context.Context, db *state.DB, leaves []leaf.Leaf) 
 		{"decisions about services and criteria", decision.VerifyRows}, {"playbooks", playbook.VerifyRows}, {"executive sheets", sheet.VerifyRows}, {"who is told", notify.VerifyRows}, {"decisions about duties", duty.VerifyDecisions},
 		{"tasks, roles, hours and hand-overs", task.VerifyRows},
 		{"pictures, memos and logs", paper.VerifyRows}, {"causes and improvements", cause.VerifyRows},
+		{"repositories", vault.VerifyRows},
 	} {
 		found, err := t.verify(ctx, db, byType(leaves))
 		if err != nil {

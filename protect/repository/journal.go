@@ -92,6 +92,25 @@ func (l line) chain(before string) (string, error) {
 	return hex.EncodeToString(sum[:]), nil
 }
 
+// Heads reads the receive log of an agent's repository below dir, and tells what
+// Repository.Head was after each line. It changes nothing. A log that was
+// changed is fault.Conflict "protect.log-changed".
+func Heads(dir, agent string, each func(lines int, digest string)) error {
+	if !agentName.MatchString(agent) {
+		return fault.New(fault.Invalid, "protect.agent")
+	}
+	file, err := os.Open(filepath.Join(dir, agent, journalFile))
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	j := &journal{file: file}
+	if err := j.read(func(line) { each(j.lines, j.head) }); err != nil {
+		return fmt.Errorf("receive log of %s: %w", agent, err)
+	}
+	return nil
+}
+
 // append writes a line and returns it with its time, which is never before that
 // of the line above: where the hub's clock is set back, later files stay later.
 // It is durable when append returns without error. After an error the log is

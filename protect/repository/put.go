@@ -41,6 +41,7 @@ const maxKeys = 16
 //	fault.Denied   "protect.key"       a key that the hub cannot open, or of another repository
 //	fault.Conflict "protect.exists"    config is there already, with other bytes
 //	fault.Conflict "protect.no-key"    there is no config yet, or no key that the hub can open
+//	fault.Denied   "protect.cut"       people or an alarm cut the path to it
 //	fault.Busy     "protect.quota"     the agent has no room left
 //	fault.Busy     "protect.full"      the disk has no room left
 func (r *Repository) Put(ctx context.Context, who string, kind restic.Kind, name string, size int64, body io.Reader) error {
@@ -69,6 +70,9 @@ func (r *Repository) put(ctx context.Context, who string, kind restic.Kind, name
 	}
 	if _, err := restic.ParseID(name); err != nil && kind != restic.ConfigFile {
 		return fault.New(fault.Invalid, "protect.name").With(err)
+	}
+	if err := r.taken(); err != nil {
+		return err
 	}
 	if err := r.begun(kind); err != nil {
 		return err
@@ -102,6 +106,20 @@ func (r *Repository) put(ctx context.Context, who string, kind restic.Kind, name
 		return err
 	}
 	return r.publish(kind, name, sum, part, got)
+}
+
+// taken says whether anything is taken now.
+func (r *Repository) taken() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.cut()
+}
+
+func (r *Repository) cut() error {
+	if r.known.Cut {
+		return fault.New(fault.Denied, "protect.cut")
+	}
+	return nil
 }
 
 // begun refuses everything but keys before there is a config: until then the
@@ -199,6 +217,9 @@ func (r *Repository) publish(kind restic.Kind, name, sum, part string, size int6
 	if r.closed {
 		return fault.New(fault.Busy, "protect.closed")
 	}
+	if err := r.cut(); err != nil { // while it came
+		return err
+	}
 	if _, ok := r.received[fileKey{kind, name}]; ok { // another one was quicker
 		if kind == restic.ConfigFile {
 			return fault.New(fault.Conflict, "protect.exists")
@@ -229,6 +250,9 @@ func (r *Repository) publish(kind restic.Kind, name, sum, part string, size int6
 		return errors.Join(fmt.Errorf("store %s: %w", kind.Path(name), err), os.Remove(to))
 	}
 	r.note(l)
+	if r.s.c.Stored != nil {
+		r.s.c.Stored(Receipt{r.agent, kind, name, l.At, size})
+	}
 	return nil
 }
 

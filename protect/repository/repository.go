@@ -12,6 +12,7 @@
 package repository
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,6 +21,8 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -33,6 +36,7 @@ type Agent struct {
 	Passwords []string // of the repository, from the escrow; a key that none of them opens is refused
 	Hostnames []string // that snapshots may name; none: they are not compared
 	Quota     int64    // bytes; 0: no bound but the disk
+	Cut       bool     // nothing is taken until people say so: fault.Denied "protect.cut"
 }
 
 // Refusal is something that was not let in: what a site wants to be told.
@@ -45,6 +49,15 @@ type Refusal struct {
 	Err   error // fault.Error with the reason
 }
 
+// Receipt is one file that was received.
+type Receipt struct {
+	Agent string
+	Kind  restic.Kind
+	Name  string
+	At    time.Time // by the hub's clock
+	Size  int64     // bytes
+}
+
 // Config is what the service needs.
 type Config struct {
 	Dir string // one folder for each agent
@@ -53,8 +66,11 @@ type Config struct {
 	// Refused is told of every refusal and of what is let in but strange. It
 	// must not block.
 	Refused func(Refusal)
-	Now     clock.Now
-	Log     *slog.Logger
+	// Stored is told of every file once it is durable. It must not block. Nil:
+	// nobody is.
+	Stored func(Receipt)
+	Now    clock.Now
+	Log    *slog.Logger
 	// Skew is how far ahead the clock of an agent may be; 0 means 10 minutes.
 	Skew time.Duration
 }
@@ -70,7 +86,7 @@ type Service struct {
 	open map[string]*Repository
 }
 
-// New makes the service. Every field of Config but Skew is needed.
+// New makes the service. Every field of Config but Stored and Skew is needed.
 func New(c Config) (*Service, error) {
 	if c.Skew == 0 {
 		c.Skew = 10 * time.Minute
@@ -117,6 +133,16 @@ func (s *Service) Repository(ctx context.Context, agent string) (*Repository, er
 	}
 	r.know(known)
 	return r, nil
+}
+
+// Opened returns the repository of an agent if it is open already, else nil.
+// Unlike Repository it may be called from Config.Refused.
+func (s *Service) Opened(agent string) *Repository {
+	if !s.mu.TryLock() { // it is being opened
+		return nil
+	}
+	defer s.mu.Unlock()
+	return s.open[agent]
 }
 
 // Repository is the repository of one agent. It is safe for concurrent use.
@@ -309,6 +335,41 @@ func (r *Repository) Head() (lines int, digest string) {
 	defer r.mu.Unlock()
 	return r.journal.lines, r.journal.head
 }
+
+// Receipts are all files that were received, the oldest first.
+func (r *Repository) Receipts() []Receipt {
+	r.mu.Lock()
+	out := make([]Receipt, 0, len(r.received))
+	for k, rec := range r.received {
+		out = append(out, Receipt{r.agent, k.kind, k.name, rec.at, rec.size})
+	}
+	r.mu.Unlock()
+	slices.SortFunc(out, func(a, b Receipt) int {
+		return cmp.Or(a.At.Compare(b.At), strings.Compare(string(a.Kind), string(b.Kind)), strings.Compare(a.Name, b.Name))
+	})
+	return out
+}
+
+// Begun says whether a client has made the repository: it has its config.
+func (r *Repository) Begun() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	_, ok := r.received[fileKey{restic.ConfigFile, ""}]
+	return ok
+}
+
+// Reader reads what was received, also as of a time, with the key that the hub
+// knows: fault.Conflict "protect.no-key" when it opens none yet.
+func (v *View) Reader(ctx context.Context) (*restic.Repository, error) {
+	key, err := v.r.master(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return restic.OpenWith(v, key), nil
+}
+
+// Folder is where the files lie, as an ordinary repository of restic.
+func (r *Repository) Folder() string { return filepath.Join(r.dir, filesDir) }
 
 // syncDir makes the names in a folder durable.
 func syncDir(dir string) error {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/aes"
 	"crypto/cipher"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -71,6 +72,21 @@ func (k *Key) open(box []byte) ([]byte, error) {
 	}
 	cipher.NewCTR(k.encrypt, iv).XORKeyStream(text, text)
 	return text, nil
+}
+
+// seal is the inverse of open: IV ‖ ciphertext ‖ MAC.
+func (k *Key) seal(text []byte) ([]byte, error) {
+	box := make([]byte, ivSize+len(text), ivSize+len(text)+macSize)
+	if _, err := rand.Read(box[:ivSize]); err != nil {
+		return nil, err
+	}
+	cipher.NewCTR(k.encrypt, box[:ivSize]).XORKeyStream(box[ivSize:], text)
+	var once [32]byte
+	copy(once[:16], k.r[:])
+	k.nonce.Encrypt(once[16:], box[:ivSize])
+	var mac [macSize]byte
+	poly1305.Sum(&mac, box[ivSize:], &once)
+	return append(box, mac[:]...), nil
 }
 
 // unpack opens an unpacked file and returns its JSON as a stream: the text

@@ -1,6 +1,8 @@
 package restic
 
 import (
+	"crypto/rand"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math/bits"
@@ -66,14 +68,16 @@ func (f *KeyFile) check() error {
 
 // Open unseals the master key: ErrPassword when the password is another one.
 func (f *KeyFile) Open(password string) (*Key, error) {
-	if err := f.check(); err != nil {
+	text, err := f.master(password)
+	if err != nil {
 		return nil, err
 	}
-	b, err := scrypt.Key([]byte(password), f.Salt, f.N, f.R, f.P, 64)
-	if err != nil {
-		return nil, fmt.Errorf("scrypt: %w", err)
-	}
-	user, err := newKey(b[:32], b[32:48], b[48:])
+	return parseMaster(text)
+}
+
+// master unseals the text of the master key.
+func (f *KeyFile) master(password string) ([]byte, error) {
+	user, err := f.user(password)
 	if err != nil {
 		return nil, err
 	}
@@ -81,10 +85,44 @@ func (f *KeyFile) Open(password string) (*Key, error) {
 	if errors.Is(err, ErrMAC) {
 		return nil, ErrPassword
 	}
+	return text, err
+}
+
+// user derives the key that seals the master key.
+func (f *KeyFile) user(password string) (*Key, error) {
+	if err := f.check(); err != nil {
+		return nil, err
+	}
+	b, err := scrypt.Key([]byte(password), f.Salt, f.N, f.R, f.P, 64)
+	if err != nil {
+		return nil, fmt.Errorf("scrypt: %w", err)
+	}
+	return newKey(b[:32], b[32:48], b[48:])
+}
+
+// saltSize is how long restic's own salts are.
+const saltSize = 64
+
+// Again returns the bytes of a second key file for the same master key, which
+// another password opens: a key for the safe. It costs as much work to try out
+// as the first one. who is told to whoever lists the keys.
+func (f *KeyFile) Again(password, second, who string, now time.Time) ([]byte, error) {
+	text, err := f.master(password)
 	if err != nil {
 		return nil, err
 	}
-	return parseMaster(text)
+	out := KeyFile{Created: now, Username: who, Hostname: who, KDF: f.KDF, N: f.N, R: f.R, P: f.P, Salt: make([]byte, saltSize), Data: make([]byte, Overhead)}
+	if _, err := rand.Read(out.Salt); err != nil {
+		return nil, err
+	}
+	user, err := out.user(second)
+	if err != nil {
+		return nil, err
+	}
+	if out.Data, err = user.seal(text); err != nil {
+		return nil, err
+	}
+	return json.Marshal(out)
 }
 
 func parseMaster(text []byte) (*Key, error) {

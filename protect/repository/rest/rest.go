@@ -37,6 +37,7 @@ type Client struct {
 	Name  string // for locks and refusals
 	Agent string // whose repository
 	Role  Role
+	AsOf  time.Time // what was received later does not exist for it; zero: all does
 }
 
 // Deps is what the handler needs.
@@ -47,7 +48,10 @@ type Deps struct {
 	Identify func(*http.Request) (Client, error)
 	// Repository opens an agent's repository; repository.Service has it.
 	Repository func(ctx context.Context, agent string) (*repository.Repository, error)
-	Log        *slog.Logger
+	// Denied is told of what a client asked for that it may not do, where its
+	// repository was not even asked. It must not block. Nil: nobody is.
+	Denied func(c Client, asked string, err error)
+	Log    *slog.Logger
 }
 
 // Handler returns the routes, to be mounted below a prefix that is stripped.
@@ -73,7 +77,7 @@ type handler struct {
 	log *slog.Logger
 }
 
-// call is one request that may come in.
+// call is one request of a client that is known.
 type call struct {
 	Client
 	repo *repository.Repository
@@ -83,8 +87,10 @@ type call struct {
 	name string
 }
 
+const keyRole = "protect.role"
+
 func denied(why string) error {
-	return fault.New(fault.Denied, "protect.role").With(errors.New(why))
+	return fault.New(fault.Denied, keyRole).With(errors.New(why))
 }
 
 // route finds out who speaks about what, and answers errors.
@@ -94,6 +100,7 @@ func (h *handler) route(f func(http.ResponseWriter, *http.Request, *call) error)
 		if err == nil {
 			err = f(w, r, c)
 		}
+		h.tell(r, c, err)
 		if err == nil || r.Context().Err() != nil {
 			return
 		}
@@ -108,15 +115,24 @@ func (h *handler) route(f func(http.ResponseWriter, *http.Request, *call) error)
 	}
 }
 
+// tell tells of what a known client may not do at this address; the repository
+// tells of its own refusals.
+func (h *handler) tell(r *http.Request, c *call, err error) {
+	var f *fault.Error
+	if h.d.Denied != nil && c != nil && errors.As(err, &f) && f.Kind == fault.Denied && f.Key == keyRole {
+		h.d.Denied(c.Client, r.Method+" "+r.URL.Path, err)
+	}
+}
+
 func (h *handler) call(r *http.Request) (*call, error) {
 	client, err := h.d.Identify(r)
 	if err != nil {
 		return nil, err
 	}
-	if client.Agent != r.PathValue("agent") {
-		return nil, denied("it is another agent's repository")
-	}
 	c := &call{Client: client, kind: restic.Kind(r.PathValue("kind")), name: r.PathValue("name")}
+	if client.Agent != r.PathValue("agent") {
+		return c, denied("it is another agent's repository")
+	}
 	switch c.kind {
 	case "":
 		c.kind = restic.ConfigFile
@@ -133,9 +149,12 @@ func (h *handler) call(r *http.Request) (*call, error) {
 			return nil, fault.New(fault.Invalid, "protect.time").With(err)
 		}
 		if client.Role == Backup {
-			return nil, denied("an agent that backs up does not look into the past")
+			return c, denied("an agent that backs up does not look into the past")
 		}
 		c.past = true
+	}
+	if !client.AsOf.IsZero() && (at.IsZero() || at.After(client.AsOf)) {
+		at = client.AsOf
 	}
 	c.view = c.repo.AsOf(at)
 	return c, nil
@@ -180,7 +199,7 @@ func (h *handler) create(w http.ResponseWriter, r *http.Request, c *call) error 
 }
 
 func (h *handler) destroy(http.ResponseWriter, *http.Request, *call) error {
-	return fault.New(fault.Denied, "protect.append-only")
+	return denied("nobody removes a repository")
 }
 
 // Media types of the protocol's versions.

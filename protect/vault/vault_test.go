@@ -1,0 +1,364 @@
+package vault
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sonae/sonae/auth"
+	"github.com/sonae/sonae/backup"
+	"github.com/sonae/sonae/event"
+	"github.com/sonae/sonae/fault"
+	"github.com/sonae/sonae/ledger/leaf"
+	"github.com/sonae/sonae/protect/restic/restictest"
+)
+
+// tree makes something to back up.
+func tree(t *testing.T) string {
+	src := filepath.Join(t.TempDir(), "src")
+	restictest.Write(t, filepath.Join(src, "カルテ", "1.txt"), bytes.Repeat([]byte("診療記録 "), 2000))
+	restictest.Write(t, filepath.Join(src, "2.txt"), []byte("two"))
+	return src
+}
+
+func same(t *testing.T, a, b string) {
+	t.Helper()
+	if out, err := exec.Command("diff", "-r", a, b).CombinedOutput(); err != nil {
+		t.Errorf("%s and %s differ: %s", a, b, out)
+	}
+}
+
+// TestSheetAloneBringsEverythingBack uses what is printed and the folder, and
+// nothing of the hub: its keys, its state and its programs are not touched.
+func TestSheetAloneBringsEverythingBack(t *testing.T) {
+	w, ctx, src := newWorld(t), t.Context(), tree(t)
+	p := w.agent("ho-1")
+	p.Run(t, "init")
+	p.Run(t, "backup", "--host", "ho-1", src)
+	first, one, err := backup.NewIdentity()
+	w.ok(err)
+	_, two, err := backup.NewIdentity()
+	w.ok(err)
+
+	if _, err := w.NewSheet(ctx, "ho-1", anna); keyOf(err) != "vault.no-recipients" {
+		t.Errorf("a sheet for nobody: %v", err)
+	}
+	for key, list := range map[string][]Recipient{
+		"vault.recipients":      {{"院長の金庫", one}},
+		"vault.recipient-twice": {{"院長の金庫", one}, {"事務長", one}},
+		"vault.recipient-name":  {{"", one}, {"事務長", two}},
+		"backup.recipient":      {{"院長の金庫", "age1nonsense"}, {"事務長", two}},
+	} {
+		w.is(w.SetRecipients(ctx, list, "最初の設定", anna), fault.Invalid, key)
+	}
+	w.ok(w.SetRecipients(ctx, []Recipient{{"院長の金庫", one}, {"事務長", two}}, "最初の設定", anna))
+	w.ok(w.keepEscrow(ctx, "ho-1"))
+	w.ok(w.keepEscrow(ctx, "ho-1")) // once is enough
+	sealed, err := w.Sheet(ctx, "ho-1")
+	w.ok(err)
+	if sealed.Password != "" || len(sealed.For) != 2 || sealed.Escrow.Open {
+		t.Errorf("sheet %+v", sealed)
+	}
+	identity, err := backup.Identities(first)
+	w.ok(err)
+	password, err := backup.OpenText(identity, sealed.Escrow.Sealed)
+	w.ok(err)
+	stranger, _, err := backup.NewIdentity()
+	w.ok(err)
+	other, err := backup.Identities(stranger)
+	w.ok(err)
+	if _, err := backup.OpenText(other, sealed.Escrow.Sealed); fault.Of(err) != fault.Denied {
+		t.Errorf("opened by a stranger: %v", err)
+	}
+	open, err := w.NewSheet(ctx, "ho-1", anna)
+	w.ok(err)
+	if again, err := w.Sheet(ctx, "ho-1"); err != nil || again.Password != "" || !again.Escrow.Open {
+		t.Errorf("the password is told again: %v", err)
+	}
+	w.ok(w.Close())
+
+	folder := filepath.Join(t.TempDir(), "carried away")
+	w.ok(os.CopyFS(folder, os.DirFS(open.Folder)))
+	for name, sheet := range map[string]Sheet{"open": open, "sealed": {Escrow: sealed.Escrow, Password: password}} {
+		target := filepath.Join(t.TempDir(), name)
+		dir := t.TempDir()
+		var script strings.Builder
+		for _, step := range sheet.Steps() {
+			script.WriteString(strings.NewReplacer("FOLDER", "'"+folder+"'", "TARGET", "'"+target+"'").Replace(step.Command) + "\n")
+		}
+		cmd := exec.Command("sh", "-ec", script.String())
+		cmd.Dir, cmd.Env = dir, []string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir}
+		out, err := cmd.CombinedOutput()
+		if err != nil || !strings.Contains(string(out), sheet.Escrow.Check+"\n") {
+			t.Fatalf("%s: %v: %s", name, err, out)
+		}
+		same(t, src, filepath.Join(target, src))
+	}
+}
+
+func TestAlarmCutsThePathAndAPersonReleasesIt(t *testing.T) {
+	w, ctx, src := newWorld(t), t.Context(), tree(t)
+	p := w.agent("ho-1")
+	p.Run(t, "init")
+	p.Run(t, "backup", "--host", "ho-1", src)
+	var name string
+	w.ok(filepath.WalkDir(filepath.Join(w.Dir, "ho-1", "repository", "snapshots"), func(path string, d os.DirEntry, err error) error {
+		if !d.IsDir() {
+			name = d.Name()
+		}
+		return err
+	}))
+
+	// with the credentials of the agent somebody removes and looks elsewhere
+	if got := w.send("ho-1", "DELETE", "ho-1/snapshots/"+name); got != 403 {
+		t.Errorf("removal: %d", got)
+	}
+	if got := w.send("ho-2", "GET", "ho-1/config"); got != 403 {
+		t.Errorf("another one's repository: %d", got)
+	}
+	if got := w.send("ho-3", "GET", "ho-3/config"); got != 403 {
+		t.Errorf("a host that was removed: %d", got)
+	}
+	f := w.findings(RuleTampering)
+	if f[0].Host != "ho-1" || f[0].Site != "hospital" || !strings.Contains(f[0].Events[0].Fields["What"], name) || !Alarming(f[0]) {
+		t.Errorf("finding %+v", f[0])
+	}
+	c, fresh, err := w.Alarm(ctx, f[0])
+	if err != nil || !fresh || len(c.Paths) != 1 || c.Site != "hospital" {
+		t.Fatalf("cut %+v, %v", c, err)
+	}
+	if _, again, err := w.Alarm(ctx, frozen("ho-1", "hospital")); err != nil || again {
+		t.Errorf("cut twice: %v", err)
+	}
+	if s := emitted[Suspect](w, SubjectSuspect); len(s) != 1 || s[0].Agent != "ho-1" || !s[0].At.Equal(c.At) {
+		t.Errorf("suspect: %+v", s)
+	}
+	if _, err := p.Try(ctx, "backup", "--host", "ho-1", src); err == nil || !strings.Contains(err.Error(), "protect.cut") {
+		t.Errorf("a backup behind the cut: %v", err)
+	}
+	other := w.agent("ho-2") // another site works on
+	other.Run(t, "init")
+
+	w.ok(w.Attach(ctx, c.ID, "in-1"))
+	w.is(w.Release(ctx, c.ID, " ", anna), fault.Invalid, "vault.reason")
+	w.is(w.Release(ctx, c.ID, "理由", auth.Person{ID: "pe-3"}), fault.Denied, "vault.not-releaser")
+	w.ok(w.Release(ctx, c.ID, "保守の手違いと確かめた", anna))
+	w.is(w.Release(ctx, c.ID, "もう一度", anna), fault.Conflict, "vault.released")
+	if _, again, err := w.Alarm(ctx, f[0]); err != nil || again {
+		t.Errorf("the finding that was answered cuts again: %v", err)
+	}
+	p.Run(t, "backup", "--host", "ho-1", src)
+	lines := []string{}
+	for _, m := range emitted[Changed](w, Subject) {
+		if m.Incident == "in-1" {
+			lines = append(lines, m.Key)
+		}
+	}
+	if want := []string{"vault.cut", "vault.released"}; !slices.Equal(lines, want) {
+		t.Errorf("lines %v", lines)
+	}
+	r, err := w.Get(ctx, "ho-1")
+	if err != nil || r.Refused != 1 || r.Cut != "" || r.Snapshots != 2 {
+		t.Errorf("%+v, %v", r, err)
+	}
+}
+
+func TestOnlyAlarmingFindingsCut(t *testing.T) {
+	w := newWorld(t)
+	for name, change := range map[string]func(d *findingOf){
+		"a drill":         func(d *findingOf) { d.Drill = true },
+		"of no site":      func(d *findingOf) { d.Site = "" },
+		"not serious":     func(d *findingOf) { d.Rule.Level = event.Medium },
+		"something other": func(d *findingOf) { d.Rule.Tags = []string{"attack.t1048"} },
+	} {
+		f := findingOf(frozen("ho-1", "hospital"))
+		change(&f)
+		if c, fresh, err := w.Alarm(t.Context(), toFinding(f)); err != nil || fresh || c.ID != "" {
+			t.Errorf("%s: %+v %v", name, c, err)
+		}
+	}
+	if _, fresh, err := w.Alarm(t.Context(), frozen("ho-1", "hospital")); err != nil || !fresh {
+		t.Errorf("not cut: %v", err)
+	}
+	_, err := w.CutPath(t.Context(), "hospital", "", "理由", anna)
+	w.is(err, fault.Conflict, "vault.cut-already")
+}
+
+func TestReadingNeedsTwoPeopleAndEnds(t *testing.T) {
+	w, ctx, src := newWorld(t), t.Context(), tree(t)
+	p := w.agent("ho-1")
+	p.Run(t, "init")
+	p.Run(t, "backup", "--host", "ho-1", src)
+	early := w.moment()
+	restictest.Write(t, filepath.Join(src, "3.txt"), []byte("by an intruder"))
+	p.Run(t, "backup", "--host", "ho-1", src)
+
+	if _, err := p.Try(ctx, "restore", "latest", "--target", t.TempDir()); err == nil {
+		t.Error("an agent reads contents without a pass")
+	}
+	_, err := w.AskPass(ctx, NewPass{Agent: "ho-1", Why: "復元", Lasts: 100 * time.Hour}, anna)
+	w.is(err, fault.Invalid, "vault.lasts")
+	pass, err := w.AskPass(ctx, NewPass{Agent: "ho-1", Why: "暗号化の前へ戻す", AsOf: early, Incident: "in-1"}, anna)
+	w.ok(err)
+	_, err = w.TakeToken(ctx, pass.ID, anna)
+	w.is(err, fault.Conflict, "vault.pass-over")
+	w.is(w.ApprovePass(ctx, pass.ID, anna), fault.Denied, "vault.own")
+	w.ok(w.ApprovePass(ctx, pass.ID, ben))
+	old, err := w.TakeToken(ctx, pass.ID, anna)
+	w.ok(err)
+	token, err := w.TakeToken(ctx, pass.ID, anna)
+	w.ok(err)
+	for name, bad := range map[string]string{"the one before": old, "a guess": pass.ID + ".AAAA", "nonsense": "nonsense", "of none": "vp-none.AAAA"} {
+		_, err := w.Reader(ctx, "", bad)
+		if fault.Of(err) != fault.Denied {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	_, err = w.Reader(ctx, "ho-3", token)
+	w.is(err, fault.Denied, "asset.host-untrusted")
+
+	target := t.TempDir()
+	reader := w.reader("ho-1", token)
+	reader.Run(t, "restore", "latest", "--target", target)
+	if _, err := os.Stat(filepath.Join(target, src, "3.txt")); err == nil {
+		t.Error("the pass shows what came after its time")
+	}
+	if _, err := os.Stat(filepath.Join(target, src, "2.txt")); err != nil {
+		t.Error(err)
+	}
+	if _, err := reader.Try(ctx, "backup", src); err == nil {
+		t.Error("a pass for reading writes")
+	}
+	if _, err := w.reader("ho-2", token).Try(ctx, "snapshots"); err == nil {
+		t.Error("a pass for one repository opens another one")
+	}
+	w.ahead = PassLasts + time.Minute
+	if _, err := w.Reader(ctx, "", token); fault.Of(err) != fault.Denied {
+		t.Errorf("after its time: %v", err)
+	}
+	w.ahead = 0
+	w.ok(w.EndPass(ctx, pass.ID, "終わった", ben))
+	if _, err := w.Reader(ctx, "", token); fault.Of(err) != fault.Denied {
+		t.Errorf("after its end: %v", err)
+	}
+	for _, x := range emitted[json.RawMessage](w, "%") { // nothing that is told holds a token
+		if strings.Contains(string(x), strings.TrimPrefix(token, pass.ID+".")) {
+			t.Error("a message holds the token")
+		}
+	}
+}
+
+func TestDamageIsNamedUntilAllIsSoundAgain(t *testing.T) {
+	w, ctx, src := newWorld(t), t.Context(), tree(t)
+	p := w.agent("ho-1")
+	p.Run(t, "init")
+	p.Run(t, "backup", "--host", "ho-1", src)
+	level := func(want LevelState) Level {
+		t.Helper()
+		r, err := w.Get(ctx, "ho-1")
+		if err != nil || r.Read.State != want {
+			t.Errorf("level %+v instead of %s, %v", r.Read, want, err)
+		}
+		return r.Read
+	}
+	level(LevelNever)
+	w.ok(w.readDue(ctx, "ho-1"))
+	level(LevelSound)
+	before, err := w.Reads(ctx, "ho-1")
+	w.ok(err)
+	w.ok(w.readDue(ctx, "ho-1"))
+	if again, err := w.Reads(ctx, "ho-1"); err != nil || len(again) != len(before) {
+		t.Errorf("%d reads became %d: %v", len(before), len(again), err)
+	}
+
+	pack := ""
+	w.ok(filepath.WalkDir(filepath.Join(w.Dir, "ho-1", "repository", "data"), func(path string, d os.DirEntry, err error) error {
+		if !d.IsDir() {
+			pack = path
+		}
+		return err
+	}))
+	sound, err := os.ReadFile(pack)
+	w.ok(err)
+	bad := bytes.Clone(sound)
+	bad[20] ^= 1
+	write := func(b []byte) {
+		w.ok(os.Chmod(pack, 0o600))
+		w.ok(os.WriteFile(pack, b, 0o600))
+	}
+	write(bad)
+	w.ok(w.readAll(ctx, "ho-1"))
+	if l := level(LevelDamaged); !strings.Contains(l.Why, filepath.Base(pack)) {
+		t.Errorf("the damaged pack is not named: %s", l.Why)
+	}
+	if f := w.findings(RuleDamage); !strings.Contains(f[0].Rule.What["ja"], filepath.Base(pack)) || Alarming(f[0]) {
+		t.Errorf("finding %+v", f[0])
+	}
+	write(sound)
+	level(LevelDamaged) // nobody has read it yet
+	w.ok(w.readAll(ctx, "ho-1"))
+	level(LevelSound)
+}
+
+func TestEveryChangedRowAndLineIsNamed(t *testing.T) {
+	w, ctx, src := newWorld(t), t.Context(), tree(t)
+	p := w.agent("ho-1")
+	p.Run(t, "init")
+	w.ok(w.bindHead(ctx, "ho-1"))
+	p.Run(t, "backup", "--host", "ho-1", src)
+	w.ok(w.bindHead(ctx, "ho-1"))
+	w.ok(w.bindHead(ctx, "ho-1")) // nothing new
+	w.ok(w.SetQuota(ctx, "ho-1", 1<<30, "契約どおり", anna))
+	all := w.leaves(leafType)
+	leaves := func(kind string) []leaf.Leaf {
+		if kind == leafType {
+			return all
+		}
+		return nil
+	}
+	found := func() string {
+		d, err := VerifyRows(ctx, w.db, leaves)
+		w.ok(err)
+		more, err := VerifyLogs(ctx, w.db, w.Dir)
+		w.ok(err)
+		var text []string
+		for _, x := range append(d, more...) {
+			text = append(text, x.String())
+		}
+		return strings.Join(text, "; ")
+	}
+	if got := found(); got != "" || len(all) != 4 {
+		t.Fatalf("an honest state: %s, %d leaves", got, len(all))
+	}
+	password, err := w.Password(ctx, "ho-1")
+	w.ok(err)
+	for _, l := range all {
+		if b, err := json.Marshal(l); err != nil || strings.Contains(string(b), password) {
+			t.Errorf("leaf %s", b)
+		}
+	}
+	w.exec(`UPDATE vault_record SET site = 'x' WHERE id = 'ho-1' AND no = 2`)
+	if got := found(); !strings.Contains(got, "ho-1/2") {
+		t.Errorf("another site: %s", got)
+	}
+	w.exec(`UPDATE vault_record SET site = 'hospital' WHERE id = 'ho-1' AND no = 2`)
+	log := filepath.Join(w.Dir, "ho-1", "received.jsonl")
+	text, err := os.ReadFile(log)
+	w.ok(err)
+	lines := bytes.SplitAfter(text, []byte("\n"))
+	w.ok(os.WriteFile(log, bytes.Join(lines[:len(lines)-2], nil), 0o600)) // the newest snapshot never came
+	if got := found(); !strings.Contains(got, "receive log of ho-1") {
+		t.Errorf("a shorter log: %s", got)
+	}
+	w.ok(os.WriteFile(log, bytes.Replace(text, []byte(`"size":`), []byte(`"size":1`), 1), 0o600))
+	if got := found(); !strings.Contains(got, "line 1") {
+		t.Errorf("a changed line: %s", got)
+	}
+	w.ok(os.WriteFile(log, text, 0o600))
+}

@@ -1,0 +1,213 @@
+package ui
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"github.com/sonae/sonae/auth"
+	"github.com/sonae/sonae/detect"
+	"github.com/sonae/sonae/fault"
+	"github.com/sonae/sonae/protect/vault"
+)
+
+// vaultHouse has the repositories of two machines, one of which somebody tried to
+// harm, and keeps what is asked.
+type vaultHouse struct{ *house }
+
+func (h vaultHouse) Repositories(ctx context.Context, site string) ([]vault.Repository, error) {
+	all := []vault.Repository{
+		{Agent: "ho-1", Site: "callcentre", Name: "CC-PC-07", Begun: start.Add(-90 * 24 * time.Hour), Snapshot: start.Add(-4 * time.Hour), Snapshots: 92, Last: start.Add(-time.Minute), Used: 48 << 30,
+			Day: 2 << 30, Usual: 300 << 20, Quota: 100 << 30, QuotaWhy: "契約どおり", Working: true, Upload: vault.LevelSound,
+			Read: vault.Level{State: vault.LevelDamaged, At: start.Add(-10 * time.Hour), Why: "data/ab/ab12: offset 20: mac: the MAC does not fit"}, Refused: 12, RefusedAt: start.Add(-20 * time.Minute),
+			Escrow: vault.EscrowPrinted, EscrowAt: start.Add(-80 * 24 * time.Hour), Cut: "vc-1"},
+		{Agent: "ho-2", Site: "hospital", Name: "EMR-SV-01", Upload: vault.LevelNever, Read: vault.Level{State: vault.LevelNever}, Escrow: vault.EscrowNone},
+	}
+	var out []vault.Repository
+	for _, r := range all {
+		if site == "" || r.Site == site {
+			out = append(out, r)
+		}
+	}
+	return out, nil
+}
+
+func (h vaultHouse) Get(ctx context.Context, agent string) (vault.Repository, error) {
+	all, err := h.Repositories(ctx, "")
+	for _, r := range all {
+		if r.Agent == agent {
+			return r, err
+		}
+	}
+	return vault.Repository{}, missing("vault.missing")
+}
+
+func (h vaultHouse) SetQuota(_ context.Context, _ string, n int64, reason string, _ auth.Person) error {
+	switch {
+	case n < 0:
+		return fault.New(fault.Invalid, "vault.quota")
+	case reason == "":
+		return fault.New(fault.Invalid, "vault.reason", 1000)
+	}
+	return nil
+}
+
+func (h vaultHouse) Reads(_ context.Context, agent string) ([]vault.Read, error) {
+	if agent != "ho-1" {
+		return nil, nil
+	}
+	return []vault.Read{
+		{ID: "vd-3", Agent: agent, Scope: vault.ReadPart, Part: 11, Begun: start.Add(-10 * time.Hour), Ended: start.Add(-10 * time.Hour), Packs: 103, Bytes: 1_650_000_000, Result: vault.Damaged,
+			Damages: []string{"data/ab/ab12: offset 20: mac: the MAC does not fit"}},
+		{ID: "vd-2", Agent: agent, Scope: vault.ReadNew, Begun: start.Add(-12 * time.Hour), Ended: start.Add(-12 * time.Hour), Packs: 14, Bytes: 230_000_000, Result: vault.Sound},
+		{ID: "vd-1", Agent: agent, Scope: vault.ReadAll, Begun: start.Add(-40 * time.Hour), Ended: start.Add(-39 * time.Hour), Result: vault.Unread, Why: "read data/cd: input/output error <5>"},
+	}, nil
+}
+
+func (h vaultHouse) AskRead(context.Context, string, auth.Person) error { return nil }
+
+func (h vaultHouse) RefusalsOf(_ context.Context, agent string) ([]vault.Refusals, error) {
+	if agent != "ho-1" {
+		return nil, nil
+	}
+	return []vault.Refusals{{ID: "vr-1", Agent: agent, Key: "protect.append-only", Count: 12, First: start.Add(-21 * time.Minute), Last: start.Add(-20 * time.Minute), What: []string{"snapshots/" + strings.Repeat("ab", 32), "config"}}}, nil
+}
+
+func (h vaultHouse) Recipients(context.Context) (vault.Recipients, error) {
+	return vault.Recipients{List: []vault.Recipient{{Name: "院長室の金庫", Key: "age1qqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqq"}, {Name: "事務長(自宅)", Key: "age1pppppppppppppppppppppppppppppppppppppppppppppppppppppppppp"}},
+		Why: "鍵の更新", At: start.Add(-80 * 24 * time.Hour), By: "pe-admin"}, nil
+}
+
+func (h vaultHouse) SetRecipients(_ context.Context, all []vault.Recipient, _ string, _ auth.Person) error {
+	if len(all) < 2 {
+		return fault.New(fault.Invalid, "vault.recipients", 2, 8)
+	}
+	return nil
+}
+
+func (h vaultHouse) Sheet(ctx context.Context, agent string) (vault.Sheet, error) {
+	if agent != "ho-1" {
+		return vault.Sheet{}, fault.New(fault.Conflict, "vault.no-escrow")
+	}
+	return vault.Sheet{Agent: agent, Name: "CC-PC-07", Site: "callcentre", Folder: "/var/lib/sonae/repositories/ho-1/repository", Repository: strings.Repeat("cd", 32), For: []string{"院長室の金庫", "事務長(自宅)"}, At: start,
+		Escrow: vault.Escrow{Key: strings.Repeat("ef", 32), Check: "0a1b2c3d", At: start.Add(-80 * 24 * time.Hour), By: "pe-admin", Sealed: "-----BEGIN AGE ENCRYPTED FILE-----\n" + strings.Repeat(strings.Repeat("A", 64)+"\n", 9) + "-----END AGE ENCRYPTED FILE-----\n"}}, nil
+}
+
+func (h vaultHouse) NewSheet(ctx context.Context, agent string, _ auth.Person) (vault.Sheet, error) {
+	s, err := h.Sheet(ctx, agent)
+	s.Password = "AAAA-BBBB-CCCC-DDDD"
+	return s, err
+}
+
+func (h vaultHouse) Cuts(_ context.Context, site string) ([]vault.Cut, error) {
+	all := []vault.Cut{
+		{ID: "vc-1", Site: "callcentre", Host: "ho-1", Finding: "f-1", Rule: vault.RuleTampering, Title: detect.Text{"ja": "控えを壊そうとする操作を保管庫が拒みました", "en": "The repository refused an attempt to harm backups"},
+			Incident: "in-1", At: start.Add(-19 * time.Minute), By: vault.Hub, Paths: []vault.Path{{Agent: "ho-1", Working: true}}},
+		{ID: "vc-0", Site: "hospital", Why: "訓練ではない保守 <b>", At: start.Add(-30 * 24 * time.Hour), By: "pe-responder", ReleasedAt: start.Add(-29 * 24 * time.Hour), ReleasedBy: "pe-approver", Reason: "保守の終了"},
+	}
+	var out []vault.Cut
+	for _, c := range all {
+		if site == "" || c.Site == site {
+			out = append(out, c)
+		}
+	}
+	return out, nil
+}
+
+func (h vaultHouse) CutByID(ctx context.Context, id string) (vault.Cut, error) {
+	all, err := h.Cuts(ctx, "")
+	for _, c := range all {
+		if c.ID == id {
+			return c, err
+		}
+	}
+	return vault.Cut{}, missing("vault.missing")
+}
+
+func (h vaultHouse) CutPath(_ context.Context, _, _, why string, _ auth.Person) (vault.Cut, error) {
+	if why == "" {
+		return vault.Cut{}, fault.New(fault.Invalid, "vault.reason", 1000)
+	}
+	return vault.Cut{}, nil
+}
+
+func (h vaultHouse) Release(_ context.Context, id, reason string, _ auth.Person) error {
+	switch {
+	case reason == "":
+		return fault.New(fault.Invalid, "vault.reason", 1000)
+	case id == "vc-0":
+		return fault.New(fault.Conflict, "vault.released")
+	}
+	return nil
+}
+
+func (h vaultHouse) Passes(_ context.Context, agent, site string) ([]vault.Pass, error) {
+	all := []vault.Pass{
+		{ID: "vp-2", Agent: "ho-1", Site: "callcentre", Why: "暗号化の前へ戻す", AsOf: start.Add(-24 * time.Hour), Lasts: vault.PassLasts, State: vault.PassAsked, AskedBy: "pe-responder", AskedAt: start.Add(-5 * time.Minute)},
+		{ID: "vp-1", Agent: "ho-1", Site: "callcentre", Why: "調査", Lasts: vault.PassLasts, State: vault.PassHolds, AskedBy: "pe-responder", AskedAt: start.Add(-time.Hour), DecidedBy: "pe-approver", DecidedAt: start.Add(-time.Hour), Until: start.Add(7 * time.Hour)},
+	}
+	var out []vault.Pass
+	for _, p := range all {
+		if (agent == "" || p.Agent == agent) && (site == "" || p.Site == site) {
+			out = append(out, p)
+		}
+	}
+	return out, nil
+}
+
+func (h vaultHouse) PassByID(ctx context.Context, id string) (vault.Pass, error) {
+	all, err := h.Passes(ctx, "", "")
+	for _, p := range all {
+		if p.ID == id {
+			return p, err
+		}
+	}
+	return vault.Pass{}, missing("vault.missing")
+}
+
+func (h vaultHouse) AskPass(_ context.Context, n vault.NewPass, _ auth.Person) (vault.Pass, error) {
+	if n.Why == "" {
+		return vault.Pass{}, fault.New(fault.Invalid, "vault.reason", 1000)
+	}
+	return vault.Pass{ID: "vp-3"}, nil
+}
+
+func (h vaultHouse) ApprovePass(context.Context, string, auth.Person) error        { return nil }
+func (h vaultHouse) RefusePass(context.Context, string, string, auth.Person) error { return nil }
+func (h vaultHouse) EndPass(context.Context, string, string, auth.Person) error    { return nil }
+
+func (h vaultHouse) TakeToken(_ context.Context, id string, _ auth.Person) (string, error) {
+	return id + ".secret", nil
+}
+
+func (h vaultHouse) PlanPrune(_ context.Context, _ string, g vault.Generations) ([]vault.Choice, error) {
+	if g.Last < 0 {
+		return nil, fault.New(fault.Invalid, "vault.generations")
+	}
+	return []vault.Choice{{Snapshot: strings.Repeat("1a", 32), Received: start.Add(-4 * time.Hour), Keep: []string{"last", "daily"}}, {Snapshot: strings.Repeat("2b", 32), Received: start.Add(-400 * 24 * time.Hour), Keep: []string{}}}, nil
+}
+
+func (h vaultHouse) AskPrune(context.Context, string, vault.Generations, string, auth.Person) (vault.Prune, error) {
+	return vault.Prune{}, nil
+}
+
+func (h vaultHouse) ApprovePrune(context.Context, string, auth.Person) error      { return nil }
+func (h vaultHouse) StopPrune(context.Context, string, string, auth.Person) error { return nil }
+
+func (h vaultHouse) Prunes(ctx context.Context, agent string) ([]vault.Prune, error) {
+	if agent != "ho-1" {
+		return nil, nil
+	}
+	choices, err := h.PlanPrune(ctx, agent, vault.Generations{})
+	return []vault.Prune{{ID: "vg-1", Agent: agent, Site: "callcentre", Why: "保存年限", Choices: choices, State: vault.PruneCooling, AskedBy: "pe-responder", AskedAt: start.Add(-48 * time.Hour), DecidedBy: "pe-approver", DecidedAt: start.Add(-24 * time.Hour), DueAt: start.Add(144 * time.Hour)}}, err
+}
+
+func (h vaultHouse) PruneByID(ctx context.Context, id string) (vault.Prune, error) {
+	all, err := h.Prunes(ctx, "ho-1")
+	for _, p := range all {
+		if p.ID == id {
+			return p, err
+		}
+	}
+	return vault.Prune{}, missing("vault.missing")
+}
