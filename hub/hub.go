@@ -34,6 +34,7 @@ import (
 	"github.com/sonae/sonae/ledger"
 	"github.com/sonae/sonae/notify"
 	"github.com/sonae/sonae/playbook"
+	"github.com/sonae/sonae/protect/anomaly"
 	"github.com/sonae/sonae/protect/vault"
 	"github.com/sonae/sonae/ready/asset"
 	"github.com/sonae/sonae/ready/drill"
@@ -89,6 +90,7 @@ type Hub struct {
 	searches   *search.Desk
 	practice   *drill.Drill
 	keeper     *vault.Vault // of the repositories of backups
+	anomalies  *anomaly.Desk
 
 	feed   *feed.Feed
 	gather *feed.Gatherer
@@ -214,6 +216,7 @@ func (h *Hub) openStages(ctx context.Context) (err error) {
 	if err := h.openKeeper(); err != nil {
 		return err
 	}
+	h.openAnomalies()
 	return h.openPractice()
 }
 
@@ -237,6 +240,7 @@ func (h *Hub) work(ctx context.Context, out io.Writer) error {
 		"ledger": h.keepLedger, "correlate": h.correlate, "baseline": h.watchHosts, "archive": h.archive.Maintain, "watch": h.watch, "practice": h.practise,
 		"devices": h.runner.Run, "block": h.follow, "virus": h.scanEvidence, "thresholds": h.thresholds.Run, "silence": h.silence().Run,
 		"well":      h.well().Run,
+		"anomalies": h.anomalies.Run,
 		"notify":    h.tellPeople,
 		"playbooks": h.books.Work,
 	} {

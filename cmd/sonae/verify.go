@@ -33,8 +33,9 @@ import (
 	"github.com/sonae/sonae/ledger/leaf"
 	"github.com/sonae/sonae/notify"
 	"github.com/sonae/sonae/playbook"
-	"github.com/sonae/sonae/protect/vault"
+	"github.com/sonae/sonae/protect/anomaly"
 	"github.com/sonae/sonae/protect/restic"
+	"github.com/sonae/sonae/protect/vault"
 	"github.com/sonae/sonae/ready/asset"
 	"github.com/sonae/sonae/report"
 	"github.com/sonae/sonae/report/beside"
@@ -462,7 +463,7 @@ func (c *check) recorded(ctx context.Context, db *state.DB, leaves []leaf.Leaf) 
 		{"decisions about services and criteria", decision.VerifyRows}, {"playbooks", playbook.VerifyRows}, {"executive sheets", sheet.VerifyRows}, {"who is told", notify.VerifyRows}, {"decisions about duties", duty.VerifyDecisions},
 		{"tasks, roles, hours and hand-overs", task.VerifyRows},
 		{"pictures, memos and logs", paper.VerifyRows}, {"causes and improvements", cause.VerifyRows},
-		{"repositories", vault.VerifyRows},
+		{"repositories", vault.VerifyRows}, {"answers about backups and clean points", anomaly.VerifyRows},
 	} {
 		found, err := t.verify(ctx, db, byType(leaves))
 		if err != nil {

@@ -52,7 +52,8 @@ type Source interface {
 	Repositories(ctx context.Context) ([]Repository, error)
 	// Open returns a repository whose indexes are loaded, and what frees it.
 	Open(ctx context.Context, id string) (*restic.Repository, func() error, error)
-	Facts(ctx context.Context, repository string, s restic.Snapshot) (Facts, error)
+	// Facts returns what is known of each snapshot of a repository now.
+	Facts(ctx context.Context, repository string) (func(snapshot string) Facts, error)
 }
 
 // Drills says when a restore of a snapshot was proven; zero when it never was.

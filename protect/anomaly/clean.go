@@ -75,7 +75,13 @@ func (d *Desk) Propose(ctx context.Context, series string, begun time.Time, unce
 			out.Begun, out.Because = at, s.ID
 		}
 	}
+	facts, err := d.Source.Facts(ctx, p.Series.Repository)
+	if err != nil {
+		return Proposal{}, err
+	}
 	for _, s := range all {
+		f := facts(s.ID) // a check may have looked at it since it was scored
+		s.Partial, s.Damaged = s.Partial || f.Partial, s.Damaged || f.Damaged
 		c := Candidate{Snapshot: s.ID, At: s.At, Received: s.Received, Points: s.Points, Dropped: dropped(s, out)}
 		if c.Dropped == "" && d.Drills != nil {
 			if c.Proven, err = d.Drills.Proven(ctx, p.Series.Repository, s.ID); err != nil {

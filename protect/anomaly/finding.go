@@ -50,7 +50,7 @@ func flaggedRule(s Series, x Snapshot) detect.Rule {
 	if sample != "" {
 		ja, en = ja+"例: "+sample, en+" For example: "+sample
 	}
-	return detect.Rule{ID: AlertFlagged, Level: event.Critical,
+	return detect.Rule{ID: AlertFlagged, Level: event.Critical, Tags: tags(x),
 		Title: detect.Text{"ja": "バックアップに、暗号化や破壊の跡がある", "en": "A backup looks as if files had been encrypted or destroyed"},
 		What:  detect.Text{"ja": ja, "en": en},
 		Affects: detect.Text{"ja": "この機器のファイルが、今も暗号化されている最中かもしれません。この世代とその後の世代から戻すと、壊れたファイルも戻ります。",
@@ -72,6 +72,17 @@ func questionRule(s Series, x Snapshot) detect.Rule {
 		Affects: detect.Text{"ja": "中身だけでは、担当者の作業と侵入者の仕業を区別できません。", "en": "By their content, work of a person and work of an intruder cannot be told apart."},
 		Next: detect.Text{"ja": "1. 機器の担当者に、予定した作業かを尋ねる。 2. 「守り」の「世代」で、変更番号とともに答えを記録する。 3. 誰も行っていなければ「予定していない」と答える。重大な警報に変わる。",
 			"en": "1. Ask the owner of the machine whether it was planned. 2. Record the answer on the page Snapshots below Protection, with the number of the change. 3. If nobody did it, answer that it was not planned: it becomes a critical alert."}}
+}
+
+// tags say of encrypted files that it is encryption for impact, so that what
+// answers to that does: the path to the repositories of the site is cut.
+func tags(x Snapshot) []string {
+	for _, r := range x.Reasons {
+		if r.Rule == RuleDamage || r.Rule == RuleCanary || r.Rule == RuleNoise || r.Rule == RuleSlow || r.Rule == RuleQuestion {
+			return []string{"attack.impact", "attack.t1486"}
+		}
+	}
+	return []string{"attack.impact", "attack.t1485"}
 }
 
 // spoken is what the strongest reason counts, how many files changed, and an

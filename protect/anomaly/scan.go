@@ -66,15 +66,16 @@ func (d *Desk) scanSeries(ctx context.Context, repo *restic.Repository, r Reposi
 	if err != nil {
 		return err
 	}
+	facts, err := d.Source.Facts(ctx, r.ID)
+	if err != nil {
+		return err
+	}
 	var fresh []arrival
 	for _, s := range list {
 		if known[s.ID.String()] {
 			continue
 		}
-		f, err := d.Source.Facts(ctx, r.ID, s)
-		if err != nil {
-			return err
-		}
+		f := facts(s.ID.String())
 		if f.Received.IsZero() {
 			f.Received = s.Time
 		}

@@ -186,6 +186,9 @@ func (w *world) ordinaryDays(ctx context.Context, o options, page *strings.Build
 	did, flagged, asked := map[string]int{}, map[string]int{}, map[string]int{}
 	total := 0
 	for i := range o.houses {
+		if ctx.Err() != nil {
+			break
+		}
 		h, err := w.build(ctx, fmt.Sprintf("house%d", i), size{8 + i%3*2, 30, 250, true, i%2 == 0}, uint64(i)+100)
 		if err != nil {
 			return err
@@ -193,6 +196,9 @@ func (w *world) ordinaryDays(ctx context.Context, o options, page *strings.Build
 		for day := range o.days {
 			extra := h.plan(day)
 			s, err := h.pass(ctx, extra)
+			if ctx.Err() != nil { // stopped: what was measured counts
+				break
+			}
 			if err != nil {
 				return err
 			}
@@ -206,7 +212,7 @@ func (w *world) ordinaryDays(ctx context.Context, o options, page *strings.Build
 				asked[extra]++
 			}
 		}
-		fmt.Fprintf(os.Stderr, "%s house %d: %d days\n", time.Now().Format(time.TimeOnly), i, total)
+		fmt.Fprintf(os.Stderr, "%s %d days, alarms %v, questions %v\n", time.Now().Format(time.TimeOnly), total, flagged, asked)
 		if err := h.close(); err != nil {
 			return err
 		}
