@@ -56,19 +56,11 @@ func (c *call) anomalySeries() (screen, error) {
 	if d.Points, err = c.Anomalies.CleanPoints(c.ctx(), s.ID); err != nil {
 		return screen{}, err
 	}
-	if d.Incidents, err = c.openIncidents(); err != nil {
+	if d.Incidents, err = c.writableIncidents(); err != nil {
 		return screen{}, err
 	}
 	p := c.page("protect", c.t("protect.anomaly.of", "host", c.hostName(s.Host)))
 	return screen{page: p, body: view.AnomalySeries(p, d)}, nil
-}
-
-// either returns a field of the form or of the address.
-func (c *call) either(name string) string {
-	if v := c.form(name); v != "" {
-		return v
-	}
-	return c.query(name)
 }
 
 // begun reads when the damage began, as a page sends it.
@@ -83,9 +75,9 @@ func (c *call) begun(v string) (time.Time, error) {
 	return t, nil
 }
 
-// openIncidents are the ids and titles of incidents that go on and that the
+// writableIncidents are the ids and titles of incidents that go on and that the
 // viewer may write into.
-func (c *call) openIncidents() ([][2]string, error) {
+func (c *call) writableIncidents() ([][2]string, error) {
 	all, _, err := c.Incidents.List(c.ctx(), incident.Filter{Active: true, Limit: 50})
 	if err != nil {
 		return nil, err

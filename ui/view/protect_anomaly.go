@@ -1,7 +1,6 @@
 package view
 
 import (
-	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -164,9 +163,6 @@ func reasonText(p Page, r anomaly.Reason) string {
 	}
 	return text
 }
-
-// percent is a share with at most one digit.
-func percent(v float64) string { return decimal(math.Round(1000*v)/10) + " %" }
 
 // rounded is an entropy or a ratio; what is not known is a dash.
 func rounded(v float64) string {

@@ -2208,7 +2208,7 @@ func AnomalySnapshot(p Page, d AnomalySnapshotData) templ.Component {
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = answerForm(p, d).Render(ctx, templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = snapshotAnswer(p, d).Render(ctx, templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
@@ -2303,7 +2303,7 @@ func AnomalySnapshot(p Page, d AnomalySnapshotData) templ.Component {
 	})
 }
 
-func answerForm(p Page, d AnomalySnapshotData) templ.Component {
+func snapshotAnswer(p Page, d AnomalySnapshotData) templ.Component {
 	return templruntime.GeneratedTemplate(func(templ_7745c5c3_Input templruntime.GeneratedComponentInput) (templ_7745c5c3_Err error) {
 		templ_7745c5c3_W, ctx := templ_7745c5c3_Input.Writer, templ_7745c5c3_Input.Context
 		if templ_7745c5c3_CtxErr := ctx.Err(); templ_7745c5c3_CtxErr != nil {
