@@ -56,6 +56,7 @@ type Deps struct {
 	Notices        Notices
 	Paper          Paper
 	Causes         Causes
+	Anomalies Anomalies
 	Vault          Vault
 	Drills         RestoreDrills
 	Copies         Copies

@@ -41,6 +41,7 @@ import (
 	"github.com/sonae/sonae/protect/plan"
 	"github.com/sonae/sonae/protect/policy"
 	"github.com/sonae/sonae/protect/restore"
+	"github.com/sonae/sonae/protect/anomaly"
 	"github.com/sonae/sonae/protect/vault"
 	"github.com/sonae/sonae/ready/asset"
 	"github.com/sonae/sonae/ready/drill"
@@ -103,6 +104,7 @@ type Hub struct {
 	searches   *search.Desk
 	practice   *drill.Drill
 	keeper     *vault.Vault // of the repositories of backups
+	anomalies  *anomaly.Desk
 
 	feed   *feed.Feed
 	gather *feed.Gatherer
@@ -235,6 +237,7 @@ func (h *Hub) openStages(ctx context.Context) (err error) {
 	if err := h.openKeeper(); err != nil {
 		return err
 	}
+	h.openAnomalies()
 	return h.openPractice()
 }
 
@@ -258,6 +261,7 @@ func (h *Hub) work(ctx context.Context, out io.Writer) error {
 		"ledger": h.keepLedger, "correlate": h.correlate, "baseline": h.watchHosts, "archive": h.archive.Maintain, "watch": h.watch, "practice": h.practise,
 		"devices": h.runner.Run, "block": h.follow, "virus": h.scanEvidence, "thresholds": h.thresholds.Run, "silence": h.silence().Run,
 		"well":      h.well().Run,
+		"anomalies": h.anomalies.Run,
 		"notify":    h.tellPeople,
 		"playbooks": h.books.Work,
 		"backups":   h.backups.Work,

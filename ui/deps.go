@@ -65,6 +65,7 @@ type Deps struct {
 	Notices        Notices
 	Paper          Paper
 	Causes         Causes
+	Anomalies  Anomalies
 	Vault          Vault
 	Drills         RestoreDrills
 	Copies         Copies

@@ -102,6 +102,7 @@ type house struct {
 	factors       []cause.NewFactor
 	drilled       []drill.Definition // restore drills that were written
 	kept          []sheet.Kept
+	backups     []any // what was said about snapshots
 }
 
 func missing(what string) error { return fault.New(fault.Missing, what) }
@@ -1088,7 +1089,7 @@ func (h *house) deps(live *Live, log *slog.Logger) Deps {
 	}
 	return Deps{
 		People: peopleOf{h}, Assets: assetsOf{h}, Alerts: alertsOf{h}, Incidents: incidentsOf{h}, Actions: actionsOf{h}, Devices: devicesOf{h}, Thresholds: h.thresholds, Notices: noticesOf{h.notices}, Evidence: evidenceOf{h},
-		Duties: dutiesOf{h}, Books: &booksOf{house: h}, Decisions: decisionsOf{h}, BackupPolicies: backupsOf{h}, Tasks: tasksOf{h.tasks}, Paper: paperOf{h}, Causes: causesOf{h}, Vault: vaultHouse{h}, Drills: drillsOf{h}, Copies: copiesOf{h}, Restores: restoresOf{h}, Plans: plansOf{h}, Forecasts: forecastsOf{plansOf{h}}, Reports: reportsOf{h}, Sheets: h.sheetDesk(log), Ledger: ledgerOf{h}, Archive: h.archive, Searches: h.searches, Rules: rules, Threats: threats, Located: h.located, Live: live, Log: log, Address: "https://hub.example:8443",
+		Duties: dutiesOf{h}, Books: &booksOf{house: h}, Decisions: decisionsOf{h}, BackupPolicies: backupsOf{h}, Tasks: tasksOf{h.tasks}, Paper: paperOf{h}, Causes: causesOf{h}, Vault: vaultHouse{h}, Drills: drillsOf{h}, Copies: copiesOf{h}, Restores: restoresOf{h}, Plans: plansOf{h}, Forecasts: forecastsOf{plansOf{h}}, Anomalies: anomaliesOf{h}, Reports: reportsOf{h}, Sheets: h.sheetDesk(log), Ledger: ledgerOf{h}, Archive: h.archive, Searches: h.searches, Rules: rules, Threats: threats, Located: h.located, Live: live, Log: log, Address: "https://hub.example:8443",
 		Events: func(context.Context, []string, time.Time, int) ([]event.Event, error) {
 			return []event.Event{{ID: "ev-1", Time: start.Add(-30 * time.Second), Site: "callcentre", Host: "ho-1", Kind: event.KindFlow, Fields: map[string]string{
 				event.FieldApp: "bittorrent", event.FieldRemoteIP: "203.0.113.7", event.FieldProof: "13426974546f7272656e742070726f746f636f6c", event.FieldSent: "1200345"}}}, nil

@@ -68,6 +68,10 @@ func (c *call) resource(kind, id string) (auth.Resource, error) {
 		h, err := c.Assets.Host(c.ctx(), id)
 		r.Site = h.Site
 		return r, found(err)
+	case "series":
+		x, err := c.Anomalies.Get(c.ctx(), id)
+		r.Site = x.Site
+		return r, found(err)
 	case "person":
 		p, err := c.People.Person(c.ctx(), id)
 		r.Site = p.Site

@@ -334,6 +334,13 @@ func routes() []route {
 		{pattern: "POST /people/{id}/disable", verb: auth.Administer, kind: "person", do: (*call).disable, back: (*call).settings},
 		{pattern: "POST /people/{id}/enable", verb: auth.Administer, kind: "person", do: (*call).enable, back: (*call).settings},
 
+		{pattern: "GET /protect/snapshots", verb: auth.ProtectSee, kind: "protect", page: (*call).anomalies},
+		{pattern: "GET /protect/snapshots/{id}", verb: auth.ProtectSee, kind: "protect", of: "series", page: (*call).anomalySeries},
+		{pattern: "POST /protect/snapshots/{id}/clean", verb: auth.ProtectChange, kind: "protect", of: "series", do: (*call).confirmClean, back: (*call).anomalySeries},
+		{pattern: "GET /protect/snapshots/{id}/{snapshot}", verb: auth.ProtectSee, kind: "protect", of: "series", page: (*call).anomalySnapshot},
+		{pattern: "POST /protect/snapshots/{id}/{snapshot}/answer", verb: auth.ProtectChange, kind: "protect", of: "series", do: (*call).answerSnapshot, back: (*call).anomalySnapshot},
+		{pattern: "GET /protect/snapshots/{id}/{snapshot}/loss", verb: auth.ProtectSee, kind: "protect", of: "series", page: (*call).anomalyLoss},
+
 		{pattern: "GET /audit", verb: auth.Audit, kind: "page", page: (*call).audit, topics: []string{"record"}},
 	})
 }
