@@ -122,7 +122,7 @@ type Parts struct {
 	// Preserve collects evidence, reports each step and returns when done.
 	Preserve func(ctx context.Context, o order.Order, report func(order.Result))
 	// Backup backs up and restores; nil where no jobs are done.
-	Backup     Worker
+	Backup Worker
 	// Show shows a message to whoever sits here until it was seen everywhere or
 	// its time is over; tell is called for each session.
 	Show       func(ctx context.Context, n order.Note, tell func(screen.Sign)) error

@@ -56,7 +56,7 @@ type Deps struct {
 	Notices        Notices
 	Paper          Paper
 	Causes         Causes
-	Anomalies Anomalies
+	Anomalies      Anomalies
 	Vault          Vault
 	Drills         RestoreDrills
 	Copies         Copies

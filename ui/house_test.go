@@ -102,7 +102,7 @@ type house struct {
 	factors       []cause.NewFactor
 	drilled       []drill.Definition // restore drills that were written
 	kept          []sheet.Kept
-	backups     []any // what was said about snapshots
+	backups       []any // what was said about snapshots
 }
 
 func missing(what string) error { return fault.New(fault.Missing, what) }

@@ -34,20 +34,14 @@ import (
 	"github.com/sonae/sonae/notify"
 	"github.com/sonae/sonae/notify/desktop"
 	"github.com/sonae/sonae/playbook"
-<<<<<<< ours
+	"github.com/sonae/sonae/protect/anomaly"
 	copies "github.com/sonae/sonae/protect/copy"
 	"github.com/sonae/sonae/protect/drill"
 	"github.com/sonae/sonae/protect/forecast"
 	"github.com/sonae/sonae/protect/plan"
 	"github.com/sonae/sonae/protect/policy"
-||||||| base
-	"github.com/sonae/sonae/protect/vault"
-=======
-	"github.com/sonae/sonae/protect/anomaly"
->>>>>>> theirs
 	"github.com/sonae/sonae/protect/restic"
 	restores "github.com/sonae/sonae/protect/restore"
-	"github.com/sonae/sonae/protect/vault"
 	"github.com/sonae/sonae/protect/vault"
 	"github.com/sonae/sonae/ready/asset"
 	"github.com/sonae/sonae/report"
