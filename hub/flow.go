@@ -36,7 +36,7 @@ var partitioned = []string{"event.*.*"}
 
 // streams are the first tokens of all subjects.
 var streams = []string{"event", "match", "finding", "alert", "notify", "incident", "action", "cutting", "order", "evidence", "duty", "decision", "playbook", "task", "document", "sheet", "rule", "drill",
-	"device", "copy", "restore", "protect", "record", "protect"}
+	"device", "protect", "copy", "restore", "record"}
 
 // flow joins the stages. Nothing else in Sonae knows who listens to whom.
 func (h *Hub) flow() []bus.Join {
@@ -65,6 +65,7 @@ func (h *Hub) flow() []bus.Join {
 		bus.On("finding.>", "frozen", h.frozen).Led(),                                // finding  → what an agent froze by itself → incident, action
 		bus.On("finding.>", "cut-repositories", h.cutRepositories).Led(),             // finding  → nothing more is taken into the repositories of its site
 		bus.On("cutting.>", "cut-by-hand", h.cutByHand),                              // cutting  → the same, where people cut the path to the copies
+		bus.On(vault.SubjectSuspect, "doubt-backups", h.doubtBackups),                // a path was cut → what is backed up meanwhile is suspect
 		bus.On("protect.vault", "chronology-vault", h.noteVault),                     // repository → chronology
 		bus.On("alert.>", "keep-frozen", h.keepFrozen).Led(),                         // alert    → evidence of what was frozen
 		bus.On("evidence.infected", "virus", h.infected),                             // bag      → event: a virus in it

@@ -37,6 +37,7 @@ import (
 	"github.com/sonae/sonae/playbook"
 	"github.com/sonae/sonae/protect/anomaly"
 	copies "github.com/sonae/sonae/protect/copy"
+	"github.com/sonae/sonae/protect/dispatch"
 	restoredrill "github.com/sonae/sonae/protect/drill"
 	"github.com/sonae/sonae/protect/forecast"
 	"github.com/sonae/sonae/protect/plan"
@@ -94,6 +95,7 @@ type Hub struct {
 	paper      *paper.Desk
 	causes     *cause.Desk
 	backups    *policy.Desk
+	jobs       *dispatch.Desk
 	drills     *restoredrill.Desk
 	copies     *copies.Desk
 	restores   *restore.Desk
@@ -222,22 +224,14 @@ func (h *Hub) openStages(ctx context.Context) (err error) {
 	if err := h.openLearning(); err != nil {
 		return err
 	}
-	h.openBackups()
-	h.openDrills()
-	if err := h.openCopies(); err != nil {
+	if err := h.openProtection(); err != nil {
 		return err
 	}
-	h.plans = plan.New(h.state, h.books, now, h.log)
-	h.forecasts = forecast.New(h.state, forecast.Deps{Plans: h.plans, Now: now, Log: h.log})
 	if err := h.openReports(); err != nil {
 		return err
 	}
 	h.openSheets()
 	h.searches = search.New(h.state, h.archive, now, h.part("search"))
-	if err := h.openKeeper(); err != nil {
-		return err
-	}
-	h.openAnomalies()
 	return h.openPractice()
 }
 

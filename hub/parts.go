@@ -24,8 +24,6 @@ import (
 	"github.com/sonae/sonae/ledger"
 	"github.com/sonae/sonae/ledger/leaf"
 	"github.com/sonae/sonae/ledger/witness"
-	restoredrill "github.com/sonae/sonae/protect/drill"
-	"github.com/sonae/sonae/protect/policy"
 	"github.com/sonae/sonae/ready/asset"
 	"github.com/sonae/sonae/ready/drill"
 	"github.com/sonae/sonae/report"
@@ -176,18 +174,6 @@ func (h *Hub) openLearning() error {
 	return nil
 }
 
-// openBackups makes what plans backups. Orders, Copies, Drills and Forecast are
-// not joined: no run begins, and no copy, proof or time is known.
-func (h *Hub) openBackups() {
-	h.backups = policy.New(h.state, policy.Deps{Hosts: h.assets, People: h.people, Alerts: h.alerts, Now: h.cfg.Now, Log: h.log})
-}
-
-// openDrills makes what proves that backups can be used. What it restores lies in
-// the hub's folder for as long as a drill runs.
-func (h *Hub) openDrills() {
-	h.drills = restoredrill.New(h.state, restoredrill.Deps{Hosts: h.assets, Dir: h.cfg.path("restore-drill"), Now: h.cfg.Now, Log: h.log})
-}
-
 func (h *Hub) openReports() error {
 	makers, err := h.makers()
 	if err != nil {
@@ -247,7 +233,7 @@ func (h *Hub) names(ctx context.Context) (map[string]string, error) {
 func (h *Hub) openLink() {
 	h.link = agentlink.New(agentlink.Deps{
 		Registry: h.assets.Gate(), Identity: secret.AgentOf, Sign: h.keys.SignAgent, Publish: h.bus.Offer,
-		Pending: h.pending, Result: h.result, Receive: h.receive,
+		Pending: h.pending, Result: h.result, Job: h.jobs.Grant, Receive: h.receive,
 		CA: h.keys.CAPEM(), OrderKey: h.orderKey(), Now: h.cfg.Now, Log: h.log,
 	})
 }

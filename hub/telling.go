@@ -3,6 +3,7 @@ package hub
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"golang.org/x/sync/errgroup"
 
@@ -19,6 +20,7 @@ import (
 	"github.com/sonae/sonae/notify/mail"
 	"github.com/sonae/sonae/notify/webhook"
 	"github.com/sonae/sonae/playbook"
+	"github.com/sonae/sonae/protect/dispatch"
 )
 
 // openNotices makes the desk that tells people.
@@ -42,11 +44,18 @@ func (h *Hub) pending(ctx context.Context, host string) ([]order.Signed, error) 
 		return nil, err
 	}
 	notes, err := h.screens.Pending(ctx, host)
-	return append(orders, notes...), err
+	if err != nil {
+		return nil, err
+	}
+	jobs, err := h.jobs.Pending(ctx, host)
+	return slices.Concat(orders, notes, jobs), err
 }
 
 // result takes what a machine answers to an order.
 func (h *Hub) result(ctx context.Context, r order.Result) error {
+	if dispatch.Ours(r) {
+		return h.jobs.Result(ctx, r)
+	}
 	if r.Kind != order.Show {
 		return h.actions.Result(ctx, r)
 	}
