@@ -9,7 +9,7 @@ BUILD_PACKAGES = gcc g++ libc6-dev ca-certificates clang llvm libbpf-dev
 TEST_PACKAGES  = $(BUILD_PACKAGES) iproute2 nftables transmission-daemon transmission-cli aria2 opentracker tcpdump \
 	libevtx-utils chromium fonts-noto-cjk poppler-utils openssh-server openssh-client python3-libtorrent syncthing restic curl openssl jq apt-utils dpkg-dev procps conntrack postgresql \
 	snmpd snmp freeradius softflowd pmacct wine64 clang lld slapd systemd gdb clamav-daemon zstd gpg gpg-agent \
-	libvirt-daemon libvirt-daemon-driver-qemu libvirt-clients qemu-system-x86 samba samba-vfs-modules sshfs libreoffice-writer-nogui libreoffice-calc-nogui fuse3
+	libvirt-daemon libvirt-daemon-driver-qemu libvirt-clients qemu-system-x86 samba samba-vfs-modules sshfs libreoffice-writer-nogui libreoffice-calc-nogui fuse3 pgbackrest
 
 # Packages in which goroutines meet, tested with the race detector too.
 RACE = ./hub ./bus ./state ./ledger/... ./auth ./alert ./notify ./incident ./playbook ./action ./agent/... ./source/agentlink/... ./ui ./blob/... ./search ./detect ./detect/keep ./detect/tuning ./scan ./protect/repository/...
@@ -20,13 +20,16 @@ VCS := $(shell git status --porcelain >/dev/null 2>&1 || echo -buildvcs=false)
 BUILD = go build $(VCS)
 
 .NOTPARALLEL:
-.PHONY: run build web bpf test unit race e2e windows torture fuzz bench bench-store bench-search bench-detect bench-sensor bench-forensic bench-guard bench-agent bench-room lint clean help need-build need-test s3
+.PHONY: run build web bpf test unit race e2e windows torture fuzz bench bench-store bench-search bench-detect bench-sensor bench-forensic bench-guard bench-agent bench-forecast bench-room lint clean help need-build need-test s3
 
 # Where the tests find the S3 server that they start.
 export SONAE_VERSITYGW = $(CURDIR)/bin/versitygw
 
 # A version of restic that tests use besides the machine's own, if it is there.
 export SONAE_RESTICS = $(CURDIR)/bin/restic-next
+
+# Debian's kernel for virtual machines, which tests of restore drills boot.
+export SONAE_GUEST_KERNEL = $(CURDIR)/bin/guest-kernel
 
 run: build
 	./bin/sonae serve --dir $(DIR) --listen $(LISTEN)
@@ -57,6 +60,7 @@ test: need-test lint build unit race windows e2e
 s3:
 	@sh tools/s3server.sh
 	@sh tools/resticnext.sh
+	@sh tools/guestkernel.sh
 
 unit: web bpf s3
 	@echo "== unit: every package, with the real engines"
@@ -129,6 +133,12 @@ bench-guard: bpf
 	go run ./bench/guard -count $(or $(COUNT),30) -out doc/bench-guard.md
 	go run ./bench/guard -count $(or $(COUNT),5) -out doc/bench-guard.md -volume ext4 -backends ebpf -parts attacks
 
+# The forecast of a recovery held to real restores with stock restic, and how
+# quickly it is computed; writes doc/bench-forecast.md. Five minutes.
+bench-forecast:
+	@sh tools/need.sh restic
+	SONAE_BENCH_FORECAST=$(CURDIR)/doc/bench-forecast.md go test -count=1 -timeout 30m -run TestForecastOfRealDrills -bench Forecast -benchtime 3x ./protect/forecast
+
 # What the agent costs at rest and beside a compiler, and how fast it tells;
 # writes doc/bench-agent.md. Needs root and gcc, a quarter of an hour.
 bench-agent: bpf
@@ -154,7 +164,7 @@ lint: web bpf
 	go vet ./... && go vet -tags e2e ./e2e/... ./ui/...
 	GOOS=windows go vet ./agent/... ./cmd/sonae-agent
 	go tool -modfile=tools/go.mod staticcheck ./...
-	@for f in tools/need.sh tools/test.sh tools/bpf.sh tools/s3server.sh tools/resticnext.sh tools/wine/run.sh ui/web/build.sh; do sh -n $$f || exit 1; done
+	@for f in tools/need.sh tools/test.sh tools/bpf.sh tools/s3server.sh tools/resticnext.sh tools/guestkernel.sh tools/wine/run.sh ui/web/build.sh; do sh -n $$f || exit 1; done
 
 clean:
 	rm -rf bin ui/web/node_modules && find ui/web/dist -mindepth 1 ! -name .keep -delete && find agent/guard/bpf/obj agent/collect/bpf/obj -mindepth 1 ! -name .keep -delete

@@ -85,6 +85,7 @@ type Cutting struct {
 	ReleasedBy  string        `json:"released_by,omitempty"`
 	Auto        string        `json:"auto,omitempty"`  // standing policy that it follows
 	Alert       string        `json:"alert,omitempty"` // alert that it answers
+	Step        string        `json:"step,omitempty"`  // step of a playbook that asked for it
 	Tell        string        `json:"tell,omitempty"`  // who is to be told, as the policy says
 	EndedAt     time.Time     `json:"ended_at,omitzero"`
 	Notes       []CuttingNote `json:"notes"`
@@ -97,6 +98,7 @@ type NewCutting struct {
 	Reason   string        `json:"reason"`
 	Only     Stage         `json:"only,omitempty"`  // BackupPath: that path alone; empty: all stages
 	Lease    time.Duration `json:"lease,omitempty"` // 0: DefaultLease
+	Step     string        `json:"-"`               // step of a playbook that asks; the same step gets the same cutting
 }
 
 // PlanCutting shows every part with what it stops, and which cannot be done as
@@ -184,12 +186,37 @@ func (d *Desk) RequestCutting(ctx context.Context, q NewCutting, by auth.Person)
 	if q.Incident == "" {
 		return Cutting{}, fault.New(fault.Invalid, "action.incident")
 	}
+	if asked, err := d.askedBy(ctx, q); err != nil || asked.ID != "" {
+		return asked, err
+	}
 	c, err := d.PlanCutting(ctx, q)
 	if err != nil {
 		return Cutting{}, err
 	}
+	c.Step = q.Step
 	err = d.db.Tx(ctx, func(tx *state.Tx) error { return d.askCutting(ctx, tx, &c, by.ID) })
+	if fault.Of(err) == fault.Conflict { // the same step may have asked at the same moment
+		if asked, err := d.askedBy(ctx, q); err != nil || asked.ID != "" {
+			return asked, err
+		}
+	}
 	return c, err
+}
+
+// askedBy is the cutting that a step of a playbook asked for before; without an
+// id when there is none. A run asks from one place at a time.
+func (d *Desk) askedBy(ctx context.Context, q NewCutting) (Cutting, error) {
+	if q.Step == "" {
+		return Cutting{}, nil
+	}
+	all, err := d.Cuttings(ctx, q.Site, q.Incident)
+	if err != nil {
+		return Cutting{}, err
+	}
+	if i := slices.IndexFunc(all, func(c Cutting) bool { return c.Step == q.Step }); i >= 0 {
+		return all[i], nil
+	}
+	return Cutting{}, nil
 }
 
 // askCutting stores a request. One site is cut once at a time.

@@ -27,6 +27,7 @@ import (
 	"github.com/sonae/sonae/agent/collect"
 	"github.com/sonae/sonae/agent/link"
 	"github.com/sonae/sonae/agent/ring"
+	"github.com/sonae/sonae/agent/screen"
 	"github.com/sonae/sonae/agent/sensor"
 	"github.com/sonae/sonae/agent/spool"
 	"github.com/sonae/sonae/clock"
@@ -97,6 +98,14 @@ type Container interface {
 	InForce() []contain.Row
 }
 
+// Worker does orders that take long and can be cancelled.
+type Worker interface {
+	// Can says whether it carries out orders of this kind.
+	Can(k order.Kind) bool
+	// Do is as that of Actor; an order whose ctx ended is stopped.
+	Do(ctx context.Context, o order.Order) order.Result
+}
+
 // Parts are the organs of the agent. A nil field is an organ it lacks; orders
 // for it are rejected.
 type Parts struct {
@@ -111,7 +120,12 @@ type Parts struct {
 	// Contain does what stops less than the whole machine.
 	Contain Container
 	// Preserve collects evidence, reports each step and returns when done.
-	Preserve   func(ctx context.Context, o order.Order, report func(order.Result))
+	Preserve func(ctx context.Context, o order.Order, report func(order.Result))
+	// Backup backs up and restores; nil where no jobs are done.
+	Backup Worker
+	// Show shows a message to whoever sits here until it was seen everywhere or
+	// its time is over; tell is called for each session.
+	Show       func(ctx context.Context, n order.Note, tell func(screen.Sign)) error
 	Collectors []collect.Collector
 	Load       collect.Sampler
 	// Guard stops ransomware; nil where no folder is guarded.
@@ -322,6 +336,10 @@ func (a *Agent) HubClock() (time.Duration, bool) {
 	}
 	return time.Duration(a.offset.Load()), true
 }
+
+// Ahead is how far the hub's clock was ahead of this machine's when the hub
+// answered last; 0 before it ever did.
+func (a *Agent) Ahead() time.Duration { return time.Duration(a.offset.Load()) }
 
 // Answered is when the hub answered last; zero: not yet.
 func (a *Agent) Answered() time.Time {

@@ -6,10 +6,10 @@ import (
 	"sync"
 )
 
-// ErrCancelled is the cause of the end of a collection that a person cancelled.
-var ErrCancelled = errors.New("agent: the collection was cancelled")
+// ErrCancelled is the cause of the end of a collection or of a job that a person cancelled.
+var ErrCancelled = errors.New("agent: cancelled")
 
-// collecting are the collections that run, by action. The zero value is ready;
+// collecting are the collections and jobs that run, by action. The zero value is ready;
 // it is safe for concurrent use.
 type collecting struct {
 	mu  sync.Mutex

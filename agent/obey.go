@@ -121,12 +121,18 @@ func (a *Agent) carryOut(ctx context.Context, o order.Order) {
 			a.answer(r)
 		})
 		stop()
+	case a.parts.Backup != nil && a.parts.Backup.Can(o.Kind):
+		working, stop := a.collects.begin(ctx, o.Action)
+		end = a.parts.Backup.Do(working, o)
+		stop()
 	case o.Kind == order.Cancel:
 		end = order.Result{Order: o.ID, Action: o.Action, Kind: o.Kind, Phase: order.Done, Detail: a.collects.cancel(o.Action), At: a.now().UTC()}
 	case (o.Kind == order.Block || o.Kind == order.Unblock) && a.parts.Gateway != nil:
 		end = a.parts.Gateway.Do(ctx, o)
 	case (o.Kind == order.Isolate || o.Kind == order.Release) && a.parts.Actor != nil:
 		end = a.parts.Actor.Do(ctx, o)
+	case o.Kind == order.Show && o.Note != nil && a.parts.Show != nil:
+		end = a.show(ctx, o)
 	case a.parts.Contain != nil && a.parts.Contain.Can(o.Kind):
 		end = a.parts.Contain.Do(ctx, o)
 	default:

@@ -38,6 +38,11 @@ import (
 	"github.com/sonae/sonae/ledger/leaf"
 	"github.com/sonae/sonae/notify"
 	"github.com/sonae/sonae/playbook"
+	"github.com/sonae/sonae/protect/drill"
+	"github.com/sonae/sonae/protect/forecast"
+	"github.com/sonae/sonae/protect/plan"
+	"github.com/sonae/sonae/protect/policy"
+	"github.com/sonae/sonae/protect/vault"
 	"github.com/sonae/sonae/ready/asset"
 	"github.com/sonae/sonae/report"
 	"github.com/sonae/sonae/report/html"
@@ -53,23 +58,24 @@ const password = "橋の上 犬が三匹 雨あがり"
 // bench is the API with the real people, register, alerts, incidents and
 // ledger on a database of its own, and a clock that the test turns.
 type bench struct {
-	t        *testing.T
-	h        http.Handler
-	keeper   *auth.Keeper
-	assets   *asset.Registry
-	alerts   *alert.Desk
-	room     *incident.Room
-	actions  *action.Desk
-	vault    *evidence.Vault
-	duties   *duty.Desk
-	archive  *archive.Archive
-	engine   *detect.Switch
-	rulebook *search.Rulebook
-	db       *state.DB
-	ledger   *ledger.Ledger
-	key      string // that checks it
-	admin    auth.Person
-	devices  *device.Store
+	repositories *vault.Vault
+	t            *testing.T
+	h            http.Handler
+	keeper       *auth.Keeper
+	assets       *asset.Registry
+	alerts       *alert.Desk
+	room         *incident.Room
+	actions      *action.Desk
+	vault        *evidence.Vault
+	duties       *duty.Desk
+	archive      *archive.Archive
+	engine       *detect.Switch
+	rulebook     *search.Rulebook
+	db           *state.DB
+	ledger       *ledger.Ledger
+	key          string // that checks it
+	admin        auth.Person
+	devices      *device.Store
 
 	mu  sync.Mutex
 	now time.Time
@@ -141,17 +147,27 @@ func newBench(t *testing.T) *bench {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if b.repositories, err = vault.New(db, vault.Deps{Dir: filepath.Join(dir, "repositories"), Keys: keys, Hosts: b.assets, Now: b.clock, Log: log}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = b.repositories.Close() })
+	plans := plan.New(db, books, b.clock, log)
 	b.h = New(Deps{
-		Decisions: decisions,
-		Books:     books, Tasks: tasks,
+		Decisions:      decisions,
+		BackupPolicies: policy.New(db, policy.Deps{Hosts: b.assets, People: b.keeper, Alerts: b.alerts, Now: b.clock, Log: log}),
+		Books:          books, Tasks: tasks,
 		People: b.keeper, Assets: b.assets, Alerts: b.alerts, Incidents: b.room, Ledger: ldg, Evidence: b.vault, Log: log,
 		Actions: b.actions, Duties: b.duties, Archive: b.archive, Searches: search.New(db, b.archive, b.clock, log),
 		Rules: b.rulebook, Now: b.clock,
-		Paper:   paper.New(db, paper.Deps{Room: b.room, Store: store, People: b.keeper, Now: b.clock, Log: log}),
-		Causes:  cause.New(db, cause.Deps{Room: b.room, Alerts: b.alerts, Bags: b.vault, People: b.keeper, Now: b.clock, Log: log}),
-		Notices: notices,
-		Devices: devices{b.devices, device.NewRunner(b.devices, b.actions, keys.Order().Public().(ed25519.PublicKey), nil, b.clock, log)},
-		Reports: report.New(db, b.reporting(ldg, rules), b.clock, log),
+		Paper:     paper.New(db, paper.Deps{Room: b.room, Store: store, People: b.keeper, Now: b.clock, Log: log}),
+		Drills:    drill.New(db, drill.Deps{Hosts: b.assets, Now: b.clock, Log: log}),
+		Causes:    cause.New(db, cause.Deps{Room: b.room, Alerts: b.alerts, Bags: b.vault, People: b.keeper, Now: b.clock, Log: log}),
+		Vault:     b.repositories,
+		Plans:     plans,
+		Forecasts: forecast.New(db, forecast.Deps{Plans: plans, Now: b.clock, Log: log}),
+		Notices:   notices,
+		Devices:   devices{b.devices, device.NewRunner(b.devices, b.actions, keys.Order().Public().(ed25519.PublicKey), nil, b.clock, log)},
+		Reports:   report.New(db, b.reporting(ldg, rules), b.clock, log),
 		Sheets: sheet.New(db, sheet.Deps{Incidents: b.room, Duties: b.duties, Alerts: b.alerts, Actions: b.actions, Books: books, Assets: b.assets,
 			Names: b.assets.Names, Say: alert.Alert.Say, Pages: html.Sheets{}, Ledger: ldg}, b.clock, log),
 	})

@@ -34,31 +34,37 @@ import (
 
 // Deps is all that the operations call. Every field is needed.
 type Deps struct {
-	People    People
-	Assets    Assets
-	Alerts    Alerts
-	Incidents Incidents
-	Actions   Actions
-	Evidence  Evidence
-	Duties    Duties
-	Books     Books
-	Decisions Decisions
-	Tasks     Tasks
-	Reports   Reports
-	Sheets    Sheets
-	Ledger    Ledger
-	Archive   Archive
-	Searches  Searches
-	Rules     Rules
-	Devices   Devices
-	Threats   Threats
-	Notices   Notices
-	Paper     Paper
-	Causes    Causes
-	Anomalies Anomalies
-	Vault     Vault
-	Now       clock.Now
-	Log       *slog.Logger
+	People         People
+	Assets         Assets
+	Alerts         Alerts
+	Incidents      Incidents
+	Actions        Actions
+	Evidence       Evidence
+	Duties         Duties
+	Books          Books
+	Decisions      Decisions
+	BackupPolicies BackupPolicies
+	Tasks          Tasks
+	Reports        Reports
+	Sheets         Sheets
+	Ledger         Ledger
+	Archive        Archive
+	Searches       Searches
+	Rules          Rules
+	Devices        Devices
+	Threats        Threats
+	Notices        Notices
+	Paper          Paper
+	Causes         Causes
+	Anomalies      Anomalies
+	Vault          Vault
+	Drills         RestoreDrills
+	Copies         Copies
+	Restores       Restores
+	Plans          Plans
+	Forecasts      Forecasts
+	Now            clock.Now
+	Log            *slog.Logger
 }
 
 // People is what the operations need from auth.
@@ -240,7 +246,9 @@ type Books interface {
 	Import(ctx context.Context, source []byte, by auth.Person) (*playbook.Book, error)
 	Runs(ctx context.Context, incident string) ([]playbook.Run, error)
 	Run(ctx context.Context, id string) (playbook.Run, error)
-	Begin(ctx context.Context, incident, book string, by auth.Person) (playbook.Run, error)
+	BeginWith(ctx context.Context, incident, book string, given map[string]string, by auth.Person) (playbook.Run, error)
+	Signatures(b *playbook.Book) []playbook.Signed
+	Sign(ctx context.Context, id string, by auth.Person) (*playbook.Book, error)
 	Report(ctx context.Context, run string, r playbook.Report, by auth.Person) (playbook.Run, error)
 	Cancel(ctx context.Context, run, reason string, by auth.Person) error
 }

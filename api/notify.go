@@ -31,12 +31,13 @@ type Telephoned struct {
 
 // ChannelFields are what administrators say of a channel.
 type ChannelFields struct {
-	Kind     notify.Kind `json:"kind" enum:"mail,sms,phone,slack,teams,lineworks,json"`
+	Kind     notify.Kind `json:"kind" enum:"mail,sms,phone,slack,teams,lineworks,json,desktop"`
 	Name     string      `json:"name" minLength:"1" maxLength:"100"`
 	Server   string      `json:"server,omitempty" maxLength:"300" doc:"mail: host:port; STARTTLS, at port 465 TLS from the first byte"`
 	User     string      `json:"user,omitempty" maxLength:"200" doc:"mail: empty when the server asks for none"`
 	From     string      `json:"from,omitempty" maxLength:"254" doc:"mail: sender"`
 	CA       string      `json:"ca,omitempty" maxLength:"65536" doc:"PEM: the authorities that are trusted; empty: those of the system"`
+	Hosts    []string    `json:"hosts,omitempty" maxItems:"200" doc:"desktop: names of the machines on whose screens messages appear"`
 	Most     int         `json:"most,omitempty" minimum:"0" maximum:"600" doc:"messages in a minute; 0: 30"`
 	URL      string      `json:"url,omitempty" maxLength:"2000" doc:"others: address that takes messages; absent: as it was; never shown"`
 	Password string      `json:"password,omitempty" maxLength:"500" doc:"mail; absent: as it was; never shown"`
@@ -44,7 +45,7 @@ type ChannelFields struct {
 }
 
 func (f ChannelFields) channel(id string) (notify.Channel, notify.Secrets) {
-	return notify.Channel{ID: id, Kind: f.Kind, Name: f.Name, Server: f.Server, User: f.User, From: f.From, CA: f.CA, Most: f.Most},
+	return notify.Channel{ID: id, Kind: f.Kind, Name: f.Name, Server: f.Server, User: f.User, From: f.From, CA: f.CA, Hosts: f.Hosts, Most: f.Most},
 		notify.Secrets{URL: f.URL, Password: f.Password, Key: f.Key}
 }
 

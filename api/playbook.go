@@ -21,7 +21,8 @@ type PlaybookLine struct {
 
 // NewRun begins a playbook.
 type NewRun struct {
-	Playbook string `json:"playbook" minLength:"1" maxLength:"100" doc:"id of the playbook"`
+	Playbook string            `json:"playbook" minLength:"1" maxLength:"100" doc:"id of the playbook"`
+	Values   map[string]string `json:"values,omitempty" doc:"of its external variables; what nobody knows is left out"`
 }
 
 // StepReport is what a person says about a step.
@@ -94,6 +95,25 @@ func (s *server) playbookOperations() {
 			}
 			return &body[PlaybookLine]{bookLine(b)}, nil
 		})
+	register(s, operation{"list-playbook-signatures", http.MethodGet, "/playbooks/{id}/signatures", "Signatures of a playbook, with what each is worth on this hub", 0},
+		rule[ByID]{auth.View, "playbook", anywhere[ByID]},
+		func(ctx context.Context, _ auth.Person, in *ByID) (*body[page[playbook.Signed]], error) {
+			b, err := s.Books.Book(ctx, in.ID)
+			if err != nil {
+				return nil, err
+			}
+			all := s.Books.Signatures(b)
+			return paged(all, len(all)), nil
+		})
+	register(s, operation{"sign-playbook", http.MethodPost, "/playbooks/{id}/sign", "Keep a version of a playbook that carries this hub's signature", http.StatusCreated},
+		rule[ByID]{auth.Administer, "playbook", anywhere[ByID]},
+		func(ctx context.Context, who auth.Person, in *ByID) (*body[PlaybookLine], error) {
+			b, err := s.Books.Sign(ctx, in.ID, who)
+			if err != nil {
+				return nil, err
+			}
+			return &body[PlaybookLine]{bookLine(b)}, nil
+		})
 	register(s, operation{"list-runs", http.MethodGet, "/incidents/{id}/runs", "Runs of playbooks in an incident", 0}, incidentRule[ByID](s, auth.View, "incident"),
 		func(ctx context.Context, _ auth.Person, in *ByID) (*body[page[playbook.Run]], error) {
 			all, err := s.Books.Runs(ctx, in.ID)
@@ -101,7 +121,7 @@ func (s *server) playbookOperations() {
 		})
 	register(s, operation{"begin-run", http.MethodPost, "/incidents/{id}/runs", "Begin a playbook", http.StatusCreated}, incidentRule[withBody[NewRun]](s, auth.Handle, "incident"),
 		func(ctx context.Context, who auth.Person, in *withBody[NewRun]) (*body[playbook.Run], error) {
-			r, err := s.Books.Begin(ctx, in.ID, in.Body.Playbook, who)
+			r, err := s.Books.BeginWith(ctx, in.ID, in.Body.Playbook, in.Body.Values, who)
 			return &body[playbook.Run]{r}, err
 		})
 	register(s, operation{"get-run", http.MethodGet, "/incidents/{id}/runs/{run}", "One run", 0}, incidentRule[RunByID](s, auth.View, "incident"),

@@ -16,8 +16,8 @@ type VaultQuota struct {
 	Reason string `json:"reason" minLength:"1" maxLength:"1000"`
 }
 
-// VaultRecipients are for whom second keys are sealed.
-type VaultRecipients struct {
+// VaultRecipientsIn are for whom second keys are sealed.
+type VaultRecipientsIn struct {
 	List []vault.Recipient `json:"list" minItems:"2" maxItems:"8" nullable:"false" doc:"name: who keeps the private key, and where; key: age1…"`
 	Why  string            `json:"why" minLength:"1" maxLength:"1000"`
 }
@@ -132,8 +132,8 @@ func (s *server) vaultKeys() {
 			r, err := s.Vault.Recipients(ctx)
 			return &body[vault.Recipients]{r}, err
 		})
-	register(s, operation{"set-vault-recipients", http.MethodPut, "/protect/recipients", "Say for whom second keys are sealed", 0}, rule[body[VaultRecipients]]{auth.Administer, vaultKind, anywhere[body[VaultRecipients]]},
-		func(ctx context.Context, who auth.Person, in *body[VaultRecipients]) (*none, error) {
+	register(s, operation{"set-vault-recipients", http.MethodPut, "/protect/recipients", "Say for whom second keys are sealed", 0}, rule[body[VaultRecipientsIn]]{auth.Administer, vaultKind, anywhere[body[VaultRecipientsIn]]},
+		func(ctx context.Context, who auth.Person, in *body[VaultRecipientsIn]) (*none, error) {
 			return nil, s.Vault.SetRecipients(ctx, in.Body.List, in.Body.Why, who)
 		})
 	register(s, operation{"get-vault-sheet", http.MethodGet, "/protect/repositories/{id}/sheet", "Recovery sheet with the sealed key", 0}, vaultRule[ByID](s, auth.Administer),

@@ -419,6 +419,15 @@ func (l *looker) first(found []seen) []seen {
 	return found[:min(len(found), l.r.limit+1)]
 }
 
+// reads names the columns by which the newest rows are found, but for long texts.
+func (l *looker) reads(name string) bool {
+	switch name {
+	case "time", "batch", "batch_row":
+		return true
+	}
+	return slices.ContainsFunc(l.columns, func(t *lang.Test) bool { return t.Column == name })
+}
+
 // add looks through a unit.
 func (l *looker) add(found []seen, u *unit, top *newest) ([]seen, error) {
 	if u.pages == nil {
@@ -429,6 +438,7 @@ func (l *looker) add(found []seen, u *unit, top *newest) ([]seen, error) {
 		}
 		return found, nil
 	}
+	u.pages.Ahead(u.group, l.reads)
 	if err := l.confine(u); err != nil {
 		return nil, err
 	}

@@ -48,22 +48,40 @@ const (
 type bucket struct {
 	core   *minio.Core
 	bucket string
-	part   int64 // bytes of a part of a large object
+	part   int64     // bytes of a part of a large object
+	until  time.Time // what is stored is locked until then; zero: it is not
+	over   bool      // what is stored goes over whatever there is
 }
 
 // OpenS3 opens a bucket and proves with a probe object that the storage honours
 // conditional writes: without them two hubs could overwrite each other's work
 // unseen, so fault.Invalid "blob.unconditional" refuses it.
 func OpenS3(ctx context.Context, c S3) (Store, error) {
-	if c.Bucket == "" || c.Endpoint == "" || strings.Contains(c.Endpoint, "/") {
-		return nil, fault.New(fault.Invalid, "blob.endpoint", c.Endpoint)
-	}
 	if c.Prefix != "" && !ValidName(c.Prefix) {
 		return nil, fault.New(fault.Invalid, "blob.name", c.Prefix)
 	}
 	keys, err := c.credentials()
 	if err != nil {
 		return nil, err
+	}
+	b, err := c.connect(keys)
+	if err != nil {
+		return nil, err
+	}
+	if err := b.look(ctx); err != nil {
+		return nil, err
+	}
+	probed := own + "/probe-" + rand.Text()
+	if c.Prefix == "" {
+		return b, b.probe(ctx, probed)
+	}
+	return Sub(b, c.Prefix), b.probe(ctx, c.Prefix+"/"+probed)
+}
+
+// connect makes the client; nothing is asked yet.
+func (c S3) connect(keys *credentials.Credentials) (*bucket, error) {
+	if c.Bucket == "" || c.Endpoint == "" || strings.Contains(c.Endpoint, "/") {
+		return nil, fault.New(fault.Invalid, "blob.endpoint", c.Endpoint)
 	}
 	transport, err := c.transport()
 	if err != nil {
@@ -77,15 +95,7 @@ func OpenS3(ctx context.Context, c S3) (Store, error) {
 	if err != nil {
 		return nil, fault.New(fault.Invalid, "blob.endpoint", c.Endpoint).With(err)
 	}
-	b := &bucket{core: core, bucket: c.Bucket, part: partSize}
-	if err := b.look(ctx); err != nil {
-		return nil, err
-	}
-	probed := own + "/probe-" + rand.Text()
-	if c.Prefix == "" {
-		return b, b.probe(ctx, probed)
-	}
-	return Sub(b, c.Prefix), b.probe(ctx, c.Prefix+"/"+probed)
+	return &bucket{core: core, bucket: c.Bucket, part: partSize}, nil
 }
 
 // look says what is wrong with the way to the bucket, if anything is.

@@ -101,7 +101,8 @@ func (b *bucket) store(ctx context.Context, name string, body []byte, tag string
 	sum := sha256.Sum256(body)
 	mark := rand.Text()
 	opts := minio.PutObjectOptions{UserMetadata: map[string]string{markKey: mark, checksumHeader: base64.StdEncoding.EncodeToString(sum[:])}}
-	condition(&opts, tag)
+	b.condition(&opts, tag)
+	b.retain(&opts)
 	lost := false // whether the answer to an earlier try was
 	err = b.try(ctx, func(ctx context.Context) error {
 		done, err := b.core.PutObject(ctx, b.bucket, name, bytes.NewReader(body), int64(len(body)), "", hex.EncodeToString(sum[:]), opts)
@@ -115,11 +116,20 @@ func (b *bucket) store(ctx context.Context, name string, body []byte, tag string
 	return newTag, err
 }
 
-func condition(opts *minio.PutObjectOptions, tag string) {
-	if tag == "" {
+func (b *bucket) condition(opts *minio.PutObjectOptions, tag string) {
+	switch {
+	case b.over:
+	case tag == "":
 		opts.SetMatchETagExcept("*")
-	} else {
+	default:
 		opts.SetMatchETag(tag)
+	}
+}
+
+// retain asks for the lock with which an object is born.
+func (b *bucket) retain(opts *minio.PutObjectOptions) {
+	if !b.until.IsZero() {
+		opts.Mode, opts.RetainUntilDate = minio.Compliance, b.until.UTC()
 	}
 }
 
@@ -147,9 +157,8 @@ func (b *bucket) putParts(ctx context.Context, name string, r io.Reader, size in
 	mark := rand.Text()
 	opts := minio.PutObjectOptions{UserMetadata: map[string]string{markKey: mark, partKey: strconv.FormatInt(part, 10),
 		"X-Amz-Checksum-Algorithm": minio.ChecksumSHA256.String()}} // which the parts carry
-	if _, err := b.stat(ctx, name); err == nil { // before it costs anything
-		return exists(name)
-	} else if !isMissing(err) {
+	b.retain(&opts)
+	if err := b.absent(ctx, name); err != nil && !b.over { // before it costs anything
 		return err
 	}
 	id, err := b.begin(ctx, name, opts)
@@ -166,6 +175,18 @@ func (b *bucket) putParts(ctx context.Context, name string, r io.Reader, size in
 		return err
 	}
 	return b.complete(ctx, name, id, mark, parts)
+}
+
+// absent is nil where no object has the name.
+func (b *bucket) absent(ctx context.Context, name string) error {
+	_, err := b.stat(ctx, name)
+	if err == nil {
+		return exists(name)
+	}
+	if isMissing(err) {
+		return nil
+	}
+	return err
 }
 
 // begin opens an upload in parts.
@@ -222,7 +243,7 @@ func (b *bucket) sendParts(ctx context.Context, name, id string, r io.Reader, si
 // (versitygw 1.8 does), or call another's object ours.
 func (b *bucket) complete(ctx context.Context, name, id, mark string, parts []minio.CompletePart) error {
 	var opts minio.PutObjectOptions
-	condition(&opts, "")
+	b.condition(&opts, "")
 	return b.try(ctx, func(ctx context.Context) error {
 		_, err := b.core.CompleteMultipartUpload(ctx, b.bucket, name, id, parts, opts)
 		if err != nil && code(err) != minio.PreconditionFailed && code(err) != minio.NoSuchUpload {

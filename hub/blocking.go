@@ -8,6 +8,7 @@ import (
 	"github.com/sonae/sonae/action/device/hook"
 	"github.com/sonae/sonae/action/device/radius"
 	"github.com/sonae/sonae/action/device/snmp"
+	restoredrill "github.com/sonae/sonae/protect/drill"
 	"github.com/sonae/sonae/ready/asset"
 )
 
@@ -45,6 +46,16 @@ func (m machines) Hubs(ctx context.Context) ([]string, error) {
 		all = append(all, ip.String())
 	}
 	return all, err
+}
+
+// alarmDrill makes an alert of a restore drill that found something wrong, or
+// that could not run.
+func (h *Hub) alarmDrill(ctx context.Context, r restoredrill.Run) error {
+	f, tell := r.Finding()
+	if !tell {
+		return nil
+	}
+	return h.alerts.Handle(ctx, f)
 }
 
 // alarm makes an alert of a device that cannot be told to undo a block.

@@ -25,6 +25,7 @@ import (
 	"github.com/sonae/sonae/fault"
 	"github.com/sonae/sonae/incident"
 	"github.com/sonae/sonae/ledger/leaf"
+	"github.com/sonae/sonae/protect/vault"
 	"github.com/sonae/sonae/ready/asset"
 	"github.com/sonae/sonae/ready/drill"
 	"github.com/sonae/sonae/source/agentlink/wire"
@@ -36,7 +37,7 @@ var partitioned = []string{"event.*.*"}
 
 // streams are the first tokens of all subjects.
 var streams = []string{"event", "match", "finding", "alert", "notify", "incident", "action", "cutting", "order", "evidence", "duty", "decision", "playbook", "task", "document", "sheet", "rule", "drill",
-	"device", "record", "protect"}
+	"device", "protect", "copy", "restore", "record"}
 
 // flow joins the stages. Nothing else in Sonae knows who listens to whom.
 func (h *Hub) flow() []bus.Join {
@@ -52,6 +53,7 @@ func (h *Hub) flow() []bus.Join {
 		bus.On("cutting.>", "chronology-cutting", h.noteCutting),                     // cutting  → chronology
 		bus.On("order.issued", "dispatch", h.dispatch).Each(),                        // decision → endpoint
 		bus.On("device.stuck", "alarm", h.alarm),                                     // a block that cannot be undone → alert
+		bus.On("drill.changed", "alarm-drill", h.alarmDrill),                         // a restore drill that did not pass → alert
 		bus.On("alert.>", "notify", h.tell).Led(),                                    // alert    → people, until one answers
 		bus.On("incident.changed", "notify-taken", h.takenOver).Led(),                // incident → somebody commands: nobody else is told
 		bus.On("action.>", "notify-policy", h.tellPolicy).Led(),                      // action   → people whom a standing policy names
@@ -64,6 +66,7 @@ func (h *Hub) flow() []bus.Join {
 		bus.On("finding.>", "frozen", h.frozen).Led(),                                // finding  → what an agent froze by itself → incident, action
 		bus.On("finding.>", "cut-repositories", h.cutRepositories).Led(),             // finding  → nothing more is taken into the repositories of its site
 		bus.On("cutting.>", "cut-by-hand", h.cutByHand),                              // cutting  → the same, where people cut the path to the copies
+		bus.On(vault.SubjectSuspect, "doubt-backups", h.doubtBackups),                // a path was cut → what is backed up meanwhile is suspect
 		bus.On("protect.vault", "chronology-vault", h.noteVault),                     // repository → chronology
 		bus.On("alert.>", "keep-frozen", h.keepFrozen).Led(),                         // alert    → evidence of what was frozen
 		bus.On("evidence.infected", "virus", h.infected),                             // bag      → event: a virus in it
@@ -81,7 +84,10 @@ func (h *Hub) flow() []bus.Join {
 		bus.On("task.changed", "notify-task", h.tellTask).Led(),                      // a late task → people, until it is over
 		bus.On("incident.changed", "task-post", h.followCommand),                     // who commands → who held the role, from when to when
 		bus.On("duty.changed", "task-clocks", h.followClocks),                        // facts    → times of tasks that come from clocks
+		bus.On("copy.harmed", "alarm-copy", h.alarmCopy),                             // a copy that is damaged, touched or late → alert
+		bus.On("restore.changed", "chronology-restore", h.noteRestore),               // a restore for an incident → chronology
 		bus.On("action.>", "playbook", h.books.Result),                               // action   → the step that asked for it
+		bus.On("playbook.changed", "plan-times", h.plans.Measure),                    // a step of a restore plan → how long it took
 		bus.OnBatch("record.>", "ledger", 256, 200*time.Millisecond, h.record).Led(), // every change leaves a trace
 
 		bus.On("rule.changed", "rules", h.reloadRules).Each(),      // what people want to be told → engine
@@ -101,7 +107,11 @@ func (h *Hub) flow() []bus.Join {
 		bus.On("notify.>", "live-notify", h.show("notify")).Each(),
 		bus.On("playbook.>", "live-playbook", h.show("playbook")).Each(),
 		bus.On("task.>", "live-task", h.show("task")).Each(),
+		bus.On("protect.>", "live-protect", h.show("protect")).Each(),
 		bus.On("protect.vault", "live-vault", h.show("vault")).Each(),
+		bus.On("drill.changed", "live-drill", h.show("restore-drill")).Each(),
+		bus.On("copy.>", "live-copy", h.show("copy")).Each(),
+		bus.On("restore.>", "live-restore", h.show("restore")).Each(),
 	}
 }
 

@@ -33,8 +33,16 @@ import (
 	"github.com/sonae/sonae/incident/task"
 	"github.com/sonae/sonae/ledger"
 	"github.com/sonae/sonae/notify"
+	"github.com/sonae/sonae/notify/desktop"
 	"github.com/sonae/sonae/playbook"
 	"github.com/sonae/sonae/protect/anomaly"
+	copies "github.com/sonae/sonae/protect/copy"
+	"github.com/sonae/sonae/protect/dispatch"
+	restoredrill "github.com/sonae/sonae/protect/drill"
+	"github.com/sonae/sonae/protect/forecast"
+	"github.com/sonae/sonae/protect/plan"
+	"github.com/sonae/sonae/protect/policy"
+	"github.com/sonae/sonae/protect/restore"
 	"github.com/sonae/sonae/protect/vault"
 	"github.com/sonae/sonae/ready/asset"
 	"github.com/sonae/sonae/ready/drill"
@@ -76,6 +84,7 @@ type Hub struct {
 	incidents  *incident.Room
 	actions    *action.Desk
 	notices    *notify.Desk
+	screens    *desktop.Sender
 	devices    *device.Store
 	runner     *device.Runner
 	vault      *evidence.Vault
@@ -85,6 +94,13 @@ type Hub struct {
 	tasks      *task.Desk
 	paper      *paper.Desk
 	causes     *cause.Desk
+	backups    *policy.Desk
+	jobs       *dispatch.Desk
+	drills     *restoredrill.Desk
+	copies     *copies.Desk
+	restores   *restore.Desk
+	plans      *plan.Desk
+	forecasts  *forecast.Desk
 	reports    *report.Desk
 	sheets     *sheet.Desk
 	searches   *search.Desk
@@ -196,11 +212,11 @@ func (h *Hub) openStages(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	h.books, err = playbook.New(h.state, playbook.Deps{Incidents: h.incidents, Duties: h.duties, Actions: h.actions, Now: now, Log: h.log})
+	h.books, err = playbook.New(h.state, playbook.Deps{Incidents: h.incidents, Duties: h.duties, Actions: h.actions, Cuts: h.actions, Calls: h.notices, Key: h.playbookKey(), Now: now, Log: h.log})
 	if err != nil {
 		return err
 	}
-	h.tasks, err = task.New(h.state, task.Deps{Incidents: h.incidents, Alerts: h.alerts, Evidence: h.vault, Actions: h.actions, Duties: h.duties,
+	h.tasks, err = task.New(h.state, task.Deps{Incidents: h.incidents, Alerts: h.alerts, Evidence: h.vault, Actions: h.actions, Duties: h.duties, Decisions: h.decisions,
 		Books: h.books, Shifts: h.notices, People: h.people, Names: h.names, Now: now, Log: h.log})
 	if err != nil {
 		return err
@@ -208,15 +224,14 @@ func (h *Hub) openStages(ctx context.Context) (err error) {
 	if err := h.openLearning(); err != nil {
 		return err
 	}
+	if err := h.openProtection(); err != nil {
+		return err
+	}
 	if err := h.openReports(); err != nil {
 		return err
 	}
 	h.openSheets()
 	h.searches = search.New(h.state, h.archive, now, h.part("search"))
-	if err := h.openKeeper(); err != nil {
-		return err
-	}
-	h.openAnomalies()
 	return h.openPractice()
 }
 
@@ -243,6 +258,10 @@ func (h *Hub) work(ctx context.Context, out io.Writer) error {
 		"anomalies": h.anomalies.Run,
 		"notify":    h.tellPeople,
 		"playbooks": h.books.Work,
+		"backups":   h.backups.Work,
+		"drills":    h.drills.Work,
+		"copies":    h.copies.Work,
+		"restores":  h.restores.Work,
 	} {
 		g.Go(func() error { return h.lead(ctx, what, work) })
 	}

@@ -53,19 +53,24 @@ func (h *Hub) cutRepositories(ctx context.Context, found []detect.Finding) error
 		if !fresh && (c.ID == "" || c.Finding != f.ID || c.Incident != "") { // a repeat may have to find the incident still
 			continue
 		}
-		a, err := h.alerts.Of(ctx, f)
-		if err != nil {
-			return err
-		}
-		in, err := h.caseOf(ctx, a)
-		if err != nil {
-			return h.notFollowed(err, a)
-		}
-		if err := h.keeper.Attach(ctx, c.ID, in); err != nil {
+		if err := h.attachCut(ctx, c, f); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// attachCut tells of a cut in the incident of what it answers.
+func (h *Hub) attachCut(ctx context.Context, c vault.Cut, f detect.Finding) error {
+	a, err := h.alerts.Of(ctx, f)
+	if err != nil {
+		return h.notFollowed(err, a)
+	}
+	in, err := h.caseOf(ctx, a)
+	if err != nil {
+		return h.notFollowed(err, a)
+	}
+	return h.keeper.Attach(ctx, c.ID, in)
 }
 
 // cutByHand cuts the path at the repositories too when people cut the way to the

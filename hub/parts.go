@@ -233,9 +233,15 @@ func (h *Hub) names(ctx context.Context) (map[string]string, error) {
 func (h *Hub) openLink() {
 	h.link = agentlink.New(agentlink.Deps{
 		Registry: h.assets.Gate(), Identity: secret.AgentOf, Sign: h.keys.SignAgent, Publish: h.bus.Offer,
-		Pending: h.actions.Pending, Result: h.actions.Result, Receive: h.receive,
+		Pending: h.pending, Result: h.result, Job: h.jobs.Grant, Receive: h.receive,
 		CA: h.keys.CAPEM(), OrderKey: h.orderKey(), Now: h.cfg.Now, Log: h.log,
 	})
+}
+
+// playbookKey signs playbooks. It is made of the hub's secret and is no other
+// key, so that a signature of a playbook is valid for nothing else.
+func (h *Hub) playbookKey() ed25519.PrivateKey {
+	return ed25519.NewKeyFromSeed(h.keys.Mac("playbook signature", "v1")[:ed25519.SeedSize])
 }
 
 func (h *Hub) orderKey() ed25519.PublicKey { return h.keys.Order().Public().(ed25519.PublicKey) }

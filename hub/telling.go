@@ -3,10 +3,12 @@ package hub
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/sonae/sonae/action"
+	"github.com/sonae/sonae/action/order"
 	"github.com/sonae/sonae/alert"
 	"github.com/sonae/sonae/duty"
 	"github.com/sonae/sonae/incident"
@@ -14,9 +16,11 @@ import (
 	"github.com/sonae/sonae/incident/record"
 	"github.com/sonae/sonae/incident/task"
 	"github.com/sonae/sonae/notify"
+	"github.com/sonae/sonae/notify/desktop"
 	"github.com/sonae/sonae/notify/mail"
 	"github.com/sonae/sonae/notify/webhook"
 	"github.com/sonae/sonae/playbook"
+	"github.com/sonae/sonae/protect/dispatch"
 )
 
 // openNotices makes the desk that tells people.
@@ -27,8 +31,39 @@ func (h *Hub) openNotices() {
 		senders[k] = web
 	}
 	senders[notify.Mail] = mail.Sender{}
+	h.screens = desktop.New(h.state, h.keys.Order(), h.assets, h.cfg.Now)
+	senders[notify.Desktop] = h.screens
 	h.notices = notify.New(h.state, notify.Deps{Keys: h.keys, People: h.people, Names: h.assets.Names, Senders: senders,
 		Address: func() string { return "https://" + h.address(h.cfg.Listen) }, Now: h.cfg.Now, Log: h.log})
+}
+
+// pending are all orders that a machine has not answered yet.
+func (h *Hub) pending(ctx context.Context, host string) ([]order.Signed, error) {
+	orders, err := h.actions.Pending(ctx, host)
+	if err != nil {
+		return nil, err
+	}
+	notes, err := h.screens.Pending(ctx, host)
+	if err != nil {
+		return nil, err
+	}
+	jobs, err := h.jobs.Pending(ctx, host)
+	return slices.Concat(orders, notes, jobs), err
+}
+
+// result takes what a machine answers to an order.
+func (h *Hub) result(ctx context.Context, r order.Result) error {
+	if dispatch.Ours(r) {
+		return h.jobs.Result(ctx, r)
+	}
+	if r.Kind != order.Show {
+		return h.actions.Result(ctx, r)
+	}
+	shown, err := h.screens.Result(ctx, r)
+	for _, s := range shown {
+		err = errors.Join(err, h.notices.Shown(ctx, s))
+	}
+	return err
 }
 
 // tellPeople lets one hub of all call people, so that nobody is told twice.

@@ -24,27 +24,32 @@ const (
 	Slack     Kind = "slack"
 	Teams     Kind = "teams"
 	LineWorks Kind = "lineworks"
-	Phone     Kind = "phone" // a gateway that calls and reads aloud
-	SMS       Kind = "sms"   // a gateway that sends short messages
+	Phone     Kind = "phone"   // a gateway that calls and reads aloud
+	SMS       Kind = "sms"     // a gateway that sends short messages
+	Desktop   Kind = "desktop" // the screens of machines, through their agents
 )
 
 // Kinds in the order of forms.
-func Kinds() []Kind { return []Kind{Mail, SMS, Phone, Slack, Teams, LineWorks, JSON} }
+func Kinds() []Kind { return []Kind{Mail, SMS, Phone, Slack, Teams, LineWorks, JSON, Desktop} }
+
+// Chats are the kinds that a person can have for themselves.
+func Chats() []Kind { return []Kind{Slack, Teams, LineWorks, JSON} }
 
 // Room says whether a channel of the kind has an address of its own, so that
 // it can be told without naming a person.
-func (k Kind) Room() bool { return k == JSON || k == Slack || k == Teams || k == LineWorks }
+func (k Kind) Room() bool { return k == Desktop || slices.Contains(Chats(), k) }
 
 // Channel is a way to people.
 type Channel struct {
-	ID     string `json:"id"`
-	Kind   Kind   `json:"kind"`
-	Name   string `json:"name"`
-	Server string `json:"server,omitempty"` // mail: host:port; port 465 is TLS from the first byte, others STARTTLS
-	User   string `json:"user,omitempty"`   // mail: empty: it asks for none
-	From   string `json:"from,omitempty"`   // mail: sender
-	CA     string `json:"ca,omitempty"`     // PEM: the authorities that are trusted; empty: those of the system
-	Most   int    `json:"most"`             // messages in a minute; 0: 30
+	ID     string   `json:"id"`
+	Kind   Kind     `json:"kind"`
+	Name   string   `json:"name"`
+	Server string   `json:"server,omitempty"` // mail: host:port; port 465 is TLS from the first byte, others STARTTLS
+	User   string   `json:"user,omitempty"`   // mail: empty: it asks for none
+	From   string   `json:"from,omitempty"`   // mail: sender
+	CA     string   `json:"ca,omitempty"`     // PEM: the authorities that are trusted; empty: those of the system
+	Most   int      `json:"most"`             // messages in a minute; 0: 30
+	Hosts  []string `json:"hosts,omitempty"`  // desktop: names of machines
 	// URLSet says that an address is kept. Addresses of chats are secrets:
 	// whoever knows one can write there.
 	URLSet bool   `json:"url_set"`
@@ -65,6 +70,7 @@ const (
 	maxCA       = 64 << 10
 	maxURL      = 2000
 	maxSecret   = 500
+	maxHosts    = 200
 )
 
 func (c Channel) most() int {
@@ -89,6 +95,11 @@ func (c Channel) check(s Secrets) error {
 		return fault.New(fault.Invalid, "notify.secret-long", maxSecret)
 	case c.Kind == Mail:
 		return c.checkMail()
+	case c.Kind == Desktop:
+		if len(c.Hosts) == 0 || len(c.Hosts) > maxHosts || slices.ContainsFunc(c.Hosts, func(h string) bool { return h == "" || !plain(h, maxName) }) {
+			return fault.New(fault.Invalid, "notify.hosts", maxHosts)
+		}
+		return nil
 	}
 	return checkURL(s.URL)
 }

@@ -1,6 +1,7 @@
 package notify
 
 import (
+	"slices"
 	"time"
 
 	"github.com/sonae/sonae/clock"
@@ -69,7 +70,7 @@ func (c Contact) check(chat string) error {
 		return fault.New(fault.Invalid, "notify.mail")
 	case c.Phone != "" && !phoneNumber.MatchString(c.Phone):
 		return fault.New(fault.Invalid, "notify.phone")
-	case c.Chat != "" && !c.Chat.Room():
+	case c.Chat != "" && !slices.Contains(Chats(), c.Chat):
 		return fault.New(fault.Invalid, "notify.kind")
 	case c.Chat != "":
 		if err := checkURL(chat); err != nil {

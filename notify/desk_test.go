@@ -698,3 +698,34 @@ func TestChangesAreProvedAndHoldNoAddress(t *testing.T) {
 		t.Errorf("a changed row: %v, %v", found, err)
 	}
 }
+
+func TestWhoHasSeenAMessageStandsInItsCalls(t *testing.T) {
+	w := newWorld(t)
+	w.chain(t, 5, "pe-sato")
+	w.raise(t, alert.Alert{ID: "al-1", Severity: event.Critical, State: alert.Open, RaisedAt: noon, Incident: "in-1"})
+	w.pass(t, 10*time.Second)
+	sent, _, err := w.Deliveries(t.Context(), notify.Filter{})
+	if err != nil || len(sent) != 1 {
+		t.Fatalf("%v, %v", sent, err)
+	}
+	for _, seen := range []bool{false, true, true} { // answers come more than once
+		if err := w.Shown(t.Context(), notify.Shown{Message: sent[0].ID, Host: "ho-1", Session: "pts/1", User: "sato", Seen: seen, At: w.clock()}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	calls, _, err := w.Calls(t.Context(), notify.Filter{})
+	if err != nil || len(calls) != 1 || !calls[0].Live() {
+		t.Fatalf("%+v, %v", calls, err)
+	}
+	lines, err := w.Lines(t.Context(), calls[0].ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var keys []string
+	for _, l := range lines {
+		keys = append(keys, l.Key)
+	}
+	if diff := cmp.Diff([]string{"notify.told", "notify.shown", "notify.seen"}, keys); diff != "" {
+		t.Error(diff)
+	}
+}

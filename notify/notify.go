@@ -124,6 +124,12 @@ type Sender interface {
 	Send(ctx context.Context, c Channel, s Secrets, to string, m Message) error
 }
 
+// checker is a Sender that knows more of what a channel lacks than the channel
+// itself, as Invalid.
+type checker interface {
+	Check(ctx context.Context, c Channel) error
+}
+
 // People is what a Desk needs of package auth.
 type People interface {
 	People(ctx context.Context) ([]auth.Person, error)

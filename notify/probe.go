@@ -40,7 +40,7 @@ func (d *Desk) Test(ctx context.Context, id string, by auth.Person) (to string, 
 	if address == "" {
 		address = secrets.URL
 	}
-	if address == "" || !ch.Kind.Room() && to == "" {
+	if address == "" && ch.Kind != Desktop || !ch.Kind.Room() && to == "" {
 		return "", fault.New(fault.Invalid, "notify.test-nobody")
 	}
 	s, ok := d.Senders[ch.Kind]

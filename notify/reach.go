@@ -157,6 +157,34 @@ func (d *Desk) Begin(ctx context.Context, chain string, x Cause) (Call, error) {
 	return c, nil
 }
 
+// BeginOnce starts a call about x, whose Ref is given: with the same Ref it is the
+// same call. The chain is named by its id or its name.
+func (d *Desk) BeginOnce(ctx context.Context, chain string, x Cause) (Call, error) {
+	all, err := d.Chains(ctx, "")
+	if err != nil {
+		return Call{}, err
+	}
+	i := slices.IndexFunc(all, func(c Chain) bool { return c.ID == chain })
+	if i < 0 {
+		i = slices.IndexFunc(all, func(c Chain) bool { return c.Name == chain })
+	}
+	if i < 0 {
+		return Call{}, fault.New(fault.Missing, "notify.chain-unknown")
+	}
+	x.Kind, x.Chain, x.At = ByHand, all[i].ID, d.Now().UTC()
+	if err := d.Raise(ctx, x); err != nil {
+		return Call{}, err
+	}
+	c, ok, err := one[Call](d.db.QueryRow(ctx, `SELECT body FROM notify_call WHERE kind = $1 AND ref = $2`, x.Kind, x.Ref))
+	if err != nil {
+		return c, fmt.Errorf("begin a call: %w", err)
+	}
+	if !ok {
+		return c, fault.New(fault.Conflict, "notify.chain-unknown")
+	}
+	return c, nil
+}
+
 // Answer says that a person is on a call that no page of its own answers: one
 // that was begun by hand, or about a clock.
 func (d *Desk) Answer(ctx context.Context, id string, by auth.Person) error {

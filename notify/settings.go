@@ -62,6 +62,11 @@ func (d *Desk) SaveChannel(ctx context.Context, c Channel, given Secrets, by aut
 	if err := c.check(s); err != nil {
 		return c, err
 	}
+	if s, ok := d.Senders[c.Kind].(checker); ok {
+		if err := s.Check(ctx, c); err != nil {
+			return c, err
+		}
+	}
 	c.URLSet, c.SetBy = s.URL != "", by.ID
 	sealed, err := d.seal(s, "channel/"+c.ID)
 	if err != nil {

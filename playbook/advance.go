@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/sonae/sonae/action"
@@ -101,6 +102,12 @@ func (d *Desk) once(ctx context.Context, r Run) (bool, error) {
 		switch {
 		case v.State == Ready:
 			return d.ready(ctx, r, b, v)
+		case v.State == Later && !d.deps.Now().Before(v.BeginsAt):
+			return d.try(ctx, r.ID, incident.System, onVisit(v, func(w *walk, v *Visit) error {
+				w.start(v)
+				w.say("waited", b.by[v.Step])
+				return nil
+			}))
 		case v.State == Waiting:
 			if moved, err := d.waiting(ctx, r, v); moved || err != nil {
 				return moved, err
@@ -151,6 +158,12 @@ func (d *Desk) ready(ctx context.Context, r Run, b *Book, v Visit) (bool, error)
 	c := b.by[v.Step]
 	switch c.Step.Type {
 	case cacao.Action:
+		switch {
+		case c.Ext.Notify != nil:
+			return d.tell(ctx, r, b, c, v)
+		case c.Ext.Action.Kind == CutSite:
+			return d.cut(ctx, r, b, c, v)
+		}
 		return d.ask(ctx, r, b, c, v)
 	case cacao.PlaybookAction:
 		return d.child(ctx, r, b, c, v)
@@ -304,9 +317,15 @@ func (d *Desk) waiting(ctx context.Context, r Run, v Visit) (bool, error) {
 			return w.result(v, other.State == Finished, "cancelled")
 		}))
 	}
+	if v.Call != "" {
+		return d.answered(ctx, r, v)
+	}
 	ok := true
 	why := ""
 	for _, id := range v.Actions {
+		if strings.HasPrefix(id, action.CuttingPrefix) {
+			return d.cutHolds(ctx, r, v, id)
+		}
 		a, err := d.deps.Actions.Get(ctx, id)
 		if err != nil {
 			return false, err

@@ -40,6 +40,7 @@ type Extension struct {
 	PaperForm   detect.Text   `json:"paper_form,omitempty"`
 	Ask         *Question     `json:"decision,omitempty"`
 	Action      *Wanted       `json:"action,omitempty"`
+	Notify      *Telling      `json:"notify,omitempty"`
 	Kinds       []string      `json:"kinds,omitempty"` // of the playbook: ids or tags of rules whose alerts it fits
 }
 
@@ -72,6 +73,11 @@ type Option struct {
 	Text  detect.Text `json:"text,omitempty"`
 }
 
+// Telling is a chain of people that a step has called until one of them answers.
+type Telling struct {
+	Chain string `json:"chain"` // its id or name, or the variable that holds it
+}
+
 // Wanted is an action that a step asks for, for each host of the incident.
 // Its approval is the action's own. What it is done to stands there as it is,
 // or as the name of the variable that holds it.
@@ -79,18 +85,21 @@ type Wanted struct {
 	Kind      string   `json:"kind"`                // see check
 	Host      string   `json:"host,omitempty"`      // only for this host of the incident, by id
 	Forbidden string   `json:"forbidden,omitempty"` // isolate: ip:port
-	Object    string   `json:"object,omitempty"`    // stop-service, disable-account
+	Object    string   `json:"object,omitempty"`    // stop-service, disable-account; cut-site: id of the site, the incident's only one where it is empty
 	Targets   []string `json:"targets,omitempty"`   // block-peer: addresses, with or without a port, or names; in a variable with commas
 	PID       string   `json:"pid,omitempty"`       // freeze
 	Image     string   `json:"image,omitempty"`     // freeze: the program of that process
 }
+
+// CutSite is the kind of an action that cuts a site off, see action.Cutting.
+const CutSite = "cut-site"
 
 // check says which kinds of actions a step can ask for, and what each one must
 // name.
 func (a Wanted) check() error {
 	missing := ""
 	switch action.Kind(a.Kind) {
-	case action.Preserve, action.Isolate:
+	case action.Preserve, action.Isolate, CutSite:
 	case action.StopService, action.DisableAccount:
 		if a.Object == "" {
 			missing = "an object"
@@ -104,7 +113,7 @@ func (a Wanted) check() error {
 			missing = "a pid and an image"
 		}
 	default:
-		return fmt.Errorf("action can be preserve, isolate, freeze, block-peer, stop-service or disable-account, not %q", a.Kind)
+		return fmt.Errorf("action can be preserve, isolate, freeze, block-peer, stop-service, disable-account or cut-site, not %q", a.Kind)
 	}
 	if missing != "" {
 		return fmt.Errorf("action %s needs %s", a.Kind, missing)
@@ -147,8 +156,11 @@ type Card struct {
 
 // Human says whether people do the step.
 func (c *Card) Human() bool {
-	return c.Step.Type == cacao.Action && c.Ext.Action == nil || c.Step.Type == cacao.PlaybookAction
+	return c.Step.Type == cacao.Action && !c.Automatic() || c.Step.Type == cacao.PlaybookAction
 }
+
+// Automatic says whether the hub does the step.
+func (c *Card) Automatic() bool { return c.Ext.Action != nil || c.Ext.Notify != nil }
 
 // Name is what the step is called.
 func (c *Card) Name() detect.Text {
@@ -251,6 +263,9 @@ func (e Extension) check() error {
 			return err
 		}
 	}
+	if n := e.Notify; n != nil && (n.Chain == "" || e.Action != nil) {
+		return fmt.Errorf("notify needs a chain, and no action beside it")
+	}
 	if q := e.Ask; q != nil && (!strings.HasPrefix(q.Variable, "__") || slices.ContainsFunc(q.Options, func(o Option) bool { return o.Value == "" })) {
 		return fmt.Errorf("decision needs a variable, and options with a value")
 	}
@@ -304,6 +319,9 @@ func (b *Book) declares(s *cacao.Step, e Extension) error {
 	}
 	if e.Action != nil {
 		all = append(all, e.Action.variables()...)
+	}
+	if e.Notify != nil && isVariable(e.Notify.Chain) {
+		all = append(all, e.Notify.Chain)
 	}
 	for _, name := range all {
 		name = variableName(name)

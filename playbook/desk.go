@@ -2,6 +2,7 @@ package playbook
 
 import (
 	"context"
+	"crypto/ed25519"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -18,6 +19,7 @@ import (
 	"github.com/sonae/sonae/duty"
 	"github.com/sonae/sonae/fault"
 	"github.com/sonae/sonae/incident"
+	"github.com/sonae/sonae/notify"
 	"github.com/sonae/sonae/state"
 )
 
@@ -29,6 +31,9 @@ type Deps struct {
 	Incidents Incidents
 	Duties    Duties
 	Actions   Actions
+	Cuts      Cuts               // nil: a step that cuts a site is left to people
+	Calls     Calls              // nil: a step that calls people is left to people
+	Key       ed25519.PrivateKey // signs playbooks; nil: none is signed here
 	Now       clock.Now
 	Log       *slog.Logger
 }
@@ -47,6 +52,20 @@ type Duties interface {
 type Actions interface {
 	Request(ctx context.Context, q action.NewRequest, by auth.Person) (action.Action, error)
 	Get(ctx context.Context, id string) (action.Action, error)
+}
+
+// Cuts asks for the cutting of a site, which a second person approves. A request
+// with the same Step is the same cutting.
+type Cuts interface {
+	RequestCutting(ctx context.Context, q action.NewCutting, by auth.Person) (action.Cutting, error)
+	Cutting(ctx context.Context, id string) (action.Cutting, error)
+}
+
+// Calls has the people of a chain called until one of them answers. A cause with
+// the same Ref is the same call.
+type Calls interface {
+	BeginOnce(ctx context.Context, chain string, x notify.Cause) (notify.Call, error)
+	Call(ctx context.Context, id string) (notify.Call, error)
 }
 
 // Desk keeps playbooks and runs. It is safe for concurrent use.
@@ -183,8 +202,18 @@ func (d *Desk) moment() time.Time { return state.Time(state.Nanos(d.deps.Now()))
 // Begin starts a playbook in an incident. One that runs there already is a
 // Conflict: whoever pressed twice meant one.
 func (d *Desk) Begin(ctx context.Context, in, book string, by auth.Person) (Run, error) {
+	return d.BeginWith(ctx, in, book, nil, by)
+}
+
+// BeginWith starts a playbook with values of its external variables. Those that
+// nobody knows are left out. A value that does not fit, or of another variable,
+// is Invalid.
+func (d *Desk) BeginWith(ctx context.Context, in, book string, given map[string]string, by auth.Person) (Run, error) {
 	b, err := d.Book(ctx, book)
 	if err != nil {
+		return Run{}, err
+	}
+	if given, err = b.external(given); err != nil {
 		return Run{}, err
 	}
 	at, err := d.look(ctx, in)
@@ -193,7 +222,7 @@ func (d *Desk) Begin(ctx context.Context, in, book string, by auth.Person) (Run,
 	}
 	var run Run
 	err = d.db.Tx(ctx, func(tx *state.Tx) error {
-		run, err = d.create(ctx, tx, b, in, at, by.ID, nil, nil)
+		run, err = d.create(ctx, tx, b, in, at, by.ID, nil, given)
 		return err
 	})
 	if err != nil {
@@ -230,7 +259,7 @@ func (d *Desk) create(ctx context.Context, tx *state.Tx, b *Book, in string, at 
 	}
 	maps.Copy(r.Values, given)
 	w := &walk{book: b, run: &r, at: at, by: by}
-	w.begin()
+	w.begin(saidOf(given))
 	have, err := hasVersion(ctx, tx, b.Version)
 	if err != nil {
 		return Run{}, err
@@ -315,7 +344,7 @@ func (d *Desk) Report(ctx context.Context, run string, r Report, by auth.Person)
 		switch {
 		case v == nil:
 			return fault.New(fault.Missing, "playbook.step-missing")
-		case w.run.State != Running || v.State != Open && v.State != Waiting:
+		case w.run.State != Running || v.State != Open && v.State != Waiting && v.State != Later:
 			return fault.New(fault.Conflict, "playbook.step-over")
 		case r.At.After(w.at.now.Add(2*time.Minute)) || !r.At.IsZero() && r.At.Before(w.run.BeganAt.Add(-30*24*time.Hour)):
 			return fault.New(fault.Invalid, "playbook.time")
@@ -337,7 +366,7 @@ func (w *walk) report(v *Visit, r Report) error {
 	pairs := []string{"note", r.Note}
 	switch r.What {
 	case SayDone:
-		if v.State == Waiting {
+		if v.State == Waiting || v.State == Later {
 			return fault.New(fault.Conflict, "playbook.step-waits")
 		}
 		return w.reportDone(v, c, r)
@@ -355,11 +384,11 @@ func (w *walk) report(v *Visit, r Report) error {
 		w.stamp(v, r)
 		w.pass(v, Failed)
 	case SayAgain:
-		if v.Stuck == "" || c.Ext.Action == nil {
+		if v.Stuck == "" || !c.Automatic() {
 			return fault.New(fault.Conflict, "playbook.step-over")
 		}
 		w.say("again", c)
-		v.State, v.Stuck, v.Actions, v.Asker, v.Try = Ready, "", nil, w.by, v.Try+1
+		v.State, v.Stuck, v.Actions, v.Call, v.Asker, v.Try = Ready, "", nil, "", w.by, v.Try+1
 	default:
 		return fault.New(fault.Invalid, "playbook.what")
 	}

@@ -2,6 +2,7 @@ package playbook
 
 import (
 	"context"
+	"crypto/ed25519"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -17,6 +18,7 @@ import (
 	"github.com/sonae/sonae/fault"
 	"github.com/sonae/sonae/incident"
 	"github.com/sonae/sonae/ledger/leaf"
+	"github.com/sonae/sonae/notify"
 	"github.com/sonae/sonae/state"
 	"github.com/sonae/sonae/state/statetest"
 )
@@ -59,6 +61,57 @@ func (a *actions) all(s action.State) {
 	}
 }
 
+// reached answers for cuttings and calls: one for each key.
+type reached struct {
+	cuts  map[string]*action.Cutting
+	calls map[string]*notify.Call
+}
+
+func (r *reached) RequestCutting(_ context.Context, q action.NewCutting, by auth.Person) (action.Cutting, error) {
+	if r.cuts[q.Step] == nil {
+		r.cuts[q.Step] = &action.Cutting{ID: fmt.Sprintf("%s%d", action.CuttingPrefix, len(r.cuts)+1), State: action.CutRequested, Site: q.Site, RequestedBy: by.ID}
+	}
+	return *r.cuts[q.Step], nil
+}
+
+func (r *reached) Cutting(_ context.Context, id string) (action.Cutting, error) {
+	for _, c := range r.cuts {
+		if c.ID == id {
+			return *c, nil
+		}
+	}
+	return action.Cutting{}, fault.New(fault.Missing, "cut.unknown")
+}
+
+func (r *reached) BeginOnce(_ context.Context, chain string, x notify.Cause) (notify.Call, error) {
+	if chain != "夜間" {
+		return notify.Call{}, fault.New(fault.Missing, "notify.chain-unknown")
+	}
+	if r.calls[x.Ref] == nil {
+		r.calls[x.Ref] = &notify.Call{ID: fmt.Sprintf("ca-%d", len(r.calls)+1), Cause: x, Chain: notify.Chain{Name: chain}, State: notify.Calling}
+	}
+	return *r.calls[x.Ref], nil
+}
+
+func (r *reached) Call(_ context.Context, id string) (notify.Call, error) {
+	for _, c := range r.calls {
+		if c.ID == id {
+			return *c, nil
+		}
+	}
+	return notify.Call{}, fault.New(fault.Missing, "notify.call-unknown")
+}
+
+// became lets all calls and cuttings come to a state.
+func (r *reached) became(cut action.CuttingState, call notify.State) {
+	for _, c := range r.cuts {
+		c.State = cut
+	}
+	for _, c := range r.calls {
+		c.State, c.AnsweredBy = call, "pe-ben"
+	}
+}
+
 // table is a desk with all that it works with.
 type table struct {
 	*Desk
@@ -67,12 +120,15 @@ type table struct {
 	now  time.Time
 	room *incident.Room
 	acts *actions
+	far  *reached
+	key  ed25519.PrivateKey
 	in   incident.Incident
 }
 
 func newTable(t *testing.T) *table {
 	t.Helper()
-	x := &table{t: t, db: statetest.Open(t), now: time.Date(2026, 11, 28, 3, 0, 0, 0, time.UTC), acts: &actions{by: map[string]*action.Action{}}}
+	x := &table{t: t, db: statetest.Open(t), now: time.Date(2026, 11, 28, 3, 0, 0, 0, time.UTC), acts: &actions{by: map[string]*action.Action{}},
+		far: &reached{cuts: map[string]*action.Cutting{}, calls: map[string]*notify.Call{}}, key: ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))}
 	x.room = incident.New(x.db, x.clock, x.log())
 	x.open()
 	in, err := x.room.Open(t.Context(), incident.NewIncident{Title: "P2P", Severity: event.High, Sites: []string{"clinic"}, Hosts: []string{"ho-1"}}, anna)
@@ -93,7 +149,7 @@ func (x *table) open() {
 	if err != nil {
 		x.t.Fatal(err)
 	}
-	x.Desk, err = New(x.db, Deps{Incidents: x.room, Duties: duty.New(x.db, rules, x.clock, x.log()), Actions: x.acts, Now: x.clock, Log: x.log()})
+	x.Desk, err = New(x.db, Deps{Incidents: x.room, Duties: duty.New(x.db, rules, x.clock, x.log()), Actions: x.acts, Cuts: x.far, Calls: x.far, Key: x.key, Now: x.clock, Log: x.log()})
 	if err != nil {
 		x.t.Fatal(err)
 	}

@@ -22,9 +22,11 @@ const (
 // VisitState is how far a step is.
 type VisitState string
 
-// States of a visit. Ready waits for the hub, Open for people, Waiting for
-// actions or another run, Within for its branches; the others are over.
+// States of a visit. Later waits for its delay, Ready for the hub, Open for
+// people, Waiting for actions, an answer or another run, Within for its
+// branches; the others are over.
 const (
+	Later   VisitState = "later"
 	Ready   VisitState = "ready"
 	Open    VisitState = "open"
 	Waiting VisitState = "waiting"
@@ -46,6 +48,7 @@ type Visit struct {
 	Stuck  string     `json:"stuck,omitempty"`  // what is in the way of an open step
 	Try    int        `json:"try"`              // of asking for its actions
 
+	BeginsAt  time.Time `json:"begins_at,omitzero"` // when its delay is over
 	OpenedAt  time.Time `json:"opened_at"`
 	DueAt     time.Time `json:"due_at"`  // zero: none
 	ToldAt    time.Time `json:"told_at"` // when it was told that the time is over
@@ -59,6 +62,7 @@ type Visit struct {
 	Asker     string    `json:"asker,omitempty"`  // whose step led here, in whose name actions are asked for
 	Actions   []string  `json:"actions,omitempty"`
 	Child     string    `json:"child,omitempty"` // run of another playbook
+	Call      string    `json:"call,omitempty"`  // call of a chain of people
 
 	Values map[string]string `json:"values,omitempty"` // of the step's own variables, as far as known
 }
@@ -104,7 +108,7 @@ func (r *Run) Visit(no int) *Visit {
 // newest when there are several, nil when there is none.
 func (r *Run) OpenAt(step string) *Visit {
 	for i, v := range slices.Backward(r.Visits) {
-		if v.Step == step && (v.State == Open || v.State == Waiting) {
+		if v.Step == step && (v.State == Open || v.State == Waiting || v.State == Later) {
 			return &r.Visits[i]
 		}
 	}
@@ -117,7 +121,7 @@ func (r *Run) Count() (over, open int) {
 		switch {
 		case v.Over():
 			over++
-		case v.State == Open || v.State == Waiting:
+		case v.State == Open || v.State == Waiting || v.State == Later:
 			open++
 		}
 	}
@@ -180,11 +184,16 @@ func (w *walk) value(visit int) cacao.Values {
 	}
 }
 
-// begin starts at the first step.
-func (w *walk) begin() {
+// begin starts at the first step; given says which values the run was begun
+// with.
+func (w *walk) begin(given string) {
 	start := w.book.play.Workflow[w.book.play.WorkflowStart]
 	w.enter(0, 0, onward(start, true))
-	w.say("begun", nil, "version", w.book.Version[:12])
+	if given == "" {
+		w.say("begun", nil, "version", w.book.Version[:12])
+		return
+	}
+	w.say("begun-with", nil, "version", w.book.Version[:12], "values", given)
 }
 
 // onward is the step that follows.
@@ -212,19 +221,31 @@ func (w *walk) add(parent, round int, step string) bool {
 		return false
 	}
 	v := Visit{No: len(w.run.Visits) + 1, Step: step, Parent: parent, Round: round, State: Ready, Try: 1, OpenedAt: w.at.now, Asker: w.by}
-	c := w.book.by[step]
-	if s.Type == cacao.Action && c.Ext.Action == nil {
-		v.State = Open
-	}
 	if len(s.Variables) > 0 {
 		v.Values = first(s.Variables)
 	}
-	v.DueAt = w.due(c.Ext.Deadline)
+	if s.Delay != nil && *s.Delay > 0 {
+		v.State, v.BeginsAt = Later, w.at.now.Add(min(time.Duration(*s.Delay), maxDelay/time.Millisecond)*time.Millisecond)
+	} else {
+		w.start(&v)
+	}
 	if v.No > maxVisits {
 		v.State, v.Stuck = Open, "too-long"
 	}
 	w.run.Visits = append(w.run.Visits, v)
 	return true
+}
+
+// maxDelay bounds how long a step waits before it begins.
+const maxDelay = 366 * 24 * time.Hour
+
+// start begins a visit: from now on it waits for the hub or for people.
+func (w *walk) start(v *Visit) {
+	v.State, v.OpenedAt = Ready, w.at.now
+	if c := w.book.by[v.Step]; c.Step.Type == cacao.Action && !c.Automatic() {
+		v.State = Open
+	}
+	v.DueAt = w.due(w.book.by[v.Step].Ext.Deadline)
 }
 
 // encloses says whether a step is the while-condition in whose branch the walk

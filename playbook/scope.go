@@ -2,6 +2,7 @@ package playbook
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -226,4 +227,67 @@ func (w *walk) receive(v *Visit, other Run) {
 			w.set(v.No, name, value)
 		}
 	}
+}
+
+// External are the variables of the playbook that come from outside: whoever
+// begins a run is asked for them.
+func (b *Book) External() []Named {
+	var all []Named
+	for _, name := range slices.Sorted(maps.Keys(b.play.Variables)) {
+		if d := b.play.Variables[name]; d.External {
+			n := Named{Name: name, Type: d.Type, About: d.Description}
+			n.Value, n.Known = d.Text()
+			all = append(all, n)
+		}
+	}
+	return all
+}
+
+// external checks values that a run is begun with; empty ones are left out.
+func (b *Book) external(given map[string]string) (map[string]string, error) {
+	out := map[string]string{}
+	for name, value := range given {
+		d, ok := b.play.Variables[variableName(name)]
+		if !ok || !d.External {
+			return nil, fault.New(fault.Invalid, "playbook.value-unknown", name)
+		}
+		if value = strings.TrimSpace(value); value == "" {
+			continue
+		}
+		if !d.Takes(value) || utf8.RuneCountInString(value) > 1000 {
+			return nil, fault.New(fault.Invalid, "playbook.value", variableName(name), d.Type)
+		}
+		out[variableName(name)] = value
+	}
+	return out, nil
+}
+
+// saidOf is one text of values.
+func saidOf(values map[string]string) string {
+	var said []string
+	for _, name := range slices.Sorted(maps.Keys(values)) {
+		said = append(said, fmt.Sprintf("%s = %s", name, values[name]))
+	}
+	return strings.Join(said, ", ")
+}
+
+// Written reads the values that a step returns as they stand on paper: in the
+// order of the boxes, between semicolons; an empty place is a value that nobody
+// knows. More values than boxes are Invalid.
+func (b *Book) Written(r *Run, visit int, text string) (map[string]string, error) {
+	if strings.TrimSpace(text) == "" {
+		return nil, nil
+	}
+	wanted := b.Returned(r, visit)
+	values := strings.Split(strings.ReplaceAll(text, "；", ";"), ";")
+	if len(values) > len(wanted) {
+		return nil, fault.New(fault.Invalid, "playbook.values-many", len(wanted), len(values))
+	}
+	out := map[string]string{}
+	for i, v := range values {
+		if v = strings.TrimSpace(v); v != "" {
+			out[wanted[i].Name] = v
+		}
+	}
+	return out, nil
 }

@@ -123,7 +123,8 @@ func backPath(r *http.Request) string {
 func (c *call) partial() bool { return c.r.Header.Get("HX-Request") == "true" }
 
 // show renders a screen. Nothing is sent before all is rendered, so that a
-// failure never leaves half a page.
+// failure never leaves half a page; but for a page that sends its head first
+// (view.Then): there a failure is said below the head.
 func (c *call) show(sc screen) error {
 	if c.err != nil && c.partial() { // script shows the reason where the form is
 		c.w.Header().Set("Content-Type", "text/html; charset=utf-8")
@@ -139,17 +140,49 @@ func (c *call) show(sc screen) error {
 		g.done = true
 		return nil
 	}
-	var b bytes.Buffer
-	if err := view.Layout(sc.page, sc.body).Render(ctx, &b); err != nil {
-		return fmt.Errorf("render page: %w", err)
+	out := &reply{c: c, status: sc.status}
+	if err := view.Layout(sc.page, sc.body).Render(view.Early(ctx, out.early), out); err != nil {
+		err = fmt.Errorf("render page: %w", err)
+		if !out.begun {
+			return err
+		}
+		c.Log.Error("render the rest of a page", "pattern", c.r.Pattern, "err", err)
+		sc.page.Fault, sc.page.Done = c.words(err), ""
+		if err := view.Notices(sc.page).Render(ctx, out); err != nil {
+			return fmt.Errorf("render fault: %w", err)
+		}
 	}
-	c.w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	c.w.Header().Set("Content-Language", c.lang)
-	if sc.status != 0 {
-		c.w.WriteHeader(sc.status)
-	}
-	_, _ = c.w.Write(b.Bytes()) // nothing to do about a reader who left
+	out.send()
 	return nil
+}
+
+// reply keeps a page until it is whole, or until its head may go.
+type reply struct {
+	c      *call
+	status int // 200 when 0
+	kept   bytes.Buffer
+	begun  bool
+}
+
+func (a *reply) Write(b []byte) (int, error) { return a.kept.Write(b) }
+
+// early sends what is there.
+func (a *reply) early() {
+	a.send()
+	_ = http.NewResponseController(a.c.w).Flush() // a writer that cannot sends it later
+}
+
+func (a *reply) send() {
+	if !a.begun {
+		a.begun = true
+		a.c.w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		a.c.w.Header().Set("Content-Language", a.c.lang)
+		if a.status != 0 {
+			a.c.w.WriteHeader(a.status)
+		}
+	}
+	_, _ = a.c.w.Write(a.kept.Bytes()) // nothing to do about a reader who left
+	a.kept.Reset()
 }
 
 // page makes the frame of a page.

@@ -11,6 +11,7 @@ import (
 	"github.com/sonae/sonae/alert"
 	"github.com/sonae/sonae/archive"
 	"github.com/sonae/sonae/auth"
+	"github.com/sonae/sonae/blob"
 	"github.com/sonae/sonae/clock"
 	"github.com/sonae/sonae/detect"
 	"github.com/sonae/sonae/detect/ioc"
@@ -27,6 +28,9 @@ import (
 	"github.com/sonae/sonae/ledger/leaf"
 	"github.com/sonae/sonae/notify"
 	"github.com/sonae/sonae/playbook"
+	"github.com/sonae/sonae/protect/copy"
+	"github.com/sonae/sonae/protect/job"
+	"github.com/sonae/sonae/protect/restore"
 	"github.com/sonae/sonae/protect/vault"
 	"github.com/sonae/sonae/ready/asset"
 	"github.com/sonae/sonae/report"
@@ -38,30 +42,36 @@ import (
 
 // Deps is all that the pages call. Every field but Rules and Threats is needed.
 type Deps struct {
-	People     People
-	Assets     Assets
-	Alerts     Alerts
-	Incidents  Incidents
-	Actions    Actions
-	Evidence   Evidence
-	Duties     Duties
-	Books      Books
-	Decisions  Decisions
-	Tasks      Tasks
-	Reports    Reports
-	Sheets     Sheets
-	Ledger     Ledger
-	Archive    Archive
-	Searches   Searches
-	Rules      Rules   // nil: nobody sees rules or makes one of a search
-	Threats    Threats // nil: nobody sees threat lists
-	Devices    Devices
-	Thresholds Thresholds
-	Notices    Notices
-	Paper      Paper
-	Causes     Causes
-	Anomalies  Anomalies
-	Vault      Vault
+	People         People
+	Assets         Assets
+	Alerts         Alerts
+	Incidents      Incidents
+	Actions        Actions
+	Evidence       Evidence
+	Duties         Duties
+	Books          Books
+	Decisions      Decisions
+	BackupPolicies BackupPolicies
+	Tasks          Tasks
+	Reports        Reports
+	Sheets         Sheets
+	Ledger         Ledger
+	Archive        Archive
+	Searches       Searches
+	Rules          Rules   // nil: nobody sees rules or makes one of a search
+	Threats        Threats // nil: nobody sees threat lists
+	Devices        Devices
+	Thresholds     Thresholds
+	Notices        Notices
+	Paper          Paper
+	Causes         Causes
+	Anomalies      Anomalies
+	Vault          Vault
+	Drills         RestoreDrills
+	Copies         Copies
+	Restores       Restores
+	Plans          Plans
+	Forecasts      Forecasts
 
 	// Located tells where in the archive events are kept. What no segment holds
 	// yet is left out.
@@ -335,7 +345,9 @@ type Books interface {
 	Offer(ctx context.Context, rules []detect.Rule) ([]*playbook.Book, error)
 	Runs(ctx context.Context, incident string) ([]playbook.Run, error)
 	Run(ctx context.Context, id string) (playbook.Run, error)
-	Begin(ctx context.Context, incident, book string, by auth.Person) (playbook.Run, error)
+	BeginWith(ctx context.Context, incident, book string, given map[string]string, by auth.Person) (playbook.Run, error)
+	Signatures(b *playbook.Book) []playbook.Signed
+	Sign(ctx context.Context, id string, by auth.Person) (*playbook.Book, error)
 	Report(ctx context.Context, run string, r playbook.Report, by auth.Person) (playbook.Run, error)
 	Cancel(ctx context.Context, run, reason string, by auth.Person) error
 }
@@ -444,4 +456,43 @@ type Vault interface {
 	StopPrune(ctx context.Context, id, reason string, by auth.Person) error
 	Prunes(ctx context.Context, agent string) ([]vault.Prune, error)
 	PruneByID(ctx context.Context, id string) (vault.Prune, error)
+}
+
+// Copies is what the pages need from protect/copy.
+type Copies interface {
+	States(ctx context.Context) ([]copy.State, error)
+	History(ctx context.Context, place, agent string) ([]copy.Result, error)
+	Places(ctx context.Context, all bool) ([]copy.Place, error)
+	Place(ctx context.Context, id string) (copy.Place, error)
+	Save(ctx context.Context, p copy.Place, login blob.Login, by auth.Person) (copy.Place, error)
+	End(ctx context.Context, id string, by auth.Person) error
+	Run(ctx context.Context, place, medium string, by auth.Person) error
+	Stop(ctx context.Context, place string, by auth.Person) error
+	Running(ctx context.Context) (map[string]copy.Now, error)
+	Media(ctx context.Context) ([]copy.Medium, error)
+	Medium(ctx context.Context, id string) (copy.Medium, error)
+	AddMedium(ctx context.Context, place, label string, by auth.Person) (copy.Medium, error)
+	Move(ctx context.Context, id string, s copy.Step, by auth.Person) error
+}
+
+// Restores is what the pages need from protect/restore.
+type Restores interface {
+	Agents(ctx context.Context, site string) ([]string, error)
+	Snapshots(ctx context.Context, agent string, asOf time.Time, after string, limit int) (restore.Page[restore.Snapshot], error)
+	Snapshot(ctx context.Context, w restore.Where) (restore.Snapshot, error)
+	Folder(ctx context.Context, w restore.Where, at, after string, limit int) (restore.Page[restore.Entry], error)
+	Search(ctx context.Context, w restore.Where, at, part string, limit int) ([]restore.Entry, bool, error)
+	Compare(ctx context.Context, w restore.Where, with, at string, limit int) (restore.Difference, error)
+	Download(ctx context.Context, w restore.Where, at string, begin func(restore.Entry), out io.Writer) error
+	Archive(ctx context.Context, w restore.Where, at string, format restore.Format, begin func(), out io.Writer) error
+	Ask(ctx context.Context, n restore.NewRequest, by auth.Person) (restore.Request, error)
+	Request(ctx context.Context, id string) (restore.Request, error)
+	Requests(ctx context.Context) ([]restore.Request, error)
+	Versions(ctx context.Context, id string) ([]restore.Request, error)
+	Far(ctx context.Context, id string) (job.Progress, error)
+	Approve(ctx context.Context, id string, by auth.Person) (restore.Request, error)
+	Refuse(ctx context.Context, id, why string, by auth.Person) (restore.Request, error)
+	Pass(ctx context.Context, id, why string, by auth.Person) (restore.Request, error)
+	Release(ctx context.Context, id string, by auth.Person) (restore.Request, error)
+	Stop(ctx context.Context, id, why string, by auth.Person) (restore.Request, error)
 }

@@ -37,6 +37,8 @@ import (
 	"github.com/sonae/sonae/ledger/leaf"
 	"github.com/sonae/sonae/notify"
 	"github.com/sonae/sonae/playbook"
+	"github.com/sonae/sonae/protect/drill"
+	"github.com/sonae/sonae/protect/policy"
 	"github.com/sonae/sonae/ready/asset"
 	"github.com/sonae/sonae/report"
 	"github.com/sonae/sonae/report/sheet"
@@ -51,52 +53,56 @@ var start = time.Date(2026, 11, 22, 5, 5, 0, 0, time.UTC)
 // house keeps all that the pages show in memory, with the same faults as the
 // stages where a page depends on them.
 type house struct {
-	mu          sync.Mutex
-	now         time.Time
-	persons     map[string]auth.Person
-	sessions    map[string]string // token → person
-	invites     map[string]auth.Invitation
-	refusals    []auth.Resource
-	siteList    []asset.Site
-	hostList    []asset.Host
-	tokenList   []asset.Token
-	alertList   []alert.Alert
-	cases       []incident.Incident
-	chron       map[string][]incident.Entry
-	acts        []action.Action
-	bagList     []evidence.Bag
-	purposes    []string
-	duties      map[string]duty.Assessment
-	reasons     []string        // why facts were stated anew
-	dutyDecided []duty.Decision //
-	contacts    []string        // authorities that were saved
-	docs        map[string][]report.Document
-	drills      int
-	reporter    report.Reporter
-	stated      report.Particulars
-	faulty      []report.Problem
-	looks       []string         // who looked at which document
-	archive     Archive          // nil until withEvents
-	searches    Searches         //
-	ruleList    int              // rules that were made
-	rulebook    *search.Rulebook // nil until withEvents
-	noRules     bool             // nobody makes rules of searches
-	threats     *threat.Desk     // nil until withEvents
-	draft       string           // a threat list that waits to be put into force
-	unsealed    int              // so many looks find events that just arrived in no segment yet
-	thresholds  *threshold.Desk  // nil until withEvents
-	notices     *notify.Desk     // nil until withEvents
-	noticeIDs   *strings.Replacer
-	tasks       *task.Desk // nil until withEvents
-	taskIDs     *strings.Replacer
-	said        []playbook.Report // about steps
-	decided     []decision.NewDecision
-	sheets      []decision.Sheet
-	sent        []paper.NewPicture
-	memos       []paper.Memo
-	factors     []cause.NewFactor
-	kept        []sheet.Kept
-	backups     []any // what was said about snapshots
+	mu            sync.Mutex
+	now           time.Time
+	persons       map[string]auth.Person
+	sessions      map[string]string // token → person
+	invites       map[string]auth.Invitation
+	refusals      []auth.Resource
+	siteList      []asset.Site
+	hostList      []asset.Host
+	tokenList     []asset.Token
+	alertList     []alert.Alert
+	cases         []incident.Incident
+	chron         map[string][]incident.Entry
+	acts          []action.Action
+	bagList       []evidence.Bag
+	purposes      []string
+	duties        map[string]duty.Assessment
+	reasons       []string        // why facts were stated anew
+	dutyDecided   []duty.Decision //
+	contacts      []string        // authorities that were saved
+	docs          map[string][]report.Document
+	drills        int
+	reporter      report.Reporter
+	stated        report.Particulars
+	faulty        []report.Problem
+	looks         []string         // who looked at which document
+	archive       Archive          // nil until withEvents
+	searches      Searches         //
+	ruleList      int              // rules that were made
+	rulebook      *search.Rulebook // nil until withEvents
+	noRules       bool             // nobody makes rules of searches
+	threats       *threat.Desk     // nil until withEvents
+	draft         string           // a threat list that waits to be put into force
+	unsealed      int              // so many looks find events that just arrived in no segment yet
+	thresholds    *threshold.Desk  // nil until withEvents
+	notices       *notify.Desk     // nil until withEvents
+	noticeIDs     *strings.Replacer
+	tasks         *task.Desk // nil until withEvents
+	taskIDs       *strings.Replacer
+	said          []playbook.Report // about steps
+	decided       []decision.NewDecision
+	sheets        []decision.Sheet
+	savedClasses  []policy.Class
+	savedPolicies []policy.Policy
+	ranNow        []string
+	sent          []paper.NewPicture
+	memos         []paper.Memo
+	factors       []cause.NewFactor
+	drilled       []drill.Definition // restore drills that were written
+	kept          []sheet.Kept
+	backups       []any // what was said about snapshots
 }
 
 func missing(what string) error { return fault.New(fault.Missing, what) }
@@ -1049,8 +1055,17 @@ func (h booksOf) Runs(ctx context.Context, in string) ([]playbook.Run, error) {
 	return []playbook.Run{r}, err
 }
 
-func (h booksOf) Begin(ctx context.Context, _, _ string, _ auth.Person) (playbook.Run, error) {
+func (h booksOf) BeginWith(ctx context.Context, _, _ string, _ map[string]string, _ auth.Person) (playbook.Run, error) {
 	return h.Run(ctx, "run-1")
+}
+
+func (booksOf) Signatures(*playbook.Book) []playbook.Signed {
+	return []playbook.Signed{{Trust: playbook.UnknownKey, Signee: "医療ISAC", Created: "2026-11-01T00:00:00Z", Key: strings.Repeat("ab", 32)},
+		{Trust: playbook.NotVerified, Signee: "?", Why: "cacao: the signature does not fit the playbook"}}
+}
+
+func (h booksOf) Sign(ctx context.Context, id string, _ auth.Person) (*playbook.Book, error) {
+	return h.Book(ctx, id)
 }
 
 func (h booksOf) Report(ctx context.Context, id string, r playbook.Report, _ auth.Person) (playbook.Run, error) {
@@ -1074,7 +1089,7 @@ func (h *house) deps(live *Live, log *slog.Logger) Deps {
 	}
 	return Deps{
 		People: peopleOf{h}, Assets: assetsOf{h}, Alerts: alertsOf{h}, Incidents: incidentsOf{h}, Actions: actionsOf{h}, Devices: devicesOf{h}, Thresholds: h.thresholds, Notices: noticesOf{h.notices}, Evidence: evidenceOf{h},
-		Duties: dutiesOf{h}, Books: &booksOf{house: h}, Decisions: decisionsOf{h}, Tasks: tasksOf{h.tasks}, Paper: paperOf{h}, Causes: causesOf{h}, Vault: vaultHouse{h}, Anomalies: anomaliesOf{h}, Reports: reportsOf{h}, Sheets: h.sheetDesk(log), Ledger: ledgerOf{h}, Archive: h.archive, Searches: h.searches, Rules: rules, Threats: threats, Located: h.located, Live: live, Log: log, Address: "https://hub.example:8443",
+		Duties: dutiesOf{h}, Books: &booksOf{house: h}, Decisions: decisionsOf{h}, BackupPolicies: backupsOf{h}, Tasks: tasksOf{h.tasks}, Paper: paperOf{h}, Causes: causesOf{h}, Vault: vaultHouse{h}, Drills: drillsOf{h}, Copies: copiesOf{h}, Restores: restoresOf{h}, Plans: plansOf{h}, Forecasts: forecastsOf{plansOf{h}}, Anomalies: anomaliesOf{h}, Reports: reportsOf{h}, Sheets: h.sheetDesk(log), Ledger: ledgerOf{h}, Archive: h.archive, Searches: h.searches, Rules: rules, Threats: threats, Located: h.located, Live: live, Log: log, Address: "https://hub.example:8443",
 		Events: func(context.Context, []string, time.Time, int) ([]event.Event, error) {
 			return []event.Event{{ID: "ev-1", Time: start.Add(-30 * time.Second), Site: "callcentre", Host: "ho-1", Kind: event.KindFlow, Fields: map[string]string{
 				event.FieldApp: "bittorrent", event.FieldRemoteIP: "203.0.113.7", event.FieldProof: "13426974546f7272656e742070726f746f636f6c", event.FieldSent: "1200345"}}}, nil

@@ -72,7 +72,8 @@ func (c *call) inRoom(id, done, section string) string {
 	return to
 }
 
-// room gathers everything about one incident.
+// room gathers everything about one incident: what its head says first, the
+// rest while the browser paints the head.
 func (c *call) room() (screen, error) {
 	i, err := c.Incidents.Get(c.ctx(), c.id())
 	if err != nil {
@@ -84,12 +85,20 @@ func (c *call) room() (screen, error) {
 	if c.err != nil {
 		d.Correct, _ = strconv.Atoi(c.form("corrects")) // 0 is "no correction"
 	}
-	for _, part := range []func(*view.RoomData) error{c.roomEntries, c.roomAlerts, c.roomActions, c.roomBags, c.roomDuties, c.roomDecision, c.roomRuns, c.roomTasks, c.roomCalls, c.roomDocuments, c.roomPaper, c.roomCause, c.roomScope} {
-		if err := part(&d); err != nil {
-			return screen{}, err
+	if err := c.roomDuties(&d); err != nil {
+		return screen{}, err
+	}
+	rest := func() error { return c.roomRest(&d) }
+	return screen{page: p, body: view.Room(p, &d, rest)}, nil
+}
+
+func (c *call) roomRest(d *view.RoomData) error {
+	for _, part := range []func(*view.RoomData) error{c.roomEntries, c.roomAlerts, c.roomActions, c.roomBags, c.roomDecision, c.roomRuns, c.roomTasks, c.roomCalls, c.roomDocuments, c.roomPaper, c.roomCause, c.roomScope} {
+		if err := part(d); err != nil {
+			return err
 		}
 	}
-	return screen{page: p, body: view.Room(p, d)}, nil
+	return nil
 }
 
 // roomEntries reads the newest entries, or those before ?before.

@@ -392,9 +392,20 @@ func (c *call) saveChannel() (string, error) {
 	if err != nil {
 		return "", fault.New(fault.Invalid, "ui.form").With(err)
 	}
-	x := notify.Channel{ID: old.ID, Kind: old.Kind, Name: c.form("name"), Server: c.form("mail-server"), User: c.form("login"), From: c.form("sender"), CA: c.form("authority"), Most: most}
+	x := notify.Channel{ID: old.ID, Kind: old.Kind, Name: c.form("name"), Server: c.form("mail-server"), User: c.form("login"), From: c.form("sender"), CA: c.form("authority"), Hosts: linesOf(c.form("screen-hosts")), Most: most}
 	x, err = c.Notices.SaveChannel(c.ctx(), x, notify.Secrets{URL: c.form("hook-url"), Password: c.form("password"), Key: c.form("hook-key")}, c.who)
 	return done("/notify/channels/"+url.PathEscape(x.ID)+"?done=saved", err)
+}
+
+// linesOf are the lines of a text that say something.
+func linesOf(text string) []string {
+	var out []string
+	for l := range strings.Lines(text) {
+		if l = strings.TrimSpace(l); l != "" {
+			out = append(out, l)
+		}
+	}
+	return out
 }
 
 func (c *call) testChannel() (string, error) {

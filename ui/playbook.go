@@ -66,7 +66,16 @@ func (c *call) playbook() (screen, error) {
 		return screen{}, err
 	}
 	p := c.page("playbooks", b.Name.In(c.lang))
-	return screen{page: p, body: view.Playbook(p, b, c.lessons(waiting))}, nil
+	return screen{page: p, body: view.Playbook(p, b, c.Books.Signatures(b), c.lessons(waiting))}, nil
+}
+
+// signPlaybook keeps a version that carries this hub's signature.
+func (c *call) signPlaybook() (string, error) {
+	b, err := c.Books.Sign(c.ctx(), c.r.PathValue("book"), c.who)
+	if err != nil {
+		return "", err
+	}
+	return "/playbooks/" + url.PathEscape(b.ID) + "?done=saved", nil
 }
 
 // exportPlaybook hands out the text as it came.
@@ -107,12 +116,39 @@ func (c *call) roomRuns(d *view.RoomData) (err error) {
 	return nil
 }
 
+// beginRun begins a playbook, after it was asked for what comes from outside.
 func (c *call) beginRun() (string, error) {
-	r, err := c.Books.Begin(c.ctx(), c.id(), c.form("playbook"), c.who)
+	b, err := c.Books.Book(c.ctx(), c.form("playbook"))
+	if err != nil {
+		return "", err
+	}
+	if len(b.External()) > 0 && c.form("asked") == "" {
+		return "/incidents/" + url.PathEscape(c.id()) + "/begin?playbook=" + url.QueryEscape(b.ID), nil
+	}
+	r, err := c.Books.BeginWith(c.ctx(), c.id(), b.ID, c.returned(), c.who)
 	if err != nil {
 		return "", err
 	}
 	return view.RunPath(r) + "?done=run", nil
+}
+
+// beginning asks for the values with which a run is begun.
+func (c *call) beginning() (screen, error) {
+	i, err := c.Incidents.Get(c.ctx(), c.id())
+	if err != nil {
+		return screen{}, err
+	}
+	id := c.query("playbook")
+	if c.err != nil {
+		id = c.form("playbook")
+	}
+	b, err := c.Books.Book(c.ctx(), id)
+	if err != nil {
+		return screen{}, err
+	}
+	p := c.page("incidents", c.t("playbook.begin.this", "name", b.Name.In(c.lang)))
+	p.Drill = i.Drill
+	return screen{page: p, body: view.BeginRun(p, i, b)}, nil
 }
 
 // thisRun is the run of the address, which must be one of the incident.
@@ -199,8 +235,8 @@ func (c *call) paper() (screen, error) {
 	}
 	for i := range paperLines {
 		var l view.PaperLine
-		if f := c.r.PostForm; c.err != nil && i < len(f["code"]) && i < len(f["time"]) && i < len(f["what"]) && i < len(f["note"]) {
-			l = view.PaperLine{Code: f["code"][i], Time: f["time"][i], What: f["what"][i], Note: f["note"][i]}
+		if f := c.r.PostForm; c.err != nil && i < len(f["code"]) && i < len(f["time"]) && i < len(f["what"]) && i < len(f["note"]) && i < len(f["written"]) {
+			l = view.PaperLine{Code: f["code"][i], Time: f["time"][i], What: f["what"][i], Note: f["note"][i], Values: f["written"][i]}
 		}
 		d.Paper = append(d.Paper, l)
 	}
@@ -220,8 +256,11 @@ func (c *call) keyIn() (string, error) {
 	if err != nil {
 		return "", fault.New(fault.Invalid, "ui.time", c.t("field.day"))
 	}
-	codes, times, whats, notes := c.r.PostForm["code"], c.r.PostForm["time"], c.r.PostForm["what"], c.r.PostForm["note"]
-	if len(times) != len(codes) || len(whats) != len(codes) || len(notes) != len(codes) {
+	codes, times, whats, notes, written := c.r.PostForm["code"], c.r.PostForm["time"], c.r.PostForm["what"], c.r.PostForm["note"], c.r.PostForm["written"]
+	if len(written) == 0 { // a form without that column
+		written = make([]string, len(codes))
+	}
+	if len(times) != len(codes) || len(whats) != len(codes) || len(notes) != len(codes) || len(written) != len(codes) {
 		return "", fault.New(fault.Invalid, "ui.form")
 	}
 	taken := 0
@@ -229,8 +268,8 @@ func (c *call) keyIn() (string, error) {
 		if code == "" {
 			continue
 		}
-		if err := c.keyLine(d, day, code, times[i], whats[i], notes[i]); err != nil {
-			for name, all := range map[string][]string{"code": codes, "time": times, "what": whats, "note": notes} {
+		if err := c.keyLine(d, day, code, view.PaperLine{Time: times[i], What: whats[i], Note: notes[i], Values: written[i]}); err != nil {
+			for name, all := range map[string][]string{"code": codes, "time": times, "what": whats, "note": notes, "written": written} {
 				c.r.PostForm[name] = all[i:] // what was taken is not shown again
 			}
 			return "", err
@@ -243,7 +282,7 @@ func (c *call) keyIn() (string, error) {
 	return view.RunPath(d.Run) + "?done=keyed", nil
 }
 
-func (c *call) keyLine(d view.RunData, day time.Time, code, at, what, note string) error {
+func (c *call) keyLine(d view.RunData, day time.Time, code string, l view.PaperLine) error {
 	card := d.Book.Coded(d.Run.ID, code)
 	if card == nil {
 		return fault.New(fault.Invalid, "playbook.code-unknown", code)
@@ -256,13 +295,16 @@ func (c *call) keyLine(d view.RunData, day time.Time, code, at, what, note strin
 	if v == nil {
 		return fault.New(fault.Conflict, "playbook.code-closed", code)
 	}
-	t, err := time.Parse("15:04", at)
+	t, err := time.Parse("15:04", l.Time)
 	if err != nil {
 		return fault.New(fault.Invalid, "playbook.code-time", code)
 	}
-	said := playbook.Report{Visit: v.No, What: what, Note: note, At: day.Add(time.Duration(t.Hour())*time.Hour + time.Duration(t.Minute())*time.Minute), Paper: true}
+	said := playbook.Report{Visit: v.No, What: l.What, Note: l.Note, At: day.Add(time.Duration(t.Hour())*time.Hour + time.Duration(t.Minute())*time.Minute), Paper: true}
 	if q := card.Ext.Ask; q != nil || len(v.Choose) > 0 { // the answer stands in the note's place
-		said.Chosen, said.Note = view.Answer(card, v, note), ""
+		said.Chosen, said.Note = view.Answer(card, v, l.Note), ""
+	}
+	if said.Values, err = d.Book.Written(&r, v.No, l.Values); err != nil {
+		return err
 	}
 	_, err = c.Books.Report(c.ctx(), r.ID, said, c.who)
 	return err

@@ -122,13 +122,13 @@ func (c *call) setVaultQuota() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	gib, err := 0.0, error(nil)
-	if text := c.form("gib"); text != "" {
-		if gib, err = strconv.ParseFloat(text, 64); err != nil || math.IsNaN(gib) || math.Abs(gib) > 1<<21 {
+	gb := 0.0
+	if text := c.form("gb"); text != "" {
+		if gb, err = strconv.ParseFloat(text, 64); err != nil || math.IsNaN(gb) || math.Abs(gb) > 2e6 {
 			return "", fault.New(fault.Invalid, "vault.quota")
 		}
 	}
-	return vaultAt(r.Agent) + "?done=saved", c.Vault.SetQuota(c.ctx(), r.Agent, int64(gib*(1<<30)), c.form("quota-why"), c.who)
+	return vaultAt(r.Agent) + "?done=saved", c.Vault.SetQuota(c.ctx(), r.Agent, int64(gb*1e9), c.form("quota-why"), c.who)
 }
 
 func (c *call) readVault() (string, error) {

@@ -1,6 +1,8 @@
 package ui
 
 import (
+	"slices"
+
 	"github.com/a-h/templ"
 
 	"github.com/sonae/sonae/auth"
@@ -40,7 +42,7 @@ func sheetTopics() []string {
 
 // routes is the table of all addresses that need a decision about rights.
 func routes() []route {
-	return []route{
+	return slices.Concat(protectPolicyRoutes(), protectDrillRoutes(), []route{
 		{pattern: "GET /login", open: true, page: (*call).loginPage},
 		{pattern: "POST /login", open: true, do: (*call).logIn, back: (*call).loginPage},
 		{pattern: "GET /join/{token}", open: true, page: (*call).joinPage},
@@ -72,6 +74,8 @@ func routes() []route {
 		{pattern: "GET /authorities", verb: auth.View, kind: "report", page: (*call).authorities},
 		{pattern: "POST /authorities/{authority}", verb: auth.Administer, kind: "report", do: (*call).saveAuthority, back: (*call).authorities},
 		{pattern: "POST /incidents/{id}/runs", verb: auth.Handle, kind: "incident", do: (*call).beginRun, back: (*call).room},
+		{pattern: "GET /incidents/{id}/begin", verb: auth.Handle, kind: "incident", page: (*call).beginning},
+		{pattern: "POST /incidents/{id}/begin", verb: auth.Handle, kind: "incident", do: (*call).beginRun, back: (*call).beginning},
 		{pattern: "GET /incidents/{id}/runs/{run}", verb: auth.View, kind: "incident", page: (*call).runPage, topics: []string{"playbook", "action"}},
 		{pattern: "POST /incidents/{id}/runs/{run}/steps/{visit}", verb: auth.Handle, kind: "incident", do: (*call).reportStep, back: (*call).runPage},
 		{pattern: "POST /incidents/{id}/runs/{run}/cancel", verb: auth.Handle, kind: "incident", do: (*call).cancelRun, back: (*call).runPage},
@@ -177,6 +181,7 @@ func routes() []route {
 		{pattern: "GET /playbooks", verb: auth.View, kind: "playbook", page: (*call).playbooks},
 		{pattern: "POST /playbooks", verb: auth.Handle, kind: "playbook", do: (*call).importPlaybook, back: (*call).playbooks},
 		{pattern: "GET /playbooks/{book}", verb: auth.View, kind: "playbook", page: (*call).playbook},
+		{pattern: "POST /playbooks/{book}/sign", verb: auth.Administer, kind: "playbook", do: (*call).signPlaybook, back: (*call).playbook},
 		{pattern: "GET /playbooks/{book}/cacao", verb: auth.View, kind: "playbook", raw: (*call).exportPlaybook},
 
 		{pattern: "GET /search", verb: auth.View, kind: "event", page: (*call).searchPage},
@@ -224,6 +229,21 @@ func routes() []route {
 		{pattern: "POST /evidence/{id}/zip", verb: auth.Preserve, kind: "evidence", raw: (*call).zip, back: (*call).bag},
 		{pattern: "POST /evidence/{id}/witness", verb: auth.Preserve, kind: "evidence", do: (*call).attend, back: (*call).bag},
 		{pattern: "POST /evidence/{id}/packets", verb: auth.Preserve, kind: "evidence", raw: (*call).packets, back: (*call).bag},
+
+		{pattern: "GET /protect/plan", verb: auth.ProtectSee, kind: "protect", page: (*call).planPage, topics: []string{"playbook"}},
+		{pattern: "POST /protect/plan", verb: auth.ProtectChange, kind: "protect", do: (*call).adoptPlan, back: (*call).planPage},
+		{pattern: "GET /protect/plan/{plan}/capacity", verb: auth.ProtectChange, kind: "protect", page: (*call).planCapacity},
+		{pattern: "POST /protect/plan/{plan}/capacity", verb: auth.ProtectChange, kind: "protect", do: (*call).savePlanCapacity, back: (*call).planCapacity},
+		{pattern: "GET /protect/plan/{plan}/services/{service}", verb: auth.ProtectChange, kind: "protect", page: (*call).planService},
+		{pattern: "POST /protect/plan/{plan}/services/{service}", verb: auth.ProtectChange, kind: "protect", do: (*call).savePlanService, back: (*call).planService},
+		{pattern: "POST /protect/plan/{plan}/services/{service}/remove", verb: auth.ProtectChange, kind: "protect", do: (*call).removePlanService, back: (*call).planService},
+		{pattern: "POST /protect/plan/{plan}/services/{service}/up", verb: auth.ProtectChange, kind: "protect", do: (*call).raisePlanService, back: (*call).planPage},
+		{pattern: "POST /protect/plan/{plan}/begin", verb: auth.ProtectRestore, kind: "protect", do: (*call).beginPlan, back: (*call).planPage},
+		{pattern: "GET /protect/forecast", verb: auth.ProtectSee, kind: "protect", page: (*call).forecastPage, topics: []string{"playbook"}},
+		{pattern: "GET /protect/forecast/{plan}/terms", verb: auth.ProtectChange, kind: "protect", page: (*call).forecastTerms},
+		{pattern: "POST /protect/forecast/{plan}/terms", verb: auth.ProtectChange, kind: "protect", do: (*call).saveForecastTerms, back: (*call).forecastTerms},
+		{pattern: "POST /protect/forecast/{plan}/restores", verb: auth.ProtectChange, kind: "protect", do: (*call).addMeasuredRestore, back: (*call).forecastTerms},
+		{pattern: "GET /protect/forecast/{plan}/sheet", verb: auth.ProtectSee, kind: "protect", raw: (*call).forecastSheet},
 
 		{pattern: "GET /hosts", verb: auth.View, kind: "host", page: (*call).hosts, topics: []string{"host", "action"}},
 		{pattern: "GET /hosts/{id}", verb: auth.View, kind: "host", page: (*call).host, topics: []string{"host", "alert", "action"}},
@@ -286,6 +306,26 @@ func routes() []route {
 		{pattern: "POST /protect/cuts/{cut}/release", verb: auth.Release, kind: "protect", do: (*call).releaseVaults, back: (*call).vaults},
 		{pattern: "POST /protect/recipients", verb: auth.Administer, kind: "protect", do: (*call).setRecipients, back: (*call).vaults},
 
+		{pattern: "GET /protect/copies", verb: auth.ProtectSee, kind: "protect", page: (*call).copies, topics: []string{"copy"}},
+		{pattern: "POST /protect/copies", verb: auth.View, kind: "page", do: (*call).saveCopyPlace, back: (*call).newCopyPlace},
+		{pattern: "GET /protect/copies/new", verb: auth.ProtectChange, kind: "protect", page: (*call).newCopyPlace},
+		{pattern: "GET /protect/copies/{place}", verb: auth.ProtectSee, kind: "protect", page: (*call).copyPlace},
+		{pattern: "POST /protect/copies/{place}", verb: auth.View, kind: "page", do: (*call).saveCopyPlace, back: (*call).copyPlace},
+		{pattern: "POST /protect/copies/{place}/end", verb: auth.View, kind: "page", do: (*call).endCopyPlace, back: (*call).copyPlace},
+		{pattern: "POST /protect/copies/{place}/run", verb: auth.View, kind: "page", do: (*call).runCopy, back: (*call).copies},
+		{pattern: "POST /protect/copies/{place}/stop", verb: auth.View, kind: "page", do: (*call).stopCopy, back: (*call).copies},
+		{pattern: "POST /protect/copies/{place}/media", verb: auth.View, kind: "page", do: (*call).addMedium, back: (*call).copies},
+		{pattern: "POST /protect/copies/{place}/media/{medium}", verb: auth.View, kind: "page", do: (*call).moveMedium, back: (*call).copies},
+		{pattern: "GET /protect/restore", verb: auth.ProtectSee, kind: "protect", page: (*call).restores, topics: []string{"restore"}},
+		{pattern: "GET /protect/restore/machines/{id}", verb: auth.ProtectRestore, kind: "protect", of: "host", page: (*call).restoreSnapshots},
+		{pattern: "GET /protect/restore/machines/{id}/{snapshot}", verb: auth.ProtectRestore, kind: "protect", of: "host", page: (*call).restoreBrowse},
+		{pattern: "POST /protect/restore/machines/{id}/{snapshot}", verb: auth.ProtectRestore, kind: "protect", of: "host", do: (*call).askRestore, back: (*call).restoreBrowse},
+		{pattern: "GET /protect/restore/machines/{id}/{snapshot}/compare", verb: auth.ProtectRestore, kind: "protect", of: "host", page: (*call).compareSnapshots},
+		{pattern: "GET /protect/restore/machines/{id}/{snapshot}/file", verb: auth.ProtectRestore, kind: "protect", of: "host", raw: (*call).restoreFile, back: (*call).restoreBrowse},
+		{pattern: "GET /protect/restore/machines/{id}/{snapshot}/archive", verb: auth.ProtectRestore, kind: "protect", of: "host", raw: (*call).restoreArchive, back: (*call).restoreBrowse},
+		{pattern: "GET /protect/restore/requests/{request}", verb: auth.ProtectSee, kind: "protect", page: (*call).restore, topics: []string{"restore"}},
+		{pattern: "POST /protect/restore/requests/{request}/{step}", verb: auth.View, kind: "page", do: (*call).stepRestore, back: (*call).restore},
+
 		{pattern: "GET /settings", verb: auth.Administer, kind: "person", page: (*call).settings},
 		{pattern: "POST /settings/reporter", verb: auth.Administer, kind: "report", do: (*call).setReporter, back: (*call).settings},
 		{pattern: "POST /people", verb: auth.Administer, kind: "person", raw: (*call).invite, back: (*call).settings},
@@ -302,5 +342,5 @@ func routes() []route {
 		{pattern: "GET /protect/snapshots/{id}/{snapshot}/loss", verb: auth.ProtectSee, kind: "protect", of: "series", page: (*call).anomalyLoss},
 
 		{pattern: "GET /audit", verb: auth.Audit, kind: "page", page: (*call).audit, topics: []string{"record"}},
-	}
+	})
 }

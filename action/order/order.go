@@ -50,6 +50,11 @@ const (
 	UnblockPeer    Kind = "unblock-peer"    // undo BlockPeer
 	DropSession    Kind = "drop-session"    // the SMB sessions of Targets end, and they get no other
 	AdmitClient    Kind = "admit-client"    // undo DropSession
+
+	Backup  Kind = "backup"  // do the job (protect/job) whose id is Action and whose digest is Digest
+	Restore Kind = "restore" // the same, the other way; Cancel with its Action stops either
+
+	Show Kind = "show" // Note appears on the screens of whoever sits at the machine
 )
 
 // Order is an instruction (指示).
@@ -74,6 +79,8 @@ type Order struct {
 	Object    string        `json:"object,omitempty"`    // service unit, account, "VM" or "VM/interface", share or path, where a volume is mounted
 	Drill     bool          `json:"drill,omitempty"`
 	Packets   *Packets      `json:"packets,omitempty"` // which packets (preserve); nil: those of the last minutes
+	Digest    string        `json:"digest,omitempty"`  // hex SHA-256 of the job that is fetched (backup, restore)
+	Note      *Note         `json:"note,omitempty"`    // what appears (show); Action is the number of the message then
 }
 
 // line begins the target of a block that is an interface of the gateway: an
@@ -96,6 +103,21 @@ type Process struct {
 	Start uint64 `json:"start"`           // clock ticks since boot: field 22 of /proc/PID/stat, proc_pid_stat(5)
 	Image string `json:"image,omitempty"` // for the reader
 }
+
+// Note is what people at a machine read.
+type Note struct {
+	Title  string        `json:"title"`
+	Text   string        `json:"text"`
+	Button string        `json:"button"` // by which a person says that they have seen it
+	Urgent bool          `json:"urgent,omitempty"`
+	For    time.Duration `json:"for"` // how long it stays, ns
+}
+
+// What a Check of a Note says, Target being the session and its account.
+const (
+	NoteShown = "note-shown"
+	NoteSeen  = "note-seen"
+)
 
 // What is taken by decision only (Order.Also).
 const (
@@ -199,7 +221,7 @@ const (
 
 // Check is one observed fact after applying.
 type Check struct {
-	Name   string    `json:"name"` // hub-reachable | forbidden-blocked | device-answers | block-holds
+	Name   string    `json:"name"` // hub-reachable | forbidden-blocked | device-answers | block-holds | note-shown | note-seen …
 	Target string    `json:"target"`
 	OK     bool      `json:"ok"`
 	Detail string    `json:"detail"`
@@ -217,6 +239,8 @@ type Result struct {
 	Checks []Check   `json:"checks,omitempty"`
 	Detail string    `json:"detail,omitempty"`
 	At     time.Time `json:"at"`
+	// Report is JSON of job.Report (backup, restore).
+	Report json.RawMessage `json:"report,omitempty"`
 }
 
 // Digest returns the hex SHA-256 of the exact bytes that were signed: what the

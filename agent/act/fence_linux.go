@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sonae/sonae/agent/act/conntrack"
+	"github.com/sonae/sonae/agent/act/lease"
 )
 
 // Names in the kernel. The table is ours alone.
@@ -34,7 +35,7 @@ func table() *nftables.Table {
 
 // apply closes everything but keep, in one transaction that also takes the
 // place of an earlier one: there is no moment with half of the rules.
-func (f fence) apply(keep []netip.AddrPort, lease time.Duration) error {
+func (f fence) apply(keep []netip.AddrPort, left time.Duration) error {
 	c, err := nftables.New()
 	if err != nil {
 		return fmt.Errorf("open nftables: %w", err)
@@ -44,8 +45,8 @@ func (f fence) apply(keep []netip.AddrPort, lease time.Duration) error {
 	t = c.AddTable(table())
 	set := &nftables.Set{Table: t, Name: leaseName, KeyType: nftables.TypeNFProto, HasTimeout: true}
 	if err := c.AddSet(set, []nftables.SetElement{
-		{Key: []byte{unix.NFPROTO_IPV4}, Timeout: lease},
-		{Key: []byte{unix.NFPROTO_IPV6}, Timeout: lease},
+		{Key: []byte{unix.NFPROTO_IPV4}, Timeout: lease.InKernel(left)},
+		{Key: []byte{unix.NFPROTO_IPV6}, Timeout: lease.InKernel(left)},
 	}); err != nil {
 		return fmt.Errorf("isolation set: %w", err)
 	}

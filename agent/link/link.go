@@ -69,6 +69,7 @@ type Client struct {
 	dir  string
 	host string // name or address in the hub's URL
 	base string
+	hub  *url.URL
 	conf *tls.Config
 	http *http.Client
 	log  *slog.Logger
@@ -93,7 +94,7 @@ func Dial(dir string, id Identity, log *slog.Logger) (*Client, error) {
 	if !roots.AppendCertsFromPEM([]byte(id.CA)) {
 		return nil, errors.New("identity: the hub's authority is not PEM")
 	}
-	c := &Client{dir: dir, host: u.Hostname(), base: strings.TrimSuffix(id.Hub, "/"), id: id, log: log.With("part", "link")}
+	c := &Client{dir: dir, host: u.Hostname(), base: strings.TrimSuffix(id.Hub, "/"), hub: u, id: id, log: log.With("part", "link")}
 	c.conf = &tls.Config{MinVersion: tls.VersionTLS13, RootCAs: roots, Certificates: []tls.Certificate{cert}, ServerName: c.host, NextProtos: []string{"http/1.1"}}
 	c.http = &http.Client{
 		Transport: &http.Transport{
@@ -101,7 +102,7 @@ func Dial(dir string, id Identity, log *slog.Logger) (*Client, error) {
 			ResponseHeaderTimeout: 2 * time.Minute, // a large item is synced before the answer
 			ExpectContinueTimeout: 2 * time.Second,
 			IdleConnTimeout:       time.Minute,
-			MaxIdleConnsPerHost:   4,
+			MaxIdleConnsPerHost:   8, // restic uses five
 			DisableCompression:    true,
 		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },

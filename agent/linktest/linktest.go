@@ -38,6 +38,7 @@ import (
 	"github.com/sonae/sonae/auth"
 	"github.com/sonae/sonae/event"
 	"github.com/sonae/sonae/fault"
+	"github.com/sonae/sonae/protect/job"
 	"github.com/sonae/sonae/ready/asset"
 	"github.com/sonae/sonae/source/agentlink"
 	"github.com/sonae/sonae/source/agentlink/wire"
@@ -147,7 +148,9 @@ type Hub struct {
 	Batches map[string]event.Batch    // by message id, as the bus drops repeats
 	Waiting map[string][]order.Signed // orders by host
 	Results []order.Result
-	Items   map[string][]byte // host/bag/path → content
+	Jobs    map[string]job.Grant // by host/id
+	beside  http.Handler         // of everything below /restic/
+	Items   map[string][]byte    // host/bag/path → content
 }
 
 // Start runs a hub with the sites "hospital" and "callcentre".
@@ -160,7 +163,7 @@ func Start(t testing.TB) *Hub {
 		t.Fatal(err)
 	}
 	h := &Hub{t: t, CA: NewAuthority(t), Registry: asset.New(db, time.Now, log), Signer: priv,
-		Batches: map[string]event.Batch{}, Waiting: map[string][]order.Signed{}, Items: map[string][]byte{}}
+		Batches: map[string]event.Batch{}, Waiting: map[string][]order.Signed{}, Items: map[string][]byte{}, Jobs: map[string]job.Grant{}}
 	for _, s := range []asset.Site{{ID: "hospital", Name: "病院", Kind: asset.Hospital}, {ID: "callcentre", Name: "予約センター", Kind: asset.Contractor}} {
 		if err := h.Registry.SaveSite(t.Context(), s, auth.Person{ID: "pe-1"}); err != nil {
 			t.Fatal(err)
@@ -176,6 +179,15 @@ func Start(t testing.TB) *Hub {
 			return h.CA.Agent(t, r.PublicKey, site, host, time.Hour), nil
 		},
 		Publish: h.publish, Receive: h.receive,
+		Job: func(_ context.Context, host, id string) (job.Grant, error) {
+			h.Mu.Lock()
+			defer h.Mu.Unlock()
+			g, ok := h.Jobs[host+"/"+id]
+			if !ok {
+				return g, fault.New(fault.Missing, "agentlink.job")
+			}
+			return g, nil
+		},
 		Pending: func(_ context.Context, host string) ([]order.Signed, error) {
 			h.Mu.Lock()
 			defer h.Mu.Unlock()
@@ -214,10 +226,30 @@ func (h *Hub) Listen(addr string) {
 	h.Addr = l.Addr().String()
 	cert := h.CA.server(h.t)
 	conf := agentlink.ServerTLS(func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return cert, nil }, h.CA.Pool())
-	h.http = agentlink.HTTPServer(h.Port.Handler(), conf)
+	h.http = agentlink.HTTPServer(h.serve(h.Port.Handler()), conf)
 	h.http.ErrorLog = slog.NewLogLogger(slog.NewTextHandler(h.t.Output(), nil), slog.LevelInfo)
 	srv := h.http
 	go func() { _ = srv.ServeTLS(l, "", "") }() // ends with stop
+}
+
+// serve hands requests to the port, or to the repositories beside it.
+func (h *Hub) serve(port http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h.Mu.Lock()
+		to := h.beside
+		h.Mu.Unlock()
+		if to == nil || !strings.HasPrefix(r.URL.Path, "/restic/") {
+			to = port
+		}
+		to.ServeHTTP(w, r)
+	})
+}
+
+// Beside serves what lies below /restic/.
+func (h *Hub) Beside(repositories http.Handler) {
+	h.Mu.Lock()
+	defer h.Mu.Unlock()
+	h.beside = repositories
 }
 
 // Stop cuts all connections, as kill -9 does.

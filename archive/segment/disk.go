@@ -2,7 +2,9 @@ package segment
 
 import (
 	"os"
+	"sort"
 
+	"github.com/parquet-go/parquet-go"
 	"github.com/parquet-go/parquet-go/format"
 	"golang.org/x/sys/unix"
 )
@@ -59,4 +61,32 @@ func place(m *format.ColumnMetaData) (at, length int64) {
 		at = min(at, m.DictionaryPageOffset)
 	}
 	return at, m.TotalCompressedSize
+}
+
+// rowsBit stands among the columns asked for and means: those that rows are made of.
+const rowsBit = 63
+
+// aheadRows has the system read what rows of a row group, whose numbers ascend,
+// are made of, all at once: a row has a place in every column, and each would be
+// waited for otherwise. It is done once as long as the segment is open.
+func (p *Pages) aheadRows(group int, lines []int) {
+	if bit := uint64(1) << rowsBit; p.asked[group].Or(bit)&bit != 0 {
+		return
+	}
+	for leaf, c := range p.file.RowGroups()[group].ColumnChunks() {
+		index, err := c.(*parquet.FileColumnChunk).OffsetIndex()
+		if err != nil || index.NumPages() == 0 {
+			continue // whoever reads it finds out
+		}
+		if m := p.metadata(group, leaf); m.DictionaryPageOffset > 0 {
+			ahead(p.f, m.DictionaryPageOffset, index.Offset(0)-m.DictionaryPageOffset)
+		}
+		for i, last := 0, -1; i < len(lines); i++ {
+			at := sort.Search(index.NumPages(), func(k int) bool { return index.FirstRowIndex(k) > int64(lines[i]) }) - 1
+			if at != last {
+				ahead(p.f, index.Offset(at), index.CompressedPageSize(at))
+				last = at
+			}
+		}
+	}
 }

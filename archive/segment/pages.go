@@ -372,6 +372,7 @@ func columnOf(name string) *column {
 func (p *Pages) Rows(group int, lines []int) (rows []Row, err error) {
 	defer caught(&err)
 	rows = make([]Row, len(lines))
+	p.aheadRows(group, lines)
 	for i := range columns {
 		if err := p.fill(group, lines, rows, &columns[i]); err != nil {
 			return nil, fmt.Errorf("read rows: column %s: %w", columns[i].name, err)

@@ -28,6 +28,7 @@ type Server struct {
 	t       testing.TB
 	program string
 	dir     string
+	options []string // of the storage
 	cmd     *exec.Cmd
 	ended   chan struct{}
 }
@@ -63,6 +64,11 @@ func executable(path string) bool {
 // where none is installed.
 func Serve(t testing.TB) *Server {
 	t.Helper()
+	return serve(t, func(string) []string { return nil })
+}
+
+func serve(t testing.TB, options func(dir string) []string) *Server {
+	t.Helper()
 	path, err := program()
 	if err != nil {
 		t.Skip(err)
@@ -78,7 +84,7 @@ func Serve(t testing.TB) *Server {
 			t.Fatal(err)
 		}
 	}
-	s := &Server{t: t, program: path, dir: dir}
+	s := &Server{t: t, program: path, dir: dir, options: options(dir)}
 	t.Cleanup(s.Kill)
 	for try := 0; ; try++ { // the port may be taken between its choice and its use
 		s.Endpoint = freeAddress(t)
@@ -113,7 +119,8 @@ func (s *Server) start() error {
 	if err != nil {
 		return err
 	}
-	cmd := exec.Command(s.program, "--quiet", "--port", s.Endpoint, "posix", filepath.Join(s.dir, "root"))
+	args := append([]string{"--quiet", "--port", s.Endpoint, "posix"}, s.options...)
+	cmd := exec.Command(s.program, append(args, filepath.Join(s.dir, "root"))...)
 	cmd.Env = append(os.Environ(), "ROOT_ACCESS_KEY="+string(access[:len(access)-1]), "ROOT_SECRET_KEY="+string(secret[:len(secret)-1]))
 	cmd.Stderr = s.t.Output()
 	if err := cmd.Start(); err != nil {

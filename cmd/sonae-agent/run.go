@@ -18,12 +18,14 @@ import (
 	"github.com/sonae/sonae/agent/act/gateway"
 	"github.com/sonae/sonae/agent/act/process"
 	"github.com/sonae/sonae/agent/act/vm"
+	"github.com/sonae/sonae/agent/backup"
 	"github.com/sonae/sonae/agent/collect"
 	"github.com/sonae/sonae/agent/forensic"
 	"github.com/sonae/sonae/agent/guard/shares"
 	"github.com/sonae/sonae/agent/health"
 	"github.com/sonae/sonae/agent/link"
 	"github.com/sonae/sonae/agent/owner"
+	"github.com/sonae/sonae/agent/screen"
 	"github.com/sonae/sonae/agent/settings"
 	"github.com/sonae/sonae/agent/watcher"
 	"github.com/sonae/sonae/source/feed"
@@ -44,6 +46,8 @@ type options struct {
 	guard       guardOptions
 	virus       virusOptions
 	shares      sharesOptions
+	restic      string // program that backs up
+	hooks       string // folder of the commands around backups
 	settings    settings.Settings
 }
 
@@ -59,6 +63,8 @@ func (p program) run(ctx context.Context, args []string) error {
 	o.guard.flags(f, "guard", "guard-")
 	o.virus.flags(f)
 	o.shares.flags(f)
+	f.StringVar(&o.restic, "restic", "", "restic that backs up; DIR/restic or that of PATH, whichever is newer, where it is not given")
+	f.StringVar(&o.hooks, "hooks", "", "folder of the commands that a backup may run; DIR/hooks where it is not given")
 	f.Int64Var(&o.ring, "ring", 8, "MiB of the last packets kept in memory as evidence")
 	f.Int64Var(&o.spool, "spool", 512, "MiB on disk for events while the hub is away")
 	f.Var((*several)(&o.sensors.EVE), "eve", "file that Suricata writes (eve.json), as many as wanted")
@@ -160,6 +166,8 @@ func (p program) watch(ctx context.Context, o options, id link.Identity) error {
 	}
 	defer kept.start(ctx, !o.shares.only)()
 	evidence := forensic.New(packets.evidence(plannedBy(o.dir, forensic.Config{Now: time.Now, Log: p.log.With("part", "forensic")}, p.log)))
+	jobs := backup.New(backup.Config{Dir: filepath.Join(o.dir, "backup"), Hooks: cmp.Or(o.hooks, filepath.Join(o.dir, "hooks")), Restic: restics(o), Host: id.Host,
+		Link: client, Ahead: a.Ahead, Now: time.Now, Log: p.log})
 	err = a.Run(ctx, agent.Parts{
 		OpenSensor: packets.open,
 		Packets:    packets.keeping(),
@@ -171,6 +179,8 @@ func (p program) watch(ctx context.Context, o options, id link.Identity) error {
 		Gateway:    blocker,
 		Contain:    group,
 		Preserve:   preserver(evidence, client, time.Now),
+		Backup:     jobs,
+		Show:       screen.New(screen.Config{}).Show,
 		Collectors: collectors,
 		Load:       load,
 		Guard:      files,
@@ -179,6 +189,14 @@ func (p program) watch(ctx context.Context, o options, id link.Identity) error {
 		VMs:        vms.All,
 	})
 	return errors.Join(err, packets.close(), a.Close())
+}
+
+// restics are the programs that may back up.
+func restics(o options) []string {
+	if o.restic != "" {
+		return []string{o.restic}
+	}
+	return []string{filepath.Join(o.dir, "restic"), "restic"} // LookPath adds .exe
 }
 
 // backend is what --telemetry names.

@@ -254,6 +254,12 @@ var cells = []struct{ table, column, name string }{
 	{"evidence_bag", "state", "id"},
 	{"paper_record", "body", "id || '/' || no"},
 	{"cause_record", "body", "id || '/' || no"},
+	{"protect_class", "body", "id || '/' || version"},
+	{"protect_policy", "body", "id || '/' || version"},
+	{"protect_run_version", "body", "id || '/' || version"},
+	{"protect_run", "body", "id"},
+	{"plan_record", "body", "id || '/' || no"},
+	{"forecast_record", "body", "id || '/' || no"},
 }
 
 // cell is one value in the state.

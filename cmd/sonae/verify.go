@@ -32,9 +32,16 @@ import (
 	"github.com/sonae/sonae/ledger"
 	"github.com/sonae/sonae/ledger/leaf"
 	"github.com/sonae/sonae/notify"
+	"github.com/sonae/sonae/notify/desktop"
 	"github.com/sonae/sonae/playbook"
 	"github.com/sonae/sonae/protect/anomaly"
+	copies "github.com/sonae/sonae/protect/copy"
+	"github.com/sonae/sonae/protect/drill"
+	"github.com/sonae/sonae/protect/forecast"
+	"github.com/sonae/sonae/protect/plan"
+	"github.com/sonae/sonae/protect/policy"
 	"github.com/sonae/sonae/protect/restic"
+	restores "github.com/sonae/sonae/protect/restore"
 	"github.com/sonae/sonae/protect/vault"
 	"github.com/sonae/sonae/ready/asset"
 	"github.com/sonae/sonae/report"
@@ -460,10 +467,13 @@ func (c *check) recorded(ctx context.Context, db *state.DB, leaves []leaf.Leaf) 
 		{"cuts of sites", action.VerifyCuts},
 		{"devices", device.VerifyRows}, {"sites and hosts", asset.VerifyRows}, {"alerts", alert.VerifyRows}, {"custody and bags", evidence.VerifyRows},
 		{"looks at events and own rules", search.VerifyRows}, {"threat lists", threat.VerifyRows},
-		{"decisions about services and criteria", decision.VerifyRows}, {"playbooks", playbook.VerifyRows}, {"executive sheets", sheet.VerifyRows}, {"who is told", notify.VerifyRows}, {"decisions about duties", duty.VerifyDecisions},
+		{"decisions about services and criteria", decision.VerifyRows}, {"playbooks", playbook.VerifyRows}, {"executive sheets", sheet.VerifyRows}, {"who is told", notify.VerifyRows}, {"messages on screens", desktop.VerifyRows}, {"decisions about duties", duty.VerifyDecisions},
 		{"tasks, roles, hours and hand-overs", task.VerifyRows},
-		{"pictures, memos and logs", paper.VerifyRows}, {"causes and improvements", cause.VerifyRows},
+		{"pictures, memos and logs", paper.VerifyRows}, {"causes and improvements", cause.VerifyRows}, {"classes of data, backup policies and runs", policy.VerifyRows},
 		{"repositories", vault.VerifyRows}, {"answers about backups and clean points", anomaly.VerifyRows},
+		{"restore drills", drill.VerifyRows},
+		{"copies of backups", copies.VerifyRows}, {"restores", restores.VerifyRows},
+		{"restore plans", plan.VerifyRows}, {"prices and measured restores", forecast.VerifyRows},
 	} {
 		found, err := t.verify(ctx, db, byType(leaves))
 		if err != nil {

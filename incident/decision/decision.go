@@ -13,6 +13,8 @@ package decision
 import (
 	"slices"
 	"time"
+
+	"github.com/sonae/sonae/detect"
 )
 
 // Verdict is what becomes of a service.
@@ -188,6 +190,9 @@ type Decision struct {
 	At   time.Time `json:"at"`
 	Salt string    `json:"salt"`
 }
+
+// ServiceName is what people call the service.
+func (d Decision) ServiceName() detect.Text { return d.Service.text() }
 
 // Against says whether it is another verdict than the recommended one.
 func (d Decision) Against() bool { return d.Seen.Verdict != "" && d.Seen.Verdict != d.Verdict }

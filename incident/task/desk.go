@@ -21,6 +21,7 @@ import (
 	"github.com/sonae/sonae/fault"
 	"github.com/sonae/sonae/i18n"
 	"github.com/sonae/sonae/incident"
+	"github.com/sonae/sonae/incident/decision"
 	"github.com/sonae/sonae/notify"
 	"github.com/sonae/sonae/playbook"
 	"github.com/sonae/sonae/state"
@@ -33,6 +34,7 @@ type Deps struct {
 	Evidence  Evidence
 	Actions   Actions
 	Duties    Duties
+	Decisions Decisions // nil: a hand-over says nothing of services
 	Books     Books
 	Shifts    Shifts
 	People    People
@@ -62,6 +64,12 @@ type Evidence interface {
 // Actions tells what is isolated and what waits for a decision.
 type Actions interface {
 	List(ctx context.Context, f action.Filter) ([]action.Action, int, error)
+}
+
+// Decisions tells what was decided about services, and what is recommended.
+type Decisions interface {
+	List(ctx context.Context, incident string) ([]decision.Decision, error)
+	Advice(ctx context.Context, incident string) (decision.Advice, error)
 }
 
 // Duties tells the clocks of an incident; Missing when it has none.

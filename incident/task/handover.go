@@ -11,6 +11,7 @@ import (
 	"github.com/sonae/sonae/clock"
 	"github.com/sonae/sonae/fault"
 	"github.com/sonae/sonae/i18n"
+	"github.com/sonae/sonae/incident/decision"
 	"github.com/sonae/sonae/state"
 )
 
@@ -80,6 +81,9 @@ func (d *Desk) summary(ctx context.Context, id string) (s summary, err error) {
 			s.isolated = append(s.isolated, a)
 		}
 	}
+	if err = d.undecided(ctx, id, &s); err != nil {
+		return s, err
+	}
 	if s.clocks, err = d.clocks(ctx, id); err != nil {
 		return s, err
 	}
@@ -93,6 +97,26 @@ func (d *Desk) summary(ctx context.Context, id string) (s summary, err error) {
 	stays, err := d.Stays(ctx, id)
 	s.stays = slices.DeleteFunc(Counted(stays), func(o Stay) bool { return !o.Until.IsZero() })
 	return s, err
+}
+
+// undecided reads which services somebody must still decide about, or again.
+func (d *Desk) undecided(ctx context.Context, id string, s *summary) error {
+	if d.deps.Decisions == nil {
+		return nil
+	}
+	all, err := d.deps.Decisions.List(ctx, id)
+	if err != nil {
+		return err
+	}
+	force := decision.InForce(all)
+	for _, v := range all {
+		if force[v.Service.Key].ID == v.ID && !v.ReviewAt.IsZero() {
+			s.decided = append(s.decided, v)
+		}
+	}
+	slices.SortStableFunc(s.decided, func(a, b decision.Decision) int { return a.ReviewAt.Compare(b.ReviewAt) })
+	s.advice, err = d.deps.Decisions.Advice(ctx, id)
+	return err
 }
 
 // NewHandover is what the leaving commander signs.

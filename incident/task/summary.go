@@ -9,16 +9,19 @@ import (
 	"github.com/sonae/sonae/duty"
 	"github.com/sonae/sonae/i18n"
 	"github.com/sonae/sonae/incident"
+	"github.com/sonae/sonae/incident/decision"
 )
 
 // summary is what half a page of a hand-over is made from.
 type summary struct {
 	now      time.Time
 	in       incident.Incident
-	isolated []action.Action // and all else that is kept from working, on a lease
-	pending  []action.Action // wait for somebody's decision
-	clocks   []duty.Clock    // open, the next first
-	tasks    []Task          // open, as people work on them
+	isolated []action.Action     // and all else that is kept from working, on a lease
+	pending  []action.Action     // wait for somebody's decision
+	decided  []decision.Decision // in force, to be reviewed, the next first
+	advice   decision.Advice     // what is recommended now
+	clocks   []duty.Clock        // open, the next first
+	tasks    []Task              // open, as people work on them
 	posts    []Post
 	stays    []Stay // on duty now
 }
@@ -82,6 +85,16 @@ func (s summary) isolatedLines(p *page, names map[string]string) (out []string) 
 }
 
 func (s summary) pendingLines(p *page, names map[string]string) (out []string) {
+	if a := s.advice; a.Verdict != "" && a.Decided == nil {
+		out = append(out, p.t("handover.undecided", "service", a.Name.In(p.lang), "verdict", p.t("decision.verdict."+string(a.Verdict))))
+	}
+	for _, v := range s.decided {
+		key := "handover.review"
+		if s.now.After(v.ReviewAt) {
+			key = "handover.review-late"
+		}
+		out = append(out, p.t(key, "service", v.ServiceName().In(p.lang), "verdict", p.t("decision.verdict."+string(v.Verdict)), "time", local(v.ReviewAt)))
+	}
 	for _, a := range s.pending {
 		out = append(out, p.t("handover.pending", "kind", p.t("action.kind."+string(a.Kind)), "host", named(names, a.Host), "time", local(a.RequestedAt)))
 	}

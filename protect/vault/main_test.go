@@ -9,12 +9,14 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -150,19 +152,47 @@ func (w *world) reader(host, token string) restictest.Program {
 	return p
 }
 
-// send makes a raw request with the certificate of a host.
-func (w *world) send(host, method, path string) int {
+// send makes a raw request with the certificate of a host, or with a token where
+// it has a ".": restic would try what is refused again and again.
+func (w *world) send(who, method, path, body string) (status int, answer string) {
 	w.t.Helper()
-	file := w.certificate(host)
-	cert, err := tls.LoadX509KeyPair(file, file)
+	conf := &tls.Config{RootCAs: w.keys.Pool()}
+	req, err := http.NewRequestWithContext(w.t.Context(), method, w.port.URL+"/restic/"+path, strings.NewReader(body))
 	w.ok(err)
-	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: w.keys.Pool(), Certificates: []tls.Certificate{cert}}, DisableKeepAlives: true}}
-	req, err := http.NewRequestWithContext(w.t.Context(), method, w.port.URL+"/restic/"+path, nil)
+	if strings.Contains(who, ".") {
+		req.Header.Set("Authorization", "Bearer "+who)
+	} else if who != "" {
+		file := w.certificate(who)
+		cert, err := tls.LoadX509KeyPair(file, file)
+		w.ok(err)
+		conf.Certificates = []tls.Certificate{cert}
+	}
+	res, err := (&http.Client{Transport: &http.Transport{TLSClientConfig: conf, DisableKeepAlives: true}}).Do(req)
 	w.ok(err)
-	res, err := client.Do(req)
+	defer res.Body.Close()
+	b, err := io.ReadAll(res.Body)
 	w.ok(err)
-	w.ok(res.Body.Close())
-	return res.StatusCode
+	return res.StatusCode, string(b)
+}
+
+// denied says that a request is refused with a key.
+func (w *world) denied(key, who, method, path, body string) {
+	w.t.Helper()
+	if status, answer := w.send(who, method, path, body); status != http.StatusForbidden || !strings.Contains(answer, key) {
+		w.t.Errorf("%s %s by %.20q: %d %s", method, path, who, status, answer)
+	}
+}
+
+// one is the name of a file of a kind in the repository of an agent.
+func (w *world) one(agent, kind string) (name string) {
+	w.t.Helper()
+	w.ok(filepath.WalkDir(filepath.Join(w.Dir, agent, "repository", kind), func(_ string, d os.DirEntry, err error) error {
+		if err == nil && !d.IsDir() {
+			name = d.Name()
+		}
+		return err
+	}))
+	return name
 }
 
 // emitted are the messages of a subject that wait for the bus.

@@ -74,6 +74,9 @@ type NewPass struct {
 	Lasts    time.Duration // 0: PassLasts
 }
 
+// passPrefix begins the ids of passes.
+const passPrefix = "vp-"
+
 // How long a pass holds.
 const (
 	PassLasts = 8 * time.Hour
@@ -101,7 +104,7 @@ func (v *Vault) AskPass(ctx context.Context, n NewPass, by auth.Person) (Pass, e
 	if err != nil {
 		return Pass{}, err
 	}
-	p := Pass{ID: clock.ID("vp", now), Agent: r.Agent, Site: r.Site, Incident: n.Incident, Why: why, Lasts: n.Lasts, State: PassAsked, AskedBy: by.ID, AskedAt: now}
+	p := Pass{ID: clock.ID(strings.TrimSuffix(passPrefix, "-"), now), Agent: r.Agent, Site: r.Site, Incident: n.Incident, Why: why, Lasts: n.Lasts, State: PassAsked, AskedBy: by.ID, AskedAt: now}
 	if !n.AsOf.IsZero() {
 		p.AsOf = state.Time(state.Nanos(n.AsOf))
 	}

@@ -1,9 +1,12 @@
 package vault
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/sonae/sonae/auth"
@@ -184,7 +187,7 @@ func (v *Vault) read(ctx context.Context, repo *repository.Repository, r Read, o
 		return err
 	}
 	return v.db.Tx(ctx, func(tx *state.Tx) error {
-		if err := v.put(ctx, tx, version{ID: r.ID, Kind: kindRead, Agent: r.Agent, Site: site, By: Hub}, r, said{}); err != nil {
+		if err := v.put(ctx, tx, version{ID: r.ID, Kind: r.kind(), Agent: r.Agent, Site: site, By: Hub}, r, said{}); err != nil {
 			return err
 		}
 		switch r.Result {
@@ -223,10 +226,26 @@ func (r *Read) take(report *restic.Report, err error) error {
 	return nil
 }
 
-// Reads are the newest reads of a repository, the newest first: those of about
-// the last two months.
+// kind keeps apart the many reads of every hour that found nothing.
+func (r Read) kind() string {
+	if r.Scope == ReadNew && r.Result == Sound {
+		return kindReadNew
+	}
+	return kindRead
+}
+
+// Reads are the newest reads of a repository, the newest first: of those that
+// found nothing in what had just come only the last two days, of all others
+// about half a year.
 func (v *Vault) Reads(ctx context.Context, agent string) ([]Read, error) {
-	return list[Read](ctx, v, kindRead, agent, "", 2000)
+	all, err := list[Read](ctx, v, kindRead, agent, "", 200)
+	if err != nil {
+		return nil, err
+	}
+	fresh, err := list[Read](ctx, v, kindReadNew, agent, "", 48)
+	all = append(all, fresh...)
+	slices.SortFunc(all, func(a, b Read) int { return cmp.Or(b.Begun.Compare(a.Begun), strings.Compare(b.ID, a.ID)) })
+	return all, err
 }
 
 // Level is how well it is known that a repository is sound.

@@ -27,6 +27,7 @@ const (
 	kindCut        = "cut"
 	kindRefusal    = "refusal"
 	kindRead       = "read"
+	kindReadNew    = "read-new"
 	kindHead       = "head"
 	kindPruning    = "pruning"
 )

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/sonae/sonae/clock"
@@ -105,17 +106,17 @@ const (
 	oddMost   = 3
 )
 
-// bucket collects refusals of one agent and reason.
+// bucket collects refusals of one agent, client and reason.
 type bucket struct {
 	waiting []refusal
 	told    time.Time
-	recent  []time.Time // of odd ones, the newest oddMost
+	recent  []refusal // of different files, the newest oddMost: a client sends the same one again and again
 }
 
 // tellRefusals makes findings of refusals until ctx ends. The first of an attack
 // is told at once.
 func (v *Vault) tellRefusals(ctx context.Context) error {
-	all := map[[2]string]*bucket{}
+	all := map[[3]string]*bucket{}
 	t := time.NewTicker(time.Second)
 	defer t.Stop()
 	for {
@@ -123,7 +124,7 @@ func (v *Vault) tellRefusals(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case x := <-v.refusals:
-			k := [2]string{x.Agent, x.key}
+			k := [3]string{x.Agent, x.Who, x.key}
 			if all[k] == nil {
 				all[k] = &bucket{}
 			}
@@ -150,15 +151,22 @@ func (b *bucket) add(x refusal) {
 	if len(b.waiting) < maxWaiting {
 		b.waiting = append(b.waiting, x)
 	}
-	if b.recent = append(b.recent, x.At); len(b.recent) > oddMost {
+	if slices.ContainsFunc(b.recent, func(r refusal) bool { return r.what == x.what }) {
+		return
+	}
+	if b.recent = append(b.recent, x); len(b.recent) > oddMost {
 		b.recent = b.recent[1:]
 	}
 }
 
 // class is what the refusals of a bucket mean together.
 func (b *bucket) class() class {
-	c := classOf(b.waiting[0].key)
-	if c == odd && b.waiting[0].key != "protect.snapshot-old" && len(b.recent) == oddMost && b.recent[oddMost-1].Sub(b.recent[0]) <= oddWithin {
+	first := b.waiting[0]
+	c := classOf(first.key)
+	switch {
+	case c == attack && strings.HasPrefix(first.Who, passPrefix): // a person with a pass tried too much; nobody has the agent's credentials
+		return odd
+	case c == odd && first.key != "protect.snapshot-old" && len(b.recent) == oddMost && b.recent[oddMost-1].At.Sub(b.recent[0].At) <= oddWithin:
 		return attack
 	}
 	return c

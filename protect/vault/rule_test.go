@@ -168,17 +168,27 @@ func TestWhatMayBeAnAccidentIsNoAttackTheFirstTime(t *testing.T) {
 	b := &bucket{}
 	x := refusal{key: "protect.junk"}
 	for i, want := range []class{odd, odd, attack} {
-		x.At = noon.Add(time.Duration(i) * time.Minute)
+		x.At, x.what = noon.Add(time.Duration(i)*time.Minute), string(rune('a'+i))
 		if b.add(x); b.class() != want {
 			t.Errorf("refusal %d: %v", i+1, b.class())
 		}
 	}
 	slow := &bucket{}
 	for i := range 5 {
-		x.At = noon.Add(time.Duration(i) * time.Hour)
+		x.At, x.what = noon.Add(time.Duration(i)*time.Hour), string(rune('a'+i))
 		if slow.add(x); slow.class() != odd {
 			t.Errorf("one an hour: %v", slow.class())
 		}
+	}
+	again := &bucket{}
+	for range 20 { // restic sends what was refused again, for minutes
+		if again.add(x); again.class() != odd {
+			t.Errorf("the same file again: %v", again.class())
+		}
+	}
+	pass := &bucket{}
+	if pass.add(refusal{Refusal: repository.Refusal{Who: passPrefix + "1"}, key: "protect.role"}); pass.class() != odd {
+		t.Errorf("somebody with a pass: %v", pass.class())
 	}
 	for key, want := range map[string]class{"protect.append-only": attack, "protect.quota": room, "protect.lost": lost, "protect.cut": quiet, "": quiet} {
 		if got := classOf(key); got != want {

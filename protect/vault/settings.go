@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/base64"
-	"errors"
 	"fmt"
 	"strconv"
 
@@ -144,7 +143,7 @@ func number(n int64) string { return strconv.FormatInt(n, 10) }
 
 // ignoreMissing drops the error of what is not there.
 func ignoreMissing(err error) error {
-	if fault.Of(err) == fault.Missing || errors.Is(err, errNone) {
+	if fault.Of(err) == fault.Missing {
 		return nil
 	}
 	return err

@@ -16,7 +16,6 @@ package vault
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"path/filepath"
 	"sync"
@@ -182,5 +181,3 @@ func (v *Vault) member(ctx context.Context, id string) (asset.Host, error) {
 	}
 	return h, err
 }
-
-var errNone = errors.New("there is none")

@@ -54,7 +54,47 @@ type event struct {
 	Published     bool         `json:"published"`
 	Orgc          organisation `json:"Orgc"`
 	Tag           []tag        `json:"Tag"`
+	Galaxy        []galaxy     `json:"Galaxy,omitempty"`
 	Attribute     []attribute  `json:"Attribute"`
+}
+
+// galaxy is a list of things that clusters name: here the techniques of ATT&CK.
+type galaxy struct {
+	UUID    string    `json:"uuid"`
+	Name    string    `json:"name"`
+	Type    string    `json:"type"`
+	Cluster []cluster `json:"GalaxyCluster"`
+}
+
+// cluster is one technique. Sonae knows its number, not its title in each
+// release of ATT&CK, so that the number stands for it.
+type cluster struct {
+	UUID     string              `json:"uuid"`
+	Type     string              `json:"type"`
+	Value    string              `json:"value"`
+	TagName  string              `json:"tag_name"`
+	GalaxyID string              `json:"collection_uuid"`
+	Source   string              `json:"source"`
+	Meta     map[string][]string `json:"meta"`
+}
+
+// Galaxy of the techniques, as the public list of galaxies of MISP has it.
+const (
+	patternUUID = "c4e851fa-775f-11e7-8163-b774922098cd"
+	patternType = "mitre-attack-pattern"
+)
+
+// patterns are the techniques as clusters; none is no galaxy.
+func patterns(techniques []string, id func(string) string) []galaxy {
+	if len(techniques) == 0 {
+		return nil
+	}
+	g := galaxy{UUID: patternUUID, Name: "Attack Pattern", Type: patternType}
+	for _, t := range techniques {
+		g.Cluster = append(g.Cluster, cluster{UUID: id("cluster\n" + t), Type: patternType, Value: t, TagName: fmt.Sprintf("misp-galaxy:%s=%q", patternType, t),
+			GalaxyID: patternUUID, Source: "MITRE ATT&CK", Meta: map[string][]string{"external_id": {t}, "refs": {"https://attack.mitre.org/techniques/" + strings.ReplaceAll(t, ".", "/")}}})
+	}
+	return []galaxy{g}
 }
 
 // Values of MISP's enumerations.
@@ -88,6 +128,7 @@ func Make(_ context.Context, s report.Source) ([]byte, error) {
 	for _, t := range d.Techniques {
 		e.Tag = append(e.Tag, tag{"mitre-attack:" + t})
 	}
+	e.Galaxy = patterns(d.Techniques, id)
 	for _, i := range d.Indicators {
 		a, err := of(i)
 		if err != nil {

@@ -138,6 +138,13 @@ func TestAnEventKeepsTheRulesOfMISP(t *testing.T) {
 			Published                                 bool
 			Tag                                       []struct{ Name string }
 			Attribute                                 []struct{ UUID, Type, Category, Value, Timestamp string }
+			Galaxy                                    []struct {
+				Type          string
+				GalaxyCluster []struct {
+					UUID, Type, Value string
+					Meta              map[string][]string
+				}
+			}
 		}
 	}
 	if err := json.Unmarshal(out, &e); err != nil {
@@ -149,6 +156,14 @@ func TestAnEventKeepsTheRulesOfMISP(t *testing.T) {
 	}
 	if len(v.Tag) == 0 || v.Tag[0].Name != "tlp:amber" {
 		t.Errorf("tags %v", v.Tag)
+	}
+	if len(v.Galaxy) != 1 || v.Galaxy[0].Type != "mitre-attack-pattern" || len(v.Galaxy[0].GalaxyCluster) == 0 {
+		t.Fatalf("galaxies %+v", v.Galaxy)
+	}
+	for _, c := range v.Galaxy[0].GalaxyCluster {
+		if _, err := uuid.Parse(c.UUID); err != nil || !regexp.MustCompile(`^T\d{4}(\.\d{3})?$`).MatchString(c.Value) || len(c.Meta["external_id"]) != 1 || c.Meta["external_id"][0] != c.Value {
+			t.Errorf("cluster %+v", c)
+		}
 	}
 	categories := map[string]string{"ip-dst": "Network activity", "domain": "Network activity", "url": "Network activity", "sha256": "Payload delivery", "filename": "Payload delivery", "comment": "Internal reference"}
 	seen := map[string]bool{}

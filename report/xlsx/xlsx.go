@@ -56,7 +56,8 @@ func Make(_ context.Context, s report.Source) ([]byte, error) {
 
 type book struct {
 	report.Source
-	file *excelize.File
+	file    *excelize.File
+	printed *printed // of a list; nil: the document says it
 }
 
 func (b *book) t(key string) string { return i18n.T(b.Lang, "report.page."+key, nil) }
@@ -248,6 +249,8 @@ func put(f *excelize.File, sheet string, col, row int, v any) error {
 		return f.SetCellInt(sheet, cell, int64(v))
 	case int64:
 		return f.SetCellInt(sheet, cell, v)
+	case float64:
+		return f.SetCellFloat(sheet, cell, v, 1, 64)
 	case string:
 		return f.SetCellStr(sheet, cell, v)
 	}
@@ -298,6 +301,9 @@ func (b *book) dress(name string, columns, rows, head, body int) error {
 }
 
 func (b *book) header() string {
+	if b.printed != nil {
+		return "&L" + plain(b.printed.head) + "&R&P / &N"
+	}
 	left, middle := b.title(), ""
 	if b.Data.Drill {
 		left = b.t("drill-short") + " " + left
@@ -309,6 +315,9 @@ func (b *book) header() string {
 }
 
 func (b *book) footer() string {
+	if b.printed != nil {
+		return "&L" + plain(b.printed.foot)
+	}
 	made := b.n("foot-incident", b.Data.Incident.No) + " · " + b.n("foot-version", b.Data.Version) + " · " + when(b.Data.MadeAt)
 	return "&L" + plain(made) + "&R" + plain(b.t("foot-ledger")+" "+b.words())
 }

@@ -26,6 +26,7 @@ import (
 	"github.com/sonae/sonae/action/order"
 	"github.com/sonae/sonae/clock"
 	"github.com/sonae/sonae/fault"
+	"github.com/sonae/sonae/protect/job"
 	"github.com/sonae/sonae/source/agentlink/wire"
 )
 
@@ -58,6 +59,11 @@ type Deps struct {
 	// its end.
 	Receive func(ctx context.Context, host string, h wire.ItemHeader, body io.Reader, sums func() (sha256, sha512 string)) error
 
+	// Job gives a host the job that an order named, with what opens its
+	// repository: fault.Missing where the host has no such job, or told already
+	// how it ended. nil: this hub has no jobs.
+	Job func(ctx context.Context, host, id string) (job.Grant, error)
+
 	CA       []byte            // PEM of the hub's authority
 	OrderKey ed25519.PublicKey // signs orders
 	Now      clock.Now
@@ -79,7 +85,7 @@ type Server struct {
 	once    sync.Once
 }
 
-// New makes the port. Every field of Deps but KeepAlive is needed.
+// New makes the port. Every field of Deps but Job and KeepAlive is needed.
 func New(d Deps) *Server {
 	if d.KeepAlive == 0 {
 		d.KeepAlive = 10 * time.Second
@@ -92,7 +98,7 @@ func New(d Deps) *Server {
 // connect again by themselves.
 func (s *Server) Close() { s.once.Do(func() { close(s.closed) }) }
 
-// Handler returns the six routes.
+// Handler returns the routes.
 func (s *Server) Handler() http.Handler {
 	m := http.NewServeMux()
 	m.HandleFunc("POST /agent/v1/enroll", s.handle("enroll", s.enroll))
@@ -100,6 +106,7 @@ func (s *Server) Handler() http.Handler {
 	m.HandleFunc("POST /agent/v1/heartbeat", s.handle("heartbeat", s.known(s.heartbeat)))
 	m.HandleFunc("GET /agent/v1/orders", s.handle("orders", s.known(s.orders)))
 	m.HandleFunc("POST /agent/v1/results", s.handle("results", s.known(s.results)))
+	m.HandleFunc("GET /agent/v1/jobs/{id}", s.handle("job", s.known(s.job)))
 	m.HandleFunc("PUT /agent/v1/evidence", s.handle("evidence", s.known(s.evidence)))
 	return m
 }

@@ -132,6 +132,21 @@ func (s *Server) results(w http.ResponseWriter, r *http.Request, a who) error {
 	return nil
 }
 
+// job answers with what opens a repository: no cache may keep it.
+func (s *Server) job(w http.ResponseWriter, r *http.Request, a who) error {
+	if s.d.Job == nil {
+		return fault.New(fault.Missing, "agentlink.job")
+	}
+	g, err := s.d.Job(r.Context(), a.host, r.PathValue("id"))
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	_ = json.NewEncoder(w).Encode(g) // an agent that has gone asks again
+	return nil
+}
+
 func (s *Server) evidence(w http.ResponseWriter, r *http.Request, a who) error {
 	h, err := itemHeader(r.Header.Get(wire.HeaderItem))
 	if err != nil {

@@ -22,7 +22,7 @@ type RunData struct {
 }
 
 // PaperLine is one line of the form for results from paper.
-type PaperLine struct{ Code, Time, What, Note string }
+type PaperLine struct{ Code, Time, What, Note, Values string }
 
 // RunPath is the address of a run.
 func RunPath(r playbook.Run) string {
@@ -48,7 +48,7 @@ type OpenCard struct {
 func (d RunData) Open() []OpenCard {
 	var all []OpenCard
 	for _, v := range d.Run.Visits {
-		if v.State == playbook.Open || v.State == playbook.Waiting {
+		if v.State == playbook.Open || v.State == playbook.Waiting || v.State == playbook.Later {
 			all = append(all, OpenCard{d.Book.Card(v.Step), v})
 		}
 	}

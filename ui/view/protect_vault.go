@@ -123,12 +123,12 @@ func keptBy(p Page, c vault.Choice) string {
 // refusedWhy is the sentence for a refusal.
 func refusedWhy(p Page, r vault.Refusals) string { return p.Known("fault."+r.Key, r.Key) }
 
-// gibibytes writes a quota for a form.
-func gibibytes(n int64) string {
+// gigabytes writes a quota for a form.
+func gigabytes(n int64) string {
 	if n == 0 {
 		return ""
 	}
-	return strconv.FormatFloat(float64(n)/(1<<30), 'f', -1, 64)
+	return strconv.FormatFloat(float64(n)/1e9, 'f', -1, 64)
 }
 
 // RecipientsText writes recipients for a form, one a line: the public key and the

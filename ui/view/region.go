@@ -45,3 +45,24 @@ func Region(id string) templ.Component {
 		return err
 	})
 }
+
+type sendKey struct{}
+
+// Early returns a context in which Then calls send with all that is rendered so far.
+func Early(ctx context.Context, send func()) context.Context {
+	return context.WithValue(ctx, sendKey{}, send)
+}
+
+// Then lets the reader see what stands above it while rest makes what is below:
+// a page whose head is quick paints at once. An error of rest ends the page.
+func Then(rest func() error) templ.Component {
+	return templ.ComponentFunc(func(ctx context.Context, w io.Writer) error {
+		if send, ok := ctx.Value(sendKey{}).(func()); ok {
+			if err := templ.Flush().Render(templ.ClearChildren(ctx), w); err != nil { // out of templ's own buffer
+				return fmt.Errorf("send the head of the page: %w", err)
+			}
+			send()
+		}
+		return rest()
+	})
+}

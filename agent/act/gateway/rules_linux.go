@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sonae/sonae/agent/act/conntrack"
+	"github.com/sonae/sonae/agent/act/lease"
 )
 
 // Names in the kernel. The tables are ours alone.
@@ -126,10 +127,10 @@ func (w wanted) elements() [5][]nftables.SetElement {
 		if a.Is6() {
 			i = 1
 		}
-		out[i] = append(out[i], nftables.SetElement{Key: a.AsSlice(), Timeout: max(left, time.Millisecond)})
+		out[i] = append(out[i], nftables.SetElement{Key: a.AsSlice(), Timeout: lease.InKernel(left)})
 	}
 	for name, left := range w.lines {
-		out[4] = append(out[4], nftables.SetElement{Key: lineKey(name), Timeout: max(left, time.Millisecond)})
+		out[4] = append(out[4], nftables.SetElement{Key: lineKey(name), Timeout: lease.InKernel(left)})
 	}
 	for k := range w.keep {
 		i := 2

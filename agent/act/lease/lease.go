@@ -1,8 +1,8 @@
 // Package lease counts how long a containment on this machine still lasts.
 //
 // In: a duration and the wall clock. Out: what is left of it. Always true: it
-// never gets longer than it was given, whatever is done to the wall clock, and
-// it goes on counting over a reboot.
+// never gets longer than it was given (in the kernel: than a tick more), whatever
+// is done to the wall clock, and it goes on counting over a reboot.
 package lease
 
 import "time"
@@ -19,6 +19,14 @@ type Lease struct {
 func New(d time.Duration, now time.Time) Lease {
 	return Lease{AppliedAt: now.UTC(), EndsAt: now.Add(d).UTC(), Boot: bootID(), EndsUp: uptime() + d}
 }
+
+// tick is the longest tick of a Linux kernel: 100 in a second.
+const tick = 10 * time.Millisecond
+
+// InKernel is the timeout that the kernel is given for what is left of a lease,
+// never none. The kernel counts from the tick that has begun, so that without
+// one tick more a lease would end up to a tick early; ended late it harms nobody.
+func InKernel(left time.Duration) time.Duration { return max(left, time.Millisecond) + tick }
 
 // Left is how long the lease still runs; not above zero means it is over.
 func (l Lease) Left(now time.Time) time.Duration {

@@ -26,3 +26,11 @@ func TestLeaseEndsWhateverTheClockSaysAfterAReboot(t *testing.T) {
 		}
 	}
 }
+
+func TestTheKernelNeverEndsALeaseEarly(t *testing.T) {
+	for left, want := range map[time.Duration]time.Duration{-time.Second: 11 * time.Millisecond, 0: 11 * time.Millisecond, time.Minute: time.Minute + 10*time.Millisecond} {
+		if got := InKernel(left); got != want {
+			t.Errorf("%s is %s in the kernel, want %s", left, got, want)
+		}
+	}
+}

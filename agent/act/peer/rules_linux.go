@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sonae/sonae/agent/act/conntrack"
+	"github.com/sonae/sonae/agent/act/lease"
 )
 
 // family is what differs between IPv4 and IPv6: where the addresses stand in a
@@ -55,13 +56,13 @@ func portKey(ap netip.AddrPort) []byte { // parts of a key are as long as regist
 func (f family) elements(p prior, left time.Duration) (addrs, ports, served []nftables.SetElement) {
 	for _, a := range p.Addrs {
 		if of(f, a) {
-			addrs = append(addrs, nftables.SetElement{Key: a.AsSlice(), Timeout: left})
+			addrs = append(addrs, nftables.SetElement{Key: a.AsSlice(), Timeout: lease.InKernel(left)})
 		}
 	}
 	keys := func(all []netip.AddrPort) (out []nftables.SetElement) {
 		for _, ap := range all {
 			if of(f, ap.Addr()) {
-				out = append(out, nftables.SetElement{Key: portKey(ap), Timeout: left})
+				out = append(out, nftables.SetElement{Key: portKey(ap), Timeout: lease.InKernel(left)})
 			}
 		}
 		return out

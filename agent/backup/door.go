@@ -1,0 +1,114 @@
+package backup
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"path"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/sonae/sonae/protect/job"
+)
+
+// door lets restic reach the agent's own repository at the hub, and nothing
+// else of it, over the agent's link. So the agent's key and the hub's addresses
+// stay the agent's: no program is handed a certificate, and a hub that moved is
+// found. Who does not know the random word in its address gets nothing; the
+// word is not in the arguments of any program, and dies with the job.
+type door struct {
+	url    string       // for restic
+	passed atomic.Int64 // bytes, both ways
+	server *http.Server
+	served chan struct{}
+}
+
+// headerTime bounds the head of a request. Its body takes as long as the line
+// needs; restic itself gives up what stands still.
+const headerTime = 10 * time.Second
+
+// openDoor opens a door to what a secret names.
+func openDoor(hub http.RoundTripper, s job.Secret) (*door, error) {
+	if !strings.HasPrefix(s.Path, "/") || path.Clean(s.Path)+"/" != s.Path || strings.ContainsAny(s.Path, "?#%\\") {
+		return nil, fmt.Errorf("the hub names a repository at %.80q", s.Path)
+	}
+	if s.Password == "" {
+		return nil, errors.New("the hub knows no password for the repository")
+	}
+	var word [24]byte
+	if _, err := rand.Read(word[:]); err != nil {
+		return nil, err
+	}
+	prefix := "/" + hex.EncodeToString(word[:])
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, fmt.Errorf("open a door for restic: %w", err)
+	}
+	d := &door{url: "rest:http://" + l.Addr().String() + prefix + "/", served: make(chan struct{})}
+	proxy := &httputil.ReverseProxy{
+		Transport: &counting{hub, &d.passed},
+		ErrorLog:  log.New(io.Discard, "", 0), // restic says what went wrong
+		Rewrite: func(r *httputil.ProxyRequest) {
+			r.Out.URL = &url.URL{Scheme: "https", Host: "hub", Path: strings.TrimSuffix(s.Path, "/") + r.In.URL.Path, RawQuery: r.In.URL.RawQuery}
+			r.Out.Header.Del("Authorization")
+			if s.Token != "" {
+				r.Out.SetBasicAuth(s.User, s.Token)
+			}
+		},
+	}
+	only := http.StripPrefix(prefix, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if p := r.URL.Path; p == "" || p[0] != '/' || strings.Contains(p, "..") || r.URL.RawPath != "" {
+			http.NotFound(w, r)
+			return
+		}
+		proxy.ServeHTTP(w, r)
+	}))
+	d.server = &http.Server{Handler: only, ReadHeaderTimeout: headerTime, ErrorLog: proxy.ErrorLog}
+	go func() {
+		defer close(d.served)
+		_ = d.server.Serve(l) // ends with close
+	}()
+	return d, nil
+}
+
+// close ends everything that goes through the door.
+func (d *door) close() {
+	_ = d.server.Close()
+	<-d.served
+}
+
+// counting counts the bytes of contents in both directions.
+type counting struct {
+	to http.RoundTripper
+	n  *atomic.Int64
+}
+
+func (c *counting) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.Body != nil && r.Body != http.NoBody {
+		r.Body = &counted{r.Body, c.n}
+	}
+	res, err := c.to.RoundTrip(r)
+	if err == nil {
+		res.Body = &counted{res.Body, c.n}
+	}
+	return res, err
+}
+
+type counted struct {
+	io.ReadCloser
+	n *atomic.Int64
+}
+
+func (c *counted) Read(p []byte) (int, error) {
+	n, err := c.ReadCloser.Read(p)
+	c.n.Add(int64(n))
+	return n, err
+}

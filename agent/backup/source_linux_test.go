@@ -1,0 +1,228 @@
+package backup_test
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sonae/sonae/protect/job"
+	"github.com/sonae/sonae/protect/restic/restictest"
+)
+
+// cluster is a real PostgreSQL server of the account nobody on a socket.
+type cluster struct {
+	t         *testing.T
+	bin, base string // programs; folder of the socket and of all else
+	data      string
+}
+
+func startCluster(t *testing.T) *cluster {
+	t.Helper()
+	bins, err := filepath.Glob("/usr/lib/postgresql/*/bin/initdb")
+	if err != nil || len(bins) == 0 || os.Geteuid() != 0 {
+		t.Skip("PostgreSQL is not installed, or the test is not root")
+	}
+	base, err := os.MkdirTemp("/tmp", "sonae-pg") // its user must be able to enter the folders above, and a socket's name is short
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(base) })
+	c := &cluster{t: t, bin: filepath.Dir(bins[len(bins)-1]), base: base, data: base + "/data"}
+	if out, err := exec.Command("chown", "nobody", base).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	c.must(c.cmd("initdb", "-D", c.data, "-U", "nobody", "--auth=trust", "--locale=C", "--encoding=UTF8", "--no-instructions", "--no-sync"))
+	c.serve(c.data)
+	return c
+}
+
+// serve runs a server on a folder until the test ends or stop.
+func (c *cluster) serve(data string) (stop func()) {
+	c.t.Helper()
+	server := c.cmd("postgres", "-D", data, "-c", "listen_addresses=", "-c", "port=15433", "-c", "unix_socket_directories="+c.base, "-c", "fsync=off")
+	if err := server.Start(); err != nil {
+		c.t.Fatal(err)
+	}
+	done := false
+	stop = func() {
+		if !done {
+			done = true
+			_ = server.Process.Signal(os.Interrupt)
+			_ = server.Wait()
+		}
+	}
+	c.t.Cleanup(stop)
+	for end := time.Now().Add(time.Minute); c.sql("postgres", "SELECT 1").Run() != nil; time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(end) {
+			c.t.Fatal("the database does not run")
+		}
+	}
+	return stop
+}
+
+func (c *cluster) cmd(name string, args ...string) *exec.Cmd {
+	cmd := exec.Command("setpriv", append([]string{"--reuid=nobody", "--regid=nogroup", "--clear-groups", filepath.Join(c.bin, name)}, args...)...)
+	cmd.Dir = "/"
+	return cmd
+}
+
+func (c *cluster) sql(db, text string) *exec.Cmd {
+	return c.cmd("psql", "-h", c.base, "-p", "15433", "-X", "-d", db, "-Atc", text)
+}
+
+func (c *cluster) must(cmd *exec.Cmd) string {
+	c.t.Helper()
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		c.t.Fatalf("%v: %v: %s", cmd.Args, err, out)
+	}
+	return strings.TrimSpace(string(out))
+}
+
+func (c *cluster) source(kind job.SourceKind) job.Source {
+	return job.Source{Name: "emr-db", Kind: kind, Server: c.base, Port: 15433, User: "nobody"}
+}
+
+// A PostgreSQL server in use is saved as dumps and as a whole; both come back
+// with every row.
+func TestPostgreSQLIsSavedAndComesBack(t *testing.T) {
+	c := startCluster(t)
+	b := setUp(t, restictest.Newest(t).Path)
+	c.must(c.sql("postgres", `CREATE DATABASE "電子 カルテ"`))
+	c.must(c.sql("電子 カルテ", "CREATE TABLE visits AS SELECT n, md5(n::text) AS note FROM generate_series(1, 20000) n"))
+	dumps, base := c.source(job.PostgreSQL), c.source(job.PostgreSQLBase)
+	base.Name = "emr-whole"
+	r := b.do(job.Job{Kind: job.Backup, Sources: []job.Source{dumps, base}})
+	if r.State != job.OK || len(r.Sources) != 2 || len(r.Sources[0].Snapshots) != 3 || len(r.Sources[1].Snapshots) != 1 {
+		t.Fatalf("%+v", r)
+	}
+	to := c.base + "/back"
+	for _, s := range append(r.Sources[0].Snapshots, r.Sources[1].Snapshots...) {
+		if r := b.do(back(s, to)); r.State != job.OK {
+			t.Fatalf("%+v", r)
+		}
+	}
+	c.must(exec.Command("chown", "-R", "nobody", to))
+	c.must(c.sql("postgres", "CREATE DATABASE again"))
+	dump, err := filepath.Glob(to + "/emr-db.*%20*.dump")
+	if err != nil || len(dump) != 1 {
+		t.Fatalf("%v, %v", dump, err)
+	}
+	c.must(c.cmd("pg_restore", "-h", c.base, "-p", "15433", "--exit-on-error", "-d", "again", dump[0]))
+	sum := "SELECT count(*), sum(n), md5(string_agg(note, '' ORDER BY n)) FROM visits"
+	want := c.must(c.sql("電子 カルテ", sum))
+	if got := c.must(c.sql("again", sum)); got != want || !strings.HasPrefix(got, "20000|") {
+		t.Errorf("the dump gave %s, want %s", got, want)
+	}
+	if roles, err := os.ReadFile(to + "/emr-db.roles.sql"); err != nil || !bytes.Contains(roles, []byte("CREATE ROLE nobody")) {
+		t.Errorf("roles %.200s, %v", roles, err)
+	}
+	whole := to + "/whole"
+	c.must(exec.Command("install", "-d", "-o", "nobody", "-m", "700", whole))
+	c.must(exec.Command("setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", "tar", "-xf", to+"/emr-whole.base.tar", "-C", whole))
+	c.must(c.cmd("pg_verifybackup", "-e", whole))
+}
+
+// A dump that fails is no snapshot, and does not keep the other databases from
+// being saved.
+func TestADumpThatFailsIsNoBackup(t *testing.T) {
+	c := startCluster(t)
+	b := setUp(t, restictest.Newest(t).Path)
+	s := c.source(job.PostgreSQL)
+	s.Databases = []string{"none of this name", "host=/elsewhere dbname=postgres", "postgres"}
+	r := b.do(job.Job{Kind: job.Backup, Sources: []job.Source{s}})
+	if r.State != job.Failed || len(r.Sources[0].Snapshots) != 2 || len(r.Sources[0].Errors) != 2 || !strings.Contains(r.Sources[0].Errors[0], `"none of this name" does not exist`) {
+		t.Errorf("%+v", r)
+	}
+	gone := c.source(job.PostgreSQL)
+	gone.Port++
+	if r := b.do(job.Job{Kind: job.Backup, Sources: []job.Source{gone}}); r.State != job.Failed || len(r.Sources[0].Snapshots) != 0 {
+		t.Errorf("%+v", r)
+	}
+}
+
+const config = `dn: cn=config
+objectClass: olcGlobal
+cn: config
+
+dn: cn=schema,cn=config
+objectClass: olcSchemaConfig
+cn: schema
+
+include: file:///etc/ldap/schema/core.ldif
+
+dn: olcDatabase=ldif,cn=config
+objectClass: olcDatabaseConfig
+objectClass: olcLdifConfig
+olcDatabase: ldif
+olcSuffix: dc=hospital,dc=example
+olcDbDirectory: %s
+`
+
+const people = `dn: dc=hospital,dc=example
+objectClass: dcObject
+objectClass: organization
+dc: hospital
+o: 備え病院
+
+dn: cn=Ward 3,dc=hospital,dc=example
+objectClass: organizationalRole
+cn: Ward 3
+`
+
+// The directory is saved with its configuration and comes back into an empty
+// one.
+func TestLDAPIsSavedAndComesBack(t *testing.T) {
+	if _, err := exec.LookPath("slapadd"); err != nil {
+		t.Skip("slapd is not installed")
+	}
+	tool := func(input, name string, args ...string) string {
+		t.Helper()
+		cmd := exec.Command(name, args...)
+		cmd.Stdin = strings.NewReader(input)
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			t.Fatalf("%s: %v: %s", name, err, out)
+		}
+		return string(out)
+	}
+	dir := t.TempDir()
+	for _, d := range []string{"config", "data", "config2"} {
+		if err := os.Mkdir(filepath.Join(dir, d), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	tool(fmt.Sprintf(config, dir+"/data"), "slapadd", "-n", "0", "-F", dir+"/config")
+	tool(people, "slapadd", "-n", "1", "-F", dir+"/config")
+	b := setUp(t, restictest.Newest(t).Path)
+	r := b.do(job.Job{Kind: job.Backup, Sources: []job.Source{{Name: "directory", Kind: job.LDAP, Dir: dir + "/config"}}})
+	if r.State != job.OK || len(r.Sources[0].Snapshots) != 2 {
+		t.Fatalf("%+v", r)
+	}
+	to := t.TempDir()
+	for _, s := range r.Sources[0].Snapshots {
+		if r := b.do(back(s, to)); r.State != job.OK {
+			t.Fatalf("%+v", r)
+		}
+	}
+	if err := os.RemoveAll(dir + "/data"); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(dir+"/data", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	tool("", "slapadd", "-n", "0", "-F", dir+"/config2", "-l", to+"/directory.config.ldif")
+	saved, err := filepath.Glob(to + "/directory.dc*.ldif")
+	if err != nil || len(saved) != 1 {
+		t.Fatalf("%v, %v", saved, err)
+	}
+	tool("", "slapadd", "-n", "1", "-F", dir+"/config2", "-l", saved[0])
+	if got := tool("", "slapcat", "-F", dir+"/config2", "-n", "1"); !strings.Contains(got, "cn=Ward 3,dc=hospital,dc=example") {
+		t.Errorf("came back: %s", got)
+	}
+}

@@ -1,0 +1,242 @@
+package hub
+
+import (
+	"context"
+	"path/filepath"
+	"time"
+
+	"github.com/sonae/sonae/evidence/antivirus"
+	"github.com/sonae/sonae/fault"
+	"github.com/sonae/sonae/incident"
+	"github.com/sonae/sonae/protect/anomaly"
+	copies "github.com/sonae/sonae/protect/copy"
+	"github.com/sonae/sonae/protect/dispatch"
+	restoredrill "github.com/sonae/sonae/protect/drill"
+	"github.com/sonae/sonae/protect/forecast"
+	"github.com/sonae/sonae/protect/job"
+	"github.com/sonae/sonae/protect/plan"
+	"github.com/sonae/sonae/protect/policy"
+	"github.com/sonae/sonae/protect/restic"
+	"github.com/sonae/sonae/protect/restore"
+	"github.com/sonae/sonae/protect/vault"
+)
+
+// openProtection makes what backs up and brings back: the repositories first,
+// which all of the rest work on.
+func (h *Hub) openProtection() error {
+	if err := h.openKeeper(); err != nil {
+		return err
+	}
+	from := repositories{h.keeper}
+	h.openBackups()
+	h.drills = restoredrill.New(h.state, restoredrill.Deps{Hosts: h.assets, Now: h.cfg.Now, Log: h.log, Dir: h.cfg.path("restore-drill"),
+		Source: restoredrill.Kept{Program: "restic", Dir: h.cfg.path("restore-drill"), Password: h.keeper.Password, View: h.viewOf}})
+	h.copies = copies.New(h.state, copies.Deps{Source: from, Keys: h.keys, Eject: copies.Ejector(h.cfg.path("hooks", "eject")), Now: h.cfg.Now, Log: h.log})
+	if err := h.openRestores(from); err != nil {
+		return err
+	}
+	h.anomalies = anomaly.New(h.state, anomaly.Deps{Source: from, Room: h.incidents, Now: h.cfg.Now, Log: h.log})
+	h.plans = plan.New(h.state, h.books, h.cfg.Now, h.log)
+	h.forecasts = forecast.New(h.state, forecast.Deps{Plans: h.plans, Now: h.cfg.Now, Log: h.log})
+	return nil
+}
+
+// openBackups makes what plans backups, and what orders them of machines.
+func (h *Hub) openBackups() {
+	h.jobs = dispatch.New(dispatch.Deps{Key: h.keys.Order(), Password: h.keeper.Password, Wake: func(host string) { h.link.Wake(host) }, Now: h.cfg.Now, Log: h.log,
+		Heard: func(ctx context.Context, host string, p job.Progress) error { return h.backups.Heard(ctx, host, p) },
+		Ended: func(ctx context.Context, host string, r job.Result) error { return h.backups.Ended(ctx, host, r) }})
+	h.backups = policy.New(h.state, policy.Deps{Hosts: h.assets, People: h.people, Alerts: h.alerts, Orders: h.jobs, Copies: kept{h}, Drills: proofs{h}, Now: h.cfg.Now, Log: h.log})
+}
+
+// openRestores makes what looks into backups and brings data back.
+func (h *Hub) openRestores(from repositories) error {
+	deps := restore.Deps{Source: from, Now: h.cfg.Now, Log: h.log}
+	if h.cfg.Clamd != "" {
+		client, err := antivirus.New(h.cfg.Clamd)
+		if err != nil {
+			return fault.New(fault.Invalid, "config.clamd").With(err)
+		}
+		deps.Scanners = append(deps.Scanners, restore.Clamd(client))
+	}
+	h.restores = restore.New(h.state, deps)
+	return nil
+}
+
+// viewOf is a repository as it was at a time, and the folder that it lies in.
+func (h *Hub) viewOf(ctx context.Context, host string, at time.Time) (restic.Backend, string, error) {
+	r, err := h.keeper.Repository(ctx, host)
+	if err != nil {
+		return nil, "", err
+	}
+	return r.AsOf(h.orNow(at)), filepath.Join(h.cfg.path("repositories"), host, "repository"), nil
+}
+
+func (h *Hub) orNow(at time.Time) time.Time {
+	if at.IsZero() {
+		return h.cfg.Now()
+	}
+	return at
+}
+
+// repositories are those of the keeper, as the others need them.
+type repositories struct{ keeper *vault.Vault }
+
+// Repositories are those that hold something to score.
+func (r repositories) Repositories(ctx context.Context) ([]anomaly.Repository, error) {
+	all, err := r.keeper.Repositories(ctx, "")
+	var out []anomaly.Repository
+	for _, one := range all {
+		if one.Snapshots > 0 {
+			out = append(out, anomaly.Repository{ID: one.Agent, Site: one.Site, Host: one.Agent, Stamp: one.Last.Format(time.RFC3339Nano)})
+		}
+	}
+	return out, err
+}
+
+// Open opens a repository as it is now.
+func (r repositories) Open(ctx context.Context, agent string) (*restic.Repository, func() error, error) {
+	in, err := r.Reader(ctx, agent, time.Time{})
+	return in, func() error { return nil }, err
+}
+
+// Facts are when the hub received each snapshot, and whether reading the
+// repository again found damage.
+func (r repositories) Facts(ctx context.Context, agent string) (func(string) anomaly.Facts, error) {
+	repo, err := r.keeper.Repository(ctx, agent)
+	if err != nil {
+		return nil, err
+	}
+	state, err := r.keeper.Get(ctx, agent)
+	if err != nil {
+		return nil, err
+	}
+	received := map[string]time.Time{}
+	for _, receipt := range repo.Receipts() {
+		if receipt.Kind == restic.Snapshots {
+			received[receipt.Name] = receipt.At
+		}
+	}
+	return func(id string) anomaly.Facts {
+		return anomaly.Facts{Received: received[id], Damaged: state.Read.State == vault.LevelDamaged}
+	}, nil
+}
+
+// Agents are those of a site that have backed up something.
+func (r repositories) Agents(ctx context.Context, site string) ([]string, error) {
+	all, err := r.keeper.Repositories(ctx, site)
+	var out []string
+	for _, one := range all {
+		if !one.Begun.IsZero() {
+			out = append(out, one.Agent)
+		}
+	}
+	return out, err
+}
+
+// Repository is one as it is now, and what opens it.
+func (r repositories) Repository(ctx context.Context, agent string) (restic.Backend, []string, error) {
+	repo, err := r.keeper.Repository(ctx, agent)
+	if err != nil {
+		return nil, nil, err
+	}
+	password, err := r.keeper.Password(ctx, agent)
+	return repo.AsOf(r.keeper.Now()), []string{password}, err
+}
+
+// Reader reads one as it was at a time, its indexes loaded.
+func (r repositories) Reader(ctx context.Context, agent string, at time.Time) (*restic.Repository, error) {
+	in, err := r.keeper.ReaderOf(ctx, agent, at)
+	if err != nil {
+		return nil, err
+	}
+	return in, in.Load(ctx)
+}
+
+// kept tells policies what copies there are besides the machine itself.
+type kept struct{ *Hub }
+
+// CopiesOf tells of the hub's own repository of each machine and of its copies.
+func (k kept) CopiesOf(ctx context.Context, hosts []string) (all []policy.Copy, err error) {
+	for _, host := range hosts {
+		r, err := k.keeper.Get(ctx, host)
+		if fault.Of(err) == fault.Missing {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		if r.Snapshots > 0 {
+			all = append(all, atHub(host, r))
+		}
+		more, err := k.Hub.copies.Copies(ctx, host)
+		if err != nil {
+			return nil, err
+		}
+		for _, c := range more {
+			all = append(all, elsewhere(host, c))
+		}
+	}
+	return all, nil
+}
+
+func atHub(host string, r vault.Repository) policy.Copy {
+	c := policy.Copy{Host: host, Medium: policy.AtHub, Place: r.Name, AppendOnly: true, Oldest: r.Begun, Newest: r.Snapshot, Generations: r.Snapshots, Damage: r.Trouble}
+	if r.Read.State == vault.LevelDamaged {
+		c.Damage = string(r.Read.State)
+	}
+	return c
+}
+
+func elsewhere(host string, c copies.Copy) policy.Copy {
+	out := policy.Copy{Host: host, Place: c.Place, Newest: c.Newest, Oldest: c.Newest, Generations: c.Snapshots, AppendOnly: c.Unreachable}
+	switch c.Kind {
+	case copies.Lock:
+		out.Medium = policy.Objects
+	case copies.Media:
+		out.Medium, out.Offline = policy.Taken, c.Unreachable
+	default:
+		out.Medium = policy.Second
+	}
+	if c.Verified {
+		out.ReadBack = c.At
+	}
+	return out
+}
+
+// proofs tells policies what restore drills proved.
+type proofs struct{ *Hub }
+
+func (p proofs) ProofsOf(ctx context.Context, hosts []string) (all []policy.Proof, err error) {
+	for _, host := range hosts {
+		x, err := p.drills.LastProven(ctx, restoredrill.Of{Host: host})
+		if err != nil {
+			return nil, err
+		}
+		if !x.At.IsZero() {
+			all = append(all, policy.Proof{Host: host, At: x.At, Passed: x.Standing != restoredrill.NotProven, What: string(x.Level), Path: "/protect/drills"})
+		}
+	}
+	return all, nil
+}
+
+// doubtBackups calls the backups suspect that a machine makes while its site is
+// cut off.
+func (h *Hub) doubtBackups(ctx context.Context, s vault.Suspect) error {
+	_, err := h.backups.Doubt(ctx, policy.Call{Site: s.Site, Hosts: []string{s.Agent}, Since: s.At, Why: "遮断 / cut " + s.Cut}, vault.Hub)
+	return err
+}
+
+// alarmCopy makes an alert of a copy that people must look after.
+func (h *Hub) alarmCopy(ctx context.Context, t copies.Trouble) error {
+	return h.alerts.Handle(ctx, t.Finding())
+}
+
+// noteRestore writes down what became of a restore that belongs to an incident.
+func (h *Hub) noteRestore(ctx context.Context, r restore.Request) error {
+	if r.Incident == "" {
+		return nil
+	}
+	return h.incidents.Note(ctx, r.Incident, incident.Note{Key: "restore." + string(r.State), OccurredAt: r.At, Source: "restore", Ref: r.ID,
+		Unique: "restore/" + r.ID + "/" + string(r.State), Args: r.Args()})
+}

@@ -1,0 +1,167 @@
+package view
+
+import (
+	"net/url"
+	"path"
+	"strings"
+	"time"
+
+	"github.com/sonae/sonae/i18n"
+	"github.com/sonae/sonae/protect/job"
+	"github.com/sonae/sonae/protect/restore"
+	"github.com/sonae/sonae/ready/asset"
+)
+
+// RestoresData is the first page: what was asked for, and the machines.
+type RestoresData struct {
+	Pages    []string
+	Requests []restore.Request
+	Agents   []string // whose backups the viewer may look into
+	May      bool
+}
+
+// SnapshotsData is the snapshots of a machine.
+type SnapshotsData struct {
+	Pages []string
+	Agent string
+	AsOf  time.Time
+	List  restore.Page[restore.Snapshot]
+	Clean bool // one of the list is held to be clean
+	After string
+}
+
+// BrowseData is a folder of a snapshot, or what a search in it found.
+type BrowseData struct {
+	Pages    []string
+	Snapshot restore.Snapshot
+	Where    restore.Where
+	Path     string
+	List     restore.Page[restore.Entry]
+	Search   string
+	More     bool
+	Hosts    []asset.Host // that may get the data
+	Others   []restore.Snapshot
+}
+
+// CompareData is the difference of two snapshots.
+type CompareData struct {
+	Pages    []string
+	Where    restore.Where
+	From, To restore.Snapshot
+	Path     string
+	Diff     restore.Difference
+}
+
+// RestoreData is one request.
+type RestoreData struct {
+	Pages    []string
+	Request  restore.Request
+	Far      job.Progress
+	Versions []restore.Request
+	May      bool // the viewer has the right to restore at its site
+}
+
+// restoreSteps are the steps of the wizard, in order.
+func restoreSteps() []string {
+	return []string{"machine", "snapshot", "what", "approve", "progress", "release"}
+}
+
+// stepOf is at which step of the wizard a request is.
+func stepOf(r restore.Request) string {
+	switch r.State {
+	case restore.AskedFor, restore.Held:
+		return "approve"
+	case restore.Scanning, restore.Ordered, restore.Running:
+		return "progress"
+	}
+	return "release"
+}
+
+func restoreProgress(s restore.State) string {
+	switch s {
+	case restore.Released:
+		return "done"
+	case restore.Refused, restore.Failure, restore.Held:
+		return "failed"
+	case restore.AskedFor:
+		return "waiting"
+	}
+	return "working"
+}
+
+// machinePath is the page of a machine's snapshots.
+func machinePath(agent string) string { return "/protect/restore/machines/" + url.PathEscape(agent) }
+
+// inSnapshot is an address inside a snapshot: of a folder, file or search.
+func inSnapshot(w restore.Where, what, at string, more ...string) string {
+	q := url.Values{"path": {at}}
+	if !w.AsOf.IsZero() {
+		q.Set("asof", w.AsOf.UTC().Format(time.RFC3339))
+	}
+	for i := 0; i+1 < len(more); i += 2 {
+		q.Set(more[i], more[i+1])
+	}
+	return machinePath(w.Agent) + "/" + w.Snapshot + what + "?" + q.Encode()
+}
+
+// crumb is one folder on the way to where the viewer is.
+type crumb struct{ name, path string }
+
+func crumbs(at string) []crumb {
+	all := []crumb{{"/", "/"}}
+	if at == "/" {
+		return all
+	}
+	whole := ""
+	for segment := range strings.SplitSeq(strings.Trim(at, "/"), "/") {
+		whole += "/" + segment
+		all = append(all, crumb{strings.ToValidUTF8(segment, "\uFFFD"), whole})
+	}
+	return all
+}
+
+// shown is a path as text.
+func shown(at string) string { return strings.ToValidUTF8(at, "\uFFFD") }
+
+func entryMark(kind string) string {
+	switch kind {
+	case "dir":
+		return "▸"
+	case "symlink":
+		return "→"
+	case "file":
+		return "·"
+	}
+	return "×"
+}
+
+// takeable says whether an entry can be chosen for a restore by its name.
+func takeable(e restore.Entry) bool { return e.Path == shown(e.Path) }
+
+// scanText is what the scan says in one line.
+func scanText(p Page, s restore.Scan) string {
+	switch {
+	case s.At.IsZero():
+		return p.T("protect.restore.scan.none")
+	case !s.Scanner:
+		return p.T("protect.restore.scan.nobody")
+	case s.Unread != "":
+		return p.T("protect.restore.scan.broken")
+	case s.Finds > 0:
+		return p.T("protect.restore.scan.found", "count", p.Count(s.Finds), "files", p.Count(s.Files))
+	}
+	return p.T("protect.restore.scan.clean", "files", p.Count(s.Files), "bytes", i18n.Bytes(s.Bytes))
+}
+
+// targetText is where the data goes, in a sentence.
+func targetText(p Page, r restore.Request) string {
+	if r.Target == "/" {
+		return p.T("protect.restore.target.original", "host", p.Host(r.Host))
+	}
+	return p.T("protect.restore.target.folder", "host", p.Host(r.Host), "folder", r.Target)
+}
+
+// changePath shows what a difference is about.
+func changePath(c restore.Change) string { return shown(c.Path) }
+
+func above(at string) string { return path.Dir(at) }
