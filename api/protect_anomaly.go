@@ -22,31 +22,15 @@ type Anomalies interface {
 	Loss(ctx context.Context, series, snapshot string) (anomaly.Loss, error)
 }
 
-<<<<<<< ours
-// AnomalyAnswerBody says whether what a snapshot shows was meant.
-type AnomalyAnswerBody struct {
-||||||| base
-// AnomalyAnswer says whether what a snapshot shows was meant.
-type AnomalyAnswer struct {
-=======
 // AnomalyAnswerIn says whether what a snapshot shows was meant.
 type AnomalyAnswerIn struct {
->>>>>>> theirs
 	Planned bool   `json:"planned" doc:"false of a question makes it a critical alert"`
 	Reason  string `json:"reason" minLength:"1" maxLength:"500"`
 	Ticket  string `json:"ticket,omitempty" maxLength:"100" doc:"number of the change"`
 }
 
-<<<<<<< ours
-// AnomalyCleanPointBody confirms the last clean point.
-type AnomalyCleanPointBody struct {
-||||||| base
-// AnomalyCleanPoint confirms the last clean point.
-type AnomalyCleanPoint struct {
-=======
 // AnomalyCleanPointIn confirms the last clean point.
 type AnomalyCleanPointIn struct {
->>>>>>> theirs
 	Snapshot         string    `json:"snapshot" minLength:"64" maxLength:"64"`
 	Begun            time.Time `json:"begun,omitempty" doc:"when the damage began, where people know it"`
 	UncertainSeconds int       `json:"uncertain_seconds,omitempty" minimum:"0" maximum:"31536000" doc:"how much earlier it may have begun"`
@@ -95,16 +79,8 @@ func (s *server) anomalyOperations() {
 			x, err := s.Anomalies.Snapshot(ctx, in.ID, in.Snapshot)
 			return &body[anomaly.Snapshot]{x}, err
 		})
-<<<<<<< ours
-	register(s, operation{"answer-scored-snapshot", http.MethodPost, "/protect/snapshots/{id}/scores/{snapshot}/answer", "Say whether what it shows was meant", 0}, seriesRule[anomalySnapshotWith[AnomalyAnswerBody]](s, auth.ProtectChange),
-		func(ctx context.Context, who auth.Person, in *anomalySnapshotWith[AnomalyAnswerBody]) (*body[anomaly.Snapshot], error) {
-||||||| base
-	register(s, operation{"answer-scored-snapshot", http.MethodPost, "/protect/snapshots/{id}/scores/{snapshot}/answer", "Say whether what it shows was meant", 0}, seriesRule[anomalySnapshotWith[AnomalyAnswer]](s, auth.ProtectChange),
-		func(ctx context.Context, who auth.Person, in *anomalySnapshotWith[AnomalyAnswer]) (*body[anomaly.Snapshot], error) {
-=======
 	register(s, operation{"answer-scored-snapshot", http.MethodPost, "/protect/snapshots/{id}/scores/{snapshot}/answer", "Say whether what it shows was meant", 0}, seriesRule[anomalySnapshotWith[AnomalyAnswerIn]](s, auth.ProtectChange),
 		func(ctx context.Context, who auth.Person, in *anomalySnapshotWith[AnomalyAnswerIn]) (*body[anomaly.Snapshot], error) {
->>>>>>> theirs
 			x, err := s.Anomalies.Answer(ctx, in.ID, in.Snapshot, anomaly.NewAnswer(in.Body), who)
 			return &body[anomaly.Snapshot]{x}, err
 		})
@@ -117,16 +93,8 @@ func (s *server) cleanOperations() {
 			p, err := s.Anomalies.Propose(ctx, in.ID, in.Begun, time.Duration(in.UncertainSeconds)*time.Second)
 			return &body[anomaly.Proposal]{p}, err
 		})
-<<<<<<< ours
-	register(s, operation{"confirm-clean-point", http.MethodPost, "/protect/snapshots/{id}/clean-point", "Confirm the last clean point", http.StatusCreated}, seriesRule[withBody[AnomalyCleanPointBody]](s, auth.ProtectChange),
-		func(ctx context.Context, who auth.Person, in *withBody[AnomalyCleanPointBody]) (*body[anomaly.CleanPoint], error) {
-||||||| base
-	register(s, operation{"confirm-clean-point", http.MethodPost, "/protect/snapshots/{id}/clean-point", "Confirm the last clean point", http.StatusCreated}, seriesRule[withBody[AnomalyCleanPoint]](s, auth.ProtectChange),
-		func(ctx context.Context, who auth.Person, in *withBody[AnomalyCleanPoint]) (*body[anomaly.CleanPoint], error) {
-=======
 	register(s, operation{"confirm-clean-point", http.MethodPost, "/protect/snapshots/{id}/clean-point", "Confirm the last clean point", http.StatusCreated}, seriesRule[withBody[AnomalyCleanPointIn]](s, auth.ProtectChange),
 		func(ctx context.Context, who auth.Person, in *withBody[AnomalyCleanPointIn]) (*body[anomaly.CleanPoint], error) {
->>>>>>> theirs
 			c, err := s.Anomalies.Confirm(ctx, in.ID, anomaly.NewCleanPoint{Snapshot: in.Body.Snapshot, Begun: in.Body.Begun,
 				Uncertain: time.Duration(in.Body.UncertainSeconds) * time.Second, Reason: in.Body.Reason, Incident: in.Body.Incident}, who)
 			return &body[anomaly.CleanPoint]{c}, err
