@@ -20,7 +20,7 @@ VCS := $(shell git status --porcelain >/dev/null 2>&1 || echo -buildvcs=false)
 BUILD = go build $(VCS)
 
 .NOTPARALLEL:
-.PHONY: run build web bpf test unit race e2e windows torture fuzz bench bench-store bench-search bench-detect bench-sensor bench-forensic bench-guard bench-agent bench-forecast bench-room lint clean help need-build need-test s3
+.PHONY: run build web bpf test unit race e2e windows torture fuzz bench bench-store bench-search bench-detect bench-sensor bench-forensic bench-guard bench-agent bench-forecast bench-room test-desktop lint clean help need-build need-test s3
 
 # Where the tests find the S3 server that they start.
 export SONAE_VERSITYGW = $(CURDIR)/bin/versitygw
@@ -144,6 +144,11 @@ bench-forecast:
 bench-agent: bpf
 	@sh tools/need.sh --root gcc iproute2
 	SONAE_BENCH_AGENT=$(CURDIR)/doc/bench-agent.md SONAE_BENCH_SPAN=$(or $(SPAN),3m) go test -timeout 60m -count 1 -v -run TestBenchAgent ./cmd/sonae-agent
+
+# A note on a desktop, and the press of its button, on a desktop without a screen.
+test-desktop:
+	@sh tools/need.sh --root libnotify-bin dunst xvfb dbus
+	SONAE_TEST_DESKTOP=$(CURDIR)/tools/desktop.sh go test -count=1 -v -run Desktop ./agent/screen
 
 # First paint and live updates of the room of a large incident, in Chromium;
 # writes the table in doc/bench-room.md. A few minutes on a quiet machine.

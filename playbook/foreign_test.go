@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 )
 
 // TestPlaybooksOfOthersAreLeftToPeople walks through playbooks of others whose
@@ -28,6 +29,7 @@ func TestPlaybooksOfOthersAreLeftToPeople(t *testing.T) {
 				t.Fatal(err)
 			}
 			for range 30 {
+				r = x.goOn(r, time.Minute) // a delay of a step is over
 				v := firstOpen(r)
 				if v == nil {
 					break

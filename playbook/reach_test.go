@@ -216,6 +216,7 @@ func TestSignaturesOfPlaybooks(t *testing.T) {
 	if got := x.Signatures(b); len(got) != 0 {
 		t.Errorf("unsigned, it has %+v", got)
 	}
+	x.now = x.now.Add(time.Minute) // the newest version is the one that came last
 	signed, err := x.Sign(t.Context(), b.ID, anna)
 	if err != nil {
 		t.Fatal(err)

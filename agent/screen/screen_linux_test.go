@@ -118,13 +118,14 @@ func TestADesktopShowsANoteAndAnswers(t *testing.T) {
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	desktop := exec.CommandContext(t.Context(), "sh", command)
+	desktop := exec.Command("sh", command) // ended by a signal, which lets it end what it started
 	desktop.Env = append(os.Environ(), "XDG_RUNTIME_DIR="+dir, "DBUS_SESSION_BUS_ADDRESS=unix:path="+dir+"/bus")
 	desktop.Stdout, desktop.Stderr = t.Output(), t.Output()
+	desktop.WaitDelay = 10 * time.Second
 	if err := desktop.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = desktop.Process.Signal(os.Interrupt); _ = desktop.Wait() })
+	t.Cleanup(func() { _ = desktop.Process.Signal(unix.SIGTERM); _ = desktop.Wait() })
 	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
 		if _, err := os.Stat(filepath.Join(dir, "ready")); err == nil {
 			break
