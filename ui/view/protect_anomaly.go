@@ -93,11 +93,11 @@ func verdictClass(v anomaly.Verdict) string {
 
 // Measures of the timeline, in units of its view box.
 const (
-	anomalySlot = 18
+	anomalySlot = 24
 	anomalyTall = 120
 	anomalyHead = 24
 	anomalyLeft = 44
-	anomalyMost = 60 // snapshots
+	anomalyMost = 40 // snapshots
 )
 
 // anomalyBar is one snapshot in the drawing.
