@@ -1,6 +1,7 @@
 package backup
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -114,16 +115,9 @@ func (w *work) save(ctx context.Context, res *job.SourceResult, s job.Source, b 
 	}
 }
 
-// name is that of the machine in snapshots.
-func (w *work) name() string {
-	if w.job.Name != "" {
-		return w.job.Name
-	}
-	if name, err := os.Hostname(); err == nil {
-		return name
-	}
-	return w.cfg.Host
-}
+// name is that of the machine in snapshots. The hub takes none but of machines
+// that it knows by it, and a snapshot finds the one before it by the same name.
+func (w *work) name() string { return cmp.Or(w.job.Name, w.cfg.Host) }
 
 // note adds a state and its reason to what came of a source.
 func note(res *job.SourceResult, s job.State, err error) {

@@ -31,7 +31,7 @@ const (
 type Job struct {
 	ID     string `json:"id"`     // of the run; order.Order.Action
 	Host   string `json:"host"`   // host id of the machine
-	Name   string `json:"name"`   // of the machine, as snapshots say it; empty: what it calls itself
+	Name   string `json:"name"`   // of the machine, as snapshots say it; empty: Host
 	Policy string `json:"policy"` // id of the policy; empty: asked for by a person
 	Kind   Kind   `json:"kind"`
 

@@ -81,8 +81,8 @@ func (r *Repository) Working() bool {
 	return len(r.locks) > 0
 }
 
-// Remove removes a lock of who; one that is gone already is no error. Nothing
-// else can be removed: fault.Denied "protect.append-only", and "protect.lock"
+// Remove removes a lock of who; what is not there is no error. Nothing else can
+// be removed: fault.Denied "protect.append-only", and "protect.lock"
 // for a lock of somebody else.
 func (r *Repository) Remove(_ context.Context, who string, kind restic.Kind, name string) error {
 	err := r.remove(who, kind, name)
@@ -94,6 +94,9 @@ func (r *Repository) Remove(_ context.Context, who string, kind restic.Kind, nam
 
 func (r *Repository) remove(who string, kind restic.Kind, name string) error {
 	if kind != restic.Locks {
+		if !r.has(kind, name) { // restic takes back what was refused, too
+			return nil
+		}
 		return fault.New(fault.Denied, "protect.append-only").With(fmt.Errorf("removal of %s", kind.Path(name)))
 	}
 	r.mu.Lock()

@@ -379,3 +379,11 @@ func syncDir(dir string) error {
 	}
 	return errors.Join(d.Sync(), d.Close())
 }
+
+// has says whether a file was received.
+func (r *Repository) has(kind restic.Kind, name string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	_, ok := r.received[fileKey{kind, name}]
+	return ok
+}

@@ -102,9 +102,8 @@ func (w *world) packages(ctx context.Context, names ...string) error {
 
 // server is a real PostgreSQL whose files houses back up.
 type server struct {
-	dir  string
-	cmd  *exec.Cmd
-	rows int
+	dir string
+	cmd *exec.Cmd
 }
 
 // serve starts PostgreSQL in a folder of its own.

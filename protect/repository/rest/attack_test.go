@@ -105,6 +105,10 @@ func TestNothingCanBeRemovedOrReplaced(t *testing.T) {
 	if status != 403 {
 		t.Errorf("removal of the repository: %d %s", status, body)
 	}
+	// restic takes back what was refused to it: that is no attack
+	if status, body = a.send("emr-1", "DELETE", "emr-1/snapshots/"+strings.Repeat("0", 64), nil); status != 200 {
+		t.Errorf("removal of what never came: %d %s", status, body)
+	}
 	for _, args := range [][]string{{"forget", "--keep-last", "1", "--prune", a.one("snapshots")}, {"key", "remove", a.one("keys")}} {
 		if out, err := a.p.Try(t.Context(), args...); err == nil && len(read(t, a.folder("emr-1"))) != len(a.files) {
 			t.Errorf("restic %v: %s", args, out)

@@ -1,0 +1,106 @@
+package hub_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/sonae/sonae/agent"
+	"github.com/sonae/sonae/agent/backup"
+	"github.com/sonae/sonae/api"
+	"github.com/sonae/sonae/auth"
+	"github.com/sonae/sonae/hub/hubtest"
+	"github.com/sonae/sonae/protect/drill"
+	"github.com/sonae/sonae/protect/job"
+	"github.com/sonae/sonae/protect/policy"
+)
+
+// TestAPolicyIsBackedUpAndProven: a person writes a policy and has it run; a real
+// agent with stock restic backs up into the hub's repository, the overview counts
+// that copy, and a drill restores it and proves it.
+func TestAPolicyIsBackedUpAndProven(t *testing.T) {
+	program, err := exec.LookPath("restic")
+	if err != nil {
+		t.Skip("restic is not installed")
+	}
+	h := hubtest.Start(t)
+	h.Site("clinic", "hospital")
+	machine, c := h.Enrol("clinic", "pc-1"), h.Person("sato", "", auth.Responder)
+	host := machine.Identity().Host
+	data := t.TempDir()
+	for i := range 40 {
+		if err := os.WriteFile(filepath.Join(data, strconv.Itoa(i)+".txt"), []byte("患者 "+strconv.Itoa(i)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	runAgent(t, machine, program)
+
+	var class policy.Class
+	c.Must(http.MethodPost, "/protect/classes", api.DataClassFields{Site: "clinic", Name: "電子カルテ", Owner: c.Person.ID, Data: []string{"sensitive"}, Medical: true, MaxLoss: 24}, &class)
+	var made policy.Policy
+	c.Must(http.MethodPost, "/protect/policies", api.BackupPolicyFields{Site: "clinic", Class: class.ID, Name: "毎晩", Owner: c.Person.ID, Hosts: []string{host},
+		Sources: []job.Source{{Name: "data", Kind: job.Folder, Paths: []string{data}}}, Schedule: policy.Schedule{Times: []string{"01:00"}, Window: 120}, Keep: policy.Keep{Daily: 7}}, &made)
+	c.Must(http.MethodPost, "/protect/policies/"+made.ID+"/run", api.RunBackup{Host: host}, nil)
+	var run api.BackupRunOut
+	h.Await("the end of the run", func() bool {
+		list := hubtest.List[api.BackupRunOut](c, "/protect/runs?policy="+made.ID)
+		if len(list) == 1 {
+			run = list[0]
+		}
+		return !run.Ended.IsZero()
+	})
+	if run.State != policy.OK || run.Result == nil || len(run.Result.Sources) != 1 || run.Result.Sources[0].Snapshots[0].Files != 40 {
+		t.Fatalf("%+v %+v", run.Run, run.Result)
+	}
+
+	var o policy.Overview
+	c.Must(http.MethodGet, "/protect?site=clinic", nil, &o)
+	if len(o.Covers) != 1 || len(o.Covers[0].Parts) != 1 || len(o.Covers[0].Parts[0].Copies) != 1 || o.Covers[0].Parts[0].Copies[0].Medium != policy.AtHub || o.Covers[0].Proof != policy.Never {
+		t.Errorf("%+v", o.Covers)
+	}
+
+	var def drill.Definition
+	c.Must(http.MethodPost, "/restore-drills", api.RestoreDrillIn{Name: "電子カルテの復元", Class: class.ID, Host: host, Level: string(drill.Files), Pick: drill.Pick{How: "newest"}, Every: 1}, &def)
+	c.Must(http.MethodPost, "/restore-drills/"+def.ID+"/runs", nil, nil)
+	var tried api.RestoreDrillRun
+	h.Await("the end of the drill", func() bool {
+		list := hubtest.List[api.RestoreDrillRun](c, "/restore-drills/"+def.ID+"/runs")
+		if len(list) == 1 {
+			tried = list[0]
+		}
+		return !tried.EndedAt.IsZero()
+	})
+	if tried.State != drill.Passed {
+		t.Fatalf("%+v", tried)
+	}
+	c.Must(http.MethodGet, "/protect?site=clinic", nil, &o)
+	if len(o.Covers) != 1 || o.Covers[0].Proved.IsZero() {
+		t.Errorf("%+v", o.Covers)
+	}
+}
+
+// runAgent runs the agent of a machine with its part that backs up.
+func runAgent(t *testing.T, machine *hubtest.Agent, restic string) {
+	t.Helper()
+	a, err := agent.New(agent.Config{Dir: machine.Dir, Version: "test", Heartbeat: time.Second}, machine.Client, time.Now, hubtest.Log(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	jobs := backup.New(backup.Config{Dir: filepath.Join(machine.Dir, "backup"), Hooks: filepath.Join(machine.Dir, "hooks"), Restic: []string{restic}, Host: machine.Identity().Host,
+		Link: machine.Client, Ahead: a.Ahead, Now: time.Now, Log: hubtest.Log(t)})
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- a.Run(ctx, agent.Parts{Backup: jobs}) }()
+	t.Cleanup(func() {
+		stop()
+		if err := errors.Join(<-ended, a.Close()); err != nil {
+			t.Error(err)
+		}
+	})
+}
