@@ -9,7 +9,7 @@ BUILD_PACKAGES = gcc g++ libc6-dev ca-certificates clang llvm libbpf-dev
 TEST_PACKAGES  = $(BUILD_PACKAGES) iproute2 nftables transmission-daemon transmission-cli aria2 opentracker tcpdump \
 	libevtx-utils chromium fonts-noto-cjk poppler-utils openssh-server openssh-client python3-libtorrent syncthing restic curl openssl jq apt-utils dpkg-dev procps conntrack postgresql \
 	snmpd snmp freeradius softflowd pmacct wine64 clang lld slapd systemd gdb clamav-daemon zstd gpg gpg-agent \
-	libvirt-daemon libvirt-daemon-driver-qemu libvirt-clients qemu-system-x86 samba samba-vfs-modules sshfs libreoffice-writer-nogui libreoffice-calc-nogui fuse3 pgbackrest
+	libvirt-daemon libvirt-daemon-driver-qemu libvirt-clients qemu-system-x86 samba samba-vfs-modules sshfs libreoffice-writer-nogui libreoffice-calc-nogui fuse3 pgbackrest zip
 
 # Packages in which goroutines meet, tested with the race detector too.
 RACE = ./hub ./bus ./state ./ledger/... ./auth ./alert ./notify ./incident ./playbook ./action ./agent/... ./source/agentlink/... ./ui ./blob/... ./search ./detect ./detect/keep ./detect/tuning ./scan ./protect/repository/...
@@ -20,7 +20,7 @@ VCS := $(shell git status --porcelain >/dev/null 2>&1 || echo -buildvcs=false)
 BUILD = go build $(VCS)
 
 .NOTPARALLEL:
-.PHONY: run build web bpf test unit race e2e windows torture fuzz bench bench-store bench-search bench-detect bench-sensor bench-forensic bench-guard bench-agent bench-forecast bench-room test-desktop lint clean help need-build need-test s3
+.PHONY: run build web bpf test unit race e2e windows torture fuzz bench bench-store bench-search bench-detect bench-sensor bench-forensic bench-guard bench-anomaly bench-agent bench-forecast bench-room test-desktop lint clean help need-build need-test s3
 
 # Where the tests find the S3 server that they start.
 export SONAE_VERSITYGW = $(CURDIR)/bin/versitygw
@@ -138,6 +138,12 @@ bench-guard: bpf
 bench-forecast:
 	@sh tools/need.sh restic
 	SONAE_BENCH_FORECAST=$(CURDIR)/doc/bench-forecast.md go test -count=1 -timeout 30m -run TestForecastOfRealDrills -bench Forecast -benchtime 3x ./protect/forecast
+
+# What scores of backups catch, and how often they cry wolf: a labelled set with
+# the real restic; writes doc/bench-anomaly.md. Needs root and an hour.
+bench-anomaly:
+	@sh tools/need.sh --root restic postgresql gpg gpg-agent zip apt-utils dpkg-dev
+	go run ./bench/protect/anomaly -houses $(or $(HOUSES),10) -days $(or $(DAYS),160) -out doc/bench-anomaly.md
 
 # What the agent costs at rest and beside a compiler, and how fast it tells;
 # writes doc/bench-agent.md. Needs root and gcc, a quarter of an hour.

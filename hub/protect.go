@@ -35,7 +35,7 @@ func (h *Hub) openProtection() error {
 	if err := h.openRestores(from); err != nil {
 		return err
 	}
-	h.anomalies = anomaly.New(h.state, anomaly.Deps{Source: from, Room: h.incidents, Now: h.cfg.Now, Log: h.log})
+	h.anomalies = anomaly.New(h.state, anomaly.Deps{Source: scored{from, h}, Drills: scored{from, h}, Room: h.incidents, Now: h.cfg.Now, Log: h.log})
 	h.plans = plan.New(h.state, h.books, h.cfg.Now, h.log)
 	h.forecasts = forecast.New(h.state, forecast.Deps{Plans: h.plans, Now: h.cfg.Now, Log: h.log})
 	return nil

@@ -44,6 +44,7 @@ type Facts struct {
 	Received time.Time // by the hub's clock; zero: not known
 	Partial  bool      // some files could not be read when it was made
 	Damaged  bool      // a check of the repository found damage in it
+	Suspect  bool      // people or an alarm doubt the run that made it
 	Class    string    // of the data, as people call it
 }
 
@@ -56,9 +57,11 @@ type Source interface {
 	Facts(ctx context.Context, repository string) (func(snapshot string) Facts, error)
 }
 
-// Drills says when a restore of a snapshot was proven; zero when it never was.
+// Drills knows what restore drills proved.
 type Drills interface {
-	Proven(ctx context.Context, repository, snapshot string) (time.Time, error)
+	// Proven returns when a restore of each snapshot was proven; zero when it
+	// never was.
+	Proven(ctx context.Context, repository string) (func(snapshot string) time.Time, error)
 }
 
 // Deps is what a Desk works with. Drills, Room and Canary may be nil.

@@ -23,6 +23,7 @@ const (
 	DropAfter   = "after"   // it came when the damage may have begun already
 	DropPartial = "partial" // some files could not be read when it was made
 	DropDamaged = "damaged" // a check found damage in it
+	DropSuspect = "suspect" // made while an intruder may have been there
 	DropUnread  = "unread"  // nobody could score it
 	DropGone    = "gone"    // it is not in the repository any more
 )
@@ -79,19 +80,31 @@ func (d *Desk) Propose(ctx context.Context, series string, begun time.Time, unce
 	if err != nil {
 		return Proposal{}, err
 	}
+	proven, err := d.proven(ctx, p.Series.Repository)
+	if err != nil {
+		return Proposal{}, err
+	}
 	for _, s := range all {
 		f := facts(s.ID) // a check may have looked at it since it was scored
 		s.Partial, s.Damaged = s.Partial || f.Partial, s.Damaged || f.Damaged
 		c := Candidate{Snapshot: s.ID, At: s.At, Received: s.Received, Points: s.Points, Dropped: dropped(s, out)}
-		if c.Dropped == "" && d.Drills != nil {
-			if c.Proven, err = d.Drills.Proven(ctx, p.Series.Repository, s.ID); err != nil {
-				return Proposal{}, err
-			}
+		if c.Dropped == "" && f.Suspect {
+			c.Dropped = DropSuspect
+		}
+		if c.Dropped == "" {
+			c.Proven = proven(s.ID)
 		}
 		out.Candidates = append(out.Candidates, c)
 	}
 	out.choose()
 	return out, nil
+}
+
+func (d *Desk) proven(ctx context.Context, repository string) (func(string) time.Time, error) {
+	if d.Drills == nil {
+		return func(string) time.Time { return time.Time{} }, nil
+	}
+	return d.Drills.Proven(ctx, repository)
 }
 
 func dropped(s Snapshot, p Proposal) string {

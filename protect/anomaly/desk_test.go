@@ -58,11 +58,13 @@ func (w *ward) Facts(context.Context, string) (func(string) Facts, error) {
 	return func(id string) Facts { return w.some[id] }, nil
 }
 
-func (w *ward) Proven(_ context.Context, _, snapshot string) (time.Time, error) {
-	if w.some[snapshot].Class == "proven" {
-		return w.at, nil
-	}
-	return time.Time{}, nil
+func (w *ward) Proven(context.Context, string) (func(string) time.Time, error) {
+	return func(id string) time.Time {
+		if w.some[id].Class == "proven" {
+			return w.at
+		}
+		return time.Time{}
+	}, nil
 }
 
 func newWard(t *testing.T, db *state.DB, files int) *ward {
@@ -173,6 +175,10 @@ func TestAttackIsFlaggedAndTheCleanPointIsBeforeIt(t *testing.T) {
 	w.some[clean.ID] = Facts{Partial: true}
 	if p, err = w.Propose(ctx, bad.Series, time.Time{}, 0); err != nil || p.Candidates[2].Dropped != DropPartial {
 		t.Errorf("a partial one: %+v, %v", p, err)
+	}
+	w.some[clean.ID] = Facts{Suspect: true}
+	if p, err = w.Propose(ctx, bad.Series, time.Time{}, 0); err != nil || p.Candidates[2].Dropped != DropSuspect {
+		t.Errorf("one made under suspicion: %+v, %v", p, err)
 	}
 	if _, err := w.Confirm(ctx, bad.Series, NewCleanPoint{Snapshot: bad.ID, Reason: "x"}, by); fault.Of(err) != fault.Conflict {
 		t.Errorf("an encrypted snapshot was confirmed: %v", err)

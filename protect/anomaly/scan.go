@@ -150,21 +150,19 @@ func (d *Desk) measure(ctx context.Context, repo *restic.Repository, p *past, s 
 // maxShown bounds the files that are kept with a snapshot.
 const maxShown = 200
 
-// partial takes back what an incomplete snapshot says about missing files.
+// partial lowers what an incomplete snapshot says about missing files. It stays
+// worth a look: that it is incomplete is the agent's word.
 func partial(s Score) Score {
 	i := slices.IndexFunc(s.Reasons, func(r Reason) bool { return r.Rule == RuleRemoved })
 	if i < 0 {
 		return s
 	}
-	points := s.Reasons[i].Points
-	s.Reasons = slices.Delete(slices.Clone(s.Reasons), i, i+1)
-	if s.Points -= points; s.Verdict == Flagged && s.Points < pointsFlagged {
+	s.Reasons = slices.Clone(s.Reasons)
+	s.Points -= max(0, s.Reasons[i].Points-pointsWatch)
+	s.Reasons[i].Points = min(s.Reasons[i].Points, pointsWatch)
+	if s.Verdict == Flagged && s.Points < pointsFlagged {
 		s.Verdict = Watch
 	}
-	if s.Verdict == Watch && s.Points < pointsWatch {
-		s.Verdict = Calm
-	}
-	s.Points = max(0, s.Points)
 	return s
 }
 

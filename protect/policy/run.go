@@ -104,6 +104,22 @@ func (r Run) Bytes() (seen, added int64) {
 	return seen, added
 }
 
+// Made are the snapshots that the run made, as Short writes them.
+func (r Run) Made() (ids []string) {
+	if r.Result == nil {
+		return nil
+	}
+	for _, s := range r.Result.Sources {
+		for _, x := range s.Snapshots {
+			ids = append(ids, Short(x.ID))
+		}
+	}
+	return ids
+}
+
+// Short is what every version of restic tells of a snapshot's id.
+func Short(id string) string { return id[:min(8, len(id))] }
+
 // ended is the state that a result leaves. What an agent says is never better
 // than what it is known to be: a doubt stays.
 func (r Run) ended(told job.State) State {

@@ -93,11 +93,11 @@ func verdictClass(v anomaly.Verdict) string {
 
 // Measures of the timeline, in units of its view box.
 const (
-	anomalySlot = 24
+	anomalySlot = 28
 	anomalyTall = 120
 	anomalyHead = 24
 	anomalyLeft = 44
-	anomalyMost = 40 // snapshots
+	anomalyMost = 26 // snapshots
 )
 
 // anomalyBar is one snapshot in the drawing.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"errors"
 	"fmt"
 	"image"
 	"image/color"
@@ -18,12 +19,13 @@ import (
 // ordinary is a day without an attack. extra is what happens besides the work
 // that every day has; "" for nothing.
 func (h *house) ordinary(ctx context.Context, extra string) error {
+	h.turns["idle"] = 0
 	weekend := h.day.Weekday()%6 == 0
 	share := 0.01 + 0.03*h.rnd.Float64()
 	if weekend {
 		share /= 5
 	}
-	if err := h.work(share); err != nil {
+	if err := errors.Join(h.refill(), h.work(share)); err != nil {
 		return err
 	}
 	if err := h.logs(); err != nil {
@@ -53,6 +55,27 @@ func (h *house) ordinary(ctx context.Context, extra string) error {
 		return h.gpg(ctx)
 	case "zip -e":
 		return h.zipSealed(ctx)
+	}
+	return nil
+}
+
+// refill adds files day by day to a new folder while the departments have fewer
+// than in the beginning, because folders were archived or deleted.
+func (h *house) refill() error {
+	all, err := h.departments()
+	if err != nil {
+		return err
+	}
+	if h.turns["files"] == 0 {
+		h.turns["files"] = len(all)
+	}
+	for range min(12, h.turns["files"]-len(all)) {
+		kinds := []string{".txt", ".docx", ".csv", ".jpg", ".pdf", ".xlsx", ".db", ".png"}
+		n := h.turns["refilled"]
+		h.turns["refilled"]++
+		if err := h.swap(filepath.Join(h.root, fmt.Sprintf("dept-new-%03d", n/30), fmt.Sprintf("%04d%s", n, kinds[n%len(kinds)]))); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -208,6 +231,7 @@ func (h *house) folder() (string, []string, error) {
 		}
 	}
 	if len(dirs) == 0 {
+		h.turns["idle"] = 1
 		return "", nil, nil
 	}
 	slices.Sort(dirs)
@@ -229,8 +253,7 @@ func (h *house) archive(ctx context.Context) error {
 	return h.empty(dir)
 }
 
-// empty deletes what lies in a folder; new files come from the spare ones, so
-// that a house does not run out of them.
+// empty deletes what lies in a folder.
 func (h *house) empty(dir string) error {
 	at := filepath.Join(h.root, dir)
 	if err := os.RemoveAll(at); err != nil {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"maps"
 	mrand "math/rand/v2"
 	"os"
 	"os/exec"
@@ -116,6 +117,7 @@ func (h *house) clone(ctx context.Context, name string) (*house, error) {
 	c := *h
 	c.name, c.dir = h.name, filepath.Join(h.w.dir, name) // the same machine, as its snapshots say
 	c.root = filepath.Join(c.dir, "share")
+	c.turns = maps.Clone(h.turns)
 	c.rnd = mrand.New(mrand.NewPCG(h.rnd.Uint64(), 9))
 	if err := h.db.Close(); err != nil {
 		return nil, err

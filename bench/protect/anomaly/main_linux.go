@@ -203,6 +203,9 @@ func (w *world) ordinaryDays(ctx context.Context, o options, page *strings.Build
 				return err
 			}
 			total++
+			if extra != "" && h.turns["idle"] > 0 { // no folder was large enough for it
+				extra = ""
+			}
 			did[extra]++
 			switch s.Verdict {
 			case anomaly.Flagged:

@@ -1,0 +1,55 @@
+package hub
+
+import (
+	"context"
+	"time"
+
+	"github.com/sonae/sonae/protect/anomaly"
+	restoredrill "github.com/sonae/sonae/protect/drill"
+	"github.com/sonae/sonae/protect/policy"
+)
+
+// scored are the repositories with what runs and drills tell of their
+// snapshots.
+type scored struct {
+	repositories
+	*Hub
+}
+
+// Facts adds to what the keeper knows how the runs ended that made snapshots.
+func (s scored) Facts(ctx context.Context, agent string) (func(string) anomaly.Facts, error) {
+	kept, err := s.repositories.Facts(ctx, agent)
+	if err != nil {
+		return nil, err
+	}
+	runs, _, err := s.backups.Runs(ctx, policy.Filter{Host: agent, Limit: 200})
+	if err != nil {
+		return nil, err
+	}
+	made := map[string]policy.Run{}
+	for _, r := range runs {
+		for _, id := range r.Made() {
+			made[id] = r
+		}
+	}
+	return func(id string) anomaly.Facts {
+		f, r := kept(id), made[policy.Short(id)]
+		f.Partial, f.Suspect, f.Class = r.State == policy.Partial, r.State == policy.Suspect, r.Class
+		return f
+	}, nil
+}
+
+// Proven is when a drill of the machine passed with each snapshot.
+func (s scored) Proven(ctx context.Context, agent string) (func(string) time.Time, error) {
+	all, err := s.drills.Runs(ctx, "", 200, 0)
+	if err != nil {
+		return nil, err
+	}
+	proven := map[string]time.Time{}
+	for _, r := range all {
+		if r.State == restoredrill.Passed && r.Definition.Host == agent && r.Snapshot != nil && r.EndedAt.After(proven[r.Snapshot.ID.String()]) {
+			proven[r.Snapshot.ID.String()] = r.EndedAt
+		}
+	}
+	return func(id string) time.Time { return proven[id] }, nil
+}
