@@ -277,7 +277,26 @@ func (c *call) team() (screen, error) {
 	if d.People, err = c.commanders(view.RoomData{Incident: i}); err != nil {
 		return screen{}, err
 	}
+	if d.Phones, err = c.phones(); err != nil {
+		return screen{}, err
+	}
 	return screen{page: p, body: view.Team(p, d)}, nil
+}
+
+// phones are the telephone numbers of people, for those who may call them.
+func (c *call) phones() (map[string]string, error) {
+	if !c.may(auth.View, auth.Resource{Kind: "notify", Site: c.who.Site}) {
+		return nil, nil
+	}
+	all, err := c.Notices.Contacts(c.ctx())
+	if err != nil {
+		return nil, fmt.Errorf("telephone numbers: %w", err)
+	}
+	out := map[string]string{}
+	for _, x := range all {
+		out[x.Person] = x.Phone
+	}
+	return out, nil
 }
 
 func (c *call) assign() (string, error) {

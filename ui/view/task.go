@@ -51,6 +51,7 @@ type TeamData struct {
 	Posts    []task.Post
 	OnCall   []string
 	People   []auth.Person
+	Phones   map[string]string // of people, where the viewer may see them
 }
 
 // RotaData is who is on call when, and who was on duty.
