@@ -2,6 +2,7 @@ package archive
 
 import (
 	"errors"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -124,8 +125,14 @@ func (o *opened) trim() {
 	}
 }
 
-// rest closes what nobody uses.
+// rest closes what nobody uses, and gives its memory back: the runtime would keep
+// most of it for long.
 func (o *opened) rest() {
+	o.letGo()
+	debug.FreeOSMemory()
+}
+
+func (o *opened) letGo() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for path, h := range o.held {
