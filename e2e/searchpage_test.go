@@ -88,7 +88,7 @@ func TestSearchPageOverManyEvents(t *testing.T) {
 	t.Logf("%-34s %4d MB", "memory, at the most", peak(t, h)>>20)
 	for _, rest := range []time.Duration{time.Minute, 5 * time.Minute} { // what was decoded is let go of after five
 		time.Sleep(rest)
-		t.Logf("%-34s %4d MB", fmt.Sprintf("memory, idle for another %v", rest), resident(t, h)>>20)
+		t.Logf("%-34s %4d MB, %d MB of them mapped from files", fmt.Sprintf("memory, idle for another %v", rest), resident(t, h)>>20, status(t, h, "RssFile:")>>20)
 	}
 }
 
