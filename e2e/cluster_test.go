@@ -128,15 +128,7 @@ func newCluster(t *testing.T, o trial) *cluster {
 			t.Fatalf("build %s: %v: %s", pkg, err, b)
 		}
 	}
-	w, err := netns.New("cl")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := w.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	w := newWorld(t, "cl")
 	var hosts []*netns.Host
 	var addresses []string
 	for i := 1; i <= 3; i++ {

@@ -16,7 +16,6 @@ import (
 	"time"
 
 	"github.com/sonae/sonae/archive/archivetest"
-	"github.com/sonae/sonae/e2e/netns"
 )
 
 // TestSearchPageOverManyEvents asks the search page of a real hub the questions
@@ -29,15 +28,7 @@ func TestSearchPageOverManyEvents(t *testing.T) {
 	if from == "" {
 		t.Skip("SONAE_BENCH_ARCHIVE names no archive (make bench-search)")
 	}
-	w, err := netns.New("sp")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := w.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	w := newWorld(t, "sp")
 	dir := filepath.Join(t.TempDir(), "hub")
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		t.Fatal(err)

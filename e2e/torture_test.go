@@ -117,15 +117,7 @@ func newTorture(t *testing.T, o ordeal) *torture {
 			t.Fatalf("build %s: %v: %s", pkg, err, b)
 		}
 	}
-	w, err := netns.New("tt")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := w.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	w := newWorld(t, "tt")
 	x.disk = ownDisk(t, dir)
 	x.hub = startHubWith(t, add(t, w, "hub", "192.168.10.5/24", "2001:db8:10::5/64"), hubProcess{program: filepath.Join(dir, "stepped"), dir: filepath.Join(x.disk, "hub"), args: []string{"--clock", x.clock}})
 	return x
