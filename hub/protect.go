@@ -12,9 +12,7 @@ import (
 	copies "github.com/sonae/sonae/protect/copy"
 	"github.com/sonae/sonae/protect/dispatch"
 	restoredrill "github.com/sonae/sonae/protect/drill"
-	"github.com/sonae/sonae/protect/forecast"
 	"github.com/sonae/sonae/protect/job"
-	"github.com/sonae/sonae/protect/plan"
 	"github.com/sonae/sonae/protect/policy"
 	"github.com/sonae/sonae/protect/restic"
 	"github.com/sonae/sonae/protect/restore"
@@ -36,8 +34,7 @@ func (h *Hub) openProtection() error {
 		return err
 	}
 	h.anomalies = anomaly.New(h.state, anomaly.Deps{Source: scored{from, h}, Drills: scored{from, h}, Room: h.incidents, Now: h.cfg.Now, Log: h.log})
-	h.plans = plan.New(h.state, h.books, h.cfg.Now, h.log)
-	h.forecasts = forecast.New(h.state, forecast.Deps{Plans: h.plans, Now: h.cfg.Now, Log: h.log})
+	h.openForecasts()
 	return nil
 }
 
@@ -46,7 +43,7 @@ func (h *Hub) openBackups() {
 	h.jobs = dispatch.New(dispatch.Deps{Key: h.keys.Order(), Password: h.keeper.Password, Wake: func(host string) { h.link.Wake(host) }, Now: h.cfg.Now, Log: h.log,
 		Heard: func(ctx context.Context, host string, p job.Progress) error { return h.backups.Heard(ctx, host, p) },
 		Ended: func(ctx context.Context, host string, r job.Result) error { return h.backups.Ended(ctx, host, r) }})
-	h.backups = policy.New(h.state, policy.Deps{Hosts: h.assets, People: h.people, Alerts: h.alerts, Orders: h.jobs, Copies: kept{h}, Drills: proofs{h}, Now: h.cfg.Now, Log: h.log})
+	h.backups = policy.New(h.state, policy.Deps{Hosts: h.assets, People: h.people, Alerts: h.alerts, Orders: h.jobs, Copies: kept{h}, Drills: proofs{h}, Forecast: estimates{h}, Now: h.cfg.Now, Log: h.log})
 }
 
 // openRestores makes what looks into backups and brings data back.
