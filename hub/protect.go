@@ -14,9 +14,7 @@ import (
 	copies "github.com/sonae/sonae/protect/copy"
 	"github.com/sonae/sonae/protect/dispatch"
 	restoredrill "github.com/sonae/sonae/protect/drill"
-	"github.com/sonae/sonae/protect/forecast"
 	"github.com/sonae/sonae/protect/job"
-	"github.com/sonae/sonae/protect/plan"
 	"github.com/sonae/sonae/protect/policy"
 	"github.com/sonae/sonae/protect/restic"
 	"github.com/sonae/sonae/protect/restore"
@@ -38,15 +36,14 @@ func (h *Hub) openProtection() error {
 		return err
 	}
 	h.anomalies = anomaly.New(h.state, anomaly.Deps{Source: scored{from, h}, Drills: scored{from, h}, Room: h.incidents, Now: h.cfg.Now, Log: h.log})
-	h.plans = plan.New(h.state, h.books, h.cfg.Now, h.log)
-	h.forecasts = forecast.New(h.state, forecast.Deps{Plans: h.plans, Now: h.cfg.Now, Log: h.log})
+	h.openForecasts()
 	return nil
 }
 
 // openBackups makes what plans backups, and what orders them of machines.
 func (h *Hub) openBackups() {
 	h.jobs = dispatch.New(dispatch.Deps{Key: h.keys.Order(), Password: h.keeper.Password, Taker: h.taker, Wake: func(host string) { h.link.Wake(host) }, Now: h.cfg.Now, Log: h.log})
-	h.backups = policy.New(h.state, policy.Deps{Hosts: h.assets, People: h.people, Alerts: h.alerts, Orders: h.jobs, Copies: kept{h}, Drills: proofs{h}, Cut: h.keeper.IsCut, Now: h.cfg.Now, Log: h.log})
+	h.backups = policy.New(h.state, policy.Deps{Hosts: h.assets, People: h.people, Alerts: h.alerts, Orders: h.jobs, Copies: kept{h}, Drills: proofs{h}, Cut: h.keeper.IsCut, Forecast: estimates{h}, Now: h.cfg.Now, Log: h.log})
 }
 
 // taker is who wanted jobs of a kind done.
