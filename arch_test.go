@@ -22,7 +22,7 @@ var layers = [][]string{
 	{"blob"},
 	{"i18n", "state", "bus", "archive", "ledger", "secret"},
 	{"auth"},
-	{"flow", "action/order", "protect/job", "protect/engine"},
+	{"flow", "action/order", "protect/job", "protect/engine", "protect/restic"},
 	{"source"},
 	{"detect"},
 	{"alert", "ready/asset"},
@@ -82,7 +82,7 @@ var only = map[string][]string{
 }
 
 // agentMay is all of Sonae that the agent is built from.
-var agentMay = []string{"agent", "event", "flow", "detect", "fault", "clock", "action/order", "source/agentlink/wire", "protect/job", "protect/engine", "source/linux", "source/pcap", "ledger/leaf",
+var agentMay = []string{"agent", "event", "flow", "detect", "fault", "clock", "action/order", "source/agentlink/wire", "protect/job", "protect/engine", "protect/restic", "source/linux", "source/pcap", "ledger/leaf",
 	"evidence/antivirus", "source", "source/feed", "source/tail", "source/told", "source/eve", "source/zeek", "source/jsonl", "source/journal", "source/windows", "source/winxml"}
 
 type pkg struct {

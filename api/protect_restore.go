@@ -11,6 +11,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/sonae/sonae/auth"
+	"github.com/sonae/sonae/protect/anomaly"
 	"github.com/sonae/sonae/protect/job"
 	"github.com/sonae/sonae/protect/restore"
 )
@@ -27,6 +28,7 @@ type Restores interface {
 	Download(ctx context.Context, w restore.Where, at string, begin func(restore.Entry), out io.Writer) error
 	Archive(ctx context.Context, w restore.Where, at string, format restore.Format, begin func(), out io.Writer) error
 	Ask(ctx context.Context, n restore.NewRequest, by auth.Person) (restore.Request, error)
+	Points(ctx context.Context, agent string) ([]anomaly.Point, error)
 	Request(ctx context.Context, id string) (restore.Request, error)
 	Requests(ctx context.Context) ([]restore.Request, error)
 	Far(ctx context.Context, id string) (job.Progress, error)
@@ -59,6 +61,7 @@ type RestoreIn struct {
 	Host     string    `json:"host,omitempty" maxLength:"100" doc:"host id of the machine that gets it; the same when absent"`
 	Target   string    `json:"target,omitempty" maxLength:"1000" doc:"absolute folder; where everything was when absent"`
 	Over     bool      `json:"over,omitempty" doc:"replace files that differ"`
+	Every    int       `json:"every,omitempty" minimum:"0" maximum:"1000" doc:"compare the content of every n-th file only; of all when absent"`
 	Incident string    `json:"incident,omitempty" maxLength:"100"`
 	Reason   string    `json:"reason" minLength:"1" maxLength:"1000"`
 }
@@ -66,7 +69,9 @@ type RestoreIn struct {
 // RestoreLine is a request and how far it is.
 type RestoreLine struct {
 	restore.Request
-	Progress job.Progress `json:"progress"`
+	Progress    job.Progress `json:"progress"`
+	Rate        float64      `json:"rate,omitempty" doc:"bytes per second in this step"`
+	SecondsLeft float64      `json:"seconds_left,omitempty" doc:"of this step, at this rate"`
 }
 
 type restoreAgents struct {
@@ -145,6 +150,11 @@ func (s *server) restoreOperations() {
 			p, err := s.Restores.Snapshots(ctx, in.ID, in.AsOf, in.After, in.Limit)
 			return &body[RestoreSnapshots]{RestoreSnapshots{p.Items, p.Next}}, err
 		})
+	register(s, operation{"list-restore-points", http.MethodGet, "/protect/restore/agents/{id}/points", "From which snapshots a machine should be restored, where there was damage", 0}, agentRule[ByID](s, auth.ProtectRestore),
+		func(ctx context.Context, _ auth.Person, in *ByID) (*body[page[anomaly.Point]], error) {
+			all, err := s.Restores.Points(ctx, in.ID)
+			return paged(all, len(all)), err
+		})
 	const at = "/protect/restore/agents/{id}/snapshots/{snapshot}"
 	register(s, operation{"list-restore-folder", http.MethodGet, at + "/folder", "A folder of a snapshot by name; who looks is recorded", 0}, agentRule[restoreFolder](s, auth.ProtectRestore),
 		func(ctx context.Context, who auth.Person, in *restoreFolder) (*body[RestoreEntries], error) {
@@ -208,7 +218,8 @@ func (s *server) requestOperations() {
 				return nil, err
 			}
 			far, err := s.Restores.Far(ctx, in.ID)
-			return &body[RestoreLine]{RestoreLine{r, far}}, err
+			rate, left := far.Rate()
+			return &body[RestoreLine]{RestoreLine{r, far, rate, left.Seconds()}}, err
 		})
 	register(s, operation{"ask-restore", http.MethodPost, "/protect/restores", "Ask for a restore; a second person approves it", http.StatusCreated},
 		rule[body[RestoreIn]]{auth.ProtectRestore, "protect", s.restoredHosts},
@@ -219,7 +230,7 @@ func (s *server) requestOperations() {
 				return nil, err
 			}
 			r, err := s.Restores.Ask(ctx, restore.NewRequest{Site: h.Site, Incident: b.Incident, From: restore.Where{Agent: b.Agent, Snapshot: b.Snapshot, AsOf: b.AsOf},
-				Paths: b.Paths, Host: b.Host, Target: b.Target, Over: b.Over, Reason: b.Reason}, who)
+				Paths: b.Paths, Host: b.Host, Target: b.Target, Over: b.Over, Every: b.Every, Reason: b.Reason}, who)
 			return &body[restore.Request]{r}, err
 		})
 	step := func(id, name, summary string, do func(r Restores, ctx context.Context, id string, by auth.Person) (restore.Request, error)) {

@@ -23,7 +23,7 @@ import (
 
 // TestAPolicyIsBackedUpAndProven: a person writes a policy and has it run; a real
 // agent with stock restic backs up into the hub's repository, the overview counts
-// that copy, and a drill restores it and proves it.
+// that copy, a drill restores it and proves it, and the forecast moves.
 func TestAPolicyIsBackedUpAndProven(t *testing.T) {
 	program, err := exec.LookPath("restic")
 	if err != nil {
@@ -65,6 +65,9 @@ func TestAPolicyIsBackedUpAndProven(t *testing.T) {
 		t.Errorf("%+v", o.Covers)
 	}
 
+	back := planRecovery(c, class.ID)
+	before, line := back.expected(t)
+
 	var def drill.Definition
 	c.Must(http.MethodPost, "/restore-drills", api.RestoreDrillIn{Name: "電子カルテの復元", Class: class.ID, Host: host, Level: string(drill.Files), Pick: drill.Pick{How: "newest"}, Every: 1}, &def)
 	c.Must(http.MethodPost, "/restore-drills/"+def.ID+"/runs", nil, nil)
@@ -83,6 +86,7 @@ func TestAPolicyIsBackedUpAndProven(t *testing.T) {
 	if len(o.Covers) != 1 || o.Covers[0].Proved.IsZero() {
 		t.Errorf("%+v", o.Covers)
 	}
+	back.movedFrom(t, before, line)
 }
 
 // runAgent runs the agent of a machine with its part that backs up.

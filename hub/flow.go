@@ -86,6 +86,7 @@ func (h *Hub) flow() []bus.Join {
 		bus.On("duty.changed", "task-clocks", h.followClocks),                        // facts    → times of tasks that come from clocks
 		bus.On("copy.harmed", "alarm-copy", h.alarmCopy),                             // a copy that is damaged, touched or late → alert
 		bus.On("restore.changed", "chronology-restore", h.noteRestore),               // a restore for an incident → chronology
+		bus.On("restore.changed", "close-pass", h.closePass),                         // a restore that is over → nothing of its repository is read any more
 		bus.On("action.>", "playbook", h.books.Result),                               // action   → the step that asked for it
 		bus.On("playbook.changed", "plan-times", h.plans.Measure),                    // a step of a restore plan → how long it took
 		bus.OnBatch("record.>", "ledger", 256, 200*time.Millisecond, h.record).Led(), // every change leaves a trace

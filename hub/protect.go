@@ -3,8 +3,10 @@ package hub
 import (
 	"context"
 	"path/filepath"
+	"strings"
 	"time"
 
+	"github.com/sonae/sonae/event"
 	"github.com/sonae/sonae/evidence/antivirus"
 	"github.com/sonae/sonae/fault"
 	"github.com/sonae/sonae/incident"
@@ -12,9 +14,7 @@ import (
 	copies "github.com/sonae/sonae/protect/copy"
 	"github.com/sonae/sonae/protect/dispatch"
 	restoredrill "github.com/sonae/sonae/protect/drill"
-	"github.com/sonae/sonae/protect/forecast"
 	"github.com/sonae/sonae/protect/job"
-	"github.com/sonae/sonae/protect/plan"
 	"github.com/sonae/sonae/protect/policy"
 	"github.com/sonae/sonae/protect/restic"
 	"github.com/sonae/sonae/protect/restore"
@@ -36,22 +36,29 @@ func (h *Hub) openProtection() error {
 		return err
 	}
 	h.anomalies = anomaly.New(h.state, anomaly.Deps{Source: scored{from, h}, Drills: scored{from, h}, Room: h.incidents, Now: h.cfg.Now, Log: h.log})
-	h.plans = plan.New(h.state, h.books, h.cfg.Now, h.log)
-	h.forecasts = forecast.New(h.state, forecast.Deps{Plans: h.plans, Now: h.cfg.Now, Log: h.log})
+	h.openForecasts()
 	return nil
 }
 
 // openBackups makes what plans backups, and what orders them of machines.
 func (h *Hub) openBackups() {
-	h.jobs = dispatch.New(dispatch.Deps{Key: h.keys.Order(), Password: h.keeper.Password, Wake: func(host string) { h.link.Wake(host) }, Now: h.cfg.Now, Log: h.log,
-		Heard: func(ctx context.Context, host string, p job.Progress) error { return h.backups.Heard(ctx, host, p) },
-		Ended: func(ctx context.Context, host string, r job.Result) error { return h.backups.Ended(ctx, host, r) }})
-	h.backups = policy.New(h.state, policy.Deps{Hosts: h.assets, People: h.people, Alerts: h.alerts, Orders: h.jobs, Copies: kept{h}, Drills: proofs{h}, Now: h.cfg.Now, Log: h.log})
+	h.jobs = dispatch.New(dispatch.Deps{Key: h.keys.Order(), Password: h.keeper.Password, Taker: h.taker, Wake: func(host string) { h.link.Wake(host) }, Now: h.cfg.Now, Log: h.log})
+	h.backups = policy.New(h.state, policy.Deps{Hosts: h.assets, People: h.people, Alerts: h.alerts, Orders: h.jobs, Copies: kept{h}, Drills: proofs{h}, Cut: h.keeper.IsCut, Forecast: estimates{h}, Now: h.cfg.Now, Log: h.log})
+}
+
+// taker is who wanted jobs of a kind done.
+func (h *Hub) taker(k job.Kind) dispatch.Taker {
+	if k == job.Restore {
+		return h.restores
+	}
+	return h.backups
 }
 
 // openRestores makes what looks into backups and brings data back.
 func (h *Hub) openRestores(from repositories) error {
-	deps := restore.Deps{Source: from, Now: h.cfg.Now, Log: h.log}
+	deps := restore.Deps{Source: from, Sender: sender{h}, Clean: func(ctx context.Context, agent string) ([]anomaly.Point, error) {
+		return h.anomalies.Points(ctx, agent)
+	}, Now: h.cfg.Now, Log: h.log}
 	if h.cfg.Clamd != "" {
 		client, err := antivirus.New(h.cfg.Clamd)
 		if err != nil {
@@ -61,6 +68,41 @@ func (h *Hub) openRestores(from repositories) error {
 	}
 	h.restores = restore.New(h.state, deps)
 	return nil
+}
+
+// listed is the threat list that names a file by one of its hashes.
+func (h *Hub) listed(hashes ...string) string {
+	hit, ok := h.engine.Lists().Event(&event.Event{Fields: map[string]string{"Hashes": strings.Join(hashes, "\n")}}, h.cfg.Now())
+	if !ok {
+		return ""
+	}
+	return hit.List.Name
+}
+
+// sender orders restores of machines, each with a pass of its own.
+type sender struct{ *Hub }
+
+// Send opens the pass of a restore and orders it.
+func (s sender) Send(ctx context.Context, r restore.Request) error {
+	token, err := s.keeper.OpenPass(ctx, vault.Opening{For: r.ID, Agent: r.From.Agent, Host: r.Host, Incident: r.Incident, Why: r.Reason, AsOf: r.Seen(),
+		AskedBy: r.AskedBy, ApprovedBy: r.ApprovedBy})
+	if err != nil {
+		return err
+	}
+	return s.jobs.BeginReading(ctx, r.Job(), dispatch.Reading{Token: token, Of: r.From.Agent})
+}
+
+// Stop takes the order back.
+func (s sender) Stop(ctx context.Context, r restore.Request) error {
+	return s.jobs.Stop(ctx, r.Host, r.ID)
+}
+
+// closePass ends the pass of a restore that is over.
+func (h *Hub) closePass(ctx context.Context, r restore.Request) error {
+	if r.State != restore.Restored && r.State != restore.Failure {
+		return nil
+	}
+	return h.keeper.ClosePass(ctx, r.ID)
 }
 
 // viewOf is a repository as it was at a time, and the folder that it lies in.

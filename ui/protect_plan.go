@@ -15,6 +15,7 @@ import (
 	"github.com/sonae/sonae/incident"
 	"github.com/sonae/sonae/playbook"
 	"github.com/sonae/sonae/protect/plan"
+	"github.com/sonae/sonae/ready/asset"
 	"github.com/sonae/sonae/ui/view"
 )
 
@@ -206,6 +207,17 @@ func (c *call) planService() (screen, error) {
 	default:
 		d.Service = *s
 	}
+	if d.Classes, err = c.BackupPolicies.Classes(c.ctx(), p.Site); err != nil {
+		return screen{}, err
+	}
+	err = c.eachHost(c.ctx(), p.Site, func(h asset.Host) {
+		if !h.Drill && h.RemovedAt.IsZero() {
+			d.Hosts = append(d.Hosts, h)
+		}
+	})
+	if err != nil {
+		return screen{}, err
+	}
 	title := c.t("protect.plan.add")
 	if !d.New {
 		title = c.t("protect.plan.edit.of", "name", d.Service.Name.In(c.lang))
@@ -222,6 +234,7 @@ func (c *call) typedService(s plan.Service) (plan.Service, error) {
 	}
 	s.Name, s.Owner, s.Keys, s.Paper = c.wording(s.Name, "name"), c.wording(s.Owner, "owner"), c.wording(s.Keys, "keys"), c.wording(s.Paper, "paper")
 	s.After, s.Source = slices.Clone(c.r.PostForm["after"]), c.form("source")
+	s.Classes, s.Hosts = slices.Clone(c.r.PostForm["classes"]), slices.Clone(c.r.PostForm["hosts"])
 	s.Staff, s.Bytes, s.Files, s.Streams, s.Fails = int(staff), int64(math.Round(gb*1e9)), int64(files), int(streams), fails/100
 	var err error
 	if s.Decide, err = c.typedSpan("decide"); err != nil {

@@ -67,7 +67,7 @@ func (h backupsOf) Overview(_ context.Context, site string) (policy.Overview, er
 		o.Covers = append(o.Covers, policy.Judge(c, of, start))
 	}
 	o.Line = policy.Sum(o.Covers)
-	o.Line.Time = &policy.Estimate{P50: 26 * time.Hour, P90: 53 * time.Hour}
+	o.Line.Time = &policy.Estimate{P50: 26 * time.Hour, P90: 53 * time.Hour, Plan: "pl-1"}
 	if site == "" {
 		o.Bare = append(o.Bare, policy.Bare{Host: asset.Host{ID: "ho-2", Name: "ehr-ws-014", Site: "hospital"}, Services: []string{"透析の記録"}, Data: []string{"sensitive"}})
 	}

@@ -64,6 +64,7 @@ func New(cfg Config) *Runner {
 	for _, dir := range left {
 		_ = os.RemoveAll(dir) // tried again at the next start
 	}
+	removeOld(cfg)
 	if len(cfg.Restic) == 0 {
 		cfg.Restic = []string{"restic"}
 	}
@@ -117,6 +118,7 @@ type work struct {
 	job    job.Job
 	repo   engine.Repo
 	restic engine.Restic
+	shelf  *shelf // the repository, for our own reader
 	dir    string // for what must lie on the disk for a while; removed at the end
 	tell   *teller
 	res    *job.Result
@@ -190,6 +192,7 @@ func (r *Runner) begin(ctx context.Context, o order.Order, res *job.Result) (err
 	}
 	defer door.close()
 	w.repo = engine.Repo{URL: door.url, Password: grant.Secret.Password, Cache: filepath.Join(r.cfg.Dir, "cache"), Upload: w.job.Limits.Upload, Download: w.job.Limits.Download}
+	w.shelf = newShelf(&counting{r.cfg.Link, &door.passed}, grant.Secret)
 	w.tell = newTeller(ctx, r.cfg, o, door)
 	defer w.tell.end()
 	w.do(ctx)
@@ -253,17 +256,6 @@ func (w *work) backup(ctx context.Context) {
 		one := w.source(ctx, s)
 		w.res.Sources = append(w.res.Sources, one)
 		w.res.State = job.Worst(w.res.State, one.State)
-	}
-}
-
-// restore brings back what is asked for.
-func (w *work) restore(ctx context.Context) {
-	w.tell.step("restore", "")
-	out, err := w.restic.Restore(ctx, w.repo, *w.job.Restore, w.tell.status)
-	w.res.Restore = &out
-	w.res.State = job.OK
-	if err != nil {
-		w.fail(engine.State(err), err)
 	}
 }
 

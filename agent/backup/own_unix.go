@@ -5,6 +5,7 @@ package backup
 import (
 	"context"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"os/user"
@@ -90,4 +91,14 @@ func as(cmd *exec.Cmd, account string) error {
 	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: c}
 	return nil
+}
+
+// rights says that a file system of this machine keeps the rights of a snapshot.
+const rights = true
+
+// owned says whether a file belongs to whom it belonged. Only root can give files
+// away.
+func owned(info fs.FileInfo, uid, gid uint32) bool {
+	st, ok := info.Sys().(*syscall.Stat_t)
+	return !ok || os.Geteuid() != 0 || st.Uid == uid && st.Gid == gid
 }

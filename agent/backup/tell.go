@@ -1,6 +1,7 @@
 package backup
 
 import (
+	"cmp"
 	"context"
 	"sync"
 	"time"
@@ -24,6 +25,9 @@ type teller struct {
 
 	mu      sync.Mutex // guards what follows
 	now     job.Progress
+	began   time.Time // of the step
+	files   int64     // that are expected, where it is known beforehand
+	bytes   int64
 	changed bool
 }
 
@@ -45,15 +49,24 @@ func (t *teller) end() {
 func (t *teller) step(step, source string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.now = job.Progress{Job: t.now.Job, Step: step, Source: source}
+	t.now = job.Progress{Job: t.now.Job, Step: step, Source: source, TotalFiles: t.files, TotalBytes: t.bytes}
+	t.began = t.cfg.Now()
 	t.changed = true
+}
+
+// expect notes how much is to be done in the next steps.
+func (t *teller) expect(files, bytes int64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.files, t.bytes = files, bytes
 }
 
 // status notes how far restic is.
 func (t *teller) status(s engine.Status) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.now.Files, t.now.TotalFiles, t.now.Bytes, t.now.TotalBytes, t.now.Errors = s.Files, s.TotalFiles, s.Bytes, s.TotalBytes, s.Errors
+	t.now.Files, t.now.Bytes, t.now.Errors = s.Files, s.Bytes, s.Errors
+	t.now.TotalFiles, t.now.TotalBytes = cmp.Or(t.files, s.TotalFiles), cmp.Or(t.bytes, s.TotalBytes)
 	t.changed = true
 }
 
@@ -75,6 +88,7 @@ func (t *teller) say(ctx context.Context) {
 	t.mu.Lock()
 	p := t.now
 	p.At, p.Sent = t.cfg.Now().UTC(), t.door.passed.Load()
+	p.Seconds = t.cfg.Now().Sub(t.began).Seconds()
 	changed := t.changed || p.Sent != t.now.Sent // an old restic says nothing while it restores
 	t.changed, t.now.Sent = false, p.Sent
 	t.mu.Unlock()

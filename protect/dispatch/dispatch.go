@@ -32,12 +32,18 @@ type Deps struct {
 	Key ed25519.PrivateKey // signs orders
 	// Password is that of a machine's repository.
 	Password func(ctx context.Context, host string) (string, error)
-	// Heard and Ended take what an agent says; host is the machine that said it.
-	Heard func(ctx context.Context, host string, p job.Progress) error
-	Ended func(ctx context.Context, host string, r job.Result) error
+	// Taker takes what agents say of jobs of a kind.
+	Taker func(job.Kind) Taker
 	Wake  func(host string) // an order waits
 	Now   clock.Now
 	Log   *slog.Logger
+}
+
+// Taker wanted jobs done. host is the machine that says it; jobs that are none of
+// the Taker's are passed over.
+type Taker interface {
+	Heard(ctx context.Context, host string, p job.Progress) error
+	Ended(ctx context.Context, host string, r job.Result) error
 }
 
 // Reading lets a restore read a repository: the token of a pass (protect/vault)
@@ -79,7 +85,8 @@ const (
 // Ours says whether an answer is to an order of this package.
 func Ours(r order.Result) bool { return strings.HasPrefix(r.Order, prefix) }
 
-// Begin orders a job. One that was begun and has not ended is left as it is.
+// Begin orders a job. One that was begun and has not ended is left as it is; where
+// its order has expired unanswered it is ordered anew.
 func (d *Desk) Begin(ctx context.Context, j job.Job) error { return d.BeginReading(ctx, j, Reading{}) }
 
 // BeginReading orders a job that reads a repository with a pass.
@@ -99,9 +106,13 @@ func (d *Desk) BeginReading(_ context.Context, j job.Job, reading Reading) error
 	return d.put(order.Order{ID: prefix + j.ID, Kind: order.Kind(j.Kind), Host: j.Host, Action: j.ID, IssuedAt: now, ExpiresAt: until.UTC(), Digest: digest}, body, reading)
 }
 
-// Stop orders that a job ends. How it ended is told by its own answer.
+// Stop orders that a job ends; a machine that has not asked for it yet does not
+// get it any more. How it ended is told by its own answer.
 func (d *Desk) Stop(_ context.Context, host, id string) error {
 	now := d.d.Now().UTC()
+	d.mu.Lock()
+	delete(d.open, prefix+id)
+	d.mu.Unlock()
 	return d.put(order.Order{ID: prefix + id + stop, Kind: order.Cancel, Host: host, Action: id, IssuedAt: now, ExpiresAt: now.Add(usual)}, nil, Reading{})
 }
 
@@ -111,7 +122,8 @@ func (d *Desk) put(o order.Order, body []byte, reading Reading) error {
 		return err
 	}
 	d.mu.Lock()
-	_, there := d.open[o.ID]
+	w := d.open[o.ID]
+	there := w != nil && d.d.Now().Before(w.order.ExpiresAt)
 	if !there {
 		d.open[o.ID] = &waiting{o, s, body, reading}
 	}
@@ -178,9 +190,9 @@ func (d *Desk) Result(ctx context.Context, r order.Result) error {
 		return err
 	}
 	if p := report.Progress; p != nil {
-		return d.d.Heard(ctx, r.Host, *p)
+		return d.d.Taker(job.Kind(r.Kind)).Heard(ctx, r.Host, *p)
 	}
-	if err := d.d.Ended(ctx, r.Host, *report.Result); err != nil {
+	if err := d.d.Taker(job.Kind(r.Kind)).Ended(ctx, r.Host, *report.Result); err != nil {
 		return err
 	}
 	d.log.Info("job ended", "host", r.Host, "job", r.Action, "state", report.Result.State)

@@ -17,12 +17,13 @@ import (
 
 type world struct {
 	*dispatch.Desk
-	pub   ed25519.PublicKey
-	now   time.Time
-	ended []job.Result
-	heard []job.Progress
-	woken []string
-	err   error // of who takes results
+	pub      ed25519.PublicKey
+	now      time.Time
+	ended    []job.Result
+	heard    []job.Progress
+	woken    []string
+	err      error // of who takes results
+	restores taker
 }
 
 func open(t *testing.T) *world {
@@ -30,18 +31,32 @@ func open(t *testing.T) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{pub: pub, now: time.Date(2026, 4, 1, 1, 0, 0, 0, time.UTC)}
+	w := &world{pub: pub, restores: taker{&world{}}, now: time.Date(2026, 4, 1, 1, 0, 0, 0, time.UTC)}
 	w.Desk = dispatch.New(dispatch.Deps{Key: key, Now: func() time.Time { return w.now }, Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
 		Password: func(_ context.Context, host string) (string, error) { return "password of " + host, nil },
 		Wake:     func(host string) { w.woken = append(w.woken, host) },
-		Heard:    func(_ context.Context, _ string, p job.Progress) error { w.heard = append(w.heard, p); return w.err },
-		Ended: func(_ context.Context, host string, r job.Result) error {
-			if w.err == nil && host == r.Host {
-				w.ended = append(w.ended, r)
+		Taker: func(k job.Kind) dispatch.Taker {
+			if k == job.Restore {
+				return w.restores
 			}
-			return w.err
+			return taker{w}
 		}})
 	return w
+}
+
+// taker keeps what it is told of backups.
+type taker struct{ *world }
+
+func (w taker) Heard(_ context.Context, _ string, p job.Progress) error {
+	w.heard = append(w.heard, p)
+	return w.err
+}
+
+func (w taker) Ended(_ context.Context, host string, r job.Result) error {
+	if w.err == nil && host == r.Host {
+		w.ended = append(w.ended, r)
+	}
+	return w.err
 }
 
 var nightly = job.Job{ID: "run-1", Host: "ho-1", Kind: job.Backup, Sources: []job.Source{{Name: "documents", Kind: job.Folder, Paths: []string{"/srv"}}}}
@@ -114,6 +129,12 @@ func TestNobodyElseGetsAJob(t *testing.T) {
 	if list, _ := w.Pending(ctx, "ho-1"); len(list) != 0 {
 		t.Error("an order that expired is sent")
 	}
+	if err := w.Begin(ctx, nightly); err != nil {
+		t.Fatal(err)
+	}
+	if list, _ := w.Pending(ctx, "ho-1"); len(list) != 1 {
+		t.Error("whoever still wants it cannot order it anew")
+	}
 }
 
 func TestAnswersThatCannotBe(t *testing.T) {
@@ -149,10 +170,13 @@ func TestARestoreReadsWithAPassAndIsStopped(t *testing.T) {
 		t.Fatal(err)
 	}
 	list, err := w.Pending(ctx, "ho-2")
-	if err != nil || len(list) != 2 {
+	if err != nil || len(list) != 1 {
 		t.Fatalf("%d, %v", len(list), err)
 	}
-	o, err := order.Read(list[1])
+	if _, err := w.Grant(ctx, "ho-2", "run-3"); fault.Of(err) != fault.Missing {
+		t.Errorf("what was stopped is granted: %v", err)
+	}
+	o, err := order.Read(list[0])
 	if err != nil || o.Kind != order.Cancel || o.Action != "run-3" {
 		t.Errorf("%+v, %v", o, err)
 	}
@@ -160,7 +184,7 @@ func TestARestoreReadsWithAPassAndIsStopped(t *testing.T) {
 	if !dispatch.Ours(r) || w.Result(ctx, r) != nil {
 		t.Error("the answer to the stop is not taken")
 	}
-	if list, _ := w.Pending(ctx, "ho-2"); len(list) != 1 {
+	if list, _ := w.Pending(ctx, "ho-2"); len(list) != 0 {
 		t.Error("the stop still waits")
 	}
 }

@@ -37,14 +37,18 @@ func VerifyRows(ctx context.Context, db *state.DB, leaves func(kind string) []le
 }
 
 // Measured is what drills and backups know about a plan: restores that were
-// really made, and how new and how well proven the copies are.
+// really made, how new and how well proven the copies are, which restores go on
+// in an incident, and which machines it is about.
 type Measured interface {
 	Restores(ctx context.Context, p plan.Plan) ([]Restore, error)
 	Points(ctx context.Context, p plan.Plan) ([]Point, error)
+	Going(ctx context.Context, p plan.Plan, incident string) ([]Going, error)
+	Machines(ctx context.Context, p plan.Plan) ([]string, error)
 }
 
 // Plans is what a Desk asks about plans.
 type Plans interface {
+	Plans(ctx context.Context, site string) ([]plan.Plan, error)
 	Plan(ctx context.Context, id string) (plan.Plan, error)
 	Timings(ctx context.Context, plan string) ([]plan.Timing, error)
 	Run(ctx context.Context, in, plan string) (*playbook.Run, error)
@@ -76,22 +80,16 @@ func (d *Desk) moment() time.Time { return state.Time(state.Nanos(d.Now())) }
 // Forecast says what is to be expected of a plan: as if it happened now, or, of
 // an incident in which the plan was begun, from what has really happened.
 func (d *Desk) Forecast(ctx context.Context, id, incident string) (Forecast, error) {
-	g, err := d.given(ctx, id)
+	g, err := d.given(ctx, id, incident)
 	if err != nil {
 		return Forecast{}, fmt.Errorf("forecast of %s: %w", id, err)
-	}
-	if incident != "" {
-		if g.Run, err = d.Plans.Run(ctx, incident, id); err != nil {
-			return Forecast{}, err
-		}
-		if g.Run == nil {
-			return Forecast{}, fault.New(fault.Missing, "protect.forecast.not-begun")
-		}
 	}
 	return Make(g), nil
 }
 
-func (d *Desk) given(ctx context.Context, id string) (g Given, err error) {
+// given gathers all that is known of a plan now, and of its run in an incident
+// where one is named.
+func (d *Desk) given(ctx context.Context, id, incident string) (g Given, err error) {
 	g.Now = d.moment()
 	if g.Plan, err = d.Plans.Plan(ctx, id); err != nil {
 		return g, err
@@ -105,18 +103,42 @@ func (d *Desk) given(ctx context.Context, id string) (g Given, err error) {
 	if g.Restores, err = d.Restores(ctx, id); err != nil {
 		return g, err
 	}
+	if incident != "" {
+		if g.Run, err = d.Plans.Run(ctx, incident, id); err != nil {
+			return g, err
+		}
+		if g.Run == nil {
+			return g, fault.New(fault.Missing, "protect.forecast.not-begun")
+		}
+	}
 	for _, m := range d.Measured {
-		restores, err := m.Restores(ctx, g.Plan)
-		if err != nil {
-			return g, fmt.Errorf("measured restores: %w", err)
+		if err := g.ask(ctx, m); err != nil {
+			return g, err
 		}
-		points, err := m.Points(ctx, g.Plan)
-		if err != nil {
-			return g, fmt.Errorf("newest copies: %w", err)
-		}
-		g.Restores, g.Points = append(g.Restores, restores...), merged(g.Points, points)
 	}
 	return g, nil
+}
+
+// ask adds what m knows.
+func (g *Given) ask(ctx context.Context, m Measured) error {
+	restores, err := m.Restores(ctx, g.Plan)
+	if err != nil {
+		return fmt.Errorf("measured restores: %w", err)
+	}
+	points, err := m.Points(ctx, g.Plan)
+	if err != nil {
+		return fmt.Errorf("newest copies: %w", err)
+	}
+	g.Restores, g.Points = append(g.Restores, restores...), merged(g.Points, points)
+	if g.Run == nil {
+		return nil
+	}
+	going, err := m.Going(ctx, g.Plan, g.Run.Incident)
+	if err != nil {
+		return fmt.Errorf("restores that go on: %w", err)
+	}
+	g.Going = append(g.Going, going...)
+	return nil
 }
 
 // merged takes of each service what is newest.

@@ -40,6 +40,17 @@ type Point struct {
 	Proven  time.Time `json:"proven"`
 }
 
+// Going is a restore of an incident that runs or has come to its end.
+type Going struct {
+	Service string    `json:"service"`
+	Ref     string    `json:"ref"`
+	Began   time.Time `json:"began"`
+	At      time.Time `json:"at"`    // when it was last heard of, or its end
+	Bytes   int64     `json:"bytes"` // that are back
+	Total   int64     `json:"total"` // 0: not known yet
+	Over    bool      `json:"over"`
+}
+
 // Service is the forecast of one service.
 type Service struct {
 	Key        string      `json:"key"`
@@ -55,6 +66,7 @@ type Service struct {
 	Late       bool        `json:"late"`      // nine of ten runs do not keep the target
 	LossLate   bool        `json:"loss_late"` // more data would be lost than the target allows, or nobody knows
 	State      string      `json:"state"`     // waiting, running, done; empty without an incident
+	Share      float64     `json:"share"`     // of its data that is back, as far as restores tell
 }
 
 // Money is what it costs, as a range.
@@ -84,6 +96,7 @@ type Forecast struct {
 	Begun      time.Time `json:"begun"`    // from when hours count: now, or when the run began
 	Incident   string    `json:"incident"` // whose run it follows; empty: as if it happened now
 	Drill      bool      `json:"drill"`
+	Changed    time.Time `json:"changed,omitzero"` // when something last happened in that run; zero: without an incident
 	Runs       int       `json:"runs"`
 	Back       Hours     `json:"back"` // until everything runs
 	Longest    float64   `json:"longest"`
@@ -98,38 +111,6 @@ type Forecast struct {
 	Terms      Terms     `json:"terms"`
 }
 
-// Line is what an executive is told: back in P50, P90, losing at most Loss of
-// data, last proven on LastProven.
-type Line struct {
-	P50        time.Duration
-	P90        time.Duration
-	Loss       time.Duration // the most of all services; negative: not known
-	LastProven time.Time     // the oldest of the newest proofs; zero: something was never proven
-	Calibrated bool
-}
-
-// Line sums the forecast up.
-func (f Forecast) Line() Line {
-	hours := func(h float64) time.Duration { return time.Duration(h * float64(time.Hour)) }
-	l := Line{P50: hours(f.Back.P50), P90: hours(f.Back.P90), Calibrated: f.Calibrated}
-	first := true
-	for _, s := range f.Services {
-		if s.Data == 0 {
-			continue
-		}
-		switch {
-		case s.Loss < 0 || l.Loss < 0:
-			l.Loss = -1
-		default:
-			l.Loss = max(l.Loss, hours(s.Loss))
-		}
-		if first || s.Proven.Before(l.LastProven) {
-			l.LastProven, first = s.Proven, false
-		}
-	}
-	return l
-}
-
 // Given is all that a forecast is made of.
 type Given struct {
 	Plan     plan.Plan
@@ -138,36 +119,54 @@ type Given struct {
 	Terms    Terms
 	Timings  []plan.Timing
 	Run      *playbook.Run // that is followed; nil: as if it happened now
+	Going    []Going       // restores of its incident
 	Now      time.Time
 	Runs     int // 0: Runs
 }
 
 // Make computes a forecast.
 func Make(g Given) Forecast {
+	o := outlook(&g)
+	o.Cost = cost(&o.plan, g.Terms, o.out, g.Points, o.Begun)
+	o.Changes = changes(&o.plan, o.rates, g, o.net, o.past)
+	return o.Forecast
+}
+
+// outlooked is a forecast of times, with what it was made of.
+type outlooked struct {
+	Forecast
+	plan  plan.Plan
+	rates []Rate
+	net   *network
+	past  past
+	out   outcome
+}
+
+// outlook computes the times of a forecast, without its cost and without what
+// would shorten it.
+func outlook(g *Given) outlooked {
 	if g.Runs == 0 {
 		g.Runs = Runs
 	}
-	p := learned(g.Plan, g.Timings)
-	f := Forecast{Plan: p.ID, Version: p.Version, Site: p.Site, At: g.Now, Begun: g.Now, Runs: g.Runs, Terms: g.Terms, Target: g.Terms.target(""), Calibrated: true, Confidence: 1}
-	var marks []plan.Mark
+	o := outlooked{plan: learned(g.Plan, g.Timings)}
+	p, f := &o.plan, &o.Forecast
+	*f = Forecast{Plan: p.ID, Version: p.Version, Site: p.Site, At: g.Now, Begun: g.Now, Runs: g.Runs, Terms: g.Terms, Target: g.Terms.target(""), Calibrated: true, Confidence: 1}
+	o.past.begun = g.Now
 	if g.Run != nil {
 		f.Begun, f.Incident, f.Drill = g.Run.BeganAt, g.Run.Incident, g.Run.Drill
-		marks = p.Marks(*g.Run)
+		o.past = past{begun: f.Begun, marks: p.Marks(*g.Run), going: g.Going}
+		f.Changed = o.past.last()
 	}
-	rates := Rates(p, g.Restores)
-	net := build(&p, rates, g.Now, scenario{}, marks, f.Begun)
-	out := net.simulate(g.Runs)
-	f.Cost = cost(&p, g.Terms, out, g.Points, f.Begun)
-	f.services(&p, net, out, rates, g)
-	f.Changes = changes(&p, rates, g, net, marks, f.Begun)
-	slices.Sort(out.all)
-	slices.Sort(out.longest)
-	slices.Sort(out.staff)
-	f.Back = Hours{quantile(out.all, 0.5), quantile(out.all, 0.9)}
-	f.Longest = quantile(out.longest, 0.5)
-	f.Staff = Hours{quantile(out.staff, 0.5), quantile(out.staff, 0.9)}
+	o.rates = Rates(*p, g.Restores)
+	o.net = build(p, o.rates, g.Now, scenario{}, o.past)
+	o.out = o.net.simulate(g.Runs)
+	f.services(p, o.net, o.out, o.rates, *g)
+	all, longest, staff := slices.Sorted(slices.Values(o.out.all)), slices.Sorted(slices.Values(o.out.longest)), slices.Sorted(slices.Values(o.out.staff))
+	f.Back = Hours{quantile(all, 0.5), quantile(all, 0.9)}
+	f.Longest = quantile(longest, 0.5)
+	f.Staff = Hours{quantile(staff, 0.5), quantile(staff, 0.9)}
 	f.Late = f.Target.Hours > 0 && f.Back.P90 > f.Target.Hours
-	return f
+	return o
 }
 
 // Rates are the rates of the plan's sources, in their order.
@@ -185,7 +184,7 @@ func (f *Forecast) services(p *plan.Plan, net *network, out outcome, rates []Rat
 		ends := slices.Clone(out.ends[i])
 		slices.Sort(ends)
 		x := Service{Key: s.Key, Name: s.Name, Back: Hours{quantile(ends, 0.5), quantile(ends, 0.9)}, Critical: min(1, out.critical[i]), Target: g.Terms.target(s.Key), Loss: -1, Confidence: 1}
-		if s.Bytes > 0 || s.Files > 0 {
+		if s.HasData() {
 			w := net.work[i]
 			x.Data, x.Rate = w.perByte+w.rest, rates[w.source]
 			x.Confidence = x.Rate.Confidence(f.At)
@@ -201,7 +200,7 @@ func (f *Forecast) services(p *plan.Plan, net *network, out outcome, rates []Rat
 		x.Late = x.Target.Hours > 0 && x.Back.P90 > x.Target.Hours
 		x.LossLate = x.Target.Loss > 0 && (x.Loss < 0 || x.Loss > x.Target.Loss)
 		if g.Run != nil {
-			x.State = net.state(i)
+			x.State, x.Share = net.state(i), net.share(i)
 		}
 		f.Services = append(f.Services, x)
 	}
@@ -222,6 +221,16 @@ func (n *network) state(service int) string {
 		return "running"
 	}
 	return "waiting"
+}
+
+// share is how much of a service's data is back, as far as restores tell.
+func (n *network) share(service int) (most float64) {
+	for _, t := range n.tasks {
+		if t.service == service && t.data {
+			most = max(most, t.share)
+		}
+	}
+	return most
 }
 
 // learned puts what people really took in the place of estimates, where a step
@@ -296,19 +305,19 @@ func scenarios() []scenario {
 // changes answers them with the same luck as the forecast. All but the one
 // about the order keep the order of work, so that what can only help never
 // seems to harm.
-func changes(p *plan.Plan, rates []Rate, g Given, base *network, marks []plan.Mark, begun time.Time) []Change {
+func changes(p *plan.Plan, rates []Rate, g Given, base *network, so past) []Change {
 	runs := min(g.Runs, whatRuns)
 	before := base.simulate(runs)
-	middle := cost(p, g.Terms, before, g.Points, begun).Middle
+	middle := cost(p, g.Terms, before, g.Points, so.begun).Middle
 	slices.Sort(before.all)
 	var all []Change
 	for _, sc := range scenarios() {
-		net := build(p, rates, g.Now, sc, marks, begun)
+		net := build(p, rates, g.Now, sc, so)
 		if !sc.longest {
 			net.order = base.order
 		}
 		out := net.simulate(runs)
-		now := cost(p, g.Terms, out, g.Points, begun).Middle
+		now := cost(p, g.Terms, out, g.Points, so.begun).Middle
 		slices.Sort(out.all)
 		c := Change{Key: sc.key, Back: Hours{quantile(out.all, 0.5), quantile(out.all, 0.9)}, Yen: (middle.Low + middle.High - now.Low - now.High) / 2}
 		c.Saves = quantile(before.all, 0.5) - c.Back.P50

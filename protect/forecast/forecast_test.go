@@ -120,7 +120,7 @@ func TestNothingThatHelpsHarms(t *testing.T) {
 			t.Fatal(err)
 		}
 		rates := Rates(p, nil)
-		base := build(&p, rates, noon(), scenario{}, nil, noon())
+		base := build(&p, rates, noon(), scenario{}, past{begun: noon()})
 		was := base.simulate(runs)
 		for r := range runs {
 			if was.all[r] < was.longest[r]-1e-9 {
@@ -128,7 +128,7 @@ func TestNothingThatHelpsHarms(t *testing.T) {
 			}
 		}
 		check := func(what string, p *plan.Plan, sc scenario, slower bool) {
-			net := build(p, rates, noon(), sc, nil, noon())
+			net := build(p, rates, noon(), sc, past{begun: noon()})
 			net.order = base.order
 			now := net.simulate(runs)
 			for i := range now.ends {
@@ -250,6 +250,7 @@ func (x plans) Plan(_ context.Context, id string) (plan.Plan, error) {
 	}
 	return x.plan, nil
 }
+func (x plans) Plans(context.Context, string) ([]plan.Plan, error)       { return []plan.Plan{x.plan}, nil }
 func (plans) Timings(context.Context, string) ([]plan.Timing, error)     { return nil, nil }
 func (plans) Run(context.Context, string, string) (*playbook.Run, error) { return nil, nil }
 
@@ -298,7 +299,7 @@ func TestTermsAndMeasuredRestoresAreKept(t *testing.T) {
 // BenchmarkForecast must stay below a second for 10,000 runs.
 func BenchmarkForecast(b *testing.B) {
 	p := hospital(b)
-	net := build(&p, Rates(p, nil), noon(), scenario{}, nil, noon())
+	net := build(&p, Rates(p, nil), noon(), scenario{}, past{begun: noon()})
 	for b.Loop() {
 		net.simulate(Runs)
 	}

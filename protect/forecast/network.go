@@ -23,6 +23,7 @@ type task struct {
 	running bool    // it has begun, at start, and lasted for elapsed
 	start   float64
 	elapsed float64
+	share   float64 // of data that is back while it runs; 0: nobody tells
 }
 
 // work is what a service's data take, as nominal hours of one factor.
@@ -66,10 +67,31 @@ type scenario struct {
 	fewFiles bool    // files packed, so that only bytes count
 }
 
-// build makes the network of a plan. marks are what has happened since begun;
-// now is when this is, in hours since then.
-func build(p *plan.Plan, rates []Rate, at time.Time, sc scenario, marks []plan.Mark, begun time.Time) *network {
-	n := &network{sources: len(p.Sources), staff: p.Staff + sc.staff, now: max(0, at.Sub(begun).Hours())}
+// past is what has happened since a recovery began.
+type past struct {
+	begun time.Time
+	marks []plan.Mark
+	going []Going
+}
+
+// last is when something happened last.
+func (h past) last() time.Time {
+	at := h.begun
+	for _, m := range h.marks {
+		at = later(at, later(m.Began, m.Ended))
+	}
+	for _, g := range h.going {
+		at = later(at, g.At)
+	}
+	return at
+}
+
+func (h past) hours(t time.Time) float64 { return max(0, t.Sub(h.begun).Hours()) }
+
+// build makes the network of a plan at a time, after what has happened since it
+// began.
+func build(p *plan.Plan, rates []Rate, at time.Time, sc scenario, so past) *network {
+	n := &network{sources: len(p.Sources), staff: p.Staff + sc.staff, now: so.hours(at)}
 	quick := quickest(rates)
 	unit := 0.0 // bytes per hour of one lane
 	if quick >= 0 {
@@ -91,7 +113,8 @@ func build(p *plan.Plan, rates []Rate, at time.Time, sc scenario, marks []plan.M
 	for i := range n.tasks {
 		n.tasks[i].staff = min(n.tasks[i].staff, n.staff)
 	}
-	n.happened(p, marks, index, begun)
+	n.happened(p, so, index)
+	n.restored(p, so, index)
 	n.order = n.reference(sc.longest)
 	return n
 }
@@ -144,7 +167,7 @@ func (n *network) addService(p *plan.Plan, i int, index map[string]int, rates []
 	}
 	add(task{phase: plan.Work, spans: spans, staff: s.Staff})
 	w := work{fails: s.Fails}
-	if s.Bytes > 0 || s.Files > 0 {
+	if s.HasData() {
 		w.source = slices.IndexFunc(p.Sources, func(x plan.Source) bool { return x.Key == s.Source })
 		if sc.nearest {
 			w.source = quick
@@ -180,9 +203,8 @@ func lanesOf(streams int, r Rate, unit float64) int {
 }
 
 // happened fixes what is over, and says since when the rest runs.
-func (n *network) happened(p *plan.Plan, marks []plan.Mark, index map[string]int, begun time.Time) {
-	hours := func(t time.Time) float64 { return max(0, t.Sub(begun).Hours()) }
-	for _, m := range marks {
+func (n *network) happened(p *plan.Plan, so past, index map[string]int) {
+	for _, m := range so.marks {
 		i, ok := index[m.Service]
 		if !ok || m.Phase == plan.Gate {
 			continue
@@ -193,7 +215,7 @@ func (n *network) happened(p *plan.Plan, marks []plan.Mark, index map[string]int
 				continue
 			}
 			if earlier(t.phase, m.Phase) && !t.over { // the run has passed it by
-				t.over, t.running, t.end = true, false, hours(m.Began)
+				t.over, t.running, t.end = true, false, so.hours(m.Began)
 			}
 			if t.phase != m.Phase {
 				continue
@@ -201,15 +223,58 @@ func (n *network) happened(p *plan.Plan, marks []plan.Mark, index map[string]int
 			last := m.Phase != plan.Work || m.Step == len(p.Services[i].Steps)
 			switch {
 			case m.Ended.IsZero():
-				t.running, t.start, t.elapsed = true, hours(m.Began), max(0, n.now-hours(m.Began))
+				t.running, t.start, t.elapsed = true, so.hours(m.Began), max(0, n.now-so.hours(m.Began))
 				if m.Phase == plan.Work {
 					t.spans = t.spans[min(len(t.spans), m.Step-1):] // those before are over
 				}
 			case last:
-				t.over, t.running, t.end = true, false, hours(m.Ended)
+				t.over, t.running, t.end = true, false, so.hours(m.Ended)
 			}
 		}
 	}
+}
+
+// restored says how far the data of services is whose restores run, or ran,
+// until people say in the plan that they are back.
+func (n *network) restored(p *plan.Plan, so past, index map[string]int) {
+	for key, i := range index {
+		began, share, ok := progress(p.Services[i].Bytes, key, so.going)
+		if !ok {
+			continue
+		}
+		for k := range n.tasks {
+			t := &n.tasks[k]
+			switch {
+			case t.service != i || t.over:
+			case t.data:
+				if !t.running {
+					t.running, t.start = true, so.hours(began)
+				}
+				t.elapsed, t.share = max(0, n.now-t.start), share
+			case earlier(t.phase, plan.Restore): // nobody waited for it to be ticked off
+				t.over, t.running, t.end = true, false, so.hours(began)
+			}
+		}
+	}
+}
+
+// progress is since when data of a service comes back, and which share of it
+// is there. What the plan says of its size counts where restores are of less.
+func progress(size int64, service string, going []Going) (began time.Time, share float64, ok bool) {
+	var done, total int64
+	for _, g := range going {
+		if g.Service != service || g.Began.IsZero() {
+			continue
+		}
+		if !ok || g.Began.Before(began) {
+			began, ok = g.Began, true
+		}
+		done, total = done+g.Bytes, total+max(g.Total, g.Bytes)
+	}
+	if total = max(total, size); total > 0 {
+		share = float64(done) / float64(total)
+	}
+	return began, share, ok
 }
 
 func phases() []string { return []string{plan.Gate, plan.Decide, plan.Work, plan.Restore, plan.Verify} }
@@ -222,11 +287,25 @@ func (n *network) usual(t *task) float64 {
 	if t.data {
 		w := n.work[t.service]
 		h = w.perByte + w.rest
+		if t.share > 0 {
+			return t.elapsed + t.left(h)
+		}
 	}
 	for _, s := range t.spans {
 		h += float64(s.Mode) / 60
 	}
 	return h
+}
+
+// left is how many hours data that is coming back still mostly takes, where all
+// of it was expected to take usual hours. The more is there, and the longer it
+// has lasted, the more the rate counts at which it really comes.
+func (t *task) left(usual float64) float64 {
+	if t.share >= 1 || t.elapsed <= 0 || usual <= 0 {
+		return max(0, 1-t.share) * usual
+	}
+	sure := min(1, max(t.share, t.elapsed/usual))
+	return (1 - t.share) * math.Exp(sure*math.Log(t.elapsed/t.share)+(1-sure)*math.Log(usual))
 }
 
 // reference is the order in which tasks begin when everything takes its usual

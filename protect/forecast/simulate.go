@@ -154,6 +154,9 @@ func (p *play) lengthOf(t *task, z []float64, luck *rand.Rand) float64 {
 	}
 	w := p.work[t.service]
 	hours := w.perByte + w.rest
+	if t.running && t.share > 0 {
+		return t.elapsed + t.left(hours)*p.factor[w.source]
+	}
 	if t.running && hours > 0 { // what has lasted so long already is not one of the quick ones
 		spread := max(p.spread[w.source], 0.01)
 		low := cumulated(math.Log(max(t.elapsed, 1e-9)/hours) / spread)

@@ -13,6 +13,7 @@ const (
 	maxList    = 500
 	maxText    = 4096
 	maxTimeout = 6 * time.Hour
+	maxEvery   = 1000
 )
 
 var (
@@ -138,6 +139,8 @@ func (r *Restoring) check() error {
 		return wrong("is not absolute", "restore.include")
 	case !slices.Contains([]Overwrite{"", IfChanged, Always, IfNewer, Never}, r.Overwrite):
 		return wrong("is unknown", "restore.overwrite")
+	case r.Every < 0 || r.Every > maxEvery:
+		return wrong("is out of range", "restore.every")
 	}
 	return nil
 }

@@ -114,7 +114,8 @@ type Restoring struct {
 	Target   string   `json:"target"`            // absolute folder; "/" puts everything where it was
 	// Overwrite says what happens to files that are there already.
 	Overwrite Overwrite `json:"overwrite,omitempty"`
-	Verify    bool      `json:"verify,omitempty"` // every file is read again and compared by its hashes
+	Verify    bool      `json:"verify,omitempty"` // files are read again and compared by their hashes
+	Every     int       `json:"every,omitempty"`  // only the content of every n-th file is; 0 and 1: all
 	DryRun    bool      `json:"dry_run,omitempty"`
 }
 

@@ -40,7 +40,25 @@ type Progress struct {
 	TotalFiles int64     `json:"total_files,omitempty"` // grows while folders are still being read; 0: not known
 	TotalBytes int64     `json:"total_bytes,omitempty"`
 	Errors     int64     `json:"errors,omitempty"`
-	Sent       int64     `json:"sent,omitempty"` // bytes to and from the hub, as they passed the link
+	Sent       int64     `json:"sent,omitempty"`    // bytes to and from the hub, as they passed the link
+	Seconds    float64   `json:"seconds,omitempty"` // since this step began
+}
+
+// Rate is bytes per second in this step, and Left how long it still takes; zero
+// where they are not known. An old restic says nothing: then what passed the
+// link counts.
+func (p Progress) Rate() (perSecond float64, left time.Duration) {
+	if p.Seconds <= 0 {
+		return 0, 0
+	}
+	bytes := p.Bytes
+	if bytes == 0 && p.Step == "restore" {
+		bytes = p.Sent
+	}
+	if perSecond = float64(bytes) / p.Seconds; perSecond > 0 && p.TotalBytes > p.Bytes && p.Bytes > 0 {
+		left = time.Duration(float64(p.TotalBytes-p.Bytes) / perSecond * float64(time.Second))
+	}
+	return perSecond, left
 }
 
 // Result is how a job ended. It is bounded: at most MaxErrors errors of each source.
@@ -111,10 +129,39 @@ type HookResult struct {
 // Restored is what a restore brought back.
 type Restored struct {
 	Target   string   `json:"target"`
-	Files    int64    `json:"files"`   // restored now
-	Skipped  int64    `json:"skipped"` // there already: resumed, or left as they were
+	Files    int64    `json:"files"`   // brought back; those that a restore before had brought back too
+	Skipped  int64    `json:"skipped"` // there before, and left as they were
 	Bytes    int64    `json:"bytes"`
-	Verified int64    `json:"verified"` // files that were read again and compared by their hashes; 0: not asked for
+	Verified int64    `json:"verified"` // files whose content was held against the repository by its hashes
 	Errors   []string `json:"errors,omitempty"`
 	Wrong    int64    `json:"wrong,omitempty"` // files that could not be restored or differ, all of them
+	// Changed are files and folders whose content is right and whose owner,
+	// rights or time are not, all of them.
+	Changed int64       `json:"changed,omitempty"`
+	Differ  []Differing `json:"differ,omitempty"` // the first MaxErrors of Wrong and Changed
+}
+
+// Differing is one file that is not as it was saved.
+type Differing struct {
+	Path string     `json:"path"` // in the snapshot
+	What Difference `json:"what"`
+}
+
+// Difference is what is not as it was saved.
+type Difference string
+
+// Differences. Those of owner, rights and time are no failure of a restore.
+const (
+	NotThere     Difference = "missing"
+	Unreadable   Difference = "unreadable"
+	OtherKind    Difference = "kind" // a folder instead of a file, and so on
+	OtherContent Difference = "content"
+	OtherOwner   Difference = "owner"
+	OtherMode    Difference = "mode"
+	OtherTime    Difference = "time"
+)
+
+// Differences lists all, the worst first.
+func Differences() []Difference {
+	return []Difference{NotThere, Unreadable, OtherKind, OtherContent, OtherOwner, OtherMode, OtherTime}
 }

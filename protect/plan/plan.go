@@ -27,6 +27,7 @@ import (
 const (
 	MaxServices = 60
 	MaxSteps    = 12 // of one service
+	maxMachines = 200
 	maxText     = 1000
 	maxMinutes  = 366 * 24 * 60
 )
@@ -48,6 +49,10 @@ type Plan struct {
 	At time.Time `json:"at"`
 	By string    `json:"by"`
 }
+
+// AtHub is the key of the source that is the hub's own repository: what drills
+// and restores from it measure is the rate of this source.
+const AtHub = "hub"
 
 // Source is a place from which data comes back, and how quickly as long as
 // nobody has measured it.
@@ -76,6 +81,26 @@ type Service struct {
 	Fails   float64     `json:"fails"`   // how likely data and check must be repeated, 0 to 0.9
 	Keys    detect.Text `json:"keys,omitempty"`
 	Paper   detect.Text `json:"paper,omitempty"` // how work goes on until then
+	// Where its data lies: what is backed up, drilled and restored of them counts
+	// for this service.
+	Classes []string `json:"classes,omitempty"` // ids of classes of data
+	Hosts   []string `json:"hosts,omitempty"`   // ids of machines
+}
+
+// HasData says whether something of the service comes back from a copy.
+func (s *Service) HasData() bool { return s.Bytes > 0 || s.Files > 0 }
+
+// Called says whether people call the service by a name, or by its key.
+func (s *Service) Called(name string) bool {
+	if strings.EqualFold(name, s.Key) {
+		return true
+	}
+	for _, own := range s.Name {
+		if name != "" && strings.EqualFold(name, own) {
+			return true
+		}
+	}
+	return false
 }
 
 // Step is something that people do.
@@ -125,7 +150,7 @@ func keyForm() *regexp.Regexp { return regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,
 //
 // Errors, all Invalid: "protect.plan.name", "protect.plan.numbers", "protect.plan.services",
 // "protect.plan.key", "protect.plan.double", "protect.plan.unknown", "protect.plan.source", "protect.plan.staff",
-// "protect.plan.steps", "protect.plan.span", "protect.plan.text", "protect.plan.service", "protect.plan.long", and
+// "protect.plan.steps", "protect.plan.span", "protect.plan.text", "protect.plan.service", "protect.plan.machines", "protect.plan.long", and
 // "protect.plan.cycle" with the way round.
 func (p *Plan) Check() error {
 	if p.Name.In("ja") == "" {
@@ -188,11 +213,12 @@ func (p *Plan) checkService(s *Service) error {
 	}
 	slices.Sort(s.After)
 	s.After = slices.Compact(s.After)
+	s.Classes, s.Hosts = ids(s.Classes), ids(s.Hosts)
 	if s.Streams == 0 {
 		s.Streams = 1
 	}
 	switch {
-	case (s.Bytes > 0 || s.Files > 0) && p.Source(s.Source) == nil:
+	case s.HasData() && p.Source(s.Source) == nil:
 		return fault.New(fault.Invalid, "protect.plan.source", name)
 	case s.Staff < 0 || s.Staff > p.Staff:
 		return fault.New(fault.Invalid, "protect.plan.staff", name, fmt.Sprint(p.Staff))
@@ -200,6 +226,8 @@ func (p *Plan) checkService(s *Service) error {
 		return fault.New(fault.Invalid, "protect.plan.service", name)
 	case len(s.Steps) > MaxSteps:
 		return fault.New(fault.Invalid, "protect.plan.steps", name, fmt.Sprint(MaxSteps))
+	case len(s.Classes) > maxMachines || len(s.Hosts) > maxMachines:
+		return fault.New(fault.Invalid, "protect.plan.machines", name, fmt.Sprint(maxMachines))
 	case !s.Decide.ok() || !s.Verify.ok():
 		return fault.New(fault.Invalid, "protect.plan.span", name)
 	}
@@ -216,6 +244,13 @@ func (p *Plan) checkService(s *Service) error {
 		}
 	}
 	return nil
+}
+
+// ids are each once, in one order, none where there is none.
+func ids(all []string) []string {
+	all = slices.DeleteFunc(slices.Clone(all), func(id string) bool { return id == "" || len(id) > 100 })
+	slices.Sort(all)
+	return slices.Compact(all)
 }
 
 func stepTexts(steps []Step) []detect.Text {

@@ -71,8 +71,10 @@ type Forecast interface {
 // Estimate is a time that is as likely too short as too long, and one that holds
 // in nine cases of ten.
 type Estimate struct {
-	P50 time.Duration `json:"p50"`
-	P90 time.Duration `json:"p90"`
+	P50        time.Duration `json:"p50"`
+	P90        time.Duration `json:"p90"`
+	Calibrated bool          `json:"calibrated"` // from rates that enough drills measured
+	Plan       string        `json:"plan"`       // id of the restore plan that takes longest
 }
 
 // Mark is how a check ended.

@@ -44,8 +44,9 @@ type Orders interface {
 	Stop(ctx context.Context, host, job string) error
 }
 
-// Deps is what a Desk works with. Orders, Copies, Drills and Forecast may be
-// nil: then no run can begin, and no copy, no proof and no time is known.
+// Deps is what a Desk works with. Orders, Copies, Drills, Forecast and Cut may be
+// nil: then no run can begin, no copy, no proof and no time is known, and no path
+// is cut.
 type Deps struct {
 	Hosts    Hosts
 	People   People
@@ -54,7 +55,8 @@ type Deps struct {
 	Copies   Copies
 	Drills   Drills
 	Forecast Forecast
-	PerSite  int // runs at once on one site; 0: PerSite
+	Cut      func(ctx context.Context, site string) (bool, error) // whether the path to its repositories is cut now
+	PerSite  int                                                  // runs at once on one site; 0: PerSite
 	Now      clock.Now
 	Log      *slog.Logger
 }

@@ -36,6 +36,7 @@ type ward struct {
 	reg    *asset.Registry
 	alerts *alert.Desk
 	agents agents
+	cut    bool // the path to the repositories
 	class  Class
 	hosts  []string
 }
@@ -74,7 +75,7 @@ func newWard(t *testing.T, machines ...string) *ward {
 	w := &ward{t: t, db: statetest.Open(t), now: at}
 	log := slog.New(slog.NewTextHandler(t.Output(), nil))
 	w.reg, w.alerts = asset.New(w.db, w.clock, log), alert.New(w.db, w.clock, log)
-	w.Desk = New(w.db, Deps{Hosts: w.reg, People: people{}, Alerts: w.alerts, Orders: &w.agents, Now: w.clock, Log: log})
+	w.Desk = New(w.db, Deps{Hosts: w.reg, People: people{}, Alerts: w.alerts, Orders: &w.agents, Cut: func(context.Context, string) (bool, error) { return w.cut, nil }, Now: w.clock, Log: log})
 	w.Round = w.NewRound()
 	w.must(w.reg.SaveSite(t.Context(), asset.Site{ID: "hospital", Name: "病院", Kind: asset.Hospital}, keeper))
 	for _, name := range machines {

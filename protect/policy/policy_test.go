@@ -211,6 +211,19 @@ func TestOnlyWhatWasReadWholeCounts(t *testing.T) {
 	}
 }
 
+func TestABackupBehindACutPathSaysSo(t *testing.T) {
+	for told, want := range map[job.State]string{job.OK: "", job.Partial: "", job.Failed: whyCut, job.CouldNotRun: whyCut, job.Cancelled: ""} {
+		w := newWard(t, "sv")
+		w.save(w.nightly())
+		w.look(at.Add(31*time.Minute), w.hosts...)
+		w.cut = true
+		w.done(w.runs(Filter{})[0], told)
+		if got := w.runs(Filter{})[0].Why; got != want {
+			t.Errorf("%s: why %q, want %q", told, got, want)
+		}
+	}
+}
+
 func TestFewAtOnceAndMachinesThatAreOffKeepNobodyWaiting(t *testing.T) {
 	w := newWard(t, "a", "b", "c", "d")
 	w.save(w.nightly())

@@ -150,4 +150,5 @@ const (
 	whyPolicy    = "policy"    // the policy was ended or no longer names the machine
 	whyAway      = "away"      // the machine was off, or not heard, all the window
 	whyGone      = "host-gone" // the machine was removed from the register
+	whyCut       = "cut"       // the path to the repositories of the site was cut
 )

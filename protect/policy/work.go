@@ -143,12 +143,16 @@ func (d *Desk) Ended(ctx context.Context, host string, told job.Result) error {
 	if !told.State.Ended() {
 		return nil
 	}
-	_, err := d.alter(ctx, told.Job, host, func(r *Run) (bool, error) {
+	why, err := d.forbidden(ctx, told)
+	if err != nil {
+		return d.dropped(err, host, told.Job)
+	}
+	_, err = d.alter(ctx, told.Job, host, func(r *Run) (bool, error) {
 		if r.Host != host || r.Result != nil || r.State == Queued || r.State == Missed || told.Kind != job.Backup {
 			return false, nil
 		}
 		told.Host = host
-		r.Result, r.Why, r.Detail = &told, "", ""
+		r.Result, r.Why, r.Detail = &told, why, ""
 		r.State, r.Ended = r.ended(told.State), r.At
 		if r.Began.IsZero() { // quicker than its first word of progress
 			r.Began = r.Ordered
@@ -156,6 +160,23 @@ func (d *Desk) Ended(ctx context.Context, host string, told job.Result) error {
 		return true, nil
 	})
 	return d.dropped(err, host, told.Job)
+}
+
+// forbidden is why a job came to nothing, where the hub knows it better than the
+// machine: behind a path that is cut restic hears no more than "forbidden".
+func (d *Desk) forbidden(ctx context.Context, told job.Result) (why string, _ error) {
+	if d.deps.Cut == nil || told.State != job.Failed && told.State != job.CouldNotRun {
+		return "", nil
+	}
+	r, err := d.Run(ctx, told.Job)
+	if err != nil {
+		return "", err
+	}
+	cut, err := d.deps.Cut(ctx, r.Site)
+	if err != nil || !cut {
+		return "", err
+	}
+	return whyCut, nil
 }
 
 // dropped lets go of what an agent says about a run that there is not: trying

@@ -14,7 +14,8 @@ func Clamd(c *antivirus.Client) Scanner { return clamd{c} }
 
 type clamd struct{ c *antivirus.Client }
 
-var errTooLarge = errors.New("the file is larger than the antivirus program takes")
+// ErrTooLarge says that a Scanner does not take a file; the others are looked at.
+var ErrTooLarge = errors.New("the file is larger than the antivirus program takes")
 
 func (s clamd) Scan(ctx context.Context, _ string, r io.Reader) (string, error) {
 	res, err := s.c.Scan(ctx, r)
@@ -24,7 +25,7 @@ func (s clamd) Scan(ctx context.Context, _ string, r io.Reader) (string, error) 
 	case res.Verdict == antivirus.Infected:
 		return res.Signature, nil
 	case res.Verdict == antivirus.TooLarge:
-		return "", errTooLarge
+		return "", ErrTooLarge
 	case res.Verdict != antivirus.Clean:
 		return "", errors.New(res.Detail)
 	}

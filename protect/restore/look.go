@@ -14,6 +14,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/sonae/sonae/fault"
+	"github.com/sonae/sonae/protect/anomaly"
 	"github.com/sonae/sonae/protect/restic"
 )
 
@@ -32,7 +33,7 @@ type Snapshot struct {
 	Paths   []string  `json:"paths"`
 	Tags    []string  `json:"tags"`
 	User    string    `json:"user"`
-	Clean   bool      `json:"clean"`             // the last one that is held to be clean
+	Clean   bool      `json:"clean"`             // the last one of its folders that is held to be clean, or proposed
 	Later   bool      `json:"later"`             // newer than the clean one: it may hold what an intruder did
 	Program string    `json:"program,omitempty"` // version of restic
 }
@@ -128,24 +129,37 @@ func (d *Desk) snapshots(ctx context.Context, agent string, asOf time.Time) ([]S
 	slices.SortFunc(found, func(a, b restic.Snapshot) int {
 		return cmp.Or(b.Time.Compare(a.Time), bytes.Compare(a.ID[:], b.ID[:]))
 	})
-	clean := ""
-	if d.Clean != nil {
-		if clean, err = d.Clean(ctx, agent); err != nil {
-			return nil, fmt.Errorf("clean point of %s: %w", agent, err)
+	points, err := d.Points(ctx, agent)
+	if err != nil {
+		return nil, err
+	}
+	good, later := map[string]bool{}, map[string]bool{}
+	for _, p := range points {
+		good[p.Snapshot] = true
+		for _, id := range p.Later {
+			later[id] = true
 		}
 	}
-	known := clean != "" && slices.ContainsFunc(found, func(s restic.Snapshot) bool { return s.ID.String() == clean })
 	out := make([]Snapshot, len(found))
-	later := known
 	for i, s := range found {
 		id := s.ID.String()
-		if id == clean {
-			later = false
-		}
 		out[i] = Snapshot{ID: id, Time: s.Time.UTC(), Host: text(s.Hostname), Paths: texts(s.Paths), Tags: texts(s.Tags), User: text(s.Username),
-			Clean: id == clean, Later: later, Program: text(s.Program)}
+			Clean: good[id], Later: later[id], Program: text(s.Program)}
 	}
 	return out, nil
+}
+
+// Points are from which snapshots the folders of an agent should be restored,
+// where there was damage.
+func (d *Desk) Points(ctx context.Context, agent string) ([]anomaly.Point, error) {
+	if d.Clean == nil {
+		return nil, nil
+	}
+	points, err := d.Clean(ctx, agent)
+	if err != nil {
+		return nil, fmt.Errorf("clean points of %s: %w", agent, err)
+	}
+	return points, nil
 }
 
 func texts(list []string) []string {

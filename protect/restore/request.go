@@ -18,8 +18,17 @@ import (
 	"github.com/sonae/sonae/state"
 )
 
-// Subject tells of every step of a request (Request).
-const Subject = "restore.changed"
+// Subjects: every step of a request (Request), and that one got further (Moved).
+const (
+	Subject         = "restore.changed"
+	SubjectProgress = "restore.progress"
+)
+
+// Moved says that there is more to see of a restore.
+type Moved struct {
+	ID   string `json:"id"`
+	Site string `json:"site"`
+}
 
 const kindRestore = "restore"
 
@@ -48,10 +57,11 @@ type Request struct {
 	Site     string   `json:"site"`
 	Incident string   `json:"incident,omitempty"`
 	From     Where    `json:"from"`
-	Paths    []string `json:"paths"`  // none: all of the snapshot
-	Host     string   `json:"host"`   // machine that gets it
-	Target   string   `json:"target"` // absolute folder there; "/": where everything was
-	Over     bool     `json:"over"`   // files that are there and differ are replaced; else they stay
+	Paths    []string `json:"paths"`           // none: all of the snapshot
+	Host     string   `json:"host"`            // machine that gets it
+	Target   string   `json:"target"`          // absolute folder there; "/": where everything was
+	Over     bool     `json:"over"`            // files that are there and differ are replaced; else they stay
+	Every    int      `json:"every,omitempty"` // only every n-th file is compared by its hashes; 0: all
 	Reason   string   `json:"reason"`
 
 	State      State      `json:"state"`
@@ -64,6 +74,7 @@ type Request struct {
 	PassedBy   string     `json:"passed_by,omitempty"` // who let it through although the scan held it
 	PassedWhy  string     `json:"passed_why,omitempty"`
 	OrderedAt  time.Time  `json:"ordered_at,omitzero"`
+	BegunAt    time.Time  `json:"begun_at,omitzero"` // when the machine was first heard of it
 	Result     job.Result `json:"result,omitzero"`
 	EndedBy    string     `json:"ended_by,omitempty"` // who released or refused it
 	Why        string     `json:"why,omitempty"`      // of a refusal or failure
@@ -71,6 +82,15 @@ type Request struct {
 
 // Original says whether the data goes back to where it was.
 func (r Request) Original() bool { return r.Target == "/" && r.Host == r.From.Agent }
+
+// Seen is the time as of which the machine sees the repository: nothing that came
+// after somebody asked for the restore can be in it.
+func (r Request) Seen() time.Time {
+	if r.From.AsOf.IsZero() {
+		return r.AskedAt
+	}
+	return r.From.AsOf
+}
 
 // Args are what the line of a chronology says of a request: ids and numbers,
 // never what the files are called.
@@ -92,10 +112,12 @@ type Scan struct {
 	At      time.Time `json:"at,omitzero"` // end; zero: not yet
 	Files   int       `json:"files"`
 	Bytes   int64     `json:"bytes"`
-	Found   []Found   `json:"found,omitempty"` // the first of them
-	Finds   int       `json:"finds"`           // all of them
-	Unread  string    `json:"unread,omitempty"`
-	Scanner bool      `json:"scanner"` // there was one that could look
+	Found   []Found   `json:"found,omitempty"`   // the first of them
+	Finds   int       `json:"finds"`             // all of them
+	Skipped []Found   `json:"skipped,omitempty"` // files that a scanner does not take, the first of them
+	Skips   int       `json:"skips,omitempty"`   // all of them
+	Unread  string    `json:"unread,omitempty"`  // why it could not be finished
+	Scanner bool      `json:"scanner"`           // there was one that could look
 }
 
 // Found is one file that is not clean.
@@ -105,7 +127,9 @@ type Found struct {
 }
 
 // Clean says whether everything was looked at and nothing found.
-func (s Scan) Clean() bool { return !s.At.IsZero() && s.Scanner && s.Finds == 0 && s.Unread == "" }
+func (s Scan) Clean() bool {
+	return !s.At.IsZero() && s.Scanner && s.Finds+s.Skips == 0 && s.Unread == ""
+}
 
 // NewRequest is what a person asks for.
 type NewRequest struct {
@@ -116,6 +140,7 @@ type NewRequest struct {
 	Host     string // empty: the machine itself
 	Target   string // empty: where everything was
 	Over     bool
+	Every    int // only every n-th file is compared by its hashes; 0: all
 	Reason   string
 }
 
@@ -123,6 +148,7 @@ type NewRequest struct {
 const (
 	maxPaths = 500
 	maxText  = 1000
+	maxEvery = 1000
 )
 
 func (n *NewRequest) fill() error {
@@ -138,6 +164,8 @@ func (n *NewRequest) fill() error {
 		return fault.New(fault.Invalid, "protect.restore.reason")
 	case len(n.Paths) > maxPaths:
 		return fault.New(fault.Invalid, "protect.restore.paths", maxPaths)
+	case n.Every < 0 || n.Every > maxEvery:
+		return fault.New(fault.Invalid, "protect.restore.every", maxEvery)
 	case !job.Absolute(n.Target):
 		return fault.New(fault.Invalid, "protect.restore.target")
 	}
@@ -174,9 +202,9 @@ func (d *Desk) Ask(ctx context.Context, n NewRequest, by auth.Person) (Request, 
 			return Request{}, err
 		}
 	}
-	r := Request{ID: clock.ID("rs", d.Now()), Site: n.Site, Incident: n.Incident, From: n.From, Paths: n.Paths, Host: n.Host, Target: n.Target, Over: n.Over,
+	r := Request{ID: clock.ID("rs", d.Now()), Site: n.Site, Incident: n.Incident, From: n.From, Paths: n.Paths, Host: n.Host, Target: n.Target, Over: n.Over, Every: n.Every,
 		Reason: n.Reason, State: AskedFor, At: d.moment(), AskedBy: by.ID, AskedAt: d.moment()}
-	if err := r.job().Check(); err != nil {
+	if err := r.Job().Check(); err != nil {
 		return Request{}, fault.New(fault.Invalid, "protect.restore.target").With(err)
 	}
 	err := d.db.Tx(ctx, func(tx *state.Tx) error {
@@ -196,14 +224,14 @@ func (d *Desk) write(ctx context.Context, tx *state.Tx, v record.Version, r Requ
 	return tx.Emit(ctx, Subject, fmt.Sprintf("%s:%s/%d", Subject, r.ID, v.No+1), r)
 }
 
-// job is what the machine is told.
-func (r Request) job() job.Job {
+// Job is what the machine is told.
+func (r Request) Job() job.Job {
 	over := job.Never
 	if r.Over {
 		over = job.Always
 	}
 	return job.Job{ID: r.ID, Host: r.Host, Kind: job.Restore,
-		Restore: &job.Restoring{Snapshot: r.From.Snapshot, Include: r.Paths, Target: r.Target, Overwrite: over, Verify: true}}
+		Restore: &job.Restoring{Snapshot: r.From.Snapshot, Include: r.Paths, Target: r.Target, Overwrite: over, Verify: true, Every: r.Every}}
 }
 
 // Request returns one request.
@@ -339,5 +367,5 @@ func (d *Desk) Stop(ctx context.Context, id, why string, by auth.Person) (Reques
 	if err != nil || d.Sender == nil {
 		return r, err
 	}
-	return r, d.Sender.Stop(ctx, r.job())
+	return r, d.Sender.Stop(ctx, r)
 }

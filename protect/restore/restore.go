@@ -23,7 +23,7 @@ import (
 	"github.com/sonae/sonae/clock"
 	"github.com/sonae/sonae/incident/record"
 	"github.com/sonae/sonae/ledger/leaf"
-	"github.com/sonae/sonae/protect/job"
+	"github.com/sonae/sonae/protect/anomaly"
 	"github.com/sonae/sonae/protect/restic"
 	"github.com/sonae/sonae/state"
 	"github.com/sonae/sonae/state/rows"
@@ -55,21 +55,26 @@ type Scanner interface {
 
 // Sender gives an approved restore to the machine that does it.
 type Sender interface {
-	// Send orders the job; it is sent again after an error. asOf is the time as
-	// of which the repository is served to the agent; zero: now.
-	Send(ctx context.Context, j job.Job, asOf time.Time) error
+	// Send orders the restore and lets its machine read the repository, as it
+	// was at Request.Seen and no other, for a short time: it is called again and
+	// again as long as the restore goes on, after a restart of the hub too, and
+	// changes nothing but that time then.
+	Send(ctx context.Context, r Request) error
 	// Stop takes the order back where it has not begun, or ends it.
-	Stop(ctx context.Context, j job.Job) error
+	Stop(ctx context.Context, r Request) error
 }
 
 // Deps is what a Desk works with.
 type Deps struct {
 	Source   Source
 	Scanners []Scanner // none: every restore must be passed by name
-	Sender   Sender
-	// Clean is the id of the last snapshot of an agent that is held to be clean;
-	// empty: not known. nil: nobody says so.
-	Clean func(ctx context.Context, agent string) (string, error)
+	// Listed says which threat list names a file by one of its hashes, in hex
+	// digits; empty: none does. nil: there are no lists.
+	Listed func(hashes ...string) string
+	Sender Sender // nil: nothing is sent
+	// Clean are the points from which the folders of an agent should be restored;
+	// none: nothing says that there was damage. nil: nobody knows.
+	Clean func(ctx context.Context, agent string) ([]anomaly.Point, error)
 	Now   clock.Now
 	Log   *slog.Logger
 }
@@ -80,13 +85,14 @@ type Desk struct {
 	db *state.DB
 
 	mu   sync.Mutex
-	open []*opened // the one that was used last comes first
+	open []*opened            // the one that was used last comes first
+	sent map[string]time.Time // when this hub sent each restore that goes on
 }
 
 // New makes a Desk on an open state.
 func New(db *state.DB, deps Deps) *Desk {
 	deps.Log = deps.Log.With("part", "restore")
-	return &Desk{Deps: deps, db: db}
+	return &Desk{Deps: deps, db: db, sent: map[string]time.Time{}}
 }
 
 func (d *Desk) moment() time.Time { return state.Time(state.Nanos(d.Now())) }

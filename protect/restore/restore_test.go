@@ -22,11 +22,11 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/sonae/sonae/auth"
-	"github.com/sonae/sonae/clock"
 	"github.com/sonae/sonae/evidence/antivirus"
 	"github.com/sonae/sonae/evidence/antivirus/clamdtest"
 	"github.com/sonae/sonae/fault"
 	"github.com/sonae/sonae/ledger/leaf"
+	"github.com/sonae/sonae/protect/anomaly"
 	"github.com/sonae/sonae/protect/job"
 	"github.com/sonae/sonae/protect/restic"
 	"github.com/sonae/sonae/protect/restic/restictest"
@@ -106,6 +106,8 @@ type house struct {
 	*stock
 	t     *testing.T
 	sent  []job.Job
+	no    error // of the sender
+	ahead time.Duration
 	stops int
 }
 
@@ -124,12 +126,17 @@ func (h *house) Reader(ctx context.Context, agent string, _ time.Time) (*restic.
 	return repo, repo.Load(ctx)
 }
 
-func (h *house) Send(_ context.Context, j job.Job, _ time.Time) error {
-	h.sent = append(h.sent, j)
-	return nil
+func (h *house) Send(_ context.Context, r Request) error {
+	if h.no == nil {
+		h.sent = append(h.sent, r.Job())
+	}
+	return h.no
 }
 
-func (h *house) Stop(context.Context, job.Job) error { h.stops++; return nil }
+// stopper takes orders back; a house has another Stop.
+type stopper struct{ *house }
+
+func (h stopper) Stop(context.Context, Request) error { h.stops++; return nil }
 
 // Scan makes it a Scanner that knows one signature.
 func (h *house) Scan(_ context.Context, _ string, r io.Reader) (string, error) {
@@ -142,8 +149,10 @@ func (h *house) Scan(_ context.Context, _ string, r io.Reader) (string, error) {
 
 func start(t *testing.T) *house {
 	h := &house{t: t, stock: repository(t)}
-	h.Desk = New(statetest.Open(t), Deps{Source: h, Scanners: []Scanner{h}, Sender: h, Now: clock.Now(time.Now), Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
-		Clean: func(context.Context, string) (string, error) { return h.ids[0], nil }})
+	h.Desk = New(statetest.Open(t), Deps{Source: h, Scanners: []Scanner{h}, Sender: stopper{h}, Now: func() time.Time { return time.Now().Add(h.ahead) }, Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
+		Clean: func(context.Context, string) ([]anomaly.Point, error) {
+			return []anomaly.Point{{Series: "sr-1", Snapshot: h.ids[0], Later: []string{h.ids[1]}}}, nil
+		}})
 	return h
 }
 
@@ -398,7 +407,7 @@ func (h *house) is(id string, want State) Request {
 
 func (h *house) works() {
 	h.t.Helper()
-	if err := h.look(h.t.Context()); err != nil {
+	if err := errors.Join(h.sendAll(h.t.Context()), h.scanAll(h.t.Context())); err != nil {
 		h.t.Fatal(err)
 	}
 }
@@ -428,16 +437,10 @@ func TestARestoreTakesTwoPeopleAndAScan(t *testing.T) {
 	if len(h.sent) != 1 || h.sent[0].Restore.Snapshot != h.ids[0] || len(h.sent[0].Restore.Include) != 2 || !h.sent[0].Restore.Verify || h.sent[0].Check() != nil {
 		t.Fatalf("sent %+v", h.sent)
 	}
-	if j, _, err := h.Job(t.Context(), "emr-1", r.ID); err != nil || j.Restore.Target != "/srv/back" {
-		t.Errorf("the machine asks what to do: %+v, %v", j, err)
-	}
-	if _, _, err := h.Job(t.Context(), "another", r.ID); fault.Of(err) != fault.Missing {
-		t.Errorf("another machine asks: %v", err)
-	}
-	if err := h.Progress(t.Context(), "another", job.Progress{Job: r.ID}); fault.Of(err) != fault.Denied {
+	if err := h.Heard(t.Context(), "another", job.Progress{Job: r.ID}); fault.Of(err) != fault.Denied {
 		t.Errorf("another machine tells: %v", err)
 	}
-	if err := h.Progress(t.Context(), "emr-1", job.Progress{Job: r.ID, Step: "restore", Files: 3}); err != nil {
+	if err := h.Heard(t.Context(), "emr-1", job.Progress{Job: r.ID, Step: "restore", Files: 3}); err != nil {
 		t.Fatal(err)
 	}
 	h.is(r.ID, Running)
@@ -446,7 +449,7 @@ func TestARestoreTakesTwoPeopleAndAScan(t *testing.T) {
 	}
 	done := job.Result{Job: r.ID, Kind: job.Restore, State: job.OK, Restore: &job.Restored{Target: "/srv/back", Files: 231, Verified: 231}}
 	for range 2 { // told again after an answer was lost
-		if err := h.Finished(t.Context(), "emr-1", done); err != nil {
+		if err := h.Ended(t.Context(), "emr-1", done); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -536,7 +539,7 @@ func TestAResultIsNoSuccessUnlessItWasCompared(t *testing.T) {
 		}
 		h.works()
 		result.Job = r.ID
-		if err := h.Finished(t.Context(), "emr-1", result); err != nil {
+		if err := h.Ended(t.Context(), "emr-1", result); err != nil {
 			t.Fatal(err)
 		}
 		if got := h.is(r.ID, Failure); got.Why == "" {

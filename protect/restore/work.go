@@ -1,6 +1,7 @@
 package restore
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"encoding/json"
@@ -8,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"path"
+	"sync"
 	"time"
 
 	"github.com/sonae/sonae/fault"
@@ -21,37 +23,60 @@ const (
 	lookEvery  = 2 * time.Second
 	sayEvery   = time.Second
 	retryAfter = 15 * time.Second
+	sendEvery  = 20 * time.Minute // a restore that goes on: its pass would end
+	silent     = 24 * time.Hour   // a machine that is not heard for so long does not restore
 )
 
 // Work scans what was approved and sends what may be sent, until ctx ends. One
 // hub of all does so. What a hub before was at is begun again.
 func (d *Desk) Work(ctx context.Context) error {
+	var both sync.WaitGroup // a scan takes hours; what runs must not wait for it
+	both.Go(func() { d.again(ctx, d.sendAll) })
+	both.Go(func() { d.again(ctx, d.scanAll) })
+	both.Wait()
+	return nil
+}
+
+func (d *Desk) again(ctx context.Context, do func(context.Context) error) {
 	for {
 		wait := lookEvery
-		if err := d.look(ctx); err != nil && ctx.Err() == nil {
+		if err := do(ctx); err != nil && ctx.Err() == nil {
 			d.Log.Error("restores wait", "err", err)
 			wait = retryAfter
 		}
 		select {
 		case <-ctx.Done():
-			return nil
+			return
 		case <-time.After(wait):
 		}
 	}
 }
 
-func (d *Desk) look(ctx context.Context) error {
+func (d *Desk) scanAll(ctx context.Context) error {
 	all, err := d.Requests(ctx)
 	if err != nil {
 		return err
 	}
 	var errs []error
 	for _, r := range all {
-		switch {
-		case r.State == Scanning:
+		if r.State == Scanning {
 			errs = append(errs, d.scan(ctx, r))
-		case r.State == Ordered && r.OrderedAt.IsZero():
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (d *Desk) sendAll(ctx context.Context) error {
+	all, err := d.Requests(ctx)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, r := range all {
+		if r.State == Ordered || r.State == Running {
 			errs = append(errs, d.send(ctx, r))
+		} else {
+			d.forget(r.ID)
 		}
 	}
 	return errors.Join(errs...)
@@ -74,14 +99,16 @@ func (d *Desk) scan(ctx context.Context, r Request) error {
 				return err
 			}
 		}
-		for _, scanner := range d.Scanners {
-			found, err := scanned(ctx, scanner, at, content)
-			if err != nil {
-				return err
+		found, err := d.scanned(ctx, at, content)
+		switch {
+		case errors.Is(err, ErrTooLarge):
+			if s.Skips++; len(s.Skipped) < maxFound {
+				s.Skipped = append(s.Skipped, Found{text(at), err.Error()})
 			}
-			if found == "" {
-				continue
-			}
+		case err != nil:
+			return err
+		}
+		if found != "" {
 			if s.Finds++; len(s.Found) < maxFound {
 				s.Found = append(s.Found, Found{text(at), found})
 			}
@@ -108,15 +135,50 @@ func (d *Desk) scan(ctx context.Context, r Request) error {
 	return err
 }
 
-// scanned gives one file to a scanner as it is read.
-func scanned(ctx context.Context, s Scanner, at string, content func(io.Writer) error) (string, error) {
+// scanned gives one file to the scanners, and its hashes to the threat lists. An
+// error says that a scanner did not look; the lists may have found it all the same.
+func (d *Desk) scanned(ctx context.Context, at string, content func(io.Writer) error) (found string, err error) {
+	sums := newSums()
+	if len(d.Scanners) == 0 {
+		if err := content(sums); err != nil {
+			return "", err
+		}
+	}
+	for i, s := range d.Scanners {
+		var also io.Writer
+		if i == 0 {
+			also = sums
+		}
+		what, e := scannedBy(ctx, s, at, content, also)
+		if found, err = cmp.Or(found, what), errors.Join(err, e); e != nil && !errors.Is(e, ErrTooLarge) {
+			return found, err
+		}
+	}
+	if d.Listed != nil {
+		found = cmp.Or(found, d.Listed(sums.all()...))
+	}
+	return found, err
+}
+
+// scannedBy gives a file to one scanner as it is read. Every byte goes to also,
+// where somebody else wants it, whatever the scanner reads of it.
+func scannedBy(ctx context.Context, s Scanner, at string, content func(io.Writer) error, also io.Writer) (string, error) {
 	r, w := io.Pipe()
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		_ = w.CloseWithError(content(w)) // has no error
 	}()
-	found, err := s.Scan(ctx, path.Base(at), r)
+	var from io.Reader = r
+	if also != nil {
+		from = io.TeeReader(r, also)
+	}
+	found, err := s.Scan(ctx, path.Base(at), from)
+	if also != nil && (err == nil || errors.Is(err, ErrTooLarge)) {
+		if _, e := io.Copy(io.Discard, from); e != nil && err == nil {
+			err = e
+		}
+	}
 	_ = r.Close() // ends the writer where the scanner did not read to the end
 	<-done
 	return found, err
@@ -162,16 +224,33 @@ func cut(s string) string {
 	return s
 }
 
-// send gives the order. It is sent at least once: the job's id makes it count
-// once.
+// send gives the order, and lets a restore that goes on read on. It is sent at
+// least once: the job's id makes it count once.
 func (d *Desk) send(ctx context.Context, r Request) error {
-	if d.Sender == nil {
+	if d.Sender == nil || d.Now().Sub(d.sentAt(r.ID)) < sendEvery {
 		return nil
 	}
-	if err := d.Sender.Send(ctx, r.job(), r.From.AsOf); err != nil {
+	quiet, err := d.quiet(ctx, r)
+	if err != nil {
+		return err
+	}
+	if quiet {
+		if err := d.Sender.Stop(ctx, r); err != nil {
+			return fmt.Errorf("stop restore %s: %w", r.ID, err)
+		}
+		return d.fail(ctx, r, "the machine was not heard for "+silent.String())
+	}
+	switch err := d.Sender.Send(ctx, r); {
+	case fault.Of(err) == fault.Conflict || fault.Of(err) == fault.Denied || fault.Of(err) == fault.Missing || fault.Of(err) == fault.Invalid:
+		return d.fail(ctx, r, err.Error()) // trying again cannot help
+	case err != nil:
 		return fmt.Errorf("order restore %s: %w", r.ID, err)
 	}
-	_, err := d.change(ctx, r.ID, "sonae", []State{Ordered}, func(r *Request) error {
+	d.noteSent(r.ID)
+	if !r.OrderedAt.IsZero() {
+		return nil
+	}
+	_, err = d.change(ctx, r.ID, "sonae", []State{Ordered}, func(r *Request) error {
 		r.OrderedAt = d.moment()
 		return nil
 	})
@@ -181,43 +260,89 @@ func (d *Desk) send(ctx context.Context, r Request) error {
 	return err
 }
 
-// Job is what a machine was ordered to do, for the moment when it asks for it,
-// and the time as of which it may read the repository (zero: now): fault.Missing
-// where it has no such order, or is done with it.
-func (d *Desk) Job(ctx context.Context, host, id string) (j job.Job, asOf time.Time, err error) {
-	r, err := d.Request(ctx, id)
-	if err != nil {
-		return j, asOf, err
-	}
-	if r.Host != host || r.State != Ordered && r.State != Running {
-		return j, asOf, fault.New(fault.Missing, "protect.restore.unknown")
-	}
-	return r.job(), r.From.AsOf, nil
+func (d *Desk) sentAt(id string) time.Time {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.sent[id]
 }
 
-// Progress takes what a machine says while it is at it. Jobs that are none of
-// these are passed over.
-func (d *Desk) Progress(ctx context.Context, host string, p job.Progress) error {
-	r, err := d.Request(ctx, p.Job)
-	if fault.Of(err) == fault.Missing {
+func (d *Desk) noteSent(id string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.sent[id] = d.Now()
+}
+
+func (d *Desk) forget(id string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.sent, id)
+}
+
+// quiet says whether a machine that has its order has not been heard for long.
+func (d *Desk) quiet(ctx context.Context, r Request) (bool, error) {
+	if r.OrderedAt.IsZero() {
+		return false, nil
+	}
+	far, err := d.Far(ctx, r.ID)
+	heard := r.At
+	if far.At.After(heard) {
+		heard = far.At
+	}
+	return d.Now().Sub(heard) > silent, err
+}
+
+// fail ends a restore that the hub cannot carry on.
+func (d *Desk) fail(ctx context.Context, r Request, why string) error {
+	_, err := d.change(ctx, r.ID, "sonae", []State{Ordered, Running}, func(r *Request) error {
+		r.State, r.Why = Failure, cut(why)
+		return nil
+	})
+	if fault.Of(err) == fault.Conflict {
 		return nil
 	}
-	if err != nil {
+	return err
+}
+
+// Heard takes what a machine says while it is at it. Jobs that are none of these
+// are passed over.
+func (d *Desk) Heard(ctx context.Context, host string, p job.Progress) error {
+	r, err := d.of(ctx, host, p.Job)
+	if err != nil || r.ID == "" {
 		return err
 	}
-	if r.Host != host {
-		return fault.New(fault.Denied, "protect.restore.other-host")
-	}
 	if r.State == Ordered {
-		_, err := d.change(ctx, r.ID, "sonae", []State{Ordered}, func(r *Request) error {
-			r.State = Running
-			return nil
-		})
-		if err != nil && fault.Of(err) != fault.Conflict {
+		if err := d.begun(ctx, r); err != nil {
 			return err
 		}
 	}
+	if r.State != Ordered && r.State != Running { // late
+		return nil
+	}
 	return d.say(ctx, r, p)
+}
+
+// of is the restore that a machine speaks of; the zero value for a job that is
+// none.
+func (d *Desk) of(ctx context.Context, host, id string) (Request, error) {
+	r, err := d.Request(ctx, id)
+	if fault.Of(err) == fault.Missing {
+		return Request{}, nil
+	}
+	if err == nil && r.Host != host {
+		err = fault.New(fault.Denied, "protect.restore.other-host")
+	}
+	return r, err
+}
+
+func (d *Desk) begun(ctx context.Context, r Request) error {
+	_, err := d.change(ctx, r.ID, "sonae", []State{Ordered}, func(r *Request) error {
+		r.State, r.BegunAt = Running, d.moment()
+		return nil
+	})
+	if fault.Of(err) == fault.Conflict {
+		return nil
+	}
+	return err
 }
 
 // say keeps how far a request is.
@@ -225,7 +350,10 @@ func (d *Desk) say(ctx context.Context, r Request, p job.Progress) error {
 	p.Job, p.At = r.ID, d.moment()
 	return d.db.Tx(ctx, func(tx *state.Tx) error {
 		_, err := tx.ExecContext(ctx, `INSERT INTO restore_progress (id, body) VALUES ($1, $2) ON CONFLICT (id) DO UPDATE SET body = excluded.body`, r.ID, state.JSON(p))
-		return err
+		if err != nil {
+			return err
+		}
+		return tx.Emit(ctx, SubjectProgress, fmt.Sprintf("%s:%s/%d", SubjectProgress, r.ID, p.At.UnixNano()), Moved{r.ID, r.Site})
 	})
 }
 
@@ -243,18 +371,17 @@ func (d *Desk) Far(ctx context.Context, id string) (job.Progress, error) {
 	return p, json.Unmarshal([]byte(body), &p)
 }
 
-// Finished takes what came of it. Only what was compared file by file counts as
+// Ended takes what came of it. Only what was compared file by file counts as
 // restored.
-func (d *Desk) Finished(ctx context.Context, host string, result job.Result) error {
-	r, err := d.Request(ctx, result.Job)
-	if fault.Of(err) == fault.Missing {
-		return nil
-	}
-	if err != nil {
+func (d *Desk) Ended(ctx context.Context, host string, result job.Result) error {
+	r, err := d.of(ctx, host, result.Job)
+	if err != nil || r.ID == "" {
 		return err
 	}
-	if r.Host != host {
-		return fault.New(fault.Denied, "protect.restore.other-host")
+	if r.State == Ordered && result.State != job.CouldNotRun { // quicker than its first word
+		if err := d.begun(ctx, r); err != nil {
+			return err
+		}
 	}
 	_, err = d.change(ctx, r.ID, "sonae", []State{Ordered, Running}, func(r *Request) error {
 		r.Result, r.State = result, Restored

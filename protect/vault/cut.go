@@ -250,6 +250,12 @@ func (v *Vault) cutOf(ctx context.Context, site string) (Cut, bool, error) {
 	return all[i], true, nil
 }
 
+// IsCut says whether the path of a site is cut now.
+func (v *Vault) IsCut(ctx context.Context, site string) (bool, error) {
+	_, cut, err := v.cutOf(ctx, site)
+	return cut, err
+}
+
 // Cuts are those of a site, of all sites when it is empty; the newest first.
 func (v *Vault) Cuts(ctx context.Context, site string) ([]Cut, error) {
 	return list[Cut](ctx, v, kindCut, "", site, maxCuts)

@@ -156,13 +156,23 @@ func (w *world) reader(host, token string) restictest.Program {
 // it has a ".": restic would try what is refused again and again.
 func (w *world) send(who, method, path, body string) (status int, answer string) {
 	w.t.Helper()
+	if strings.Contains(who, ".") {
+		return w.sendBoth("", who, method, path, body)
+	}
+	return w.sendBoth(who, "", method, path, body)
+}
+
+// sendBoth makes a raw request with the certificate of a host and a token.
+func (w *world) sendBoth(host, token, method, path, body string) (status int, answer string) {
+	w.t.Helper()
 	conf := &tls.Config{RootCAs: w.keys.Pool()}
 	req, err := http.NewRequestWithContext(w.t.Context(), method, w.port.URL+"/restic/"+path, strings.NewReader(body))
 	w.ok(err)
-	if strings.Contains(who, ".") {
-		req.Header.Set("Authorization", "Bearer "+who)
-	} else if who != "" {
-		file := w.certificate(who)
+	if token != "" {
+		req.Header.Set("Authorization", "Bearer "+token)
+	}
+	if host != "" {
+		file := w.certificate(host)
 		cert, err := tls.LoadX509KeyPair(file, file)
 		w.ok(err)
 		conf.Certificates = []tls.Certificate{cert}

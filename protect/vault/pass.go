@@ -35,6 +35,8 @@ type Pass struct {
 	Agent     string        `json:"agent"` // whose repository
 	Site      string        `json:"site"`
 	Incident  string        `json:"incident,omitempty"`
+	Restore   string        `json:"restore,omitempty"` // for which the hub opened it by itself
+	Host      string        `json:"host,omitempty"`    // the one machine that may use it; empty: whoever has the token
 	Why       string        `json:"why"`
 	AsOf      time.Time     `json:"as_of,omitzero"` // what was received later cannot be seen with it; zero: all can
 	Lasts     time.Duration `json:"lasts"`          // from the approval on
@@ -220,6 +222,9 @@ func (v *Vault) Reader(ctx context.Context, host, token string) (Pass, error) {
 		return Pass{}, err
 	}
 	if p.At(v.moment()) != PassHolds || p.Mac == "" || subtle.ConstantTimeCompare([]byte(p.Mac), []byte(v.mac(token))) != 1 {
+		return Pass{}, stranger
+	}
+	if p.Host != "" && p.Host != host {
 		return Pass{}, stranger
 	}
 	return p.Pass, nil

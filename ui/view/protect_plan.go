@@ -9,6 +9,7 @@ import (
 	"github.com/sonae/sonae/i18n"
 	"github.com/sonae/sonae/incident"
 	"github.com/sonae/sonae/protect/plan"
+	"github.com/sonae/sonae/protect/policy"
 	"github.com/sonae/sonae/ready/asset"
 )
 
@@ -28,6 +29,38 @@ type RestoreServiceData struct {
 	Plan    plan.Plan
 	Service plan.Service
 	New     bool
+	Classes []policy.Class // of the plan's site
+	Hosts   []asset.Host
+}
+
+// holder is a class of data or a machine that a service may have.
+type holder struct{ ID, Name string }
+
+// classHolders are the classes of the site, and those that the service has
+// besides.
+func (d RestoreServiceData) classHolders() []holder {
+	var all []holder
+	for _, c := range d.Classes {
+		all = append(all, holder{c.ID, c.Name})
+	}
+	return withOthers(all, d.Service.Classes)
+}
+
+func (d RestoreServiceData) hostHolders() []holder {
+	var all []holder
+	for _, h := range d.Hosts {
+		all = append(all, holder{h.ID, h.Name})
+	}
+	return withOthers(all, d.Service.Hosts)
+}
+
+func withOthers(all []holder, has []string) []holder {
+	for _, id := range has {
+		if !slices.ContainsFunc(all, func(h holder) bool { return h.ID == id }) {
+			all = append(all, holder{id, id})
+		}
+	}
+	return all
 }
 
 // Measures of the drawing of a plan, in units of its view box.
