@@ -6,11 +6,14 @@ import (
 	"net/url"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/sonae/sonae/auth"
 	"github.com/sonae/sonae/clock"
+	"github.com/sonae/sonae/fault"
+	"github.com/sonae/sonae/protect/anomaly"
 	"github.com/sonae/sonae/protect/restore"
 	"github.com/sonae/sonae/ready/asset"
 	"github.com/sonae/sonae/ui/view"
@@ -61,9 +64,31 @@ func (c *call) restoreSnapshots() (screen, error) {
 	if d.List, err = c.Restores.Snapshots(c.ctx(), c.id(), asOf, d.After, restoreSnapshotsShown); err != nil {
 		return screen{}, err
 	}
+	if d.Points, err = c.Restores.Points(c.ctx(), c.id()); err != nil {
+		return screen{}, err
+	}
+	if d.Classes, err = c.classNames(d.Points); err != nil {
+		return screen{}, err
+	}
 	d.Clean = slices.ContainsFunc(d.List.Items, func(s restore.Snapshot) bool { return s.Clean || s.Later })
 	p := c.page("protect", c.t("protect.restore.of", "host", c.hostName(c.id())))
 	return screen{page: p, body: view.RestoreSnapshots(p, d)}, nil
+}
+
+// classNames are what the classes of data are called that points are of.
+func (c *call) classNames(points []anomaly.Point) (map[string]string, error) {
+	names := map[string]string{}
+	for _, p := range points {
+		if p.Class == "" || names[p.Class] != "" {
+			continue
+		}
+		class, err := c.BackupPolicies.Class(c.ctx(), p.Class)
+		if err != nil && fault.Of(err) != fault.Missing {
+			return nil, err
+		}
+		names[p.Class] = class.Name
+	}
+	return names, nil
 }
 
 // restoreWhere is the snapshot of the address.
@@ -111,6 +136,9 @@ func (c *call) restoreBrowse() (screen, error) {
 	}
 	d.Others = slices.DeleteFunc(slices.Clone(others.Items), func(s restore.Snapshot) bool { return s.ID == w.Snapshot })
 	if d.Hosts, err = c.restoreHosts(); err != nil {
+		return screen{}, err
+	}
+	if d.Incidents, err = c.writableIncidents(); err != nil {
 		return screen{}, err
 	}
 	p := c.page("protect", c.t("protect.restore.at", "host", c.hostName(w.Agent), "time", d.Snapshot.Time.In(clock.Tokyo()).Format("2006-01-02 15:04")))
@@ -208,9 +236,27 @@ func (c *call) askRestore() (string, error) {
 	if err := c.must(auth.ProtectRestore, auth.Resource{Kind: "protect", ID: to.ID, Site: to.Site}); err != nil {
 		return "", err
 	}
-	r, err := c.Restores.Ask(c.ctx(), restore.NewRequest{Site: from.Site, From: w, Paths: slices.Clone(c.r.PostForm["paths"]), Host: to.ID, Target: c.form("target"),
-		Over: c.form("over") != "", Reason: c.form("reason")}, c.who)
+	in, err := c.restoreIncident(c.form("incident"))
+	if err != nil {
+		return "", err
+	}
+	every, _ := strconv.Atoi(c.form("every")) // none: all
+	r, err := c.Restores.Ask(c.ctx(), restore.NewRequest{Site: from.Site, Incident: in, From: w, Paths: slices.Clone(c.r.PostForm["paths"]), Host: to.ID, Target: c.form("target"),
+		Over: c.form("over") != "", Every: every, Reason: c.form("reason")}, c.who)
 	return done("/protect/restore/requests/"+url.PathEscape(r.ID)+"?done=restore-asked", err)
+}
+
+// restoreIncident is the incident that a restore belongs to, if any; its
+// chronology will tell of it.
+func (c *call) restoreIncident(id string) (string, error) {
+	if id == "" {
+		return "", nil
+	}
+	i, err := c.Incidents.Get(c.ctx(), id)
+	if err != nil {
+		return "", err
+	}
+	return i.ID, c.must(auth.Handle, auth.Resource{Kind: "incident", ID: i.ID, Site: auth.Among(c.who, i.Scope.Sites)})
 }
 
 // restoreRequest looks up the restore of the address, and asks for a right at its

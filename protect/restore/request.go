@@ -99,6 +99,22 @@ func (r Request) Args() map[string]string {
 		"files": strconv.FormatInt(r.files(), 10), "finds": strconv.Itoa(r.Scan.Finds)}
 }
 
+// Took is how long the machine worked; zero while it does.
+func (r Request) Took() time.Duration {
+	if r.Result.End.IsZero() {
+		return 0
+	}
+	return r.Result.End.Sub(r.Result.Start)
+}
+
+// Rate is how many bytes came back in a second, with all that belongs to it.
+func (r Request) Rate() float64 {
+	if r.Result.Restore == nil || r.Took() <= 0 {
+		return 0
+	}
+	return float64(r.Result.Restore.Bytes) / r.Took().Seconds()
+}
+
 // files is how many files are meant, as far as it is known.
 func (r Request) files() int64 {
 	if r.Result.Restore != nil {
