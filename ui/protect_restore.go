@@ -14,6 +14,7 @@ import (
 	"github.com/sonae/sonae/clock"
 	"github.com/sonae/sonae/fault"
 	"github.com/sonae/sonae/protect/anomaly"
+	"github.com/sonae/sonae/protect/job"
 	"github.com/sonae/sonae/protect/restore"
 	"github.com/sonae/sonae/ready/asset"
 	"github.com/sonae/sonae/ui/view"
@@ -141,8 +142,32 @@ func (c *call) restoreBrowse() (screen, error) {
 	if d.Incidents, err = c.writableIncidents(); err != nil {
 		return screen{}, err
 	}
+	if d.Source, err = c.sourceOf(d.Snapshot); err != nil {
+		return screen{}, err
+	}
 	p := c.page("protect", c.t("protect.restore.at", "host", c.hostName(w.Agent), "time", d.Snapshot.Time.In(clock.Tokyo()).Format("2006-01-02 15:04")))
 	return screen{page: p, body: view.RestoreBrowse(p, d)}, nil
+}
+
+// sourceOf is what a snapshot is of, as its policy says; the zero value where
+// there is no such policy any more.
+func (c *call) sourceOf(s restore.Snapshot) (job.Source, error) {
+	tags := map[string]string{}
+	for _, t := range s.Tags {
+		k, v, _ := strings.Cut(t, ":")
+		tags[k] = v
+	}
+	if tags["policy"] == "" || tags["source"] == "" {
+		return job.Source{}, nil
+	}
+	p, err := c.BackupPolicies.Policy(c.ctx(), tags["policy"])
+	if fault.Of(err) == fault.Missing {
+		return job.Source{}, nil
+	}
+	if i := slices.IndexFunc(p.Sources, func(s job.Source) bool { return s.Name == tags["source"] }); i >= 0 {
+		return p.Sources[i], err
+	}
+	return job.Source{}, err
 }
 
 // restoreHosts are the machines that may get data.
@@ -241,9 +266,31 @@ func (c *call) askRestore() (string, error) {
 		return "", err
 	}
 	every, _ := strconv.Atoi(c.form("every")) // none: all
-	r, err := c.Restores.Ask(c.ctx(), restore.NewRequest{Site: from.Site, Incident: in, From: w, Paths: slices.Clone(c.r.PostForm["paths"]), Host: to.ID, Target: c.form("target"),
-		Over: c.form("over") != "", Every: every, Reason: c.form("reason")}, c.who)
+	r, err := c.Restores.Ask(c.ctx(), restore.NewRequest{Site: from.Site, Incident: in, From: w, Paths: c.restorePaths(), Host: to.ID, Target: c.form("target"),
+		Over: c.form("over") != "", Every: every, Load: c.loading(), Reason: c.form("reason")}, c.who)
 	return done("/protect/restore/requests/"+url.PathEscape(r.ID)+"?done=restore-asked", err)
+}
+
+// restorePaths are what a person marked; a stream that is loaded need not be.
+func (c *call) restorePaths() []string {
+	if c.form("load") != "" {
+		return []string{c.form("stream")}
+	}
+	return slices.Clone(c.r.PostForm["paths"])
+}
+
+// loading is what a database server is to make of a stream, if the form says so.
+func (c *call) loading() *job.Loading {
+	kind := job.SourceKind(c.form("load"))
+	if kind == "" {
+		return nil
+	}
+	port, _ := strconv.Atoi(c.form("port")) // none: the usual one
+	l := &job.Loading{Kind: kind, Server: c.form("server"), Port: port, User: c.form("user")}
+	if kind == job.PostgreSQL {
+		l.Database = c.form("database")
+	}
+	return l
 }
 
 // restoreIncident is the incident that a restore belongs to, if any; its

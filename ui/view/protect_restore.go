@@ -3,6 +3,7 @@ package view
 import (
 	"net/url"
 	"path"
+	"strconv"
 	"strings"
 	"time"
 
@@ -46,6 +47,7 @@ type BrowseData struct {
 	Hosts    []asset.Host // that may get the data
 	Others   []restore.Snapshot
 
+	Source    job.Source  // what the snapshot is of, where its policy says it
 	Incidents [][2]string // id and title of those that a restore can belong to
 }
 
@@ -220,6 +222,31 @@ func pointName(d SnapshotsData, x anomaly.Point) string {
 		return name
 	}
 	return x.Class
+}
+
+// loadable is what a database server can make of a snapshot: it holds one stream
+// of a source of PostgreSQL, whose name says which.
+func loadable(all []restore.Entry) (kind job.SourceKind, name string) {
+	if len(all) != 1 || all[0].Type != "file" || !takeable(all[0]) {
+		return "", ""
+	}
+	switch at := all[0].Path; {
+	case path.Dir(at) != "/":
+		return "", ""
+	case strings.HasSuffix(at, ".base.tar"):
+		return job.PostgreSQLBase, at
+	case strings.HasSuffix(at, ".dump"):
+		return job.PostgreSQL, at
+	}
+	return "", ""
+}
+
+// portText is a port in a form.
+func portText(n int) string {
+	if n == 0 {
+		return ""
+	}
+	return strconv.Itoa(n)
 }
 
 // changePath shows what a difference is about.
