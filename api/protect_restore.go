@@ -54,16 +54,34 @@ type RestoreEntries struct {
 
 // RestoreIn asks for a restore.
 type RestoreIn struct {
-	Agent    string    `json:"agent" minLength:"1" maxLength:"100" doc:"host id of the machine whose backup it is"`
-	Snapshot string    `json:"snapshot" minLength:"64" maxLength:"64"`
-	AsOf     time.Time `json:"as_of,omitempty" doc:"the repository as it was then; now when absent"`
-	Paths    []string  `json:"paths,omitempty" maxItems:"500" nullable:"false" doc:"all of the snapshot when absent"`
-	Host     string    `json:"host,omitempty" maxLength:"100" doc:"host id of the machine that gets it; the same when absent"`
-	Target   string    `json:"target,omitempty" maxLength:"1000" doc:"absolute folder; where everything was when absent"`
-	Over     bool      `json:"over,omitempty" doc:"replace files that differ"`
-	Every    int       `json:"every,omitempty" minimum:"0" maximum:"1000" doc:"compare the content of every n-th file only; of all when absent"`
-	Incident string    `json:"incident,omitempty" maxLength:"100"`
-	Reason   string    `json:"reason" minLength:"1" maxLength:"1000"`
+	Agent    string       `json:"agent" minLength:"1" maxLength:"100" doc:"host id of the machine whose backup it is"`
+	Snapshot string       `json:"snapshot" minLength:"64" maxLength:"64"`
+	AsOf     time.Time    `json:"as_of,omitempty" doc:"the repository as it was then; now when absent"`
+	Paths    []string     `json:"paths,omitempty" maxItems:"500" nullable:"false" doc:"all of the snapshot when absent"`
+	Host     string       `json:"host,omitempty" maxLength:"100" doc:"host id of the machine that gets it; the same when absent"`
+	Target   string       `json:"target,omitempty" maxLength:"1000" doc:"absolute folder; where everything was when absent"`
+	Over     bool         `json:"over,omitempty" doc:"replace files that differ"`
+	Every    int          `json:"every,omitempty" minimum:"0" maximum:"1000" doc:"compare the content of every n-th file only; of all when absent"`
+	Incident string       `json:"incident,omitempty" maxLength:"100"`
+	Reason   string       `json:"reason" minLength:"1" maxLength:"1000"`
+	Load     *RestoreLoad `json:"load,omitempty" doc:"what a database server makes of the one file that is brought back"`
+}
+
+// RestoreLoad makes a new database of a dump, or a folder of a base backup that
+// PostgreSQL has checked. Nothing that is there is changed.
+type RestoreLoad struct {
+	Kind     string `json:"kind" enum:"postgresql,postgresql-base"`
+	Database string `json:"database,omitempty" maxLength:"60" doc:"of a dump: name of the new database"`
+	Server   string `json:"server,omitempty" maxLength:"255" doc:"folder of its socket, or its address; the machine's own when absent"`
+	Port     int    `json:"port,omitempty" minimum:"0" maximum:"65535"`
+	User     string `json:"user,omitempty" maxLength:"32" doc:"account of the system; postgres when absent"`
+}
+
+func (l *RestoreLoad) loading() *job.Loading {
+	if l == nil {
+		return nil
+	}
+	return &job.Loading{Kind: job.SourceKind(l.Kind), Database: l.Database, Server: l.Server, Port: l.Port, User: l.User}
 }
 
 // RestoreLine is a request and how far it is.
@@ -230,7 +248,7 @@ func (s *server) requestOperations() {
 				return nil, err
 			}
 			r, err := s.Restores.Ask(ctx, restore.NewRequest{Site: h.Site, Incident: b.Incident, From: restore.Where{Agent: b.Agent, Snapshot: b.Snapshot, AsOf: b.AsOf},
-				Paths: b.Paths, Host: b.Host, Target: b.Target, Over: b.Over, Every: b.Every, Reason: b.Reason}, who)
+				Paths: b.Paths, Host: b.Host, Target: b.Target, Over: b.Over, Every: b.Every, Load: b.Load.loading(), Reason: b.Reason}, who)
 			return &body[restore.Request]{r}, err
 		})
 	step := func(id, name, summary string, do func(r Restores, ctx context.Context, id string, by auth.Person) (restore.Request, error)) {

@@ -13,6 +13,7 @@ import (
 	"github.com/sonae/sonae/auth"
 	"github.com/sonae/sonae/blob"
 	"github.com/sonae/sonae/fault"
+	"github.com/sonae/sonae/protect/anomaly"
 	"github.com/sonae/sonae/protect/copy"
 	"github.com/sonae/sonae/protect/job"
 	"github.com/sonae/sonae/protect/restore"
@@ -182,6 +183,11 @@ func (r restoresOf) Agents(context.Context, string) ([]string, error) { return [
 
 func (r restoresOf) Snapshots(context.Context, string, time.Time, string, int) (restore.Page[restore.Snapshot], error) {
 	return restore.Page[restore.Snapshot]{Items: snapshots(), Next: snapshotID(1)}, nil
+}
+
+func (r restoresOf) Points(context.Context, string) ([]anomaly.Point, error) {
+	return []anomaly.Point{{Series: "sr-1", Paths: []string{"/srv/records"}, Snapshot: snapshotID(2), Received: start.Add(-30 * time.Hour), Begun: start.Add(-8 * time.Hour),
+		Proven: start.Add(-20 * time.Hour), Confirmed: true, By: "pe-approver", At: start.Add(-2 * time.Hour), Reason: "監視カメラと合う", Later: []string{snapshotID(3)}}}, nil
 }
 
 func (r restoresOf) Snapshot(_ context.Context, w restore.Where) (restore.Snapshot, error) {

@@ -28,6 +28,7 @@ import (
 	"github.com/sonae/sonae/ledger/leaf"
 	"github.com/sonae/sonae/notify"
 	"github.com/sonae/sonae/playbook"
+	"github.com/sonae/sonae/protect/anomaly"
 	"github.com/sonae/sonae/protect/copy"
 	"github.com/sonae/sonae/protect/job"
 	"github.com/sonae/sonae/protect/restore"
@@ -480,6 +481,7 @@ type Restores interface {
 	Agents(ctx context.Context, site string) ([]string, error)
 	Snapshots(ctx context.Context, agent string, asOf time.Time, after string, limit int) (restore.Page[restore.Snapshot], error)
 	Snapshot(ctx context.Context, w restore.Where) (restore.Snapshot, error)
+	Points(ctx context.Context, agent string) ([]anomaly.Point, error)
 	Folder(ctx context.Context, w restore.Where, at, after string, limit int) (restore.Page[restore.Entry], error)
 	Search(ctx context.Context, w restore.Where, at, part string, limit int) ([]restore.Entry, bool, error)
 	Compare(ctx context.Context, w restore.Where, with, at string, limit int) (restore.Difference, error)

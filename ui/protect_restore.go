@@ -6,11 +6,15 @@ import (
 	"net/url"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/sonae/sonae/auth"
 	"github.com/sonae/sonae/clock"
+	"github.com/sonae/sonae/fault"
+	"github.com/sonae/sonae/protect/anomaly"
+	"github.com/sonae/sonae/protect/job"
 	"github.com/sonae/sonae/protect/restore"
 	"github.com/sonae/sonae/ready/asset"
 	"github.com/sonae/sonae/ui/view"
@@ -61,9 +65,31 @@ func (c *call) restoreSnapshots() (screen, error) {
 	if d.List, err = c.Restores.Snapshots(c.ctx(), c.id(), asOf, d.After, restoreSnapshotsShown); err != nil {
 		return screen{}, err
 	}
+	if d.Points, err = c.Restores.Points(c.ctx(), c.id()); err != nil {
+		return screen{}, err
+	}
+	if d.Classes, err = c.classNames(d.Points); err != nil {
+		return screen{}, err
+	}
 	d.Clean = slices.ContainsFunc(d.List.Items, func(s restore.Snapshot) bool { return s.Clean || s.Later })
 	p := c.page("protect", c.t("protect.restore.of", "host", c.hostName(c.id())))
 	return screen{page: p, body: view.RestoreSnapshots(p, d)}, nil
+}
+
+// classNames are what the classes of data are called that points are of.
+func (c *call) classNames(points []anomaly.Point) (map[string]string, error) {
+	names := map[string]string{}
+	for _, p := range points {
+		if p.Class == "" || names[p.Class] != "" {
+			continue
+		}
+		class, err := c.BackupPolicies.Class(c.ctx(), p.Class)
+		if err != nil && fault.Of(err) != fault.Missing {
+			return nil, err
+		}
+		names[p.Class] = class.Name
+	}
+	return names, nil
 }
 
 // restoreWhere is the snapshot of the address.
@@ -113,8 +139,35 @@ func (c *call) restoreBrowse() (screen, error) {
 	if d.Hosts, err = c.restoreHosts(); err != nil {
 		return screen{}, err
 	}
+	if d.Incidents, err = c.writableIncidents(); err != nil {
+		return screen{}, err
+	}
+	if d.Source, err = c.sourceOf(d.Snapshot); err != nil {
+		return screen{}, err
+	}
 	p := c.page("protect", c.t("protect.restore.at", "host", c.hostName(w.Agent), "time", d.Snapshot.Time.In(clock.Tokyo()).Format("2006-01-02 15:04")))
 	return screen{page: p, body: view.RestoreBrowse(p, d)}, nil
+}
+
+// sourceOf is what a snapshot is of, as its policy says; the zero value where
+// there is no such policy any more.
+func (c *call) sourceOf(s restore.Snapshot) (job.Source, error) {
+	tags := map[string]string{}
+	for _, t := range s.Tags {
+		k, v, _ := strings.Cut(t, ":")
+		tags[k] = v
+	}
+	if tags["policy"] == "" || tags["source"] == "" {
+		return job.Source{}, nil
+	}
+	p, err := c.BackupPolicies.Policy(c.ctx(), tags["policy"])
+	if fault.Of(err) == fault.Missing {
+		return job.Source{}, nil
+	}
+	if i := slices.IndexFunc(p.Sources, func(s job.Source) bool { return s.Name == tags["source"] }); i >= 0 {
+		return p.Sources[i], err
+	}
+	return job.Source{}, err
 }
 
 // restoreHosts are the machines that may get data.
@@ -208,9 +261,49 @@ func (c *call) askRestore() (string, error) {
 	if err := c.must(auth.ProtectRestore, auth.Resource{Kind: "protect", ID: to.ID, Site: to.Site}); err != nil {
 		return "", err
 	}
-	r, err := c.Restores.Ask(c.ctx(), restore.NewRequest{Site: from.Site, From: w, Paths: slices.Clone(c.r.PostForm["paths"]), Host: to.ID, Target: c.form("target"),
-		Over: c.form("over") != "", Reason: c.form("reason")}, c.who)
+	in, err := c.restoreIncident(c.form("incident"))
+	if err != nil {
+		return "", err
+	}
+	every, _ := strconv.Atoi(c.form("every")) // none: all
+	r, err := c.Restores.Ask(c.ctx(), restore.NewRequest{Site: from.Site, Incident: in, From: w, Paths: c.restorePaths(), Host: to.ID, Target: c.form("target"),
+		Over: c.form("over") != "", Every: every, Load: c.loading(), Reason: c.form("reason")}, c.who)
 	return done("/protect/restore/requests/"+url.PathEscape(r.ID)+"?done=restore-asked", err)
+}
+
+// restorePaths are what a person marked; a stream that is loaded need not be.
+func (c *call) restorePaths() []string {
+	if c.form("load") != "" {
+		return []string{c.form("stream")}
+	}
+	return slices.Clone(c.r.PostForm["paths"])
+}
+
+// loading is what a database server is to make of a stream, if the form says so.
+func (c *call) loading() *job.Loading {
+	kind := job.SourceKind(c.form("load"))
+	if kind == "" {
+		return nil
+	}
+	port, _ := strconv.Atoi(c.form("port")) // none: the usual one
+	l := &job.Loading{Kind: kind, Server: c.form("server"), Port: port, User: c.form("user")}
+	if kind == job.PostgreSQL {
+		l.Database = c.form("database")
+	}
+	return l
+}
+
+// restoreIncident is the incident that a restore belongs to, if any; its
+// chronology will tell of it.
+func (c *call) restoreIncident(id string) (string, error) {
+	if id == "" {
+		return "", nil
+	}
+	i, err := c.Incidents.Get(c.ctx(), id)
+	if err != nil {
+		return "", err
+	}
+	return i.ID, c.must(auth.Handle, auth.Resource{Kind: "incident", ID: i.ID, Site: auth.Among(c.who, i.Scope.Sites)})
 }
 
 // restoreRequest looks up the restore of the address, and asks for a right at its

@@ -35,6 +35,10 @@ type bench struct {
 	id    link.Identity
 	hooks string
 	dir   string // of the agent
+
+	client  *link.Client
+	restics []string
+	stop    func()
 }
 
 // setUp runs the real agent with an identity of the real port; the hub's
@@ -70,23 +74,38 @@ func setUp(t *testing.T, restics ...string) *bench {
 	if err := os.Mkdir(b.hooks, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	log := slog.New(slog.NewTextHandler(t.Output(), nil))
-	a, err := agent.New(agent.Config{Dir: filepath.Join(b.dir, "agent")}, client, time.Now, log)
+	b.client, b.restics = client, restics
+	b.start()
+	t.Cleanup(func() { b.stop() })
+	return b
+}
+
+// start runs the agent.
+func (b *bench) start() {
+	b.t.Helper()
+	log := slog.New(slog.NewTextHandler(b.t.Output(), nil))
+	a, err := agent.New(agent.Config{Dir: filepath.Join(b.dir, "agent")}, b.client, time.Now, log)
 	if err != nil {
-		t.Fatal(err)
+		b.t.Fatal(err)
 	}
-	runner := backup.New(backup.Config{Dir: filepath.Join(b.dir, "backup"), Hooks: b.hooks, Restic: restics, Host: id.Host, Link: client, Now: time.Now, Log: log})
+	runner := backup.New(backup.Config{Dir: filepath.Join(b.dir, "backup"), Hooks: b.hooks, Restic: b.restics, Host: b.id.Host, Link: b.client, Now: time.Now, Log: log})
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- a.Run(ctx, agent.Parts{Backup: runner}) }()
-	t.Cleanup(func() {
+	b.stop = func() {
 		stop()
 		if err := <-ended; err != nil {
-			t.Error(err)
+			b.t.Error(err)
 		}
 		_ = a.Close() // what it kept goes with the folder
-	})
-	return b
+	}
+}
+
+// restart ends the agent and runs it again; the hub has its orders still.
+func (b *bench) restart() {
+	b.t.Helper()
+	b.stop()
+	b.start()
 }
 
 // order orders a job and returns its id.

@@ -102,3 +102,20 @@ func owned(info fs.FileInfo, uid, gid uint32) bool {
 	st, ok := info.Sys().(*syscall.Stat_t)
 	return !ok || os.Geteuid() != 0 || st.Uid == uid && st.Gid == gid
 }
+
+// give gives a folder to an account of the system.
+func give(dir, account string) error {
+	u, err := user.Lookup(account)
+	if err != nil {
+		return err
+	}
+	uid, err := strconv.Atoi(u.Uid)
+	if err != nil {
+		return err
+	}
+	gid, err := strconv.Atoi(u.Gid)
+	if err != nil {
+		return err
+	}
+	return os.Chown(dir, uid, gid)
+}

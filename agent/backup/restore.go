@@ -52,7 +52,10 @@ func (b *bringing) back(ctx context.Context) (err error) {
 		return nil
 	}
 	b.tell.step("verify", "")
-	return b.compare(ctx)
+	if err := b.compare(ctx); err != nil || q.Load == nil {
+		return err
+	}
+	return b.load(ctx)
 }
 
 // forget removes what was remembered of a restore that has ended.

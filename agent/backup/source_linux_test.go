@@ -128,6 +128,55 @@ func TestPostgreSQLIsSavedAndComesBack(t *testing.T) {
 	c.must(c.cmd("pg_verifybackup", "-e", whole))
 }
 
+// A dump becomes a new database, and a base backup a folder that PostgreSQL itself
+// has checked; what is there already is not touched.
+func TestADatabaseIsLoadedBesideTheOneInUse(t *testing.T) {
+	c := startCluster(t)
+	b := setUp(t, restictest.Newest(t).Path)
+	c.must(c.sql("postgres", "CREATE DATABASE emr"))
+	c.must(c.sql("emr", "CREATE TABLE visits AS SELECT n, md5(n::text) AS note FROM generate_series(1, 20000) n"))
+	dump, base := c.source(job.PostgreSQL), c.source(job.PostgreSQLBase)
+	dump.Databases, base.Name = []string{"emr"}, "whole"
+	r := b.do(job.Job{Kind: job.Backup, Sources: []job.Source{dump, base}})
+	if r.State != job.OK {
+		t.Fatalf("%+v", r)
+	}
+	sum := "SELECT count(*), sum(n), md5(string_agg(note, '' ORDER BY n)) FROM visits"
+	want := c.must(c.sql("emr", sum))
+	c.must(c.sql("emr", "UPDATE visits SET note = 'overwritten'"))
+
+	load := func(s job.Snapshot, l job.Loading) job.Result {
+		l.Server, l.Port, l.User = c.base, 15433, "nobody"
+		j := back(s, filepath.Join(c.base, "back-"+string(l.Kind)))
+		j.Restore.Include, j.Restore.Load = []string{s.Path}, &l
+		return b.do(j)
+	}
+	dumped := r.Sources[0].Snapshots[1]
+	if got := load(dumped, job.Loading{Kind: job.PostgreSQL, Database: "emr before"}); got.State != job.OK || got.Restore.Loaded != "emr before" {
+		t.Fatalf("%+v %+v", got, got.Restore)
+	}
+	if got := c.must(c.sql("emr before", sum)); got != want {
+		t.Errorf("%s instead of %s", got, want)
+	}
+	if got := load(dumped, job.Loading{Kind: job.PostgreSQL, Database: "emr"}); got.State != job.Failed || !strings.Contains(got.Error, "already exists") {
+		t.Errorf("into the database in use: %+v", got)
+	}
+	if got := load(r.Sources[0].Snapshots[0], job.Loading{Kind: job.PostgreSQL, Database: "roles"}); got.State != job.Failed || got.Restore.Loaded != "" {
+		t.Errorf("what is no dump: %+v %+v", got, got.Restore)
+	}
+	if there := c.must(c.sql("postgres", "SELECT count(*) FROM pg_database WHERE datname IN ('emr', 'emr before', 'roles')")); there != "2" {
+		t.Errorf("%s databases", there)
+	}
+	got := load(r.Sources[1].Snapshots[0], job.Loading{Kind: job.PostgreSQLBase})
+	if got.State != job.OK || !strings.HasSuffix(got.Restore.Loaded, "back-postgresql-base.cluster") {
+		t.Fatalf("%+v %+v", got, got.Restore)
+	}
+	c.must(c.cmd("pg_verifybackup", "-e", got.Restore.Loaded))
+	if got := load(r.Sources[1].Snapshots[0], job.Loading{Kind: job.PostgreSQLBase}); got.State != job.Failed {
+		t.Errorf("into a folder that is there: %+v", got)
+	}
+}
+
 // A dump that fails is no snapshot, and does not keep the other databases from
 // being saved.
 func TestADumpThatFailsIsNoBackup(t *testing.T) {

@@ -23,6 +23,7 @@ const (
 type tool struct {
 	account string   // of the system; empty: the agent's own
 	env     []string // besides
+	dir     string   // that it works in; empty: the account's
 }
 
 // command makes a call. The program is looked for where the machine has its
@@ -37,6 +38,9 @@ func (t tool) command(ctx context.Context, name string, args ...string) (*exec.C
 		if err := as(cmd, t.account); err != nil {
 			return nil, fmt.Errorf("%s as %s: %w", name, t.account, err)
 		}
+	}
+	if t.dir != "" {
+		cmd.Dir = t.dir
 	}
 	cmd.Env = append(append(cmd.Environ(), "LC_ALL=C.UTF-8"), t.env...)
 	return cmd, nil

@@ -22,6 +22,7 @@ var (
 	idForm     = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
 	drive      = regexp.MustCompile(`^[A-Za-z]:[\\/]`)
 	account    = regexp.MustCompile(`^[a-z_][a-z0-9_-]{0,31}$`)
+	database   = regexp.MustCompile(`^[\p{L}_][\p{L}\p{N}_ -]{0,59}$`)
 	recipient  = regexp.MustCompile(`^age1[a-z0-9]{20,}$`)
 	snapshotID = regexp.MustCompile(`^[0-9a-f]{8}([0-9a-f]{56})?$`)
 )
@@ -141,6 +142,29 @@ func (r *Restoring) check() error {
 		return wrong("is unknown", "restore.overwrite")
 	case r.Every < 0 || r.Every > maxEvery:
 		return wrong("is out of range", "restore.every")
+	case r.Load != nil:
+		return r.Load.check(r)
+	}
+	return nil
+}
+
+// check: what is loaded is one file, which lies apart from what is in use.
+func (l *Loading) check(r *Restoring) error {
+	switch {
+	case l.Kind != PostgreSQL && l.Kind != PostgreSQLBase:
+		return wrong("cannot be loaded", "restore.load.kind")
+	case len(r.Include) != 1 || r.Target == "/" || r.DryRun:
+		return wrong("takes one file in a folder of its own", "restore.load")
+	case l.Kind == PostgreSQL && !database.MatchString(l.Database):
+		return wrong("is no name of a database", "restore.load.database")
+	case l.Kind == PostgreSQLBase && l.Database != "":
+		return wrong("belongs to dumps only", "restore.load.database")
+	case l.Server != "" && odd(l.Server):
+		return wrong("is no address", "restore.load.server")
+	case l.Port < 0 || l.Port > 65535:
+		return wrong("is out of range", "restore.load.port")
+	case l.User != "" && !account.MatchString(l.User):
+		return wrong("is no account", "restore.load.user")
 	}
 	return nil
 }

@@ -117,6 +117,20 @@ type Restoring struct {
 	Verify    bool      `json:"verify,omitempty"` // files are read again and compared by their hashes
 	Every     int       `json:"every,omitempty"`  // only the content of every n-th file is; 0 and 1: all
 	DryRun    bool      `json:"dry_run,omitempty"`
+	// Load, where it is there, hands the one file that is brought back to a
+	// database server.
+	Load *Loading `json:"load,omitempty"`
+}
+
+// Loading is what a database server does with a stream that was brought back. It
+// changes nothing that is there: a dump becomes a new database, a base backup a
+// new folder beside the stream, which somebody starts a server on.
+type Loading struct {
+	Kind     SourceKind `json:"kind"`               // postgresql or postgresql-base
+	Database string     `json:"database,omitempty"` // dump: name of the new database
+	Server   string     `json:"server,omitempty"`   // as in Source
+	Port     int        `json:"port,omitempty"`
+	User     string     `json:"user,omitempty"`
 }
 
 // Overwrite is what happens to a file that is there already.

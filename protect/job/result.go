@@ -34,7 +34,7 @@ type Progress struct {
 	Job        string    `json:"job"`
 	At         time.Time `json:"at"`
 	Source     string    `json:"source,omitempty"` // name of the one that is being done
-	Step       string    `json:"step"`             // hook | prepare | backup | restore | verify
+	Step       string    `json:"step"`             // hook | prepare | backup | restore | verify | load
 	Files      int64     `json:"files"`
 	Bytes      int64     `json:"bytes"`
 	TotalFiles int64     `json:"total_files,omitempty"` // grows while folders are still being read; 0: not known
@@ -139,6 +139,7 @@ type Restored struct {
 	// rights or time are not, all of them.
 	Changed int64       `json:"changed,omitempty"`
 	Differ  []Differing `json:"differ,omitempty"` // the first MaxErrors of Wrong and Changed
+	Loaded  string      `json:"loaded,omitempty"` // what a database server made of it: name of the database, or folder
 }
 
 // Differing is one file that is not as it was saved.

@@ -62,7 +62,10 @@ type Request struct {
 	Target   string   `json:"target"`          // absolute folder there; "/": where everything was
 	Over     bool     `json:"over"`            // files that are there and differ are replaced; else they stay
 	Every    int      `json:"every,omitempty"` // only every n-th file is compared by its hashes; 0: all
-	Reason   string   `json:"reason"`
+	// Load: what the machine's database server makes of the one file that is
+	// brought back.
+	Load   *job.Loading `json:"load,omitempty"`
+	Reason string       `json:"reason"`
 
 	State      State      `json:"state"`
 	At         time.Time  `json:"at"` // of this state
@@ -97,6 +100,22 @@ func (r Request) Seen() time.Time {
 func (r Request) Args() map[string]string {
 	return map[string]string{"agent": r.From.Agent, "host": r.Host, "asker": r.AskedBy, "approver": r.ApprovedBy, "ender": r.EndedBy, "passer": r.PassedBy,
 		"files": strconv.FormatInt(r.files(), 10), "finds": strconv.Itoa(r.Scan.Finds)}
+}
+
+// Took is how long the machine worked; zero while it does.
+func (r Request) Took() time.Duration {
+	if r.Result.End.IsZero() {
+		return 0
+	}
+	return r.Result.End.Sub(r.Result.Start)
+}
+
+// Rate is how many bytes came back in a second, with all that belongs to it.
+func (r Request) Rate() float64 {
+	if r.Result.Restore == nil || r.Took() <= 0 {
+		return 0
+	}
+	return float64(r.Result.Restore.Bytes) / r.Took().Seconds()
 }
 
 // files is how many files are meant, as far as it is known.
@@ -140,7 +159,8 @@ type NewRequest struct {
 	Host     string // empty: the machine itself
 	Target   string // empty: where everything was
 	Over     bool
-	Every    int // only every n-th file is compared by its hashes; 0: all
+	Every    int          // only every n-th file is compared by its hashes; 0: all
+	Load     *job.Loading // what the machine's database server makes of the one file; nil: nothing
 	Reason   string
 }
 
@@ -202,10 +222,14 @@ func (d *Desk) Ask(ctx context.Context, n NewRequest, by auth.Person) (Request, 
 			return Request{}, err
 		}
 	}
-	r := Request{ID: clock.ID("rs", d.Now()), Site: n.Site, Incident: n.Incident, From: n.From, Paths: n.Paths, Host: n.Host, Target: n.Target, Over: n.Over, Every: n.Every,
+	r := Request{ID: clock.ID("rs", d.Now()), Site: n.Site, Incident: n.Incident, From: n.From, Paths: n.Paths, Host: n.Host, Target: n.Target, Over: n.Over, Every: n.Every, Load: n.Load,
 		Reason: n.Reason, State: AskedFor, At: d.moment(), AskedBy: by.ID, AskedAt: d.moment()}
 	if err := r.Job().Check(); err != nil {
-		return Request{}, fault.New(fault.Invalid, "protect.restore.target").With(err)
+		key := "protect.restore.target"
+		if n.Load != nil {
+			key = "protect.restore.load"
+		}
+		return Request{}, fault.New(fault.Invalid, key).With(err)
 	}
 	err := d.db.Tx(ctx, func(tx *state.Tx) error {
 		return d.write(ctx, tx, record.Version{ID: r.ID, Kind: kindRestore, Incident: r.Incident, By: by.ID}, r)
@@ -231,7 +255,7 @@ func (r Request) Job() job.Job {
 		over = job.Always
 	}
 	return job.Job{ID: r.ID, Host: r.Host, Kind: job.Restore,
-		Restore: &job.Restoring{Snapshot: r.From.Snapshot, Include: r.Paths, Target: r.Target, Overwrite: over, Verify: true, Every: r.Every}}
+		Restore: &job.Restoring{Snapshot: r.From.Snapshot, Include: r.Paths, Target: r.Target, Overwrite: over, Verify: true, Every: r.Every, Load: r.Load}}
 }
 
 // Request returns one request.

@@ -3,10 +3,12 @@ package view
 import (
 	"net/url"
 	"path"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/sonae/sonae/i18n"
+	"github.com/sonae/sonae/protect/anomaly"
 	"github.com/sonae/sonae/protect/job"
 	"github.com/sonae/sonae/protect/restore"
 	"github.com/sonae/sonae/ready/asset"
@@ -28,6 +30,9 @@ type SnapshotsData struct {
 	List  restore.Page[restore.Snapshot]
 	Clean bool // one of the list is held to be clean
 	After string
+
+	Points  []anomaly.Point // from where a restore should begin, where there was damage
+	Classes map[string]string
 }
 
 // BrowseData is a folder of a snapshot, or what a search in it found.
@@ -41,6 +46,9 @@ type BrowseData struct {
 	More     bool
 	Hosts    []asset.Host // that may get the data
 	Others   []restore.Snapshot
+
+	Source    job.Source  // what the snapshot is of, where its policy says it
+	Incidents [][2]string // id and title of those that a restore can belong to
 }
 
 // CompareData is the difference of two snapshots.
@@ -147,6 +155,8 @@ func scanText(p Page, s restore.Scan) string {
 		return p.T("protect.restore.scan.nobody")
 	case s.Unread != "":
 		return p.T("protect.restore.scan.broken")
+	case s.Finds == 0 && s.Skips > 0:
+		return p.T("protect.restore.scan.rest", "files", p.Count(s.Files-s.Skips))
 	case s.Finds > 0:
 		return p.T("protect.restore.scan.found", "count", p.Count(s.Finds), "files", p.Count(s.Files))
 	}
@@ -159,6 +169,84 @@ func targetText(p Page, r restore.Request) string {
 		return p.T("protect.restore.target.original", "host", p.Host(r.Host))
 	}
 	return p.T("protect.restore.target.folder", "host", p.Host(r.Host), "folder", r.Target)
+}
+
+// restoreGoes says whether something happens by itself.
+func restoreGoes(s restore.State) bool {
+	return s == restore.Scanning || s == restore.Ordered || s == restore.Running
+}
+
+// restoreShare is how much of a step is done, in percent; -1 where it is not
+// known.
+func restoreShare(p job.Progress) int {
+	if p.TotalBytes <= 0 {
+		return -1
+	}
+	return int(min(100, 100*p.Bytes/p.TotalBytes))
+}
+
+// restoreRate is how quick it is, and how long it still takes.
+func restoreRate(p Page, far job.Progress) string {
+	rate, left := far.Rate()
+	switch {
+	case rate <= 0:
+		return ""
+	case left <= 0:
+		return p.T("protect.restore.rate", "rate", i18n.Bytes(int64(rate)))
+	}
+	return p.T("protect.restore.rate.left", "rate", i18n.Bytes(int64(rate)), "done", i18n.Bytes(far.Bytes), "all", i18n.Bytes(far.TotalBytes), "left", p.Span(left))
+}
+
+// differMark says at once whether something is lost.
+func differMark(what job.Difference) string {
+	switch what {
+	case job.OtherMode, job.OtherOwner, job.OtherTime:
+		return "▲"
+	}
+	return "◆"
+}
+
+// everies are how many files are compared by their content.
+func everies() []int { return []int{1, 10, 100} }
+
+func everyText(p Page, n int) string {
+	if n <= 1 {
+		return p.T("protect.restore.every.all")
+	}
+	return p.T("protect.restore.every.n", "n", p.Count(n))
+}
+
+// pointName is the class of data that a point is of, as people call it.
+func pointName(d SnapshotsData, x anomaly.Point) string {
+	if name := d.Classes[x.Class]; name != "" {
+		return name
+	}
+	return x.Class
+}
+
+// loadable is what a database server can make of a snapshot: it holds one stream
+// of a source of PostgreSQL, whose name says which.
+func loadable(all []restore.Entry) (kind job.SourceKind, name string) {
+	if len(all) != 1 || all[0].Type != "file" || !takeable(all[0]) {
+		return "", ""
+	}
+	switch at := all[0].Path; {
+	case path.Dir(at) != "/":
+		return "", ""
+	case strings.HasSuffix(at, ".base.tar"):
+		return job.PostgreSQLBase, at
+	case strings.HasSuffix(at, ".dump"):
+		return job.PostgreSQL, at
+	}
+	return "", ""
+}
+
+// portText is a port in a form.
+func portText(n int) string {
+	if n == 0 {
+		return ""
+	}
+	return strconv.Itoa(n)
 }
 
 // changePath shows what a difference is about.
