@@ -5,12 +5,15 @@ import (
 	"net/http"
 
 	"github.com/sonae/sonae/auth"
+	"github.com/sonae/sonae/fault"
+	"github.com/sonae/sonae/incident"
 	"github.com/sonae/sonae/protect/forecast"
 )
 
 // Forecasts is what the operations need from forecast.
 type Forecasts interface {
 	Forecast(ctx context.Context, plan, incident string) (forecast.Forecast, error)
+	Of(ctx context.Context, in incident.Incident) (forecast.Line, bool, error)
 	Terms(ctx context.Context, plan string) (forecast.Terms, error)
 	SaveTerms(ctx context.Context, t forecast.Terms, by auth.Person) (forecast.Terms, error)
 	Restores(ctx context.Context, plan string) ([]forecast.Restore, error)
@@ -39,6 +42,12 @@ func (s *server) forecastOperations() {
 		func(ctx context.Context, _ auth.Person, in *ForecastOf) (*body[forecast.Forecast], error) {
 			f, err := s.Forecasts.Forecast(ctx, in.ID, in.Incident)
 			return &body[forecast.Forecast]{f}, err
+		})
+	register(s, operation{"get-incident-recovery", http.MethodGet, "/incidents/{id}/recovery", "When everything would work again that an incident touches: as it really goes where a restore plan was begun in it, else as if it began now", 0},
+		rule[ByID]{auth.ProtectSee, "protect", s.recoveryNeeds},
+		func(ctx context.Context, _ auth.Person, in *ByID) (*body[forecast.Line], error) {
+			l, err := s.recovery(ctx, in.ID)
+			return &body[forecast.Line]{l}, err
 		})
 	register(s, operation{"get-forecast-terms", http.MethodGet, "/protect/plans/{id}/terms", "Prices, losses and targets of a restore plan", 0}, ofPlan[ByID](s, auth.ProtectSee),
 		func(ctx context.Context, _ auth.Person, in *ByID) (*body[forecast.Terms], error) {
@@ -74,4 +83,32 @@ func (s *server) forecastNeeds(ctx context.Context, who auth.Person, in *Forecas
 	}
 	c, err := s.Incidents.Get(ctx, in.Incident)
 	return append(needs, need{auth.View, auth.Resource{Kind: "incident", ID: c.ID, Site: auth.Among(who, c.Scope.Sites)}}), err
+}
+
+// recovery is the line of an incident; Missing where no restore plan is about
+// it.
+func (s *server) recovery(ctx context.Context, id string) (forecast.Line, error) {
+	in, err := s.Incidents.Get(ctx, id)
+	if err != nil {
+		return forecast.Line{}, err
+	}
+	l, ok, err := s.Forecasts.Of(ctx, in)
+	if err == nil && !ok {
+		err = fault.New(fault.Missing, "protect.forecast.untouched")
+	}
+	return l, err
+}
+
+// recoveryNeeds is the right to the incident, and to the plan that is about it.
+func (s *server) recoveryNeeds(ctx context.Context, who auth.Person, in *ByID) ([]need, error) {
+	c, err := s.Incidents.Get(ctx, in.ID)
+	if err != nil {
+		return nil, err
+	}
+	needs := []need{{auth.View, auth.Resource{Kind: "incident", ID: c.ID, Site: auth.Among(who, c.Scope.Sites)}}}
+	l, ok, err := s.Forecasts.Of(ctx, c)
+	if ok {
+		needs = append(needs, need{auth.ProtectSee, auth.Resource{Kind: "protect", ID: l.Plan, Site: l.Site}})
+	}
+	return needs, err
 }

@@ -3,9 +3,11 @@ package hub
 import (
 	"context"
 
+	"github.com/sonae/sonae/incident"
 	"github.com/sonae/sonae/protect/forecast"
 	"github.com/sonae/sonae/protect/plan"
 	"github.com/sonae/sonae/protect/policy"
+	"github.com/sonae/sonae/report/sheet"
 )
 
 // openForecasts makes the plans of recoveries, and what they would take by what
@@ -22,4 +24,12 @@ type estimates struct{ *Hub }
 func (e estimates) IfNow(ctx context.Context, site string) (policy.Estimate, bool, error) {
 	l, ok, err := e.forecasts.IfNow(ctx, site)
 	return policy.Estimate{P50: l.P50, P90: l.P90, Calibrated: l.Calibrated, Plan: l.Plan}, ok, err
+}
+
+// expected tells the executive sheet the same of what an incident touches.
+type expected struct{ *Hub }
+
+func (e expected) Recovery(ctx context.Context, in incident.Incident) (sheet.Recovery, bool, error) {
+	l, ok, err := e.forecasts.Of(ctx, in)
+	return sheet.Recovery{Begun: l.Incident != "", P50: l.P50, P90: l.P90, Loss: l.Loss, LastProven: l.LastProven, Changed: l.Changed, Path: l.Path()}, ok, err
 }

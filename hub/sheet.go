@@ -15,7 +15,7 @@ func (h *Hub) openSheets() {
 	h.sheets = sheet.New(h.state, sheet.Deps{
 		Incidents: h.incidents, Duties: h.duties, Alerts: h.alerts, Actions: h.actions, Books: h.books, Assets: h.assets,
 		Names: h.names, Say: alert.Alert.Say, Pages: html.Sheets{}, Ledger: h.ledger,
-		Advisor: sheet.Advise(h.decisions, h.names), Counters: []sheet.Counter{sheet.CountTasks(h.tasks)},
+		Recovery: expected{h}, Advisor: sheet.Advise(h.decisions, h.names), Counters: []sheet.Counter{sheet.CountTasks(h.tasks)},
 	}, h.cfg.Now, h.log)
 }
 

@@ -75,6 +75,7 @@ var pages = []struct{ name, who, path string }{
 	{"protect-plan-service", "responder", "/protect/plan/pl-1/services/emr"},
 	{"protect-plan-capacity", "responder", "/protect/plan/pl-1/capacity"},
 	{"protect-forecast", "executive", "/protect/forecast"},
+	{"protect-forecast-incident", "executive", "/protect/forecast?plan=pl-1&incident=in-1"},
 	{"protect-forecast-terms", "responder", "/protect/forecast/pl-1/terms"},
 	{"duties", "approver", "/incidents/in-1/duties?at=2026-11-22T05%3A00%3A00Z"},
 	{"duties-now", "responder", "/incidents/in-1/duties"},

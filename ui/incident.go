@@ -93,7 +93,7 @@ func (c *call) room() (screen, error) {
 }
 
 func (c *call) roomRest(d *view.RoomData) error {
-	for _, part := range []func(*view.RoomData) error{c.roomEntries, c.roomAlerts, c.roomActions, c.roomBags, c.roomDecision, c.roomRuns, c.roomTasks, c.roomCalls, c.roomDocuments, c.roomPaper, c.roomCause, c.roomScope} {
+	for _, part := range []func(*view.RoomData) error{c.roomEntries, c.roomAlerts, c.roomActions, c.roomBags, c.roomDecision, c.roomRuns, c.roomTasks, c.roomRecovery, c.roomCalls, c.roomDocuments, c.roomPaper, c.roomCause, c.roomScope} {
 		if err := part(d); err != nil {
 			return err
 		}

@@ -17,6 +17,8 @@ import (
 // Forecasts is what the pages need from forecast.
 type Forecasts interface {
 	Forecast(ctx context.Context, plan, incident string) (forecast.Forecast, error)
+	IfNow(ctx context.Context, site string) (forecast.Line, bool, error)
+	Of(ctx context.Context, in incident.Incident) (forecast.Line, bool, error)
 	Terms(ctx context.Context, plan string) (forecast.Terms, error)
 	SaveTerms(ctx context.Context, t forecast.Terms, by auth.Person) (forecast.Terms, error)
 	Restores(ctx context.Context, plan string) ([]forecast.Restore, error)
@@ -89,6 +91,20 @@ func (c *call) recovering(id string) ([]incident.Incident, error) {
 		}
 	}
 	return out, nil
+}
+
+// roomRecovery is what is expected of bringing back what the incident touches.
+func (c *call) roomRecovery(d *view.RoomData) (err error) {
+	d.Recovery, err = known(c.Forecasts.Of(c.ctx(), d.Incident))
+	return err
+}
+
+// known is a line, nil where there is none.
+func known(l forecast.Line, ok bool, err error) (*forecast.Line, error) {
+	if err != nil || !ok {
+		return nil, err
+	}
+	return &l, nil
 }
 
 func (c *call) forecastTerms() (screen, error) {

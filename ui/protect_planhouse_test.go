@@ -9,6 +9,7 @@ import (
 
 	"github.com/sonae/sonae/auth"
 	"github.com/sonae/sonae/fault"
+	"github.com/sonae/sonae/incident"
 	"github.com/sonae/sonae/playbook"
 	"github.com/sonae/sonae/protect/forecast"
 	"github.com/sonae/sonae/protect/plan"
@@ -69,13 +70,46 @@ func (plansOf) Begin(_ context.Context, in, _ string, _ auth.Person) (playbook.R
 type forecastsOf struct{ plansOf }
 
 func (h forecastsOf) Forecast(ctx context.Context, id, in string) (forecast.Forecast, error) {
-	if in != "" {
+	g := forecast.Given{Plan: h.plan(), Now: start, Runs: 200, Points: []forecast.Point{
+		{Service: "ad", Newest: start.Add(-9 * time.Hour), Proven: start.AddDate(0, -1, 0)}, {Service: "emr", Newest: start.Add(-26 * time.Hour)}}}
+	switch in {
+	case "":
+	case "in-1": // the network is back, and the directory comes back
+		g.Run = h.begun()
+		g.Going = []forecast.Going{{Service: "ad", Began: start.Add(-20 * time.Minute), At: start.Add(-time.Minute), Bytes: 50e9, Total: 120e9}}
+	default:
 		return forecast.Forecast{}, missing("protect.forecast.not-begun")
 	}
-	t, err := h.Terms(ctx, id)
-	restores, _ := h.Restores(ctx, id)
-	return forecast.Make(forecast.Given{Plan: h.plan(), Terms: t, Restores: restores, Now: start, Runs: 200, Points: []forecast.Point{
-		{Service: "ad", Newest: start.Add(-9 * time.Hour), Proven: start.AddDate(0, -1, 0)}, {Service: "emr", Newest: start.Add(-26 * time.Hour)}}}), err
+	var err error
+	if g.Terms, err = h.Terms(ctx, id); err == nil {
+		g.Restores, err = h.Restores(ctx, id)
+	}
+	return forecast.Make(g), err
+}
+
+// begun is a run of the plan in which the network came back.
+func (h forecastsOf) begun() *playbook.Run {
+	p := h.plan()
+	r := playbook.Run{ID: "run-1", Incident: "in-1", BeganAt: start.Add(-9 * time.Hour)}
+	for id, c := range p.Cards() {
+		if c.Service == "network" && c.Phase == plan.Verify {
+			r.Visits = append(r.Visits, playbook.Visit{No: 1, Step: id, State: playbook.Done, OpenedAt: start.Add(-4 * time.Hour), DoneAt: start.Add(-3 * time.Hour)})
+		}
+	}
+	return &r
+}
+
+func (h forecastsOf) IfNow(ctx context.Context, _ string) (forecast.Line, bool, error) {
+	f, err := h.Forecast(ctx, "pl-1", "")
+	return f.Line(), true, err
+}
+
+func (h forecastsOf) Of(ctx context.Context, in incident.Incident) (forecast.Line, bool, error) {
+	if in.ID != "in-1" {
+		return forecast.Line{}, false, nil
+	}
+	f, err := h.Forecast(ctx, "pl-1", in.ID)
+	return f.Line(), true, err
 }
 
 func (h forecastsOf) Terms(context.Context, string) (forecast.Terms, error) {

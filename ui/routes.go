@@ -37,7 +37,7 @@ type route struct {
 
 // sheetTopics are all that an executive sheet tells of.
 func sheetTopics() []string {
-	return []string{"incident", "alert", "action", "duty", "playbook", "host", "sheet"}
+	return []string{"incident", "alert", "action", "duty", "playbook", "host", "sheet", "restore", "restore-drill"}
 }
 
 // routes is the table of all addresses that need a decision about rights.
@@ -60,7 +60,7 @@ func routes() []route {
 
 		{pattern: "GET /incidents", verb: auth.View, kind: "incident", page: (*call).incidents, topics: []string{"incident", "duty"}},
 		{pattern: "POST /incidents", verb: auth.Handle, kind: "incident", do: (*call).openIncident, back: (*call).incidents},
-		{pattern: "GET /incidents/{id}", verb: auth.View, kind: "incident", page: (*call).room, topics: []string{"incident", "alert", "action", "evidence", "duty", "document", "playbook", "task", "notify", "decision"}},
+		{pattern: "GET /incidents/{id}", verb: auth.View, kind: "incident", page: (*call).room, topics: []string{"incident", "alert", "action", "evidence", "duty", "document", "playbook", "task", "notify", "decision", "restore"}},
 		{pattern: "POST /incidents/{id}/entries", verb: auth.Handle, kind: "entry", of: "incident", do: (*call).write, back: (*call).room},
 		{pattern: "POST /incidents/{id}/command", verb: auth.Handle, kind: "incident", do: (*call).command, back: (*call).room},
 		{pattern: "POST /incidents/{id}/state", verb: auth.Handle, kind: "incident", do: (*call).move, back: (*call).room},
@@ -239,7 +239,7 @@ func routes() []route {
 		{pattern: "POST /protect/plan/{plan}/services/{service}/remove", verb: auth.ProtectChange, kind: "protect", do: (*call).removePlanService, back: (*call).planService},
 		{pattern: "POST /protect/plan/{plan}/services/{service}/up", verb: auth.ProtectChange, kind: "protect", do: (*call).raisePlanService, back: (*call).planPage},
 		{pattern: "POST /protect/plan/{plan}/begin", verb: auth.ProtectRestore, kind: "protect", do: (*call).beginPlan, back: (*call).planPage},
-		{pattern: "GET /protect/forecast", verb: auth.ProtectSee, kind: "protect", page: (*call).forecastPage, topics: []string{"playbook"}},
+		{pattern: "GET /protect/forecast", verb: auth.ProtectSee, kind: "protect", page: (*call).forecastPage, topics: []string{"playbook", "restore", "restore-drill"}},
 		{pattern: "GET /protect/forecast/{plan}/terms", verb: auth.ProtectChange, kind: "protect", page: (*call).forecastTerms},
 		{pattern: "POST /protect/forecast/{plan}/terms", verb: auth.ProtectChange, kind: "protect", do: (*call).saveForecastTerms, back: (*call).forecastTerms},
 		{pattern: "POST /protect/forecast/{plan}/restores", verb: auth.ProtectChange, kind: "protect", do: (*call).addMeasuredRestore, back: (*call).forecastTerms},

@@ -69,6 +69,9 @@ func (c *call) executive() (screen, error) {
 		if w.Alerts, err = c.looseAlarms(); err != nil {
 			return screen{}, err
 		}
+		if w.Back, err = known(c.Forecasts.IfNow(c.ctx(), c.who.Site)); err != nil {
+			return screen{}, err
+		}
 		return screen{page: p, body: view.AllWell(p, w)}, nil
 	}
 	d, err := c.sheetOf(open[0])

@@ -3,6 +3,7 @@ package forecast
 import (
 	"context"
 	"fmt"
+	"net/url"
 	"slices"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 // data, last proven on LastProven.
 type Line struct {
 	Plan       string        `json:"plan"`
+	Site       string        `json:"site"`               // of the plan
 	Incident   string        `json:"incident,omitempty"` // whose recovery is followed; empty: as if it happened now
 	P50        time.Duration `json:"p50"`                // from now, or from when the recovery began
 	P90        time.Duration `json:"p90"`
@@ -23,10 +25,19 @@ type Line struct {
 	Changed    time.Time     `json:"changed,omitzero"` // when something last happened in the recovery that is followed
 }
 
+// Path is the page that tells more.
+func (l Line) Path() string {
+	at := "/protect/forecast?plan=" + url.QueryEscape(l.Plan)
+	if l.Incident != "" {
+		at += "&incident=" + url.QueryEscape(l.Incident)
+	}
+	return at
+}
+
 // Line sums the forecast up.
 func (f Forecast) Line() Line {
 	hours := func(h float64) time.Duration { return time.Duration(h * float64(time.Hour)) }
-	l := Line{Plan: f.Plan, Incident: f.Incident, P50: hours(f.Back.P50), P90: hours(f.Back.P90), Calibrated: f.Calibrated, Changed: f.Changed}
+	l := Line{Plan: f.Plan, Site: f.Site, Incident: f.Incident, P50: hours(f.Back.P50), P90: hours(f.Back.P90), Calibrated: f.Calibrated, Changed: f.Changed}
 	first := true
 	for _, s := range f.Services {
 		if s.Data == 0 {

@@ -95,6 +95,24 @@ func (v sheetView) When(t time.Time) string {
 	return i18n.Time(v.Lang, t)
 }
 
+// Back is what is expected of a recovery, as one line.
+func (v sheetView) Back(r sheet.Recovery) string {
+	key := "back.now"
+	if r.Begun {
+		key = "back.begun"
+	}
+	line := v.T(key, "p50", i18n.Span(v.Lang, r.P50), "p90", i18n.Span(v.Lang, r.P90), "time", v.When(r.Changed))
+	if r.Loss < 0 {
+		line += v.T("back.loss.unknown")
+	} else {
+		line += v.T("back.loss", "loss", i18n.Span(v.Lang, r.Loss))
+	}
+	if r.LastProven.IsZero() {
+		return line + v.T("back.unproven")
+	}
+	return line + v.T("back.proven", "date", i18n.Date(v.Lang, r.LastProven))
+}
+
 // most is the largest number that a box of the sheet holds.
 const most = 99_999
 

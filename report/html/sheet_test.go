@@ -54,6 +54,7 @@ func usual() sheet.Sheet {
 	}
 	s.Next = sheet.Next{What: both("承認するか決める: cc-pc-07 を隔離する", "Decide whether to approve: Isolate cc-pc-07"), Why: report.Plain("個人情報の送信を止める"),
 		IfSo: report.Plain("外来予約の電話受付: この席で予約の電話を受けられなくなる（1時間あたり約40件の電話）"), IfNot: both("この機器にある予約者の個人情報が外へ出たおそれがある。", "Personal data of patients on this machine may have left.")}
+	s.Recovery = &sheet.Recovery{P50: 26 * time.Hour, P90: 53 * time.Hour, Loss: 9*time.Hour + 20*time.Minute, LastProven: at(14, 5).AddDate(0, -1, 0), Path: "/protect/forecast?plan=pl-1"}
 	s.Approvals = []sheet.Approval{{ID: "ac-1", Title: both("cc-pc-07 を隔離する", "Isolate cc-pc-07"), Stops: []sheet.Text{report.Plain("外来予約の電話受付: この席で受けられなくなる")}, RequestedBy: "情報システム係", At: at(14, 3), Path: "/actions/ac-1/approve"}}
 	return s
 }
@@ -64,6 +65,7 @@ func crowded() sheet.Sheet {
 	long := strings.Repeat("とても長い名前の", 4)
 	latin := strings.Repeat("Considerably-long ", 5)
 	s.Drill = true
+	s.Recovery = &sheet.Recovery{Begun: true, P50: 1999 * time.Hour, P90: 4999*time.Hour + 59*time.Minute, Loss: -1, Changed: at(13, 59)}
 	s.Incident.Title = `<script>alert("x")</script>` + strings.Repeat("予約コールセンターの端末からの個人情報の持ち出しの疑い", 4)
 	s.Incident.Commander = "情報システム管理室長代理 長曽我部 龍之介"
 	s.Risk.Reason = both("「"+long+"電子カルテ」を止める基準に当たりました: 暗号化された共有フォルダーが3つ以上、10分以内に見つかったとき（医療情報システムの安全管理に関する手順 第4版 別紙2）",

@@ -57,13 +57,19 @@ type Advisor interface {
 	Advice(ctx context.Context, incident string) ([]Advice, error)
 }
 
+// Recoveries says what is expected of bringing back what an incident touches;
+// false where no restore plan is about it.
+type Recoveries interface {
+	Recovery(ctx context.Context, in incident.Incident) (Recovery, bool, error)
+}
+
 // Counter counts work of an incident that is kept elsewhere, such as tasks.
 type Counter struct {
 	Name  Text
 	Count func(ctx context.Context, incident string) (todo, doing, done int, err error)
 }
 
-// Deps are what a Desk is built from; Advisor and Counters may be nil, all else
+// Deps are what a Desk is built from; Advisor, Counters and Recovery may be nil, all else
 // is needed.
 type Deps struct {
 	Incidents Incidents
@@ -76,6 +82,7 @@ type Deps struct {
 	Say       report.Say
 	Advisor   Advisor
 	Counters  []Counter
+	Recovery  Recoveries
 	Pages     Pages
 	Ledger    report.Prover
 }
@@ -107,6 +114,7 @@ type known struct {
 	hosts   []asset.Host // of practice for a drill, else the real ones
 	advice  []Advice
 	counts  []Count // of Counters
+	back    *Recovery
 	names   map[string]string
 	say     report.Say
 }
@@ -236,6 +244,15 @@ func (d *Desk) others(ctx context.Context, k *known) (err error) {
 			return fmt.Errorf("advice: %w", err)
 		}
 	}
+	if d.deps.Recovery != nil {
+		r, ok, err := d.deps.Recovery.Recovery(ctx, k.in)
+		if err != nil {
+			return fmt.Errorf("recovery: %w", err)
+		}
+		if ok {
+			k.back = &r
+		}
+	}
 	for _, c := range d.deps.Counters {
 		n := Count{Name: c.Name}
 		if n.Todo, n.Doing, n.Done, err = c.Count(ctx, k.in.ID); err != nil {
@@ -249,7 +266,7 @@ func (d *Desk) others(ctx context.Context, k *known) (err error) {
 func (k known) sheet() Sheet {
 	s := Sheet{Schema: "sonae.sheet/1", MadeAt: k.now, Drill: k.in.Drill, Advice: k.advice[:min(len(k.advice), mostAdvice)],
 		Incident: Incident{ID: k.in.ID, No: k.in.No, Title: k.in.Title, State: report.Word("incident.state."+string(k.in.State), nil), Commander: k.person(k.in.Commander), KnownAt: k.knownAt()},
-		InForce:  k.inForce(), Counts: k.count(), Persons: k.persons()}
+		InForce:  k.inForce(), Counts: k.count(), Persons: k.persons(), Recovery: k.back}
 	if s.Advice == nil {
 		s.Advice = []Advice{}
 	}

@@ -78,7 +78,8 @@ type Sheet struct {
 	Next      Next       `json:"next"`
 	Approvals []Approval `json:"approvals"` // those that wait longest
 	MoreWait  int        `json:"more_approvals"`
-	Salt      string     `json:"salt,omitempty"` // of a kept version: makes the digests unguessable
+	Recovery  *Recovery  `json:"recovery,omitempty"` // nil: no restore plan is about what the incident touches
+	Salt      string     `json:"salt,omitempty"`     // of a kept version: makes the digests unguessable
 }
 
 // Incident is the case in the head of the sheet.
@@ -193,6 +194,17 @@ type Next struct {
 	IfSo  Text   `json:"if_done"`
 	IfNot Text   `json:"if_not_done"`
 	Path  string `json:"path"`
+}
+
+// Recovery is what is expected of bringing back what the incident touches.
+type Recovery struct {
+	Begun      bool          `json:"begun"`       // it goes on, and this follows it; false: as if it began now
+	P50        time.Duration `json:"p50"`         // from its beginning until everything runs, in half of all cases
+	P90        time.Duration `json:"p90"`         // in nine of ten
+	Loss       time.Duration `json:"loss"`        // of data, at most; negative: not known
+	LastProven time.Time     `json:"last_proven"` // of the restore that was proven longest ago; zero: one is not proven
+	Changed    time.Time     `json:"changed"`     // when something last happened in it; zero: it is not begun
+	Path       string        `json:"path"`
 }
 
 // Approval waits for a second person.

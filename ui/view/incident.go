@@ -20,6 +20,7 @@ import (
 	"github.com/sonae/sonae/incident/task"
 	"github.com/sonae/sonae/notify"
 	"github.com/sonae/sonae/playbook"
+	"github.com/sonae/sonae/protect/forecast"
 	"github.com/sonae/sonae/ready/asset"
 	"github.com/sonae/sonae/report"
 )
@@ -59,6 +60,7 @@ type RoomData struct {
 	Sites     []asset.Site
 	CallBacks []paper.CallBack
 	Measures  []cause.Measure
+	Recovery  *forecast.Line // nil: no restore plan is about what the incident touches
 }
 
 // Sources are where an entry that a person writes may come from.

@@ -4,6 +4,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/sonae/sonae/auth"
 	"github.com/sonae/sonae/i18n"
 	"github.com/sonae/sonae/incident"
 	"github.com/sonae/sonae/protect/forecast"
@@ -100,10 +101,9 @@ func rateOf(p Page, r forecast.Rate) string {
 }
 
 // forecastLines are the sentences for those who decide.
-func forecastLines(p Page, f forecast.Forecast) []string {
-	l := f.Line()
+func forecastLines(p Page, l forecast.Line) []string {
 	key := "protect.forecast.line"
-	if f.Incident != "" {
+	if l.Incident != "" {
 		key += ".running"
 	}
 	all := []string{p.T(key, "p50", p.Span(l.P50), "p90", p.Span(l.P90))}
@@ -120,7 +120,15 @@ func forecastLines(p Page, f forecast.Forecast) []string {
 	if !l.Calibrated {
 		all = append(all, p.T("protect.forecast.line.uncalibrated"))
 	}
+	if !l.Changed.IsZero() {
+		all = append(all, p.T("protect.forecast.changed", "time", p.Time(l.Changed)))
+	}
 	return all
+}
+
+// maySee says whether the viewer may see the plan of a line.
+func maySee(p Page, l *forecast.Line) bool {
+	return l != nil && p.May(auth.ProtectSee, auth.Resource{Kind: "protect", ID: l.Plan, Site: l.Site})
 }
 
 // stateClass is the look of a service's state.

@@ -3,6 +3,7 @@ package view
 import (
 	"github.com/sonae/sonae/auth"
 	"github.com/sonae/sonae/incident"
+	"github.com/sonae/sonae/protect/forecast"
 	"github.com/sonae/sonae/report/sheet"
 )
 
@@ -35,6 +36,7 @@ type WellData struct {
 	Alerts int  // serious ones that belong to no incident
 	Hub    bool // a part of the hub needs somebody
 	Wall   bool
+	Back   *forecast.Line // if something happened now; nil: there is no restore plan
 }
 
 // Well says whether nothing needs a look.
