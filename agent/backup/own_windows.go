@@ -33,3 +33,5 @@ func run(_ context.Context, cmd *exec.Cmd) error {
 func as(*exec.Cmd, string) error {
 	return errors.New("on Windows a program cannot be run as another account")
 }
+
+func folderFor(string, string) error { return errors.New("on Windows no WAL is gathered") }

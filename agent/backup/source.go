@@ -29,6 +29,10 @@ func (w *work) source(ctx context.Context, s job.Source) job.SourceResult {
 		w.folder(ctx, s, &res)
 	case job.Libvirt:
 		w.machine(ctx, s, &res)
+	case job.PostgreSQLBase:
+		w.base(ctx, s, &res)
+	case job.PostgreSQLWAL:
+		w.log(ctx, s, &res)
 	default:
 		list, err := w.streams(ctx, s)
 		if err != nil {
@@ -59,8 +63,6 @@ func (w *work) streams(ctx context.Context, s job.Source) ([]stream, error) {
 	switch s.Kind {
 	case job.PostgreSQL:
 		return postgres(s).dumps(ctx)
-	case job.PostgreSQLBase:
-		return postgres(s).base(), nil
 	case job.MariaDB:
 		return mariadb(ctx, s)
 	case job.LDAP:

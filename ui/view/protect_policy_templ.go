@@ -4418,6 +4418,18 @@ func sourceForm(p Page, i int, s job.Source) templ.Component {
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
+		templ_7745c5c3_Err = sourceText(p, i, "dir", s.Dir, templ.Attributes{"spellcheck": "false"}).Render(ctx, templ_7745c5c3_Buffer)
+		if templ_7745c5c3_Err != nil {
+			return templ_7745c5c3_Err
+		}
+		templ_7745c5c3_Err = sourceText(p, i, "connect", s.Connect, templ.Attributes{"spellcheck": "false", "placeholder": "qemu:///system"}).Render(ctx, templ_7745c5c3_Buffer)
+		if templ_7745c5c3_Err != nil {
+			return templ_7745c5c3_Err
+		}
+		templ_7745c5c3_Err = sourceArea(p, i, "for", strings.Join(s.For, "\n")).Render(ctx, templ_7745c5c3_Buffer)
+		if templ_7745c5c3_Err != nil {
+			return templ_7745c5c3_Err
+		}
 		templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 344, "<label class=\"check\"><input type=\"checkbox\" name=\"")
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
@@ -4425,7 +4437,7 @@ func sourceForm(p Page, i int, s job.Source) templ.Component {
 		var templ_7745c5c3_Var238 string
 		templ_7745c5c3_Var238, templ_7745c5c3_Err = templ.JoinStringErrs(SourceField(i, "one-system"))
 		if templ_7745c5c3_Err != nil {
-			return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 763, Col: 82}
+			return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 766, Col: 82}
 		}
 		_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var238))
 		if templ_7745c5c3_Err != nil {
@@ -4448,7 +4460,7 @@ func sourceForm(p Page, i int, s job.Source) templ.Component {
 		var templ_7745c5c3_Var239 string
 		templ_7745c5c3_Var239, templ_7745c5c3_Err = templ.JoinStringErrs(p.T("protect.policy.source.one-system"))
 		if templ_7745c5c3_Err != nil {
-			return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 763, Col: 163}
+			return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 766, Col: 163}
 		}
 		_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var239))
 		if templ_7745c5c3_Err != nil {
@@ -4461,7 +4473,7 @@ func sourceForm(p Page, i int, s job.Source) templ.Component {
 		var templ_7745c5c3_Var240 string
 		templ_7745c5c3_Var240, templ_7745c5c3_Err = templ.JoinStringErrs(SourceField(i, "shadow"))
 		if templ_7745c5c3_Err != nil {
-			return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 764, Col: 78}
+			return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 767, Col: 78}
 		}
 		_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var240))
 		if templ_7745c5c3_Err != nil {
@@ -4484,7 +4496,7 @@ func sourceForm(p Page, i int, s job.Source) templ.Component {
 		var templ_7745c5c3_Var241 string
 		templ_7745c5c3_Var241, templ_7745c5c3_Err = templ.JoinStringErrs(p.T("protect.policy.source.shadow"))
 		if templ_7745c5c3_Err != nil {
-			return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 764, Col: 152}
+			return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 767, Col: 152}
 		}
 		_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var241))
 		if templ_7745c5c3_Err != nil {
@@ -4526,7 +4538,7 @@ func sourceText(p Page, i int, name, value string, attrs templ.Attributes) templ
 		var templ_7745c5c3_Var243 string
 		templ_7745c5c3_Var243, templ_7745c5c3_Err = templ.JoinStringErrs("f-" + SourceField(i, name))
 		if templ_7745c5c3_Err != nil {
-			return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 771, Col: 42}
+			return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 774, Col: 42}
 		}
 		_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var243))
 		if templ_7745c5c3_Err != nil {
@@ -4539,7 +4551,7 @@ func sourceText(p Page, i int, name, value string, attrs templ.Attributes) templ
 		var templ_7745c5c3_Var244 string
 		templ_7745c5c3_Var244, templ_7745c5c3_Err = templ.JoinStringErrs(p.T("protect.policy.source." + name))
 		if templ_7745c5c3_Err != nil {
-			return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 771, Col: 83}
+			return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 774, Col: 83}
 		}
 		_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var244))
 		if templ_7745c5c3_Err != nil {
@@ -4552,7 +4564,7 @@ func sourceText(p Page, i int, name, value string, attrs templ.Attributes) templ
 		var templ_7745c5c3_Var245 string
 		templ_7745c5c3_Var245, templ_7745c5c3_Err = templ.JoinStringErrs("f-" + SourceField(i, name))
 		if templ_7745c5c3_Err != nil {
-			return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 772, Col: 41}
+			return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 775, Col: 41}
 		}
 		_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var245))
 		if templ_7745c5c3_Err != nil {
@@ -4565,7 +4577,7 @@ func sourceText(p Page, i int, name, value string, attrs templ.Attributes) templ
 		var templ_7745c5c3_Var246 string
 		templ_7745c5c3_Var246, templ_7745c5c3_Err = templ.JoinStringErrs(SourceField(i, name))
 		if templ_7745c5c3_Err != nil {
-			return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 772, Col: 71}
+			return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 775, Col: 71}
 		}
 		_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var246))
 		if templ_7745c5c3_Err != nil {
@@ -4578,7 +4590,7 @@ func sourceText(p Page, i int, name, value string, attrs templ.Attributes) templ
 		var templ_7745c5c3_Var247 string
 		templ_7745c5c3_Var247, templ_7745c5c3_Err = templ.JoinStringErrs(value)
 		if templ_7745c5c3_Err != nil {
-			return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 772, Col: 87}
+			return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 775, Col: 87}
 		}
 		_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var247))
 		if templ_7745c5c3_Err != nil {
@@ -4628,7 +4640,7 @@ func sourceArea(p Page, i int, name, value string) templ.Component {
 		var templ_7745c5c3_Var249 string
 		templ_7745c5c3_Var249, templ_7745c5c3_Err = templ.JoinStringErrs("f-" + SourceField(i, name))
 		if templ_7745c5c3_Err != nil {
-			return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 778, Col: 42}
+			return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 781, Col: 42}
 		}
 		_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var249))
 		if templ_7745c5c3_Err != nil {
@@ -4641,7 +4653,7 @@ func sourceArea(p Page, i int, name, value string) templ.Component {
 		var templ_7745c5c3_Var250 string
 		templ_7745c5c3_Var250, templ_7745c5c3_Err = templ.JoinStringErrs(p.T("protect.policy.source." + name))
 		if templ_7745c5c3_Err != nil {
-			return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 778, Col: 83}
+			return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 781, Col: 83}
 		}
 		_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var250))
 		if templ_7745c5c3_Err != nil {
@@ -4654,7 +4666,7 @@ func sourceArea(p Page, i int, name, value string) templ.Component {
 		var templ_7745c5c3_Var251 string
 		templ_7745c5c3_Var251, templ_7745c5c3_Err = templ.JoinStringErrs("f-" + SourceField(i, name))
 		if templ_7745c5c3_Err != nil {
-			return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 779, Col: 44}
+			return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 782, Col: 44}
 		}
 		_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var251))
 		if templ_7745c5c3_Err != nil {
@@ -4667,7 +4679,7 @@ func sourceArea(p Page, i int, name, value string) templ.Component {
 		var templ_7745c5c3_Var252 string
 		templ_7745c5c3_Var252, templ_7745c5c3_Err = templ.JoinStringErrs(SourceField(i, name))
 		if templ_7745c5c3_Err != nil {
-			return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 779, Col: 74}
+			return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 782, Col: 74}
 		}
 		_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var252))
 		if templ_7745c5c3_Err != nil {
@@ -4680,7 +4692,7 @@ func sourceArea(p Page, i int, name, value string) templ.Component {
 		var templ_7745c5c3_Var253 string
 		templ_7745c5c3_Var253, templ_7745c5c3_Err = templ.JoinStringErrs(value)
 		if templ_7745c5c3_Err != nil {
-			return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 779, Col: 112}
+			return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 782, Col: 112}
 		}
 		_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var253))
 		if templ_7745c5c3_Err != nil {
@@ -4722,7 +4734,7 @@ func scheduleForm(p Page, x policy.Policy) templ.Component {
 		var templ_7745c5c3_Var255 string
 		templ_7745c5c3_Var255, templ_7745c5c3_Err = templ.JoinStringErrs(p.T("protect.policy.schedule"))
 		if templ_7745c5c3_Err != nil {
-			return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 785, Col: 42}
+			return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 788, Col: 42}
 		}
 		_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var255))
 		if templ_7745c5c3_Err != nil {
@@ -4735,7 +4747,7 @@ func scheduleForm(p Page, x policy.Policy) templ.Component {
 		var templ_7745c5c3_Var256 string
 		templ_7745c5c3_Var256, templ_7745c5c3_Err = templ.JoinStringErrs(p.T("protect.policy.days"))
 		if templ_7745c5c3_Err != nil {
-			return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 787, Col: 39}
+			return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 790, Col: 39}
 		}
 		_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var256))
 		if templ_7745c5c3_Err != nil {
@@ -4748,7 +4760,7 @@ func scheduleForm(p Page, x policy.Policy) templ.Component {
 		var templ_7745c5c3_Var257 string
 		templ_7745c5c3_Var257, templ_7745c5c3_Err = templ.JoinStringErrs(p.T("protect.policy.days.what"))
 		if templ_7745c5c3_Err != nil {
-			return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 788, Col: 52}
+			return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 791, Col: 52}
 		}
 		_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var257))
 		if templ_7745c5c3_Err != nil {
@@ -4766,7 +4778,7 @@ func scheduleForm(p Page, x policy.Policy) templ.Component {
 			var templ_7745c5c3_Var258 string
 			templ_7745c5c3_Var258, templ_7745c5c3_Err = templ.JoinStringErrs(strconv.Itoa(int(day)))
 			if templ_7745c5c3_Err != nil {
-				return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 790, Col: 90}
+				return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 793, Col: 90}
 			}
 			_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var258))
 			if templ_7745c5c3_Err != nil {
@@ -4789,7 +4801,7 @@ func scheduleForm(p Page, x policy.Policy) templ.Component {
 			var templ_7745c5c3_Var259 string
 			templ_7745c5c3_Var259, templ_7745c5c3_Err = templ.JoinStringErrs(backupDay(p, day))
 			if templ_7745c5c3_Err != nil {
-				return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 790, Col: 165}
+				return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 793, Col: 165}
 			}
 			_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var259))
 			if templ_7745c5c3_Err != nil {
@@ -4804,7 +4816,11 @@ func scheduleForm(p Page, x policy.Policy) templ.Component {
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
-		templ_7745c5c3_Err = policyField(p, "times", strings.Join(x.Schedule.Times, ", "), templ.Attributes{"required": true, "placeholder": "01:30, 13:30"}).Render(ctx, templ_7745c5c3_Buffer)
+		templ_7745c5c3_Err = policyField(p, "times", strings.Join(x.Schedule.Times, ", "), templ.Attributes{"placeholder": "01:30, 13:30"}).Render(ctx, templ_7745c5c3_Buffer)
+		if templ_7745c5c3_Err != nil {
+			return templ_7745c5c3_Err
+		}
+		templ_7745c5c3_Err = policyField(p, "every", count0(x.Schedule.Every), templ.Attributes{"type": "number", "min": "0", "max": "720"}).Render(ctx, templ_7745c5c3_Buffer)
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
@@ -4829,7 +4845,7 @@ func scheduleForm(p Page, x policy.Policy) templ.Component {
 		var templ_7745c5c3_Var260 string
 		templ_7745c5c3_Var260, templ_7745c5c3_Err = templ.JoinStringErrs(p.T("protect.policy.stop"))
 		if templ_7745c5c3_Err != nil {
-			return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 795, Col: 127}
+			return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 799, Col: 127}
 		}
 		_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var260))
 		if templ_7745c5c3_Err != nil {
@@ -4864,7 +4880,7 @@ func scheduleForm(p Page, x policy.Policy) templ.Component {
 		var templ_7745c5c3_Var261 string
 		templ_7745c5c3_Var261, templ_7745c5c3_Err = templ.JoinStringErrs(p.T("protect.policy.pause"))
 		if templ_7745c5c3_Err != nil {
-			return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 798, Col: 123}
+			return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 802, Col: 123}
 		}
 		_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var261))
 		if templ_7745c5c3_Err != nil {
@@ -4906,7 +4922,7 @@ func keepForm(p Page, x policy.Policy) templ.Component {
 		var templ_7745c5c3_Var263 string
 		templ_7745c5c3_Var263, templ_7745c5c3_Err = templ.JoinStringErrs(p.T("protect.policy.keep"))
 		if templ_7745c5c3_Err != nil {
-			return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 804, Col: 38}
+			return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 808, Col: 38}
 		}
 		_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var263))
 		if templ_7745c5c3_Err != nil {
@@ -4919,7 +4935,7 @@ func keepForm(p Page, x policy.Policy) templ.Component {
 		var templ_7745c5c3_Var264 string
 		templ_7745c5c3_Var264, templ_7745c5c3_Err = templ.JoinStringErrs(p.T("protect.policy.keep.what"))
 		if templ_7745c5c3_Err != nil {
-			return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 805, Col: 51}
+			return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 809, Col: 51}
 		}
 		_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var264))
 		if templ_7745c5c3_Err != nil {
@@ -4956,7 +4972,7 @@ func keepForm(p Page, x policy.Policy) templ.Component {
 		var templ_7745c5c3_Var265 string
 		templ_7745c5c3_Var265, templ_7745c5c3_Err = templ.JoinStringErrs(p.T("protect.policy.targets"))
 		if templ_7745c5c3_Err != nil {
-			return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 813, Col: 41}
+			return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 817, Col: 41}
 		}
 		_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var265))
 		if templ_7745c5c3_Err != nil {
@@ -4969,7 +4985,7 @@ func keepForm(p Page, x policy.Policy) templ.Component {
 		var templ_7745c5c3_Var266 string
 		templ_7745c5c3_Var266, templ_7745c5c3_Err = templ.JoinStringErrs(p.T("protect.policy.targets.what"))
 		if templ_7745c5c3_Err != nil {
-			return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 814, Col: 54}
+			return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 818, Col: 54}
 		}
 		_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var266))
 		if templ_7745c5c3_Err != nil {
@@ -4988,7 +5004,7 @@ func keepForm(p Page, x policy.Policy) templ.Component {
 				var templ_7745c5c3_Var267 string
 				templ_7745c5c3_Var267, templ_7745c5c3_Err = templ.JoinStringErrs(p.T("protect.policy.medium.hub"))
 				if templ_7745c5c3_Err != nil {
-					return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 817, Col: 45}
+					return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 821, Col: 45}
 				}
 				_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var267))
 				if templ_7745c5c3_Err != nil {
@@ -5006,7 +5022,7 @@ func keepForm(p Page, x policy.Policy) templ.Component {
 				var templ_7745c5c3_Var268 string
 				templ_7745c5c3_Var268, templ_7745c5c3_Err = templ.JoinStringErrs(string(m))
 				if templ_7745c5c3_Err != nil {
-					return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 819, Col: 80}
+					return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 823, Col: 80}
 				}
 				_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var268))
 				if templ_7745c5c3_Err != nil {
@@ -5029,7 +5045,7 @@ func keepForm(p Page, x policy.Policy) templ.Component {
 				var templ_7745c5c3_Var269 string
 				templ_7745c5c3_Var269, templ_7745c5c3_Err = templ.JoinStringErrs(p.T("protect.policy.medium." + string(m)))
 				if templ_7745c5c3_Err != nil {
-					return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 819, Col: 171}
+					return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 823, Col: 171}
 				}
 				_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var269))
 				if templ_7745c5c3_Err != nil {
@@ -5078,7 +5094,7 @@ func DataClass(p Page, d DataClassData) templ.Component {
 		var templ_7745c5c3_Var271 string
 		templ_7745c5c3_Var271, templ_7745c5c3_Err = templ.JoinStringErrs(p.T("protect.policy.list"))
 		if templ_7745c5c3_Err != nil {
-			return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 827, Col: 75}
+			return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 831, Col: 75}
 		}
 		_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var271))
 		if templ_7745c5c3_Err != nil {
@@ -5091,7 +5107,7 @@ func DataClass(p Page, d DataClassData) templ.Component {
 		var templ_7745c5c3_Var272 string
 		templ_7745c5c3_Var272, templ_7745c5c3_Err = templ.JoinStringErrs(p.Title)
 		if templ_7745c5c3_Err != nil {
-			return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 828, Col: 14}
+			return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 832, Col: 14}
 		}
 		_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var272))
 		if templ_7745c5c3_Err != nil {
@@ -5112,7 +5128,7 @@ func DataClass(p Page, d DataClassData) templ.Component {
 		var templ_7745c5c3_Var273 string
 		templ_7745c5c3_Var273, templ_7745c5c3_Err = templ.JoinStringErrs(p.T("protect.policy.class.what"))
 		if templ_7745c5c3_Err != nil {
-			return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 830, Col: 38}
+			return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 834, Col: 38}
 		}
 		_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var273))
 		if templ_7745c5c3_Err != nil {
@@ -5130,7 +5146,7 @@ func DataClass(p Page, d DataClassData) templ.Component {
 			var templ_7745c5c3_Var274 templ.SafeURL
 			templ_7745c5c3_Var274, templ_7745c5c3_Err = templ.JoinURLErrs(templ.SafeURL("/protect/classes/" + orValue(d.Class.ID, "new")))
 			if templ_7745c5c3_Err != nil {
-				return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 832, Col: 94}
+				return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 836, Col: 94}
 			}
 			_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var274))
 			if templ_7745c5c3_Err != nil {
@@ -5143,7 +5159,7 @@ func DataClass(p Page, d DataClassData) templ.Component {
 			var templ_7745c5c3_Var275 string
 			templ_7745c5c3_Var275, templ_7745c5c3_Err = templ.JoinStringErrs(strconv.Itoa(d.Form.Version))
 			if templ_7745c5c3_Err != nil {
-				return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 833, Col: 75}
+				return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 837, Col: 75}
 			}
 			_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var275))
 			if templ_7745c5c3_Err != nil {
@@ -5165,7 +5181,7 @@ func DataClass(p Page, d DataClassData) templ.Component {
 				var templ_7745c5c3_Var276 string
 				templ_7745c5c3_Var276, templ_7745c5c3_Err = templ.JoinStringErrs(p.T("field.site"))
 				if templ_7745c5c3_Err != nil {
-					return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 837, Col: 44}
+					return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 841, Col: 44}
 				}
 				_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var276))
 				if templ_7745c5c3_Err != nil {
@@ -5197,7 +5213,7 @@ func DataClass(p Page, d DataClassData) templ.Component {
 			var templ_7745c5c3_Var277 string
 			templ_7745c5c3_Var277, templ_7745c5c3_Err = templ.JoinStringErrs(p.T("protect.policy.data"))
 			if templ_7745c5c3_Err != nil {
-				return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 847, Col: 40}
+				return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 851, Col: 40}
 			}
 			_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var277))
 			if templ_7745c5c3_Err != nil {
@@ -5215,7 +5231,7 @@ func DataClass(p Page, d DataClassData) templ.Component {
 				var templ_7745c5c3_Var278 string
 				templ_7745c5c3_Var278, templ_7745c5c3_Err = templ.JoinStringErrs(x)
 				if templ_7745c5c3_Err != nil {
-					return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 849, Col: 70}
+					return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 853, Col: 70}
 				}
 				_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var278))
 				if templ_7745c5c3_Err != nil {
@@ -5238,7 +5254,7 @@ func DataClass(p Page, d DataClassData) templ.Component {
 				var templ_7745c5c3_Var279 string
 				templ_7745c5c3_Var279, templ_7745c5c3_Err = templ.JoinStringErrs(p.T("data-class." + x))
 				if templ_7745c5c3_Err != nil {
-					return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 849, Col: 144}
+					return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 853, Col: 144}
 				}
 				_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var279))
 				if templ_7745c5c3_Err != nil {
@@ -5256,7 +5272,7 @@ func DataClass(p Page, d DataClassData) templ.Component {
 			var templ_7745c5c3_Var280 string
 			templ_7745c5c3_Var280, templ_7745c5c3_Err = templ.JoinStringErrs(p.T("protect.policy.where"))
 			if templ_7745c5c3_Err != nil {
-				return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 853, Col: 54}
+				return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 857, Col: 54}
 			}
 			_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var280))
 			if templ_7745c5c3_Err != nil {
@@ -5269,7 +5285,7 @@ func DataClass(p Page, d DataClassData) templ.Component {
 			var templ_7745c5c3_Var281 string
 			templ_7745c5c3_Var281, templ_7745c5c3_Err = templ.JoinStringErrs(d.Form.Where)
 			if templ_7745c5c3_Err != nil {
-				return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 854, Col: 63}
+				return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 858, Col: 63}
 			}
 			_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var281))
 			if templ_7745c5c3_Err != nil {
@@ -5292,7 +5308,7 @@ func DataClass(p Page, d DataClassData) templ.Component {
 			var templ_7745c5c3_Var282 string
 			templ_7745c5c3_Var282, templ_7745c5c3_Err = templ.JoinStringErrs(p.T("protect.policy.medical"))
 			if templ_7745c5c3_Err != nil {
-				return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 856, Col: 133}
+				return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 860, Col: 133}
 			}
 			_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var282))
 			if templ_7745c5c3_Err != nil {
@@ -5321,7 +5337,7 @@ func DataClass(p Page, d DataClassData) templ.Component {
 			var templ_7745c5c3_Var283 string
 			templ_7745c5c3_Var283, templ_7745c5c3_Err = templ.JoinStringErrs(p.T("protect.policy.do-save"))
 			if templ_7745c5c3_Err != nil {
-				return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 860, Col: 61}
+				return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 864, Col: 61}
 			}
 			_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var283))
 			if templ_7745c5c3_Err != nil {
@@ -5339,7 +5355,7 @@ func DataClass(p Page, d DataClassData) templ.Component {
 				var templ_7745c5c3_Var284 templ.SafeURL
 				templ_7745c5c3_Var284, templ_7745c5c3_Err = templ.JoinURLErrs(templ.SafeURL("/protect/classes/" + d.Class.ID + "/end"))
 				if templ_7745c5c3_Err != nil {
-					return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 863, Col: 88}
+					return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 867, Col: 88}
 				}
 				_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var284))
 				if templ_7745c5c3_Err != nil {
@@ -5352,7 +5368,7 @@ func DataClass(p Page, d DataClassData) templ.Component {
 				var templ_7745c5c3_Var285 string
 				templ_7745c5c3_Var285, templ_7745c5c3_Err = templ.JoinStringErrs(p.T("protect.policy.class.end", "name", d.Class.Name))
 				if templ_7745c5c3_Err != nil {
-					return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 864, Col: 86}
+					return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 868, Col: 86}
 				}
 				_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var285))
 				if templ_7745c5c3_Err != nil {
@@ -5397,7 +5413,7 @@ func BackupRuns(p Page, d BackupRunsData) templ.Component {
 		var templ_7745c5c3_Var287 string
 		templ_7745c5c3_Var287, templ_7745c5c3_Err = templ.JoinStringErrs(p.Title)
 		if templ_7745c5c3_Err != nil {
-			return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 872, Col: 14}
+			return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 876, Col: 14}
 		}
 		_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var287))
 		if templ_7745c5c3_Err != nil {
@@ -5430,7 +5446,7 @@ func BackupRuns(p Page, d BackupRunsData) templ.Component {
 			var templ_7745c5c3_Var289 string
 			templ_7745c5c3_Var289, templ_7745c5c3_Err = templ.JoinStringErrs(p.T("protect.run.going"))
 			if templ_7745c5c3_Err != nil {
-				return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 876, Col: 46}
+				return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 880, Col: 46}
 			}
 			_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var289))
 			if templ_7745c5c3_Err != nil {
@@ -5453,7 +5469,7 @@ func BackupRuns(p Page, d BackupRunsData) templ.Component {
 				var templ_7745c5c3_Var290 string
 				templ_7745c5c3_Var290, templ_7745c5c3_Err = templ.JoinStringErrs(p.T("col.host"))
 				if templ_7745c5c3_Err != nil {
-					return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 884, Col: 41}
+					return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 888, Col: 41}
 				}
 				_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var290))
 				if templ_7745c5c3_Err != nil {
@@ -5466,7 +5482,7 @@ func BackupRuns(p Page, d BackupRunsData) templ.Component {
 				var templ_7745c5c3_Var291 string
 				templ_7745c5c3_Var291, templ_7745c5c3_Err = templ.JoinStringErrs(p.T("protect.policy.policy"))
 				if templ_7745c5c3_Err != nil {
-					return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 885, Col: 54}
+					return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 889, Col: 54}
 				}
 				_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var291))
 				if templ_7745c5c3_Err != nil {
@@ -5479,7 +5495,7 @@ func BackupRuns(p Page, d BackupRunsData) templ.Component {
 				var templ_7745c5c3_Var292 string
 				templ_7745c5c3_Var292, templ_7745c5c3_Err = templ.JoinStringErrs(p.T("col.state"))
 				if templ_7745c5c3_Err != nil {
-					return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 886, Col: 42}
+					return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 890, Col: 42}
 				}
 				_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var292))
 				if templ_7745c5c3_Err != nil {
@@ -5492,7 +5508,7 @@ func BackupRuns(p Page, d BackupRunsData) templ.Component {
 				var templ_7745c5c3_Var293 string
 				templ_7745c5c3_Var293, templ_7745c5c3_Err = templ.JoinStringErrs(p.T("protect.run.progress"))
 				if templ_7745c5c3_Err != nil {
-					return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 887, Col: 53}
+					return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 891, Col: 53}
 				}
 				_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var293))
 				if templ_7745c5c3_Err != nil {
@@ -5505,7 +5521,7 @@ func BackupRuns(p Page, d BackupRunsData) templ.Component {
 				var templ_7745c5c3_Var294 string
 				templ_7745c5c3_Var294, templ_7745c5c3_Err = templ.JoinStringErrs(p.T("protect.run.queued"))
 				if templ_7745c5c3_Err != nil {
-					return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 888, Col: 51}
+					return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 892, Col: 51}
 				}
 				_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var294))
 				if templ_7745c5c3_Err != nil {
@@ -5523,7 +5539,7 @@ func BackupRuns(p Page, d BackupRunsData) templ.Component {
 					var templ_7745c5c3_Var295 templ.SafeURL
 					templ_7745c5c3_Var295, templ_7745c5c3_Err = templ.JoinURLErrs(templ.SafeURL("/protect/runs/" + r.ID))
 					if templ_7745c5c3_Err != nil {
-						return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 894, Col: 74}
+						return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 898, Col: 74}
 					}
 					_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var295))
 					if templ_7745c5c3_Err != nil {
@@ -5536,7 +5552,7 @@ func BackupRuns(p Page, d BackupRunsData) templ.Component {
 					var templ_7745c5c3_Var296 string
 					templ_7745c5c3_Var296, templ_7745c5c3_Err = templ.JoinStringErrs(p.Host(r.Host))
 					if templ_7745c5c3_Err != nil {
-						return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 894, Col: 93}
+						return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 898, Col: 93}
 					}
 					_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var296))
 					if templ_7745c5c3_Err != nil {
@@ -5549,7 +5565,7 @@ func BackupRuns(p Page, d BackupRunsData) templ.Component {
 					var templ_7745c5c3_Var297 string
 					templ_7745c5c3_Var297, templ_7745c5c3_Err = templ.JoinStringErrs(orValue(d.Names[r.Policy], r.Policy))
 					if templ_7745c5c3_Err != nil {
-						return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 895, Col: 51}
+						return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 899, Col: 51}
 					}
 					_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var297))
 					if templ_7745c5c3_Err != nil {
@@ -5608,7 +5624,7 @@ func BackupRuns(p Page, d BackupRunsData) templ.Component {
 		var templ_7745c5c3_Var298 string
 		templ_7745c5c3_Var298, templ_7745c5c3_Err = templ.JoinStringErrs(p.T("filter.label"))
 		if templ_7745c5c3_Err != nil {
-			return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 915, Col: 63}
+			return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 919, Col: 63}
 		}
 		_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var298))
 		if templ_7745c5c3_Err != nil {
@@ -5621,7 +5637,7 @@ func BackupRuns(p Page, d BackupRunsData) templ.Component {
 		var templ_7745c5c3_Var299 templ.SafeURL
 		templ_7745c5c3_Var299, templ_7745c5c3_Err = templ.JoinURLErrs(templ.SafeURL(d.List.With("state", "")))
 		if templ_7745c5c3_Err != nil {
-			return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 916, Col: 51}
+			return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 920, Col: 51}
 		}
 		_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var299))
 		if templ_7745c5c3_Err != nil {
@@ -5642,7 +5658,7 @@ func BackupRuns(p Page, d BackupRunsData) templ.Component {
 		var templ_7745c5c3_Var300 string
 		templ_7745c5c3_Var300, templ_7745c5c3_Err = templ.JoinStringErrs(p.T("protect.run.filter.all"))
 		if templ_7745c5c3_Err != nil {
-			return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 916, Col: 115}
+			return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 920, Col: 115}
 		}
 		_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var300))
 		if templ_7745c5c3_Err != nil {
@@ -5660,7 +5676,7 @@ func BackupRuns(p Page, d BackupRunsData) templ.Component {
 			var templ_7745c5c3_Var301 templ.SafeURL
 			templ_7745c5c3_Var301, templ_7745c5c3_Err = templ.JoinURLErrs(templ.SafeURL(d.List.With("state", string(s))))
 			if templ_7745c5c3_Err != nil {
-				return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 918, Col: 59}
+				return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 922, Col: 59}
 			}
 			_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var301))
 			if templ_7745c5c3_Err != nil {
@@ -5681,7 +5697,7 @@ func BackupRuns(p Page, d BackupRunsData) templ.Component {
 			var templ_7745c5c3_Var302 string
 			templ_7745c5c3_Var302, templ_7745c5c3_Err = templ.JoinStringErrs(p.T("protect.run.state." + string(s)))
 			if templ_7745c5c3_Err != nil {
-				return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 918, Col: 130}
+				return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 922, Col: 130}
 			}
 			_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var302))
 			if templ_7745c5c3_Err != nil {
@@ -5715,7 +5731,7 @@ func BackupRuns(p Page, d BackupRunsData) templ.Component {
 			var templ_7745c5c3_Var304 string
 			templ_7745c5c3_Var304, templ_7745c5c3_Err = templ.JoinStringErrs(p.T("protect.run.past"))
 			if templ_7745c5c3_Err != nil {
-				return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 922, Col: 43}
+				return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 926, Col: 43}
 			}
 			_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var304))
 			if templ_7745c5c3_Err != nil {
@@ -5788,7 +5804,7 @@ func backupState(p Page, r policy.Run) templ.Component {
 			var templ_7745c5c3_Var306 string
 			templ_7745c5c3_Var306, templ_7745c5c3_Err = templ.JoinStringErrs(p.T("protect.run.doubt.short"))
 			if templ_7745c5c3_Err != nil {
-				return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 937, Col: 58}
+				return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 941, Col: 58}
 			}
 			_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var306))
 			if templ_7745c5c3_Err != nil {
@@ -5807,7 +5823,7 @@ func backupState(p Page, r policy.Run) templ.Component {
 			var templ_7745c5c3_Var307 string
 			templ_7745c5c3_Var307, templ_7745c5c3_Err = templ.JoinStringErrs(why)
 			if templ_7745c5c3_Err != nil {
-				return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 941, Col: 27}
+				return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 945, Col: 27}
 			}
 			_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var307))
 			if templ_7745c5c3_Err != nil {
@@ -5852,7 +5868,7 @@ func backupTold(p Page, r policy.Run, t policy.Told) templ.Component {
 			var templ_7745c5c3_Var309 string
 			templ_7745c5c3_Var309, templ_7745c5c3_Err = templ.JoinStringErrs(strconv.Itoa(int(share * 100)))
 			if templ_7745c5c3_Err != nil {
-				return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 948, Col: 60}
+				return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 952, Col: 60}
 			}
 			_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var309))
 			if templ_7745c5c3_Err != nil {
@@ -5865,7 +5881,7 @@ func backupTold(p Page, r policy.Run, t policy.Told) templ.Component {
 			var templ_7745c5c3_Var310 string
 			templ_7745c5c3_Var310, templ_7745c5c3_Err = templ.JoinStringErrs(p.T("protect.run.progress.of", "name", p.Host(r.Host)))
 			if templ_7745c5c3_Err != nil {
-				return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 948, Col: 130}
+				return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 952, Col: 130}
 			}
 			_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var310))
 			if templ_7745c5c3_Err != nil {
@@ -5878,7 +5894,7 @@ func backupTold(p Page, r policy.Run, t policy.Told) templ.Component {
 			var templ_7745c5c3_Var311 string
 			templ_7745c5c3_Var311, templ_7745c5c3_Err = templ.JoinStringErrs(backupPercent(share))
 			if templ_7745c5c3_Err != nil {
-				return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 948, Col: 155}
+				return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 952, Col: 155}
 			}
 			_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var311))
 			if templ_7745c5c3_Err != nil {
@@ -5891,7 +5907,7 @@ func backupTold(p Page, r policy.Run, t policy.Told) templ.Component {
 			var templ_7745c5c3_Var312 string
 			templ_7745c5c3_Var312, templ_7745c5c3_Err = templ.JoinStringErrs(backupPercent(share))
 			if templ_7745c5c3_Err != nil {
-				return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 949, Col: 24}
+				return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 953, Col: 24}
 			}
 			_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var312))
 			if templ_7745c5c3_Err != nil {
@@ -5909,7 +5925,7 @@ func backupTold(p Page, r policy.Run, t policy.Told) templ.Component {
 		var templ_7745c5c3_Var313 string
 		templ_7745c5c3_Var313, templ_7745c5c3_Err = templ.JoinStringErrs(p.T("protect.run.told", "files", strconv.FormatInt(t.Files, 10), "step", p.Known("protect.run.step."+t.Step, t.Step)))
 		if templ_7745c5c3_Err != nil {
-			return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 952, Col: 121}
+			return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 956, Col: 121}
 		}
 		_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var313))
 		if templ_7745c5c3_Err != nil {
@@ -5955,7 +5971,7 @@ func backupTable(p Page, all []policy.Run, names map[string]string, label string
 		var templ_7745c5c3_Var315 string
 		templ_7745c5c3_Var315, templ_7745c5c3_Err = templ.JoinStringErrs(label)
 		if templ_7745c5c3_Err != nil {
-			return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 958, Col: 68}
+			return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 962, Col: 68}
 		}
 		_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var315))
 		if templ_7745c5c3_Err != nil {
@@ -5968,7 +5984,7 @@ func backupTable(p Page, all []policy.Run, names map[string]string, label string
 		var templ_7745c5c3_Var316 string
 		templ_7745c5c3_Var316, templ_7745c5c3_Err = templ.JoinStringErrs(p.T("protect.run.when"))
 		if templ_7745c5c3_Err != nil {
-			return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 962, Col: 46}
+			return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 966, Col: 46}
 		}
 		_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var316))
 		if templ_7745c5c3_Err != nil {
@@ -5981,7 +5997,7 @@ func backupTable(p Page, all []policy.Run, names map[string]string, label string
 		var templ_7745c5c3_Var317 string
 		templ_7745c5c3_Var317, templ_7745c5c3_Err = templ.JoinStringErrs(p.T("col.host"))
 		if templ_7745c5c3_Err != nil {
-			return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 963, Col: 38}
+			return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 967, Col: 38}
 		}
 		_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var317))
 		if templ_7745c5c3_Err != nil {
@@ -5994,7 +6010,7 @@ func backupTable(p Page, all []policy.Run, names map[string]string, label string
 		var templ_7745c5c3_Var318 string
 		templ_7745c5c3_Var318, templ_7745c5c3_Err = templ.JoinStringErrs(p.T("protect.policy.policy"))
 		if templ_7745c5c3_Err != nil {
-			return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 964, Col: 51}
+			return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 968, Col: 51}
 		}
 		_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var318))
 		if templ_7745c5c3_Err != nil {
@@ -6007,7 +6023,7 @@ func backupTable(p Page, all []policy.Run, names map[string]string, label string
 		var templ_7745c5c3_Var319 string
 		templ_7745c5c3_Var319, templ_7745c5c3_Err = templ.JoinStringErrs(p.T("col.state"))
 		if templ_7745c5c3_Err != nil {
-			return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 965, Col: 39}
+			return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 969, Col: 39}
 		}
 		_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var319))
 		if templ_7745c5c3_Err != nil {
@@ -6020,7 +6036,7 @@ func backupTable(p Page, all []policy.Run, names map[string]string, label string
 		var templ_7745c5c3_Var320 string
 		templ_7745c5c3_Var320, templ_7745c5c3_Err = templ.JoinStringErrs(p.T("protect.run.took"))
 		if templ_7745c5c3_Err != nil {
-			return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 966, Col: 61}
+			return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 970, Col: 61}
 		}
 		_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var320))
 		if templ_7745c5c3_Err != nil {
@@ -6033,7 +6049,7 @@ func backupTable(p Page, all []policy.Run, names map[string]string, label string
 		var templ_7745c5c3_Var321 string
 		templ_7745c5c3_Var321, templ_7745c5c3_Err = templ.JoinStringErrs(p.T("protect.run.seen"))
 		if templ_7745c5c3_Err != nil {
-			return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 967, Col: 61}
+			return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 971, Col: 61}
 		}
 		_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var321))
 		if templ_7745c5c3_Err != nil {
@@ -6046,7 +6062,7 @@ func backupTable(p Page, all []policy.Run, names map[string]string, label string
 		var templ_7745c5c3_Var322 string
 		templ_7745c5c3_Var322, templ_7745c5c3_Err = templ.JoinStringErrs(p.T("protect.run.added"))
 		if templ_7745c5c3_Err != nil {
-			return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 968, Col: 62}
+			return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 972, Col: 62}
 		}
 		_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var322))
 		if templ_7745c5c3_Err != nil {
@@ -6064,7 +6080,7 @@ func backupTable(p Page, all []policy.Run, names map[string]string, label string
 			var templ_7745c5c3_Var323 templ.SafeURL
 			templ_7745c5c3_Var323, templ_7745c5c3_Err = templ.JoinURLErrs(templ.SafeURL("/protect/runs/" + r.ID))
 			if templ_7745c5c3_Err != nil {
-				return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 975, Col: 55}
+				return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 979, Col: 55}
 			}
 			_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var323))
 			if templ_7745c5c3_Err != nil {
@@ -6077,7 +6093,7 @@ func backupTable(p Page, all []policy.Run, names map[string]string, label string
 			var templ_7745c5c3_Var324 string
 			templ_7745c5c3_Var324, templ_7745c5c3_Err = templ.JoinStringErrs(p.Time(backupTime(r)))
 			if templ_7745c5c3_Err != nil {
-				return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 975, Col: 81}
+				return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 979, Col: 81}
 			}
 			_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var324))
 			if templ_7745c5c3_Err != nil {
@@ -6095,7 +6111,7 @@ func backupTable(p Page, all []policy.Run, names map[string]string, label string
 				var templ_7745c5c3_Var325 string
 				templ_7745c5c3_Var325, templ_7745c5c3_Err = templ.JoinStringErrs(p.T("protect.run.asked", "name", p.Person(r.Asked)))
 				if templ_7745c5c3_Err != nil {
-					return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 978, Col: 81}
+					return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 982, Col: 81}
 				}
 				_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var325))
 				if templ_7745c5c3_Err != nil {
@@ -6113,7 +6129,7 @@ func backupTable(p Page, all []policy.Run, names map[string]string, label string
 			var templ_7745c5c3_Var326 string
 			templ_7745c5c3_Var326, templ_7745c5c3_Err = templ.JoinStringErrs(p.Host(r.Host))
 			if templ_7745c5c3_Err != nil {
-				return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 981, Col: 26}
+				return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 985, Col: 26}
 			}
 			_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var326))
 			if templ_7745c5c3_Err != nil {
@@ -6126,7 +6142,7 @@ func backupTable(p Page, all []policy.Run, names map[string]string, label string
 			var templ_7745c5c3_Var327 string
 			templ_7745c5c3_Var327, templ_7745c5c3_Err = templ.JoinStringErrs(orValue(names[r.Policy], r.Policy))
 			if templ_7745c5c3_Err != nil {
-				return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 982, Col: 46}
+				return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 986, Col: 46}
 			}
 			_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var327))
 			if templ_7745c5c3_Err != nil {
@@ -6153,7 +6169,7 @@ func backupTable(p Page, all []policy.Run, names map[string]string, label string
 				var templ_7745c5c3_Var328 string
 				templ_7745c5c3_Var328, templ_7745c5c3_Err = templ.JoinStringErrs(p.Span(r.Took(p.Now)))
 				if templ_7745c5c3_Err != nil {
-					return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 990, Col: 31}
+					return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 994, Col: 31}
 				}
 				_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var328))
 				if templ_7745c5c3_Err != nil {
@@ -6218,7 +6234,7 @@ func BackupRun(p Page, d BackupRunData) templ.Component {
 		var templ_7745c5c3_Var330 string
 		templ_7745c5c3_Var330, templ_7745c5c3_Err = templ.JoinStringErrs(p.T("protect.run.list"))
 		if templ_7745c5c3_Err != nil {
-			return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 1008, Col: 68}
+			return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 1012, Col: 68}
 		}
 		_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var330))
 		if templ_7745c5c3_Err != nil {
@@ -6231,7 +6247,7 @@ func BackupRun(p Page, d BackupRunData) templ.Component {
 		var templ_7745c5c3_Var331 templ.SafeURL
 		templ_7745c5c3_Var331, templ_7745c5c3_Err = templ.JoinURLErrs(templ.SafeURL("/protect/policies/" + d.Policy.ID))
 		if templ_7745c5c3_Err != nil {
-			return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 1008, Col: 134}
+			return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 1012, Col: 134}
 		}
 		_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var331))
 		if templ_7745c5c3_Err != nil {
@@ -6244,7 +6260,7 @@ func BackupRun(p Page, d BackupRunData) templ.Component {
 		var templ_7745c5c3_Var332 string
 		templ_7745c5c3_Var332, templ_7745c5c3_Err = templ.JoinStringErrs(d.Policy.Name)
 		if templ_7745c5c3_Err != nil {
-			return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 1008, Col: 152}
+			return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 1012, Col: 152}
 		}
 		_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var332))
 		if templ_7745c5c3_Err != nil {
@@ -6257,7 +6273,7 @@ func BackupRun(p Page, d BackupRunData) templ.Component {
 		var templ_7745c5c3_Var333 string
 		templ_7745c5c3_Var333, templ_7745c5c3_Err = templ.JoinStringErrs(p.Title)
 		if templ_7745c5c3_Err != nil {
-			return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 1009, Col: 14}
+			return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 1013, Col: 14}
 		}
 		_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var333))
 		if templ_7745c5c3_Err != nil {
@@ -6298,7 +6314,7 @@ func BackupRun(p Page, d BackupRunData) templ.Component {
 			var templ_7745c5c3_Var335 string
 			templ_7745c5c3_Var335, templ_7745c5c3_Err = templ.JoinStringErrs(p.T("protect.run.means." + string(d.Run.State)))
 			if templ_7745c5c3_Err != nil {
-				return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 1015, Col: 54}
+				return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 1019, Col: 54}
 			}
 			_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var335))
 			if templ_7745c5c3_Err != nil {
@@ -6316,7 +6332,7 @@ func BackupRun(p Page, d BackupRunData) templ.Component {
 				var templ_7745c5c3_Var336 string
 				templ_7745c5c3_Var336, templ_7745c5c3_Err = templ.JoinStringErrs(p.T("protect.run.doubt", "name", p.Person(d.Run.Doubt.By), "time", p.Time(d.Run.Doubt.At), "why", d.Run.Doubt.Why))
 				if templ_7745c5c3_Err != nil {
-					return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 1017, Col: 126}
+					return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 1021, Col: 126}
 				}
 				_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var336))
 				if templ_7745c5c3_Err != nil {
@@ -6370,7 +6386,7 @@ func BackupRun(p Page, d BackupRunData) templ.Component {
 			var templ_7745c5c3_Var337 string
 			templ_7745c5c3_Var337, templ_7745c5c3_Err = templ.JoinStringErrs(p.T("protect.run.slot"))
 			if templ_7745c5c3_Err != nil {
-				return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 1031, Col: 33}
+				return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 1035, Col: 33}
 			}
 			_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var337))
 			if templ_7745c5c3_Err != nil {
@@ -6384,7 +6400,7 @@ func BackupRun(p Page, d BackupRunData) templ.Component {
 				var templ_7745c5c3_Var338 string
 				templ_7745c5c3_Var338, templ_7745c5c3_Err = templ.JoinStringErrs(p.T("protect.run.asked", "name", p.Person(d.Run.Asked)))
 				if templ_7745c5c3_Err != nil {
-					return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 1034, Col: 63}
+					return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 1038, Col: 63}
 				}
 				_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var338))
 				if templ_7745c5c3_Err != nil {
@@ -6403,7 +6419,7 @@ func BackupRun(p Page, d BackupRunData) templ.Component {
 			var templ_7745c5c3_Var339 string
 			templ_7745c5c3_Var339, templ_7745c5c3_Err = templ.JoinStringErrs(p.T("protect.run.began"))
 			if templ_7745c5c3_Err != nil {
-				return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 1041, Col: 34}
+				return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 1045, Col: 34}
 			}
 			_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var339))
 			if templ_7745c5c3_Err != nil {
@@ -6424,7 +6440,7 @@ func BackupRun(p Page, d BackupRunData) templ.Component {
 			var templ_7745c5c3_Var340 string
 			templ_7745c5c3_Var340, templ_7745c5c3_Err = templ.JoinStringErrs(p.T("protect.run.ended"))
 			if templ_7745c5c3_Err != nil {
-				return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 1047, Col: 34}
+				return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 1051, Col: 34}
 			}
 			_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var340))
 			if templ_7745c5c3_Err != nil {
@@ -6450,7 +6466,7 @@ func BackupRun(p Page, d BackupRunData) templ.Component {
 				var templ_7745c5c3_Var341 string
 				templ_7745c5c3_Var341, templ_7745c5c3_Err = templ.JoinStringErrs(d.Run.Result.Restic)
 				if templ_7745c5c3_Err != nil {
-					return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 1055, Col: 30}
+					return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 1059, Col: 30}
 				}
 				_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var341))
 				if templ_7745c5c3_Err != nil {
@@ -6485,7 +6501,7 @@ func BackupRun(p Page, d BackupRunData) templ.Component {
 			var templ_7745c5c3_Var342 templ.SafeURL
 			templ_7745c5c3_Var342, templ_7745c5c3_Err = templ.JoinURLErrs(templ.SafeURL("/protect/runs/" + d.Run.ID + "/cancel"))
 			if templ_7745c5c3_Err != nil {
-				return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 1064, Col: 85}
+				return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 1068, Col: 85}
 			}
 			_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var342))
 			if templ_7745c5c3_Err != nil {
@@ -6498,7 +6514,7 @@ func BackupRun(p Page, d BackupRunData) templ.Component {
 			var templ_7745c5c3_Var343 string
 			templ_7745c5c3_Var343, templ_7745c5c3_Err = templ.JoinStringErrs(p.T("protect.run.cancel"))
 			if templ_7745c5c3_Err != nil {
-				return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 1065, Col: 57}
+				return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 1069, Col: 57}
 			}
 			_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var343))
 			if templ_7745c5c3_Err != nil {
@@ -6517,7 +6533,7 @@ func BackupRun(p Page, d BackupRunData) templ.Component {
 			var templ_7745c5c3_Var344 string
 			templ_7745c5c3_Var344, templ_7745c5c3_Err = templ.JoinStringErrs(p.T("protect.run.trust"))
 			if templ_7745c5c3_Err != nil {
-				return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 1070, Col: 38}
+				return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 1074, Col: 38}
 			}
 			_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var344))
 			if templ_7745c5c3_Err != nil {
@@ -6530,7 +6546,7 @@ func BackupRun(p Page, d BackupRunData) templ.Component {
 			var templ_7745c5c3_Var345 templ.SafeURL
 			templ_7745c5c3_Var345, templ_7745c5c3_Err = templ.JoinURLErrs(templ.SafeURL("/protect/runs/" + d.Run.ID + "/trust"))
 			if templ_7745c5c3_Err != nil {
-				return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 1071, Col: 85}
+				return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 1075, Col: 85}
 			}
 			_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var345))
 			if templ_7745c5c3_Err != nil {
@@ -6543,7 +6559,7 @@ func BackupRun(p Page, d BackupRunData) templ.Component {
 			var templ_7745c5c3_Var346 string
 			templ_7745c5c3_Var346, templ_7745c5c3_Err = templ.JoinStringErrs(p.T("protect.run.trust.what"))
 			if templ_7745c5c3_Err != nil {
-				return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 1072, Col: 38}
+				return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 1076, Col: 38}
 			}
 			_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var346))
 			if templ_7745c5c3_Err != nil {
@@ -6556,7 +6572,7 @@ func BackupRun(p Page, d BackupRunData) templ.Component {
 			var templ_7745c5c3_Var347 string
 			templ_7745c5c3_Var347, templ_7745c5c3_Err = templ.JoinStringErrs(p.T("field.reason"))
 			if templ_7745c5c3_Err != nil {
-				return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 1074, Col: 45}
+				return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 1078, Col: 45}
 			}
 			_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var347))
 			if templ_7745c5c3_Err != nil {
@@ -6569,7 +6585,7 @@ func BackupRun(p Page, d BackupRunData) templ.Component {
 			var templ_7745c5c3_Var348 string
 			templ_7745c5c3_Var348, templ_7745c5c3_Err = templ.JoinStringErrs(p.Field("why", ""))
 			if templ_7745c5c3_Err != nil {
-				return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 1075, Col: 75}
+				return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 1079, Col: 75}
 			}
 			_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var348))
 			if templ_7745c5c3_Err != nil {
@@ -6582,7 +6598,7 @@ func BackupRun(p Page, d BackupRunData) templ.Component {
 			var templ_7745c5c3_Var349 string
 			templ_7745c5c3_Var349, templ_7745c5c3_Err = templ.JoinStringErrs(p.T("protect.run.trust.do"))
 			if templ_7745c5c3_Err != nil {
-				return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 1077, Col: 44}
+				return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 1081, Col: 44}
 			}
 			_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var349))
 			if templ_7745c5c3_Err != nil {
@@ -6600,7 +6616,7 @@ func BackupRun(p Page, d BackupRunData) templ.Component {
 		var templ_7745c5c3_Var350 string
 		templ_7745c5c3_Var350, templ_7745c5c3_Err = templ.JoinStringErrs(p.T("protect.run.history"))
 		if templ_7745c5c3_Err != nil {
-			return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 1081, Col: 48}
+			return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 1085, Col: 48}
 		}
 		_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var350))
 		if templ_7745c5c3_Err != nil {
@@ -6622,7 +6638,7 @@ func BackupRun(p Page, d BackupRunData) templ.Component {
 			var templ_7745c5c3_Var351 string
 			templ_7745c5c3_Var351, templ_7745c5c3_Err = templ.JoinStringErrs(" " + p.T("protect.run.state."+string(v.State)))
 			if templ_7745c5c3_Err != nil {
-				return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 1086, Col: 53}
+				return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 1090, Col: 53}
 			}
 			_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var351))
 			if templ_7745c5c3_Err != nil {
@@ -6645,7 +6661,7 @@ func BackupRun(p Page, d BackupRunData) templ.Component {
 			var templ_7745c5c3_Var352 string
 			templ_7745c5c3_Var352, templ_7745c5c3_Err = templ.JoinStringErrs(whoOf(p, v.By))
 			if templ_7745c5c3_Err != nil {
-				return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 1090, Col: 40}
+				return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 1094, Col: 40}
 			}
 			_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var352))
 			if templ_7745c5c3_Err != nil {
@@ -6694,7 +6710,7 @@ func backupResult(p Page, r job.Result) templ.Component {
 			var templ_7745c5c3_Var354 string
 			templ_7745c5c3_Var354, templ_7745c5c3_Err = templ.JoinStringErrs(r.Error)
 			if templ_7745c5c3_Err != nil {
-				return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 1099, Col: 18}
+				return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 1103, Col: 18}
 			}
 			_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var354))
 			if templ_7745c5c3_Err != nil {
@@ -6713,7 +6729,7 @@ func backupResult(p Page, r job.Result) templ.Component {
 			var templ_7745c5c3_Var355 string
 			templ_7745c5c3_Var355, templ_7745c5c3_Err = templ.JoinStringErrs(p.T("protect.run.result"))
 			if templ_7745c5c3_Err != nil {
-				return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 1102, Col: 47}
+				return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 1106, Col: 47}
 			}
 			_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var355))
 			if templ_7745c5c3_Err != nil {
@@ -6726,7 +6742,7 @@ func backupResult(p Page, r job.Result) templ.Component {
 			var templ_7745c5c3_Var356 string
 			templ_7745c5c3_Var356, templ_7745c5c3_Err = templ.JoinStringErrs(p.T("protect.policy.source.name"))
 			if templ_7745c5c3_Err != nil {
-				return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 1107, Col: 57}
+				return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 1111, Col: 57}
 			}
 			_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var356))
 			if templ_7745c5c3_Err != nil {
@@ -6739,7 +6755,7 @@ func backupResult(p Page, r job.Result) templ.Component {
 			var templ_7745c5c3_Var357 string
 			templ_7745c5c3_Var357, templ_7745c5c3_Err = templ.JoinStringErrs(p.T("col.state"))
 			if templ_7745c5c3_Err != nil {
-				return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 1108, Col: 40}
+				return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 1112, Col: 40}
 			}
 			_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var357))
 			if templ_7745c5c3_Err != nil {
@@ -6752,7 +6768,7 @@ func backupResult(p Page, r job.Result) templ.Component {
 			var templ_7745c5c3_Var358 string
 			templ_7745c5c3_Var358, templ_7745c5c3_Err = templ.JoinStringErrs(p.T("protect.run.files"))
 			if templ_7745c5c3_Err != nil {
-				return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 1109, Col: 63}
+				return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 1113, Col: 63}
 			}
 			_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var358))
 			if templ_7745c5c3_Err != nil {
@@ -6765,7 +6781,7 @@ func backupResult(p Page, r job.Result) templ.Component {
 			var templ_7745c5c3_Var359 string
 			templ_7745c5c3_Var359, templ_7745c5c3_Err = templ.JoinStringErrs(p.T("protect.run.seen"))
 			if templ_7745c5c3_Err != nil {
-				return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 1110, Col: 62}
+				return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 1114, Col: 62}
 			}
 			_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var359))
 			if templ_7745c5c3_Err != nil {
@@ -6778,7 +6794,7 @@ func backupResult(p Page, r job.Result) templ.Component {
 			var templ_7745c5c3_Var360 string
 			templ_7745c5c3_Var360, templ_7745c5c3_Err = templ.JoinStringErrs(p.T("protect.run.added"))
 			if templ_7745c5c3_Err != nil {
-				return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 1111, Col: 63}
+				return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 1115, Col: 63}
 			}
 			_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var360))
 			if templ_7745c5c3_Err != nil {
@@ -6791,7 +6807,7 @@ func backupResult(p Page, r job.Result) templ.Component {
 			var templ_7745c5c3_Var361 string
 			templ_7745c5c3_Var361, templ_7745c5c3_Err = templ.JoinStringErrs(p.T("protect.run.snapshot"))
 			if templ_7745c5c3_Err != nil {
-				return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 1112, Col: 51}
+				return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 1116, Col: 51}
 			}
 			_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var361))
 			if templ_7745c5c3_Err != nil {
@@ -6809,7 +6825,7 @@ func backupResult(p Page, r job.Result) templ.Component {
 				var templ_7745c5c3_Var362 string
 				templ_7745c5c3_Var362, templ_7745c5c3_Err = templ.JoinStringErrs(s.Name)
 				if templ_7745c5c3_Err != nil {
-					return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 1118, Col: 31}
+					return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 1122, Col: 31}
 				}
 				_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var362))
 				if templ_7745c5c3_Err != nil {
@@ -6822,7 +6838,7 @@ func backupResult(p Page, r job.Result) templ.Component {
 				var templ_7745c5c3_Var363 string
 				templ_7745c5c3_Var363, templ_7745c5c3_Err = templ.JoinStringErrs(p.T("protect.policy.kind." + string(s.Kind)))
 				if templ_7745c5c3_Err != nil {
-					return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 1118, Col: 104}
+					return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 1122, Col: 104}
 				}
 				_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var363))
 				if templ_7745c5c3_Err != nil {
@@ -6844,7 +6860,7 @@ func backupResult(p Page, r job.Result) templ.Component {
 					var templ_7745c5c3_Var364 string
 					templ_7745c5c3_Var364, templ_7745c5c3_Err = templ.JoinStringErrs(p.T("protect.run.unread", "count", p.Count(int(s.Unread))))
 					if templ_7745c5c3_Err != nil {
-						return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 1123, Col: 89}
+						return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 1127, Col: 89}
 					}
 					_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var364))
 					if templ_7745c5c3_Err != nil {
@@ -6862,7 +6878,7 @@ func backupResult(p Page, r job.Result) templ.Component {
 				var templ_7745c5c3_Var365 string
 				templ_7745c5c3_Var365, templ_7745c5c3_Err = templ.JoinStringErrs(p.Count(int(filesOf(s))))
 				if templ_7745c5c3_Err != nil {
-					return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 1126, Col: 52}
+					return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 1130, Col: 52}
 				}
 				_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var365))
 				if templ_7745c5c3_Err != nil {
@@ -6896,7 +6912,7 @@ func backupResult(p Page, r job.Result) templ.Component {
 					var templ_7745c5c3_Var366 string
 					templ_7745c5c3_Var366, templ_7745c5c3_Err = templ.JoinStringErrs(short(x.ID))
 					if templ_7745c5c3_Err != nil {
-						return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 1135, Col: 28}
+						return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 1139, Col: 28}
 					}
 					_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var366))
 					if templ_7745c5c3_Err != nil {
@@ -6925,7 +6941,7 @@ func backupResult(p Page, r job.Result) templ.Component {
 					var templ_7745c5c3_Var367 string
 					templ_7745c5c3_Var367, templ_7745c5c3_Err = templ.JoinStringErrs(p.T("protect.run.errors", "name", s.Name, "count", p.Count(len(s.Errors))))
 					if templ_7745c5c3_Err != nil {
-						return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 1146, Col: 90}
+						return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 1150, Col: 90}
 					}
 					_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var367))
 					if templ_7745c5c3_Err != nil {
@@ -6943,7 +6959,7 @@ func backupResult(p Page, r job.Result) templ.Component {
 						var templ_7745c5c3_Var368 string
 						templ_7745c5c3_Var368, templ_7745c5c3_Err = templ.JoinStringErrs(e)
 						if templ_7745c5c3_Err != nil {
-							return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 1149, Col: 20}
+							return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 1153, Col: 20}
 						}
 						_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var368))
 						if templ_7745c5c3_Err != nil {
@@ -6969,7 +6985,7 @@ func backupResult(p Page, r job.Result) templ.Component {
 			var templ_7745c5c3_Var369 string
 			templ_7745c5c3_Var369, templ_7745c5c3_Err = templ.JoinStringErrs(p.T("protect.policy.hooks"))
 			if templ_7745c5c3_Err != nil {
-				return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 1157, Col: 35}
+				return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 1161, Col: 35}
 			}
 			_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var369))
 			if templ_7745c5c3_Err != nil {
@@ -6987,7 +7003,7 @@ func backupResult(p Page, r job.Result) templ.Component {
 				var templ_7745c5c3_Var370 string
 				templ_7745c5c3_Var370, templ_7745c5c3_Err = templ.JoinStringErrs(x.Name)
 				if templ_7745c5c3_Err != nil {
-					return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 1161, Col: 13}
+					return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 1165, Col: 13}
 				}
 				_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var370))
 				if templ_7745c5c3_Err != nil {
@@ -7000,7 +7016,7 @@ func backupResult(p Page, r job.Result) templ.Component {
 				var templ_7745c5c3_Var371 string
 				templ_7745c5c3_Var371, templ_7745c5c3_Err = templ.JoinStringErrs(p.T("protect.policy.when." + string(x.When)))
 				if templ_7745c5c3_Err != nil {
-					return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 1161, Col: 62}
+					return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 1165, Col: 62}
 				}
 				_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var371))
 				if templ_7745c5c3_Err != nil {
@@ -7022,7 +7038,7 @@ func backupResult(p Page, r job.Result) templ.Component {
 					var templ_7745c5c3_Var372 string
 					templ_7745c5c3_Var372, templ_7745c5c3_Err = templ.JoinStringErrs(x.Output)
 					if templ_7745c5c3_Err != nil {
-						return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 1164, Col: 27}
+						return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 1168, Col: 27}
 					}
 					_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var372))
 					if templ_7745c5c3_Err != nil {
