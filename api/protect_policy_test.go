@@ -77,7 +77,7 @@ func TestABackupPolicyFromItsClassToItsEnd(t *testing.T) {
 	if past.Total != 0 {
 		t.Errorf("%+v", past)
 	}
-	b.call(reads, "GET", "/protect/history?from=2020-01-01T00:00:00Z", nil).problem(http.StatusUnprocessableEntity, "protect.history.span")
+	b.call(reads, "GET", "/protect/history?from=2020-01-01T00:00:00Z", nil).problem(http.StatusBadRequest, "protect.history.span")
 	b.call(stranger, "GET", "/protect/history?site=hospital", nil).problem(http.StatusForbidden, "denied.other-site")
 	b.call(contractor, "GET", "/protect/history.csv", nil).problem(http.StatusForbidden, "denied.role")
 	b.call(contractor, "GET", "/protect", nil).problem(http.StatusForbidden, "denied.role")
