@@ -357,7 +357,11 @@ func (pg *postgres) age(ctx context.Context) error {
 		pg.r.problem(phaseAsk, "time of the newest record: "+clean(out+stderr, 300))
 		return nil
 	}
-	age := float64(pg.snap.Time.UnixNano())/1e9 - at
+	saved := pg.snap.Time
+	if pg.n.gathered() {
+		saved = pg.n.Point.moment(pg.wal.Time)
+	}
+	age := float64(saved.UnixNano())/1e9 - at
 	pg.r.DataAge = &age
 	return nil
 }
