@@ -141,11 +141,12 @@ bench-forecast:
 	SONAE_BENCH_FORECAST=$(CURDIR)/doc/bench-forecast.md go test -count=1 -timeout 30m -run TestForecastOfRealDrills -bench Forecast -benchtime 3x ./protect/forecast
 
 # What backups, restores and reading cost with agent and hub beside bare restic on
-# the same data; writes doc/bench-protect.md. Six minutes of a quiet machine.
+# the same data; writes doc/bench-protect.md. Six minutes of a quiet machine;
+# ROUNDS=1 is a quick look.
 bench-protect: web
 	@sh tools/need.sh restic
 	@sh tools/resticnext.sh
-	SONAE_BENCH_PROTECT=$(CURDIR)/doc/bench-protect.md go test -tags e2e -timeout 30m -count 1 -v -run TestBenchProtect ./e2e
+	SONAE_BENCH_PROTECT=$(CURDIR)/doc/bench-protect.md SONAE_BENCH_ROUNDS=$(or $(ROUNDS),3) go test -tags e2e -timeout 30m -count 1 -v -run TestBenchProtect ./e2e
 
 # What scores of backups catch, and how often they cry wolf: a labelled set with
 # the real restic; writes doc/bench-anomaly.md. Needs root and an hour.

@@ -38,7 +38,6 @@ const (
 	protectRecord = 22 << 10 // the largest; they are spread evenly
 	protectLarge  = 12
 	protectSize   = 40 << 20 // of each large file
-	protectRounds = 3
 )
 
 // TestBenchProtect backs up, backs up again and restores the same data with bare
@@ -51,11 +50,15 @@ func TestBenchProtect(t *testing.T) {
 	if page == "" {
 		t.Skip("SONAE_BENCH_PROTECT names no file (make bench-protect)")
 	}
+	rounds, err := strconv.Atoi(os.Getenv("SONAE_BENCH_ROUNDS"))
+	if err != nil || rounds < 1 {
+		t.Fatalf("SONAE_BENCH_ROUNDS: %v", err)
+	}
 	b := newProtectBench(t)
-	for n := range protectRounds {
+	for n := range rounds {
 		b.round(n)
 	}
-	b.reading()
+	b.reading(rounds)
 	text := b.tables()
 	t.Log("\n" + text)
 	head, rest, found := strings.Cut(file(page), "<!-- measured -->")
@@ -431,7 +434,7 @@ func (s *ourSide) job(asked string, order func()) (cost, job.Result) {
 
 // ended waits until the hub knows that no run goes on.
 func (s *ourSide) ended() {
-	s.b.hub.Await("the end of the run", func() bool {
+	await(s.b.t, 5*time.Minute, "the end of the run", func() bool {
 		return len(hubtest.List[api.BackupRunOut](s.b.asks, "/protect/runs?going=true&policy="+s.policy.ID)) == 0
 	})
 }
@@ -443,7 +446,7 @@ func (s *ourSide) again() {
 	before := b.hubUsed()
 	b.asks.Must(http.MethodPost, at, nil, nil)
 	var read vault.Read
-	b.hub.Await("the repository to be read again", func() bool {
+	await(b.t, 10*time.Minute, "reading the repository again", func() bool {
 		for _, r := range hubtest.List[vault.Read](b.asks, at) {
 			if r.Scope == vault.ReadAll {
 				read = r
@@ -499,10 +502,10 @@ func (b *protectBench) came(to string) {
 
 // reading reads the last repository of bare restic with our reader and with
 // restic, in turn.
-func (b *protectBench) reading() {
+func (b *protectBench) reading(rounds int) {
 	password := filepath.Join(b.dir, "password")
 	b.ok(os.WriteFile(password, []byte(barePassword), 0o600))
-	for range protectRounds {
+	for range rounds {
 		c := b.measured(exec.Command(b.sonae, "verify", "--password-file", password, b.last.repo))
 		b.taken[turn{readAgain, "sonae verify"}] = append(b.taken[turn{readAgain, "sonae verify"}], c)
 		c = b.last.run("check", "--read-data", "--no-cache")
@@ -519,8 +522,8 @@ func (b *protectBench) tables() string {
 	stored, packs := weight(b.t, filepath.Join(b.last.repo, "data"))
 	fmt.Fprintf(&s, "Measured %s on %s with %d processors; both sides and the hub share them. %.25s. Load before: %s; after: %s.\n",
 		time.Now().UTC().Format("2006-01-02 15:04"), processor(), runtime.NumCPU(), version, b.load, strings.TrimSpace(file("/proc/loadavg")))
-	fmt.Fprintf(&s, "%d files, %d MB; %d packs, %d MB after three backups. Medians of %d rounds in turn, with the least and the most.\nWork of the key (scrypt N/r/p): bare %s; agent %s.\n\n",
-		files, bytes/1e6, packs, stored/1e6, protectRounds, strings.Join(b.work[bare], ", "), strings.Join(b.work[ours], ", "))
+	fmt.Fprintf(&s, "%d files, %d MB; %d packs, %d MB after two backups. Medians of %d rounds in turn, with the least and the most.\nWork of the key (scrypt N/r/p): bare %s; agent %s.\n\n",
+		files, bytes/1e6, packs, stored/1e6, len(b.taken[turn{firstBackup, bare}]), strings.Join(b.work[bare], ", "), strings.Join(b.work[ours], ", "))
 	s.WriteString("| | bare restic | agent and hub | more | of it restic | agent | hub |\n|---|---:|---:|---:|---:|---:|---:|\n")
 	for _, phase := range []string{firstBackup, nextBackup, bringBack} {
 		x, y := b.taken[turn{phase, bare}], b.taken[turn{phase, ours}]

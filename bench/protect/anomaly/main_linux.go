@@ -78,19 +78,23 @@ func measure(ctx context.Context, o options) (err error) {
 		return err
 	}
 	defer w.pg.stop()
-	var page strings.Builder
-	fmt.Fprintf(&page, "Measured on %s, %d cores, restic %s. One snapshot a day; a machine has about 1,000 files.\n\n", time.Now().UTC().Format("2006-01-02"), runtime.NumCPU(), version(ctx))
 	for _, part := range []struct {
 		name string
 		make func(context.Context, options, *strings.Builder) error
 	}{{"attacks", w.attacks}, {"days", w.ordinaryDays}} {
-		if strings.Contains(o.parts, part.name) {
-			if err := part.make(ctx, o, &page); err != nil {
-				return err
-			}
+		if !strings.Contains(o.parts, part.name) {
+			continue
+		}
+		var page strings.Builder
+		fmt.Fprintf(&page, "Measured on %s, %d cores, restic %s. One snapshot a day; a machine has about 1,000 files.\n\n", time.Now().UTC().Format("2006-01-02"), runtime.NumCPU(), version(ctx))
+		if err := part.make(ctx, o, &page); err != nil {
+			return err
+		}
+		if err := put(o.out, part.name, page.String()); err != nil {
+			return err
 		}
 	}
-	return put(o.out, page.String())
+	return nil
 }
 
 // attacks tries every shape of the simulator at several speeds on a machine
