@@ -20,7 +20,7 @@ VCS := $(shell git status --porcelain >/dev/null 2>&1 || echo -buildvcs=false)
 BUILD = go build $(VCS)
 
 .NOTPARALLEL:
-.PHONY: run build web bpf test unit race e2e windows torture fuzz bench bench-store bench-search bench-detect bench-sensor bench-forensic bench-guard bench-anomaly bench-agent bench-forecast bench-room test-desktop lint clean help need-build need-test s3
+.PHONY: run build web bpf test unit race e2e windows torture fuzz bench bench-store bench-search bench-detect bench-sensor bench-forensic bench-guard bench-anomaly bench-agent bench-forecast bench-protect bench-room test-desktop lint clean help need-build need-test s3
 
 # Where the tests find the S3 server that they start.
 export SONAE_VERSITYGW = $(CURDIR)/bin/versitygw
@@ -88,6 +88,7 @@ e2e: need-test web bpf s3
 torture: need-test web s3
 	SONAE_TORTURE=full go test -tags e2e -p 1 -timeout 120m -count 1 -v -run 'TestTorture|TestCluster' ./e2e
 	SONAE_TORTURE=full go test -timeout 60m -count 1 -v -run 'TestTamper|TestBackups' ./cmd/sonae ./archive
+	SONAE_RESTIC_FILES=20000 go test -timeout 30m -count 1 -v -run TestAgreesWithResticOnEveryFile ./protect/restic
 
 # Every parser of foreign bytes, and the compiled engine beside the naive one.
 # What a run finds stays in testdata/fuzz and is tested from then on.
@@ -139,11 +140,19 @@ bench-forecast:
 	@sh tools/need.sh restic
 	SONAE_BENCH_FORECAST=$(CURDIR)/doc/bench-forecast.md go test -count=1 -timeout 30m -run TestForecastOfRealDrills -bench Forecast -benchtime 3x ./protect/forecast
 
+# What backups, restores and reading cost with agent and hub beside bare restic on
+# the same data; writes doc/bench-protect.md. Six minutes of a quiet machine;
+# ROUNDS=1 is a quick look.
+bench-protect: web
+	@sh tools/need.sh restic
+	@sh tools/resticnext.sh
+	SONAE_BENCH_PROTECT=$(CURDIR)/doc/bench-protect.md SONAE_BENCH_ROUNDS=$(or $(ROUNDS),3) go test -tags e2e -timeout 30m -count 1 -v -run TestBenchProtect ./e2e
+
 # What scores of backups catch, and how often they cry wolf: a labelled set with
 # the real restic; writes doc/bench-anomaly.md. Needs root and an hour.
 bench-anomaly:
 	@sh tools/need.sh --root restic postgresql gpg gpg-agent zip apt-utils dpkg-dev
-	go run ./bench/protect/anomaly -houses $(or $(HOUSES),10) -days $(or $(DAYS),160) -out doc/bench-anomaly.md
+	go run ./bench/protect/anomaly -houses $(or $(HOUSES),10) -days $(or $(DAYS),200) $(if $(BENCH_DIR),-dir $(BENCH_DIR)) -out doc/bench-anomaly.md
 
 # What the agent costs at rest and beside a compiler, and how fast it tells;
 # writes doc/bench-agent.md. Needs root and gcc, a quarter of an hour.

@@ -119,6 +119,7 @@ type work struct {
 	repo   engine.Repo
 	restic engine.Restic
 	shelf  *shelf // the repository, for our own reader
+	door   *door
 	dir    string // for what must lie on the disk for a while; removed at the end
 	tell   *teller
 	res    *job.Result
@@ -200,14 +201,13 @@ func (r *Runner) begin(ctx context.Context, o order.Order, res *job.Result) (err
 	defer func() { _ = os.RemoveAll(w.dir) }() // New does it else
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	door, err := openDoor(r.cfg.Link, grant.Secret, func() { stop(errFull) })
-	if err != nil {
+	if w.door, err = openDoor(r.cfg.Link, grant.Secret, func() { stop(errFull) }); err != nil {
 		return err
 	}
-	defer door.close()
-	w.repo = engine.Repo{URL: door.url, Password: grant.Secret.Password, Cache: filepath.Join(r.cfg.Dir, "cache"), Upload: w.job.Limits.Upload, Download: w.job.Limits.Download}
-	w.shelf = newShelf(&counting{r.cfg.Link, &door.passed}, grant.Secret)
-	w.tell = newTeller(ctx, r.cfg, o, door)
+	defer w.door.close()
+	w.repo = engine.Repo{URL: w.door.url, Password: grant.Secret.Password, Cache: filepath.Join(r.cfg.Dir, "cache"), Upload: w.job.Limits.Upload, Download: w.job.Limits.Download}
+	w.shelf = newShelf(&counting{r.cfg.Link, &w.door.passed, func() { stop(errFull) }}, grant.Secret)
+	w.tell = newTeller(ctx, r.cfg, o, w.door)
 	defer w.tell.end()
 	w.do(ctx)
 	return nil
@@ -259,9 +259,11 @@ func (w *work) fail(s job.State, err error) {
 // next from being saved.
 func (w *work) backup(ctx context.Context) {
 	w.tell.step("prepare", "")
-	if err := w.restic.Init(ctx, w.repo); err != nil { // the first backup makes the repository
-		w.fail(job.Worst(job.CouldNotRun, engine.State(err)), err)
-		return
+	if !w.door.begun(ctx) { // the first backup makes the repository
+		if err := w.restic.Init(ctx, w.repo); err != nil {
+			w.fail(job.Worst(job.CouldNotRun, engine.State(err)), err)
+			return
+		}
 	}
 	for _, s := range w.job.Sources {
 		if ctx.Err() != nil {

@@ -23,7 +23,7 @@ func (r *Repository) check(ctx context.Context, who string, kind restic.Kind, na
 	}
 	switch kind {
 	case restic.Keys:
-		return r.checkKey(ctx, raw)
+		return r.checkKey(ctx, name, raw)
 	case restic.ConfigFile:
 		return r.checkConfig(ctx, raw)
 	case restic.Index:
@@ -39,6 +39,9 @@ func junk(err error) error { return fault.New(fault.Invalid, "protect.junk").Wit
 // master returns the master key; it is unsealed once.
 func (r *Repository) master(ctx context.Context) (*restic.Key, error) {
 	r.mu.Lock()
+	if _, ok := r.received[fileKey{restic.Keys, r.opened.name}]; r.key == nil && ok {
+		r.key = r.opened.key
+	}
 	key, passwords := r.key, slices.Clone(r.known.Passwords)
 	r.mu.Unlock()
 	if key != nil {
@@ -67,7 +70,7 @@ func (r *Repository) master(ctx context.Context) (*restic.Key, error) {
 
 // checkKey lets in keys that the escrow can open, of this repository: else a
 // thief could add one that is tried for ever, or that only he can open.
-func (r *Repository) checkKey(ctx context.Context, raw []byte) error {
+func (r *Repository) checkKey(ctx context.Context, name string, raw []byte) error {
 	f, err := restic.ParseKeyFile(raw)
 	if err != nil {
 		return junk(err)
@@ -88,8 +91,11 @@ func (r *Repository) checkKey(ctx context.Context, raw []byte) error {
 		return err
 	}
 	config, err := r.Open(ctx, restic.ConfigFile, "")
-	if err != nil {
-		return nil // it is a new repository, whose config must then fit to this key
+	if err != nil { // it is a new repository, whose config must then fit to this key
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.opened = opened{name, key}
+		return nil
 	}
 	defer config.Close()
 	text := make([]byte, config.Size())

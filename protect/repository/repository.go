@@ -159,8 +159,15 @@ type Repository struct {
 	used     int64       // bytes received
 	coming   int64       // bytes that may come with open uploads
 	key      *restic.Key // nil until the first use
+	opened   opened      // the key of a new repository, which then need not be derived again
 	locks    map[string]lock
 	closed   bool
+}
+
+// opened is a key file that was opened before it was received.
+type opened struct {
+	name string
+	key  *restic.Key
 }
 
 // fileKey names a file.

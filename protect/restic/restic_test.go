@@ -13,8 +13,12 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/sonae/sonae/protect/restic"
 	"github.com/sonae/sonae/protect/restic/restictest"
@@ -61,22 +65,55 @@ func versions(t *testing.T, f func(t *testing.T, p restictest.Program, format st
 	}
 }
 
-// many is how many small files a repository gets: very many once.
-func many(p restictest.Program, format string) int {
-	if p.Path == "restic" && format == "2" {
-		return 20_000
+// many is how many small files a repository gets; SONAE_RESTIC_FILES says another
+// number for a long proof (make torture: 20,000).
+func many(t *testing.T) int {
+	more := os.Getenv("SONAE_RESTIC_FILES")
+	if more == "" {
+		return 500
 	}
-	return 500
+	n, err := strconv.Atoi(more)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// special adds what only root can make: devices, a socket, attributes beside the
+// content, a file that others may run as root.
+func special(t *testing.T, dir string) {
+	t.Helper()
+	for name, node := range map[string]struct {
+		mode uint32
+		dev  int
+	}{"chardev": {unix.S_IFCHR | 0o660, int(unix.Mkdev(1, 3))}, "block": {unix.S_IFBLK | 0o600, int(unix.Mkdev(7, 250))}, "socket": {unix.S_IFSOCK | 0o755, 0}} {
+		if err := unix.Mknod(filepath.Join(dir, name), node.mode, node.dev); err != nil {
+			t.Fatalf("make %s (needs root): %v", name, err)
+		}
+	}
+	for name, value := range map[string]string{"user.sonae": "所見\x00\n", "user.empty": ""} {
+		err := unix.Setxattr(filepath.Join(dir, "text"), name, []byte(value), 0)
+		if err != nil && !errors.Is(err, unix.ENOTSUP) { // an older tmpfs
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(os.Chown(filepath.Join(dir, "one"), 4711, 4712), os.Chmod(filepath.Join(dir, "one"), 0o755|fs.ModeSetuid)); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func TestAgreesWithResticOnEveryFile(t *testing.T) {
 	versions(t, func(t *testing.T, p restictest.Program, format string) {
 		src := t.TempDir()
 		restictest.Odd(t, src)
-		restictest.Small(t, filepath.Join(src, "many"), many(p, format))
+		special(t, src)
+		restictest.Small(t, filepath.Join(src, "many"), many(t))
 		p.Run(t, "backup", src)
 		restictest.Write(t, filepath.Join(src, "text"), []byte("edited"))
 		if err := os.RemoveAll(filepath.Join(src, "many", "000")); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.MkdirAll(filepath.Join(src, "many", "empty", "in", "empty"), 0o711); err != nil {
 			t.Fatal(err)
 		}
 		p.Run(t, "backup", src)
@@ -104,6 +141,8 @@ type entry struct {
 	UID, GID         uint32
 	Size             uint64
 	Mode             fs.FileMode
+	ModTime          time.Time `json:"mtime"`
+	Changed          time.Time `json:"ctime"`
 }
 
 func sameList(t *testing.T, p restictest.Program, r *restic.Repository, s restic.Snapshot) {
@@ -125,7 +164,7 @@ func sameList(t *testing.T, p restictest.Program, r *restic.Repository, s restic
 		got++
 		at, name := asJSON(t, at), asJSON(t, n.Name)
 		e := want[at]
-		if e.Name != name || e.Type != n.Type || e.UID != n.UID || e.GID != n.GID || e.Mode != n.Mode || e.Size != n.Size {
+		if e.Name != name || e.Type != n.Type || e.UID != n.UID || e.GID != n.GID || e.Mode != n.Mode || e.Size != n.Size || !e.ModTime.Equal(n.ModTime) || !e.Changed.Equal(n.Changed) {
 			t.Errorf("%q: reader %+v, restic %+v", at, n, e)
 		}
 		return nil
@@ -159,7 +198,7 @@ func sameContent(t *testing.T, p restictest.Program, r *restic.Repository, s res
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	want := map[string][32]byte{}
+	want := map[string]dumped{}
 	for tr := tar.NewReader(out); ; {
 		h, err := tr.Next()
 		if errors.Is(err, io.EOF) {
@@ -168,35 +207,52 @@ func sameContent(t *testing.T, p restictest.Program, r *restic.Repository, s res
 		if err != nil {
 			t.Fatal(err)
 		}
+		d := dumped{kind: h.Typeflag, target: h.Linkname, mode: fs.FileMode(h.Mode).Perm(), uid: uint32(h.Uid), gid: uint32(h.Gid), at: h.ModTime.Unix()}
 		if h.Typeflag == tar.TypeReg {
 			sum := sha256.New()
 			if _, err := io.Copy(sum, tr); err != nil {
 				t.Fatal(err)
 			}
-			want["/"+strings.TrimPrefix(h.Name, "/")] = [32]byte(sum.Sum(nil))
+			d.sum = [32]byte(sum.Sum(nil))
 		}
+		want["/"+strings.Trim(h.Name, "/")] = d
 	}
 	if err := cmd.Wait(); err != nil {
 		t.Fatal(err)
 	}
-	files := 0
+	entries := 0
 	err = r.Walk(t.Context(), *s.Tree, func(at string, n *restic.Node) error {
-		if n.Type != "file" {
+		d := dumped{kind: map[string]byte{"file": tar.TypeReg, "dir": tar.TypeDir, "symlink": tar.TypeSymlink}[n.Type], target: n.Target, mode: n.Mode.Perm(), uid: n.UID, gid: n.GID, at: n.ModTime.Unix()}
+		if d.kind == 0 { // restic dumps no devices, pipes and sockets
 			return nil
 		}
-		files++
-		sum := sha256.New()
-		if err := r.Content(t.Context(), n, sum); err != nil {
-			return err
+		entries++
+		if n.Type == "file" {
+			sum := sha256.New()
+			if err := r.Content(t.Context(), n, sum); err != nil {
+				return err
+			}
+			d.sum = [32]byte(sum.Sum(nil))
 		}
-		if w, ok := want[at]; !ok || w != [32]byte(sum.Sum(nil)) {
-			t.Errorf("%q: restic has other content (or none: %v)", at, !ok)
+		if w, ok := want[at]; !ok || w != d {
+			t.Errorf("%q: reader %+v, restic %+v (or nothing: %v)", at, d, w, !ok)
 		}
 		return nil
 	})
-	if err != nil || files != len(want) {
-		t.Errorf("%d files, restic has %d: %v", files, len(want), err)
+	if err != nil || entries != len(want) {
+		t.Errorf("%d files, folders and links, restic has %d: %v", entries, len(want), err)
 	}
+	t.Logf("%d files, folders and links are as restic dumps them", entries)
+}
+
+// dumped is what restic dump says of a file, folder or link.
+type dumped struct {
+	kind     byte // of tar
+	sum      [32]byte
+	target   string
+	mode     fs.FileMode
+	uid, gid uint32
+	at       int64
 }
 
 // sameStats compares the numbers of all modes of restic stats.

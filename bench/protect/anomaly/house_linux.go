@@ -20,6 +20,7 @@ import (
 	"github.com/sonae/sonae/bench/guard/tally"
 	"github.com/sonae/sonae/protect/anomaly"
 	"github.com/sonae/sonae/protect/restic"
+	"github.com/sonae/sonae/protect/restic/restictest"
 	"github.com/sonae/sonae/state"
 )
 
@@ -72,7 +73,7 @@ func (w *world) build(ctx context.Context, name string, s size, seed uint64) (*h
 			if !s.database {
 				return nil
 			}
-			return h.database(ctx)
+			return errors.Join(w.pg.sql(ctx, newTable), h.database(ctx))
 		},
 	} {
 		if err := step(); err != nil {
@@ -80,6 +81,9 @@ func (w *world) build(ctx context.Context, name string, s size, seed uint64) (*h
 		}
 	}
 	if _, err := h.restic(ctx, "init"); err != nil {
+		return nil, err
+	}
+	if err := restictest.QuickKey(filepath.Join(h.dir, "repository"), password); err != nil {
 		return nil, err
 	}
 	if err := h.open(ctx); err != nil {
@@ -139,7 +143,7 @@ func (h *house) restic(ctx context.Context, args ...string) ([]byte, error) {
 	if err := errors.Join(os.RemoveAll(current), os.Symlink(h.dir, current)); err != nil {
 		return nil, err
 	}
-	cmd.Env = append(os.Environ(), "RESTIC_PASSWORD="+password, "GOMAXPROCS=2", "PWD="+current)
+	cmd.Env = append(os.Environ(), "RESTIC_PASSWORD="+password, "GOMAXPROCS=2", "GOGC=400", "PWD="+current)
 	cmd.Dir = current
 	out, err := cmd.CombinedOutput()
 	if err != nil {

@@ -2,21 +2,14 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"strings"
 )
 
-// Markers of the page between which the tables stand.
-const (
-	begin = "<!-- measured: begin -->\n"
-	end   = "<!-- measured: end -->\n"
-)
-
-// put writes text between the markers of a page, or prints it.
-func put(path, text string) error {
+// put writes the text of a part between its markers of a page, or prints it.
+func put(path, part, text string) error {
 	if path == "" {
 		_, err := fmt.Print(text)
 		return err
@@ -25,10 +18,11 @@ func put(path, text string) error {
 	if err != nil {
 		return err
 	}
+	begin, end := "<!-- "+part+": begin -->\n", "<!-- "+part+": end -->\n"
 	head, rest, ok := strings.Cut(string(old), begin)
 	_, tail, both := strings.Cut(rest, end)
 	if !ok || !both {
-		return errors.New(path + " has no markers for the tables")
+		return fmt.Errorf("%s has no markers for the tables of %s", path, part)
 	}
 	return os.WriteFile(path, []byte(head+begin+text+end+tail), 0o644)
 }
