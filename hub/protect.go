@@ -43,7 +43,7 @@ func (h *Hub) openProtection() error {
 
 // openBackups makes what plans backups, and what orders them of machines.
 func (h *Hub) openBackups() {
-	h.jobs = dispatch.New(dispatch.Deps{Key: h.keys.Order(), Password: h.keeper.Password, Wake: func(host string) { h.link.Wake(host) }, Now: h.cfg.Now, Log: h.log,
+	h.jobs = dispatch.New(dispatch.Deps{Key: h.keys.Order(), Password: h.keeper.Password, Wake: func(host string) { h.link.Wake(host) }, Tools: h.keeper.Handed, Now: h.cfg.Now, Log: h.log,
 		Heard: func(ctx context.Context, host string, p job.Progress) error { return h.backups.Heard(ctx, host, p) },
 		Ended: func(ctx context.Context, host string, r job.Result) error { return h.backups.Ended(ctx, host, r) }})
 	h.backups = policy.New(h.state, policy.Deps{Hosts: h.assets, People: h.people, Alerts: h.alerts, Orders: h.jobs, Copies: kept{h}, Drills: proofs{h}, Now: h.cfg.Now, Log: h.log})
