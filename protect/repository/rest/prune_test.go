@@ -430,7 +430,9 @@ func TestPruningKilledAtEveryStep(t *testing.T) {
 		default:
 			t.Errorf("%s: %d snapshots, gone %v", what, after, r.AsOf(time.Time{}).Gone())
 		}
-		sound(t, folder, after)
+		if n := len(verify(t, folder).Snapshots); n != after {
+			t.Errorf("%s: %d snapshots instead of %d", what, n, after)
+		}
 		if err := s.Close(); err != nil {
 			t.Error(err)
 		}
