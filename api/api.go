@@ -25,6 +25,7 @@ import (
 	"github.com/sonae/sonae/detect/ioc"
 	"github.com/sonae/sonae/fault"
 	"github.com/sonae/sonae/incident/paper"
+	"github.com/sonae/sonae/protect/vault"
 )
 
 const (
@@ -182,14 +183,16 @@ type operation struct {
 	status                    int // of success; 0: 200, or 204 without a body
 }
 
-// most bounds the body of a request: only a threat list and a picture are
-// files, the latter in base64.
+// most bounds the body of a request: only a threat list, a tool and a picture are
+// files, the last in base64.
 func (o operation) most() int64 {
 	switch o.id {
 	case draftList:
 		return maxBody + ioc.MaxBytes
 	case addPicture:
 		return maxBody + paper.MaxPicture/3*4
+	case addTool:
+		return vault.MaxTool
 	}
 	return maxBody
 }

@@ -123,6 +123,8 @@ func (s *server) vaultOperations() {
 	s.vaultCuts()
 	s.vaultPasses()
 	s.vaultPrunes()
+	s.vaultRetention()
+	s.toolOperations()
 }
 
 func (s *server) vaultKeys() {
@@ -240,7 +242,7 @@ func (s *server) vaultRefusal(ctx context.Context, who auth.Person, in *reasoned
 }
 
 func (s *server) vaultPrunes() {
-	register(s, operation{"plan-vault-prune", http.MethodPost, "/protect/repositories/{id}/prunes/plan", "What a rule would let go, by when it was received; nothing is stored", 0}, vaultRule[withBody[vault.Generations]](s, auth.ProtectSee),
+	register(s, operation{"plan-vault-prune", http.MethodPost, "/protect/repositories/{id}/prunes/plan", "What would go that no policy keeps, nor the rule besides (all 0: none), by when it was received; nothing is stored", 0}, vaultRule[withBody[vault.Generations]](s, auth.ProtectSee),
 		func(ctx context.Context, _ auth.Person, in *withBody[vault.Generations]) (*body[page[vault.Choice]], error) {
 			all, err := s.Vault.PlanPrune(ctx, in.ID, in.Body)
 			return paged(all, len(all)), err

@@ -68,6 +68,7 @@ func (h *Hub) flow() []bus.Join {
 		bus.On("cutting.>", "cut-by-hand", h.cutByHand),                              // cutting  → the same, where people cut the path to the copies
 		bus.On(vault.SubjectSuspect, "doubt-backups", h.doubtBackups),                // a path was cut → what is backed up meanwhile is suspect
 		bus.On("protect.vault", "chronology-vault", h.noteVault),                     // repository → chronology
+		bus.On("protect.vault", "follow-vault", h.keeper.Follow).Each(),              // repository → the hub where it lies, for what is on its way
 		bus.On("alert.>", "keep-frozen", h.keepFrozen).Led(),                         // alert    → evidence of what was frozen
 		bus.On("evidence.infected", "virus", h.infected),                             // bag      → event: a virus in it
 		bus.On("evidence.sealed", "chronology-evidence", h.noteBag),                  // bag      → chronology

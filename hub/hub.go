@@ -257,15 +257,17 @@ func (h *Hub) work(ctx context.Context, out io.Writer) error {
 		"ledger": h.keepLedger, "correlate": h.correlate, "baseline": h.watchHosts, "archive": h.archive.Maintain, "watch": h.watch, "practice": h.practise,
 		"devices": h.runner.Run, "block": h.follow, "virus": h.scanEvidence, "thresholds": h.thresholds.Run, "silence": h.silence().Run,
 		"well":      h.well().Run,
-		"anomalies": h.anomalies.Run,
 		"notify":    h.tellPeople,
 		"playbooks": h.books.Work,
-		"backups":   h.backups.Work,
-		"drills":    h.drills.Work,
-		"copies":    h.copies.Work,
-		"restores":  h.restores.Work,
 	} {
 		g.Go(func() error { return h.lead(ctx, what, work) })
+	}
+	for what, work := range map[string]func(context.Context) error{ // the hub where the repositories lie does these
+		"anomalies": h.anomalies.Run, "backups": h.backups.Work, "drills": h.drills.Work, "copies": h.copies.Work, "restores": h.restores.Work,
+	} {
+		g.Go(func() error {
+			return h.keeper.AtHome(ctx, func(ctx context.Context) error { return h.lead(ctx, what, work) })
+		})
 	}
 	g.Go(func() error { return h.vault.Resume(ctx) }) // bags that a crash left half sealed; waits for the ledger
 	g.Go(func() error { return h.searches.Run(ctx) })

@@ -7,6 +7,7 @@ import (
 
 	"github.com/sonae/sonae/action"
 	"github.com/sonae/sonae/auth"
+	"github.com/sonae/sonae/blob"
 	"github.com/sonae/sonae/detect"
 	"github.com/sonae/sonae/fault"
 	"github.com/sonae/sonae/incident"
@@ -17,7 +18,17 @@ import (
 
 // openKeeper makes the keeper of the repositories of backups.
 func (h *Hub) openKeeper() (err error) {
-	h.keeper, err = vault.New(h.state, vault.Deps{Dir: h.cfg.path("repositories"), Keys: h.keys, Hosts: h.assets, Now: h.cfg.Now, Log: h.log})
+	several := ""
+	if h.cfg.Bus != nil {
+		several = h.cfg.hub()
+	}
+	depot := blob.Sub(h.store, "depot")
+	if h.store == nil {
+		if depot, err = blob.OpenFolder(h.cfg.path("depot")); err != nil {
+			return err
+		}
+	}
+	h.keeper, err = vault.New(h.state, vault.Deps{Dir: h.cfg.path("repositories"), Hub: several, Keys: h.keys, Hosts: h.assets, Needs: needs{h}, Depot: depot, Now: h.cfg.Now, Log: h.log})
 	if err == nil {
 		h.onClose(h.keeper.Close)
 	}

@@ -233,7 +233,7 @@ func (h *Hub) names(ctx context.Context) (map[string]string, error) {
 func (h *Hub) openLink() {
 	h.link = agentlink.New(agentlink.Deps{
 		Registry: h.assets.Gate(), Identity: secret.AgentOf, Sign: h.keys.SignAgent, Publish: h.bus.Offer,
-		Pending: h.pending, Result: h.result, Job: h.jobs.Grant, Receive: h.receive,
+		Pending: h.pending, Result: h.result, Job: h.jobs.Grant, Tool: h.keeper.OpenTool, Receive: h.receive,
 		CA: h.keys.CAPEM(), OrderKey: h.orderKey(), Now: h.cfg.Now, Log: h.log,
 	})
 }

@@ -31,6 +31,7 @@ import (
 	"github.com/sonae/sonae/protect/anomaly"
 	"github.com/sonae/sonae/protect/copy"
 	"github.com/sonae/sonae/protect/job"
+	"github.com/sonae/sonae/protect/repository"
 	"github.com/sonae/sonae/protect/restore"
 	"github.com/sonae/sonae/protect/vault"
 	"github.com/sonae/sonae/ready/asset"
@@ -458,6 +459,18 @@ type Vault interface {
 	StopPrune(ctx context.Context, id, reason string, by auth.Person) error
 	Prunes(ctx context.Context, agent string) ([]vault.Prune, error)
 	PruneByID(ctx context.Context, id string) (vault.Prune, error)
+	MayPrune(ctx context.Context, id string) (vault.Prune, error)
+	Gone(ctx context.Context, agent string, asOf time.Time) ([]repository.Gone, error)
+	SetHold(ctx context.Context, agent, why string, by auth.Person) error
+	EndHold(ctx context.Context, agent, why string, by auth.Person) error
+	CutKept(ctx context.Context, id string, by auth.Person) (vault.Cut, error)
+	Home(ctx context.Context) (vault.Home, error)
+	TakeHome(ctx context.Context, why string, by auth.Person) error
+	AddTool(ctx context.Context, file, number, why string, body []byte, by auth.Person) (vault.Tool, error)
+	ApproveTool(ctx context.Context, id string, by auth.Person) error
+	StopTool(ctx context.Context, id, reason string, by auth.Person) error
+	Tools(ctx context.Context) ([]vault.Tool, error)
+	ToolByID(ctx context.Context, id string) (vault.Tool, error)
 }
 
 // Copies is what the pages need from protect/copy.

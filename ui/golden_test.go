@@ -181,6 +181,8 @@ var pages = []struct{ name, who, path string }{
 	{"protect-vault", "responder", "/protect/repositories/ho-1?plan=1"},
 	{"protect-vault-new", "executive", "/protect/repositories/ho-2"},
 	{"protect-vault-sheet", "admin", "/protect/repositories/ho-1/sheet"},
+	{"protect-tools", "admin", "/protect/tools"},
+	{"protect-tools-approver", "approver", "/protect/tools"},
 	{"protect-vault-denied", "contractor", "/protect/repositories"},
 	{"audit", "auditor", "/audit"},
 	{"denied", "contractor", "/actions"},

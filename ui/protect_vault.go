@@ -35,6 +35,9 @@ func (c *call) vaults() (screen, error) {
 	if d.Cuts, err = c.Vault.Cuts(c.ctx(), c.who.Site); err != nil {
 		return screen{}, err
 	}
+	if d.Home, err = c.Vault.Home(c.ctx()); err != nil && fault.Of(err) != fault.Missing {
+		return screen{}, err
+	}
 	if d.Passes, err = c.Vault.Passes(c.ctx(), "", c.who.Site); err != nil {
 		return screen{}, err
 	}
@@ -43,7 +46,7 @@ func (c *call) vaults() (screen, error) {
 		return screen{}, err
 	}
 	cut := func(id string) bool {
-		return slices.ContainsFunc(d.Cuts, func(x vault.Cut) bool { return x.Site == id && x.Holds() })
+		return slices.ContainsFunc(d.Cuts, func(x vault.Cut) bool { return x.Site == id && x.Holds() && !x.Kept })
 	}
 	d.Sites = slices.DeleteFunc(sites, func(s asset.Site) bool {
 		return s.Drill || cut(s.ID) || !c.may(auth.Request, protects("", s.ID, ""))
@@ -72,13 +75,15 @@ func (c *call) vault() (screen, error) {
 	if err != nil {
 		return screen{}, err
 	}
-	d := view.VaultData{There: protectPages(), Repository: r, Rules: c.generations(c.query)}
-	if r.Cut != "" {
-		cut, err := c.Vault.CutByID(c.ctx(), r.Cut)
-		if err != nil {
-			return screen{}, err
+	d := view.VaultData{There: protectPages(), Repository: r}
+	for _, id := range []string{r.Cut, r.Frozen} {
+		if id != "" {
+			cut, err := c.Vault.CutByID(c.ctx(), id)
+			if err != nil {
+				return screen{}, err
+			}
+			d.Cuts = append(d.Cuts, cut)
 		}
-		d.Cut = &cut
 	}
 	if d.Reads, err = c.Vault.Reads(c.ctx(), r.Agent); err != nil {
 		return screen{}, err
@@ -93,18 +98,81 @@ func (c *call) vault() (screen, error) {
 		return screen{}, err
 	}
 	p := c.page("protect", c.t("protect.vault.of-host", "host", c.hostName(r.Agent)))
-	if c.query("plan") != "" {
-		if d.Choices, err = c.Vault.PlanPrune(c.ctx(), r.Agent, d.Rules); err != nil {
-			p.Fault = c.words(err)
+	if r.Elsewhere == "" {
+		if err := c.planRetention(&p, &d); err != nil {
+			return screen{}, err
 		}
 	}
 	return screen{page: p, body: view.Vault(p, d)}, nil
 }
 
+// planRetention adds what went, what waits and why, and what would go now: by the
+// policies alone, or with the numbers of the form.
+func (c *call) planRetention(p *view.Page, d *view.VaultData) error {
+	agent := d.Repository.Agent
+	var err error
+	if d.Gone, err = c.Vault.Gone(c.ctx(), agent, time.Time{}); err != nil {
+		return err
+	}
+	for _, x := range d.Prunes {
+		if x.At(c.at) == vault.PruneDue && d.Waits == nil {
+			if _, err := c.Vault.MayPrune(c.ctx(), x.ID); err != nil {
+				d.Waits = c.words(err)
+			}
+		}
+	}
+	usual := vault.Generations{Last: 7, Daily: 14, Weekly: 8, Monthly: 12, Yearly: 5}
+	if d.Choices, err = c.Vault.PlanPrune(c.ctx(), agent, vault.Generations{}); err == nil {
+		d.ByPolicy, usual = true, vault.Generations{}
+	}
+	d.Rules = c.generations(c.query, usual)
+	if c.query("plan") != "" {
+		d.ByPolicy, d.Planned = false, true
+		if d.Choices, err = c.Vault.PlanPrune(c.ctx(), agent, d.Rules); err != nil {
+			p.Fault = c.words(err)
+		}
+	}
+	return nil
+}
+
+func (c *call) holdVault() (string, error) {
+	r, err := c.vaultWith(auth.ProtectChange)
+	if err != nil {
+		return "", err
+	}
+	return vaultAt(r.Agent) + "?done=saved", c.Vault.SetHold(c.ctx(), r.Agent, c.form("hold-why"), c.who)
+}
+
+func (c *call) endVaultHold() (string, error) {
+	r, err := c.vaultWith(auth.Release)
+	if err != nil {
+		return "", err
+	}
+	return vaultAt(r.Agent) + "?done=vault-ended", c.Vault.EndHold(c.ctx(), r.Agent, c.form("hold-end-why"), c.who)
+}
+
+func (c *call) cutKept() (string, error) {
+	kept, err := c.Vault.CutByID(c.ctx(), c.r.PathValue("cut"))
+	if err != nil {
+		return "", err
+	}
+	if err := c.must(auth.Request, protects(kept.ID, kept.Site, "")); err != nil {
+		return "", err
+	}
+	_, err = c.Vault.CutKept(c.ctx(), kept.ID, c.who)
+	return vaultPages + "?done=vault-cut", err
+}
+
+func (c *call) takeVaultHome() (string, error) {
+	if err := c.must(auth.Administer, protects("", "", "")); err != nil {
+		return "", err
+	}
+	return vaultPages + "?done=saved", c.Vault.TakeHome(c.ctx(), c.form("home-why"), c.who)
+}
+
 // generations reads the numbers of a pruning; where none are said they are those
-// of a usual one.
-func (c *call) generations(read func(string) string) vault.Generations {
-	g := vault.Generations{Last: 7, Daily: 14, Weekly: 8, Monthly: 12, Yearly: 5}
+// of g.
+func (c *call) generations(read func(string) string, g vault.Generations) vault.Generations {
 	for name, at := range map[string]*int{"last": &g.Last, "daily": &g.Daily, "weekly": &g.Weekly, "monthly": &g.Monthly, "yearly": &g.Yearly} {
 		if text := strings.TrimSpace(read(name)); text != "" {
 			n, err := strconv.Atoi(text)
@@ -262,7 +330,7 @@ func (c *call) askPrune() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	_, err = c.Vault.AskPrune(c.ctx(), r.Agent, c.generations(c.form), c.form("prune-why"), c.who)
+	_, err = c.Vault.AskPrune(c.ctx(), r.Agent, c.generations(c.form, vault.Generations{}), c.form("prune-why"), c.who)
 	return vaultAt(r.Agent) + "?done=vault-asked#prunes", err
 }
 

@@ -18,6 +18,7 @@ import (
 
 	"github.com/sonae/sonae/detect/ioc"
 	"github.com/sonae/sonae/incident/paper"
+	"github.com/sonae/sonae/protect/vault"
 )
 
 //go:embed all:web/dist
@@ -71,6 +72,8 @@ func limit(next http.Handler) http.Handler {
 		switch {
 		case r.URL.Path == uploads:
 			most += ioc.MaxBytes
+		case r.URL.Path == toolPages:
+			most += vault.MaxTool
 		case strings.HasSuffix(r.URL.Path, pictureUpload):
 			most += paper.MaxPicture
 		}

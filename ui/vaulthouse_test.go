@@ -8,6 +8,7 @@ import (
 	"github.com/sonae/sonae/auth"
 	"github.com/sonae/sonae/detect"
 	"github.com/sonae/sonae/fault"
+	"github.com/sonae/sonae/protect/repository"
 	"github.com/sonae/sonae/protect/vault"
 )
 
@@ -20,7 +21,7 @@ func (h vaultHouse) Repositories(ctx context.Context, site string) ([]vault.Repo
 		{Agent: "ho-1", Site: "callcentre", Name: "CC-PC-07", Begun: start.Add(-90 * 24 * time.Hour), Snapshot: start.Add(-4 * time.Hour), Snapshots: 92, Last: start.Add(-time.Minute), Used: 48 << 30,
 			Day: 2 << 30, Usual: 300 << 20, Quota: 100 << 30, QuotaWhy: "契約どおり", Working: true, Upload: vault.LevelSound,
 			Read: vault.Level{State: vault.LevelDamaged, At: start.Add(-10 * time.Hour), Why: "data/ab/ab12: offset 20: mac: the MAC does not fit"}, Refused: 12, RefusedAt: start.Add(-20 * time.Minute),
-			Escrow: vault.EscrowPrinted, EscrowAt: start.Add(-80 * 24 * time.Hour), Cut: "vc-1"},
+			Escrow: vault.EscrowPrinted, EscrowAt: start.Add(-80 * 24 * time.Hour), Cut: "vc-1", Frozen: "vc-2", Hold: &vault.Hold{Why: "警察の照会", At: start.Add(-2 * time.Hour), By: "pe-approver"}},
 		{Agent: "ho-2", Site: "hospital", Name: "EMR-SV-01", Upload: vault.LevelNever, Read: vault.Level{State: vault.LevelNever}, Escrow: vault.EscrowNone},
 	}
 	var out []vault.Repository
@@ -103,6 +104,8 @@ func (h vaultHouse) Cuts(_ context.Context, site string) ([]vault.Cut, error) {
 	all := []vault.Cut{
 		{ID: "vc-1", Site: "callcentre", Host: "ho-1", Finding: "f-1", Rule: vault.RuleTampering, Title: detect.Text{"ja": "控えを壊そうとする操作を保管庫が拒みました", "en": "The repository refused an attempt to harm backups"},
 			Incident: "in-1", At: start.Add(-19 * time.Minute), By: vault.Hub, Paths: []vault.Path{{Agent: "ho-1", Working: true}}},
+		{ID: "vc-2", Site: "callcentre", Host: "ho-1", Finding: "f-2", Rule: "sonae-backup-anomaly", Title: detect.Text{"ja": "バックアップに、暗号化や破壊の跡がある", "en": "A backup looks as if files had been encrypted or destroyed"}, Kept: true,
+			At: start.Add(-25 * time.Minute), By: vault.Hub, Paths: []vault.Path{{Agent: "ho-1"}}},
 		{ID: "vc-0", Site: "hospital", Why: "訓練ではない保守 <b>", At: start.Add(-30 * 24 * time.Hour), By: "pe-responder", ReleasedAt: start.Add(-29 * 24 * time.Hour), ReleasedBy: "pe-approver", Reason: "保守の終了"},
 	}
 	var out []vault.Cut
@@ -184,11 +187,81 @@ func (h vaultHouse) PlanPrune(_ context.Context, _ string, g vault.Generations) 
 	if g.Last < 0 {
 		return nil, fault.New(fault.Invalid, "vault.generations")
 	}
-	return []vault.Choice{{Snapshot: strings.Repeat("1a", 32), Received: start.Add(-4 * time.Hour), Keep: []string{"last", "daily"}}, {Snapshot: strings.Repeat("2b", 32), Received: start.Add(-400 * 24 * time.Hour), Keep: []string{}}}, nil
+	return []vault.Choice{{Snapshot: strings.Repeat("1a", 32), Received: start.Add(-4 * time.Hour), Of: "files: /srv/emr", Policy: "po-1", Keep: []string{"last", "daily", vault.StayClean, vault.StayProven}}, {Snapshot: strings.Repeat("2b", 32), Received: start.Add(-400 * 24 * time.Hour), Of: "files: /srv/emr", Policy: "po-1", Keep: []string{}}}, nil
 }
 
 func (h vaultHouse) AskPrune(context.Context, string, vault.Generations, string, auth.Person) (vault.Prune, error) {
 	return vault.Prune{}, nil
+}
+
+func (h vaultHouse) MayPrune(context.Context, string) (vault.Prune, error) {
+	return vault.Prune{}, fault.New(fault.Conflict, "vault.incident", "in-1")
+}
+
+func (h vaultHouse) Gone(_ context.Context, agent string, _ time.Time) ([]repository.Gone, error) {
+	if agent != "ho-1" {
+		return nil, nil
+	}
+	return []repository.Gone{{Snapshot: strings.Repeat("3c", 32), Received: start.Add(-900 * 24 * time.Hour), At: start.Add(-60 * 24 * time.Hour), Decision: "vg-0"}}, nil
+}
+
+func (h vaultHouse) SetHold(_ context.Context, _, why string, _ auth.Person) error {
+	if why == "" {
+		return fault.New(fault.Invalid, "vault.reason", 1000)
+	}
+	return nil
+}
+
+func (h vaultHouse) EndHold(ctx context.Context, agent, why string, by auth.Person) error {
+	return h.SetHold(ctx, agent, why, by)
+}
+
+func (h vaultHouse) CutKept(ctx context.Context, id string, _ auth.Person) (vault.Cut, error) {
+	return h.CutByID(ctx, id)
+}
+
+func (h vaultHouse) Home(context.Context) (vault.Home, error) {
+	return vault.Home{Hub: "hub-a", At: start.Add(-90 * 24 * time.Hour), By: vault.Hub}, nil
+}
+
+func (h vaultHouse) TakeHome(_ context.Context, why string, _ auth.Person) error {
+	if why == "" {
+		return fault.New(fault.Invalid, "vault.reason", 1000)
+	}
+	return fault.New(fault.Conflict, "vault.home-incomplete", "receive log of ho-1")
+}
+
+func (h vaultHouse) Tools(context.Context) ([]vault.Tool, error) {
+	return []vault.Tool{
+		{ID: "vt-2", File: "restic_0.18.0_windows_amd64.exe", OS: "windows", Arch: "amd64", Version: "0.18.0", Said: true, Go: "go1.24.4", SHA256: strings.Repeat("9d", 32), Size: 29_000_000, Why: "公式の配布元。署名を確かめた <b>", State: vault.ToolAsked, AskedBy: "pe-admin", AskedAt: start.Add(-time.Hour)},
+		{ID: "vt-1", File: "restic", OS: "linux", Arch: "amd64", Version: "0.18.0", Go: "go1.24.4", Revision: strings.Repeat("7e", 20), SHA256: strings.Repeat("8c", 32), Size: 27_000_000, Why: "Debian 13", State: vault.ToolApproved, AskedBy: "pe-admin", AskedAt: start.Add(-50 * time.Hour), DecidedBy: "pe-approver", DecidedAt: start.Add(-49 * time.Hour)},
+	}, nil
+}
+
+func (h vaultHouse) ToolByID(ctx context.Context, id string) (vault.Tool, error) {
+	all, err := h.Tools(ctx)
+	for _, t := range all {
+		if t.ID == id {
+			return t, err
+		}
+	}
+	return vault.Tool{}, missing("vault.missing")
+}
+
+func (h vaultHouse) AddTool(_ context.Context, _, _, why string, body []byte, _ auth.Person) (vault.Tool, error) {
+	if len(body) < 10 {
+		return vault.Tool{}, fault.New(fault.Invalid, "vault.tool-unknown")
+	}
+	return vault.Tool{ID: "vt-3", Why: why}, nil
+}
+
+func (h vaultHouse) ApproveTool(context.Context, string, auth.Person) error { return nil }
+
+func (h vaultHouse) StopTool(_ context.Context, _, why string, _ auth.Person) error {
+	if why == "" {
+		return fault.New(fault.Invalid, "vault.reason", 1000)
+	}
+	return nil
 }
 
 func (h vaultHouse) ApprovePrune(context.Context, string, auth.Person) error      { return nil }
@@ -199,7 +272,12 @@ func (h vaultHouse) Prunes(ctx context.Context, agent string) ([]vault.Prune, er
 		return nil, nil
 	}
 	choices, err := h.PlanPrune(ctx, agent, vault.Generations{})
-	return []vault.Prune{{ID: "vg-1", Agent: agent, Site: "callcentre", Why: "保存年限", Choices: choices, State: vault.PruneCooling, AskedBy: "pe-responder", AskedAt: start.Add(-48 * time.Hour), DecidedBy: "pe-approver", DecidedAt: start.Add(-24 * time.Hour), DueAt: start.Add(144 * time.Hour)}}, err
+	return []vault.Prune{
+		{ID: "vg-2", Agent: agent, Site: "callcentre", Why: "保存年限", Choices: choices, State: vault.PruneCooling, AskedBy: "pe-responder", AskedAt: start.Add(-300 * time.Hour), DecidedBy: "pe-approver", DecidedAt: start.Add(-200 * time.Hour), DueAt: start.Add(-32 * time.Hour)},
+		{ID: "vg-1", Agent: agent, Site: "callcentre", Why: "保存年限", Choices: choices, State: vault.PruneCooling, AskedBy: "pe-responder", AskedAt: start.Add(-48 * time.Hour), DecidedBy: "pe-approver", DecidedAt: start.Add(-24 * time.Hour), DueAt: start.Add(144 * time.Hour)},
+		{ID: "vg-0", Agent: agent, Site: "callcentre", Why: "保存年限", Choices: choices, State: vault.PruneDone, AskedBy: "pe-responder", AskedAt: start.Add(-70 * 24 * time.Hour), DecidedBy: "pe-approver", DecidedAt: start.Add(-68 * 24 * time.Hour), DueAt: start.Add(-61 * 24 * time.Hour),
+			DoneAt: start.Add(-60 * 24 * time.Hour), Did: &repository.Pruned{Snapshots: 12, Packs: 340, Rewritten: 41, Freed: 5_600_000_000}, Spared: choices[:1], ClearedAt: start.Add(-59 * 24 * time.Hour)},
+	}, err
 }
 
 func (h vaultHouse) PruneByID(ctx context.Context, id string) (vault.Prune, error) {

@@ -188,7 +188,7 @@ func (r *Runner) begin(ctx context.Context, o order.Order, res *job.Result) (err
 			res.State, err = job.Cancelled, context.Cause(ctx)
 		}
 	}()
-	if w.restic, err = engine.Find(ctx, r.cfg.Restic...); err != nil {
+	if w.restic, err = r.program(ctx, w.job.Tools); err != nil {
 		return err
 	}
 	res.Restic, res.Reduced = w.restic.Version.String(), w.restic.Lacks()

@@ -7,6 +7,7 @@
 package linktest
 
 import (
+	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"crypto/ed25519"
@@ -149,6 +150,7 @@ type Hub struct {
 	Waiting map[string][]order.Signed // orders by host
 	Results []order.Result
 	Jobs    map[string]job.Grant // by host/id
+	Tools   map[string][]byte    // programs by what jobs call their hash
 	beside  http.Handler         // of everything below /restic/
 	Items   map[string][]byte    // host/bag/path → content
 }
@@ -163,7 +165,7 @@ func Start(t testing.TB) *Hub {
 		t.Fatal(err)
 	}
 	h := &Hub{t: t, CA: NewAuthority(t), Registry: asset.New(db, time.Now, log), Signer: priv,
-		Batches: map[string]event.Batch{}, Waiting: map[string][]order.Signed{}, Items: map[string][]byte{}, Jobs: map[string]job.Grant{}}
+		Batches: map[string]event.Batch{}, Waiting: map[string][]order.Signed{}, Items: map[string][]byte{}, Jobs: map[string]job.Grant{}, Tools: map[string][]byte{}}
 	for _, s := range []asset.Site{{ID: "hospital", Name: "病院", Kind: asset.Hospital}, {ID: "callcentre", Name: "予約センター", Kind: asset.Contractor}} {
 		if err := h.Registry.SaveSite(t.Context(), s, auth.Person{ID: "pe-1"}); err != nil {
 			t.Fatal(err)
@@ -187,6 +189,15 @@ func Start(t testing.TB) *Hub {
 				return g, fault.New(fault.Missing, "agentlink.job")
 			}
 			return g, nil
+		},
+		Tool: func(_ context.Context, _, sum string) (io.ReadCloser, int64, error) {
+			h.Mu.Lock()
+			defer h.Mu.Unlock()
+			b, ok := h.Tools[sum]
+			if !ok {
+				return nil, 0, fault.New(fault.Missing, "agentlink.job")
+			}
+			return io.NopCloser(bytes.NewReader(b)), int64(len(b)), nil
 		},
 		Pending: func(_ context.Context, host string) ([]order.Signed, error) {
 			h.Mu.Lock()

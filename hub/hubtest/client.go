@@ -152,7 +152,10 @@ func (h *Hub) code(secret string, step int64) string {
 	return fmt.Sprintf("%06d", binary.BigEndian.Uint32(sum[at:])&0x7fffffff%1000000)
 }
 
-// Do calls the API below /api/v1 with in as JSON (nil: no body) and decodes
+// Raw is a body that is sent as it is.
+type Raw []byte
+
+// Do calls the API below /api/v1 with in as JSON (nil: no body; Raw: itself) and decodes
 // the answer into out (nil: ignored; *[]byte: as it is). An answer that is no
 // success is a *Problem.
 func (c *Client) Do(method, path string, in, out any) error {
@@ -183,7 +186,12 @@ func (c *Client) Do(method, path string, in, out any) error {
 
 func (c *Client) send(method, path string, in any) (*http.Response, error) {
 	var body io.Reader
-	if in != nil {
+	kind := "application/json"
+	switch in := in.(type) {
+	case nil:
+	case Raw:
+		body, kind = bytes.NewReader(in), "application/octet-stream"
+	default:
 		b, err := json.Marshal(in)
 		if err != nil {
 			return nil, err
@@ -195,7 +203,7 @@ func (c *Client) send(method, path string, in any) (*http.Response, error) {
 		return nil, err
 	}
 	if in != nil {
-		req.Header.Set("Content-Type", "application/json")
+		req.Header.Set("Content-Type", kind)
 	}
 	if c.Token != "" {
 		req.Header.Set("Authorization", "Bearer "+c.Token)

@@ -3,6 +3,7 @@ package anomaly
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -55,8 +56,8 @@ func flaggedRule(s Series, x Snapshot) detect.Rule {
 		What:  detect.Text{"ja": ja, "en": en},
 		Affects: detect.Text{"ja": "この機器のファイルが、今も暗号化されている最中かもしれません。この世代とその後の世代から戻すと、壊れたファイルも戻ります。",
 			"en": "Files of this machine may be being encrypted right now. A restore from this snapshot or a later one brings back damaged files too."},
-		Next: detect.Text{"ja": "1. 機器で例のファイルが開けるかを確かめる。 2. 開けなければ、機器をネットワークから切り離し、事案にする。 3. 「守り」の「世代」で、最後のきれいな時点を確かめ、人が確定する。 4. 予定した作業なら、同じページに変更番号とともに記録する。",
-			"en": "1. See whether the named files open on the machine. 2. If they do not, cut the machine off and open an incident. 3. On the page Snapshots below Protection, check the last clean point and confirm it. 4. If it was planned, say so there with the number of the change."}}
+		Next: detect.Text{"ja": "1. 機器で例のファイルが開けるかを確かめる。 2. 開けなければ、機器をネットワークから切り離し、事案にする。 3. 保管庫の世代は消えないように凍結済み。暗号化なら、保管庫のページの「経路を切る」で控えの経路も切る。 4. 「守り」の「世代」で、最後のきれいな時点を確かめ、人が確定する。 5. 予定した作業なら、同じページに変更番号とともに記録し、凍結を解く。",
+			"en": "1. See whether the named files open on the machine. 2. If they do not, cut the machine off and open an incident. 3. Its snapshots are frozen already. If files are encrypted, cut the path on the page of its repository, too. 4. On the page Snapshots below Protection, check the last clean point and confirm it. 5. If it was planned, say so there with the number of the change, and end the freeze."}}
 }
 
 func questionRule(s Series, x Snapshot) detect.Rule {
@@ -75,12 +76,18 @@ func questionRule(s Series, x Snapshot) detect.Rule {
 }
 
 // tags say of encrypted files that it is encryption for impact, so that what
-// answers to that does: the path to the repositories of the site is cut.
+// answers to that does. A canary that changed is certain, and so is the word of a
+// person that nobody planned it. All else is a score, which may be wrong: what is
+// kept is frozen, and a person cuts the path (vault.TagScored).
 func tags(x Snapshot) []string {
-	for _, r := range x.Reasons {
-		if r.Rule == RuleDamage || r.Rule == RuleCanary || r.Rule == RuleNoise || r.Rule == RuleSlow || r.Rule == RuleQuestion {
-			return []string{"attack.impact", "attack.t1486"}
-		}
+	is := func(rules ...string) bool {
+		return slices.ContainsFunc(x.Reasons, func(r Reason) bool { return slices.Contains(rules, r.Rule) })
+	}
+	switch {
+	case is(RuleCanary), x.Answer != nil && !x.Answer.Planned:
+		return []string{"attack.impact", "attack.t1486"}
+	case is(RuleDamage, RuleNoise, RuleSlow, RuleQuestion):
+		return []string{"attack.impact", "attack.t1486", "sonae.scored"}
 	}
 	return []string{"attack.impact", "attack.t1485"}
 }

@@ -35,6 +35,8 @@ type Deps struct {
 	// Taker takes what agents say of jobs of a kind.
 	Taker func(job.Kind) Taker
 	Wake  func(host string) // an order waits
+	// Tools are those that machines may fetch. Nil: none.
+	Tools func(ctx context.Context) ([]job.Tool, error)
 	Now   clock.Now
 	Log   *slog.Logger
 }
@@ -70,7 +72,7 @@ type waiting struct {
 	reading Reading
 }
 
-// New returns a Desk. Every field of Deps is needed.
+// New returns a Desk. Every field of Deps but Tools is needed.
 func New(d Deps) *Desk {
 	return &Desk{d: d, log: d.Log.With("part", "dispatch"), open: map[string]*waiting{}}
 }
@@ -90,7 +92,13 @@ func Ours(r order.Result) bool { return strings.HasPrefix(r.Order, prefix) }
 func (d *Desk) Begin(ctx context.Context, j job.Job) error { return d.BeginReading(ctx, j, Reading{}) }
 
 // BeginReading orders a job that reads a repository with a pass.
-func (d *Desk) BeginReading(_ context.Context, j job.Job, reading Reading) error {
+func (d *Desk) BeginReading(ctx context.Context, j job.Job, reading Reading) error {
+	if d.d.Tools != nil {
+		var err error
+		if j.Tools, err = d.d.Tools(ctx); err != nil {
+			return err
+		}
+	}
 	if err := j.Check(); err != nil {
 		return fault.New(fault.Invalid, "protect.job").With(err)
 	}

@@ -14,11 +14,14 @@ const (
 	maxText    = 4096
 	maxTimeout = 6 * time.Hour
 	maxEvery   = 1000
+	maxTools   = 30
+	maxTool    = 200 << 20 // bytes
 )
 
 var (
 	sourceName = regexp.MustCompile(`^[a-z0-9-]{1,40}$`)
 	hookName   = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,59}$`)
+	sumForm    = regexp.MustCompile(`^[0-9a-f]{64}$`)
 	idForm     = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
 	drive      = regexp.MustCompile(`^[A-Za-z]:[\\/]`)
 	account    = regexp.MustCompile(`^[a-z_][a-z0-9_-]{0,31}$`)
@@ -54,6 +57,9 @@ func (j Job) Check() error {
 		if err := h.check(i); err != nil {
 			return err
 		}
+	}
+	if len(j.Tools) > maxTools || slices.ContainsFunc(j.Tools, func(t Tool) bool { return !sumForm.MatchString(t.SHA256) || t.Size <= 0 || t.Size > maxTool }) {
+		return wrong("there are too many, or one is out of range", "tools")
 	}
 	switch j.Kind {
 	case Backup:

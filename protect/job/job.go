@@ -43,6 +43,20 @@ type Job struct {
 	Until time.Time `json:"until,omitzero"`
 
 	Restore *Restoring `json:"restore,omitempty"` // restore only
+
+	// Tools may be fetched from the hub where the machine's own restic is missing or
+	// lacks something that matters: at most one for each kind of machine.
+	Tools []Tool `json:"tools,omitempty"`
+}
+
+// Tool is a restic that people approved at the hub. An agent fetches it at
+// "/agent/v1/tools/SHA256" and uses nothing but these bytes.
+type Tool struct {
+	OS      string `json:"os"`   // as Go names it
+	Arch    string `json:"arch"` // as Go names it
+	Version string `json:"version"`
+	SHA256  string `json:"sha256"` // hex
+	Size    int64  `json:"size"`   // bytes
 }
 
 // SourceKind is what kind of thing is backed up.

@@ -212,11 +212,12 @@ func (r *Repository) checkSnapshot(ctx context.Context, who, name string, raw []
 	r.mu.Lock()
 	hosts := slices.Clone(r.known.Hostnames)
 	began := r.began(who, now)
+	whole := r.mustBeWhole(who, now)
 	r.mu.Unlock()
 	if len(hosts) > 0 && !slices.Contains(hosts, s.Hostname) {
 		return fault.New(fault.Denied, "protect.snapshot").With(fmt.Errorf("host %.80q is none of %q", s.Hostname, hosts))
 	}
-	if err := r.checkTree(ctx, key, *s.Tree); err != nil {
+	if err := r.checkTree(ctx, key, s, whole); err != nil {
 		return junk(err)
 	}
 	if s.Time.Before(began.Add(-r.s.c.Skew)) { // a clock that is behind must not cost a backup: let in, and told
@@ -226,12 +227,16 @@ func (r *Repository) checkSnapshot(ctx context.Context, who, name string, raw []
 }
 
 // checkTree reads the snapshot's first tree, which proves that its pack and
-// index came before it.
-func (r *Repository) checkTree(ctx context.Context, key *restic.Key, tree restic.ID) error {
+// index came before it; or all trees, where the client may have built on what was
+// pruned since it began.
+func (r *Repository) checkTree(ctx context.Context, key *restic.Key, s restic.Snapshot, whole bool) error {
 	repo := restic.OpenWith(r, key)
 	if err := repo.Load(ctx); err != nil {
 		return err
 	}
-	_, err := repo.Blob(ctx, restic.TreeBlob, tree, nil)
+	if whole {
+		return repo.Complete(ctx, s)
+	}
+	_, err := repo.Blob(ctx, restic.TreeBlob, *s.Tree, nil)
 	return err
 }

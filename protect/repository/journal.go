@@ -20,8 +20,8 @@ import (
 type line struct {
 	At    time.Time   `json:"at"` // by the hub's clock, UTC
 	Kind  restic.Kind `json:"kind"`
-	Name  string      `json:"name"`          // the SHA-256 of its bytes; "" for config
-	Sum   string      `json:"sum,omitempty"` // of config
+	Name  string      `json:"name"`          // the SHA-256 of its bytes; "" for config; the decision for a pruning
+	Sum   string      `json:"sum,omitempty"` // of config, and of the plan of a pruning
 	Size  int64       `json:"size"`
 	Found bool        `json:"found,omitempty"` // after a crash: it came before At
 	Chain string      `json:"chain"`           // SHA-256 of the chain before and this line without it, hex
@@ -40,9 +40,13 @@ type journal struct {
 	last  time.Time
 }
 
+// pruning is the kind of lines that bind a plan: what it takes out is gone from
+// then on, what it puts in is there.
+const pruning restic.Kind = "pruning"
+
 // openJournal reads the log and tells each line. What a crash cut off at its
 // end is removed: it was not acknowledged.
-func openJournal(path string, each func(line)) (*journal, error) {
+func openJournal(path string, each func(line) error) (*journal, error) {
 	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, err
@@ -57,7 +61,7 @@ func openJournal(path string, each func(line)) (*journal, error) {
 	return j, nil
 }
 
-func (j *journal) read(each func(line)) error {
+func (j *journal) read(each func(line) error) error {
 	in := bufio.NewReaderSize(j.file, maxLine)
 	for {
 		raw, err := in.ReadSlice('\n')
@@ -75,7 +79,9 @@ func (j *journal) read(each func(line)) error {
 			return fmt.Errorf("line %d: %w", j.lines+1, errChain)
 		}
 		j.size, j.lines, j.head, j.last = j.size+int64(len(raw)), j.lines+1, l.Chain, l.At
-		each(l)
+		if err := each(l); err != nil {
+			return fmt.Errorf("line %d: %w", j.lines, err)
+		}
 	}
 }
 
@@ -93,8 +99,8 @@ func (l line) chain(before string) (string, error) {
 }
 
 // Heads reads the receive log of an agent's repository below dir, and tells what
-// Repository.Head was after each line. It changes nothing. A log that was
-// changed is fault.Conflict "protect.log-changed".
+// Repository.Head was after each line. It changes nothing. A log, or a plan that
+// it binds, that was changed is fault.Conflict "protect.log-changed".
 func Heads(dir, agent string, each func(lines int, digest string)) error {
 	if !agentName.MatchString(agent) {
 		return fault.New(fault.Invalid, "protect.agent")
@@ -105,7 +111,16 @@ func Heads(dir, agent string, each func(lines int, digest string)) error {
 	}
 	defer file.Close()
 	j := &journal{file: file}
-	if err := j.read(func(line) { each(j.lines, j.head) }); err != nil {
+	err = j.read(func(l line) error {
+		if l.Kind == pruning {
+			if _, err := readPlan(filepath.Join(dir, agent), l); err != nil {
+				return err
+			}
+		}
+		each(j.lines, j.head)
+		return nil
+	})
+	if err != nil {
 		return fmt.Errorf("receive log of %s: %w", agent, err)
 	}
 	return nil

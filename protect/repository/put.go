@@ -42,6 +42,8 @@ const maxKeys = 16
 //	fault.Conflict "protect.exists"    config is there already, with other bytes
 //	fault.Conflict "protect.no-key"    there is no config yet, or no key that the hub can open
 //	fault.Denied   "protect.cut"       people or an alarm cut the path to it
+//	fault.Denied   "protect.gone"      a snapshot that people let go
+//	fault.Busy     "protect.working"   what it builds on was pruned while it came
 //	fault.Busy     "protect.quota"     the agent has no room left
 //	fault.Busy     "protect.full"      the disk has no room left
 func (r *Repository) Put(ctx context.Context, who string, kind restic.Kind, name string, size int64, body io.Reader) error {
@@ -77,6 +79,10 @@ func (r *Repository) put(ctx context.Context, who string, kind restic.Kind, name
 	if err := r.begun(kind); err != nil {
 		return err
 	}
+	prunes, err := r.mayCome(kind, name)
+	if err != nil {
+		return err
+	}
 	if kind == restic.Locks {
 		return r.putLock(ctx, who, name, body)
 	}
@@ -105,7 +111,7 @@ func (r *Repository) put(ctx context.Context, who string, kind restic.Kind, name
 	if err := r.check(ctx, who, kind, name, part, got); err != nil {
 		return err
 	}
-	return r.publish(kind, name, sum, part, got)
+	return r.publish(kind, name, sum, part, got, prunes)
 }
 
 // taken says whether anything is taken now.
@@ -161,7 +167,7 @@ func (r *Repository) write(ctx context.Context, body io.Reader, limit int64) (pa
 		return "", "", 0, err
 	}
 	hash := sha256.New()
-	n, err = io.Copy(io.MultiWriter(file, hash), io.LimitReader(stoppable{ctx, body}, limit+1))
+	n, err = io.Copy(io.MultiWriter(file, hash), io.LimitReader(stoppable{ctx, cuttable{r, body}}, limit+1))
 	if err == nil && n > limit {
 		err = fault.New(fault.Invalid, "protect.name").With(fmt.Errorf("more than %d bytes", limit))
 	}
@@ -187,6 +193,20 @@ func (s stoppable) Read(p []byte) (int, error) {
 	return s.r.Read(p)
 }
 
+// cuttable ends an upload that is on its way when the path is cut: its sender is
+// told at once, and what came of it is dropped.
+type cuttable struct {
+	r    *Repository
+	body io.Reader
+}
+
+func (c cuttable) Read(p []byte) (int, error) {
+	if err := c.r.taken(); err != nil {
+		return 0, err
+	}
+	return c.body.Read(p)
+}
+
 // there says whether the same file was received already: a client that was
 // not answered sends it again. Another config is refused.
 func (r *Repository) there(kind restic.Kind, name, sum string) (bool, error) {
@@ -210,8 +230,9 @@ func (r *Repository) path(kind restic.Kind, name string) string {
 	return filepath.Join(r.dir, filesDir, filepath.FromSlash(kind.Path(name)))
 }
 
-// publish gives a checked file its name and writes it into the log.
-func (r *Repository) publish(kind restic.Kind, name, sum, part string, size int64) error {
+// publish gives a checked file its name and writes it into the log; prunes is how
+// many prunings there were when it was checked.
+func (r *Repository) publish(kind restic.Kind, name, sum, part string, size int64, prunes int) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.closed {
@@ -219,6 +240,9 @@ func (r *Repository) publish(kind restic.Kind, name, sum, part string, size int6
 	}
 	if err := r.cut(); err != nil { // while it came
 		return err
+	}
+	if prunes != len(r.prunes) { // what the check found may be gone
+		return fault.New(fault.Busy, "protect.working")
 	}
 	if _, ok := r.received[fileKey{kind, name}]; ok { // another one was quicker
 		if kind == restic.ConfigFile {

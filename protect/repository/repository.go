@@ -4,11 +4,13 @@
 // In: files of restic's repository format from an agent. Out: the same files,
 // a log of when each one came by the hub's own clock, and the repository as it
 // was at any earlier time. Always true: a file is seen only when it is whole,
-// synced, named after its SHA-256 and written into the log; it is never
-// replaced or removed, also not to make room; it was decrypted and understood
+// synced, named after its SHA-256 and written into the log; no client replaces or
+// removes it, and nothing goes to make room; it was decrypted and understood
 // before (the MAC fits, the sense too), so that nothing here can stop or
-// mislead a client. What lies in the folder is an ordinary repository that
-// stock restic opens without the hub.
+// mislead a client. What people decided to let go (Prune) goes only while nobody
+// is at work, once what stays was read without it, and stands in the log; views of
+// earlier times lose those snapshots and nothing else. What lies in the folder is
+// at every moment an ordinary repository that stock restic opens without the hub.
 package repository
 
 import (
@@ -125,7 +127,7 @@ func (s *Service) Repository(ctx context.Context, agent string) (*Repository, er
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	r, ok := s.open[agent]
-	if !ok {
+	if !ok || r.over() { // over: a pruning could not end, and is ended when opened again
 		if r, err = openRepository(s, agent, filepath.Join(s.c.Dir, agent)); err != nil {
 			return nil, fmt.Errorf("open repository of %s: %w", agent, err)
 		}
@@ -162,6 +164,12 @@ type Repository struct {
 	opened   opened      // the key of a new repository, which then need not be derived again
 	locks    map[string]lock
 	closed   bool
+	opened   time.Time           // by the hub's clock: locks from before are not known
+	gone     map[string]Gone     // snapshots, by name
+	aside    map[fileKey]setBack // what was taken out and can still be read
+	prunes   []pruned            // that were carried out, the oldest first
+
+	sweeping sync.Mutex // one pruning at a time
 }
 
 // opened is a key file that was opened before it was received.
@@ -187,6 +195,7 @@ const (
 	filesDir    = "repository" // an ordinary restic repository
 	incomingDir = "incoming"   // uploads that have not ended; emptied when opened
 	orphanDir   = "orphans"    // keys of an initialisation that did not end
+	prunedDir   = "pruned"     // one folder for each decision, with its plan
 	journalFile = "received.jsonl"
 )
 
@@ -198,8 +207,11 @@ func openRepository(s *Service, agent, dir string) (*Repository, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &Repository{s: s, agent: agent, dir: dir, files: files, received: map[fileKey]receipt{}, locks: map[string]lock{}}
-	r.journal, err = openJournal(filepath.Join(dir, journalFile), r.note)
+	r := &Repository{s: s, agent: agent, dir: dir, files: files, received: map[fileKey]receipt{}, locks: map[string]lock{}, opened: s.c.Now(), gone: map[string]Gone{}, aside: map[fileKey]setBack{}}
+	r.journal, err = openJournal(filepath.Join(dir, journalFile), r.replay)
+	if err == nil {
+		err = r.finish()
+	}
 	if err == nil {
 		err = r.recover(context.Background())
 	}
@@ -214,7 +226,7 @@ func makeFolders(dir string) error {
 	if err := os.RemoveAll(filepath.Join(dir, incomingDir)); err != nil {
 		return err
 	}
-	for _, sub := range []string{incomingDir, orphanDir, filesDir, "repository/keys", "repository/locks", "repository/snapshots", "repository/index", "repository/data"} {
+	for _, sub := range []string{incomingDir, orphanDir, prunedDir, filesDir, "repository/keys", "repository/locks", "repository/snapshots", "repository/index", "repository/data"} {
 		if err := os.MkdirAll(filepath.Join(dir, sub), 0o700); err != nil {
 			return err
 		}
@@ -308,6 +320,9 @@ func (r *Repository) know(a Agent) {
 func (r *Repository) close() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.closed {
+		return nil
+	}
 	r.closed = true
 	err := r.files.Close()
 	if r.journal != nil {
@@ -316,9 +331,15 @@ func (r *Repository) close() error {
 	return err
 }
 
+func (r *Repository) over() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.closed
+}
+
 // List tells of all files of a kind that were received. No locks are told:
-// nothing here is ever removed, so that no client has to wait for another one,
-// and a lock that somebody left or forged stops nobody.
+// nothing here is removed while somebody works, so that no client has to wait for
+// another one, and a lock that somebody left or forged stops nobody.
 func (r *Repository) List(ctx context.Context, kind restic.Kind, each func(name string, size int64) error) error {
 	return r.view(time.Time{}).List(ctx, kind, each)
 }

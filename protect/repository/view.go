@@ -1,9 +1,12 @@
 package repository
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io/fs"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/sonae/sonae/protect/restic"
@@ -49,11 +52,33 @@ func (v *View) List(ctx context.Context, kind restic.Kind, each func(name string
 	return nil
 }
 
-// Open opens a file: fs.ErrNotExist when the view has none.
+// Gone are the snapshots that the view had and that people let go since, the
+// newest first.
+func (v *View) Gone() []Gone {
+	v.r.mu.Lock()
+	defer v.r.mu.Unlock()
+	var out []Gone
+	for _, g := range v.r.gone {
+		if v.has(receipt{at: g.Received}) {
+			out = append(out, g)
+		}
+	}
+	slices.SortFunc(out, func(a, b Gone) int {
+		return cmp.Or(b.Received.Compare(a.Received), strings.Compare(a.Snapshot, b.Snapshot))
+	})
+	return out
+}
+
+// Open opens a file: fs.ErrNotExist when the view has none. What was taken out a
+// short time ago can be opened still, for whoever read the indexes before.
 func (v *View) Open(ctx context.Context, kind restic.Kind, name string) (restic.File, error) {
 	v.r.mu.Lock()
 	rec, ok := v.r.received[fileKey{kind, name}]
+	old, aside := v.r.aside[fileKey{kind, name}]
 	v.r.mu.Unlock()
+	if !ok && aside && v.has(old.receipt) {
+		return old.open(ctx, kind, name)
+	}
 	if !ok || !v.has(rec) {
 		return nil, fmt.Errorf("%s: %w", kind.Path(name), fs.ErrNotExist)
 	}

@@ -19,14 +19,18 @@ import (
 // nothing is taken from its agents, and nothing that is kept may go, until a
 // person releases it. What was received before can be read all the time.
 type Cut struct {
-	ID         string      `json:"id"`
-	Site       string      `json:"site"`
-	Host       string      `json:"host,omitempty"`    // that the alarm is about
-	Finding    string      `json:"finding,omitempty"` // id; empty: a person did it
-	Rule       string      `json:"rule,omitempty"`
+	ID      string `json:"id"`
+	Site    string `json:"site"`
+	Host    string `json:"host,omitempty"`    // that the alarm is about
+	Finding string `json:"finding,omitempty"` // id; empty: a person did it
+	Rule    string `json:"rule,omitempty"`
+	// Kept says that the path stays open: what is kept is frozen, and people are
+	// asked whether it is to be cut.
+	Kept       bool        `json:"kept,omitempty"`
 	Title      detect.Text `json:"title,omitempty"`
 	Why        string      `json:"why,omitempty"` // what a person said
 	Incident   string      `json:"incident,omitempty"`
+	Since      time.Time   `json:"since,omitzero"` // from when on backups are suspect, where that is before At
 	At         time.Time   `json:"at"`
 	By         string      `json:"by"` // person id, or Hub
 	Paths      []Path      `json:"paths"`
@@ -43,6 +47,14 @@ type Path struct {
 
 // Holds says whether it is in force.
 func (c Cut) Holds() bool { return c.ReleasedAt.IsZero() }
+
+// from is from when on what is backed up is suspect.
+func (c Cut) from() time.Time {
+	if c.Since.IsZero() {
+		return c.At
+	}
+	return c.Since
+}
 
 // SubjectSuspect tells of each repository behind a path that was cut: a Suspect.
 const SubjectSuspect = "protect.suspect"
@@ -66,15 +78,24 @@ const (
 	tagTampering = "sonae.backup-tampering"
 )
 
+// TagScored says that a finding rests on a score alone. It may be wrong, and a
+// path that is cut for nothing costs every backup of a site until somebody comes:
+// what is kept is frozen at once, and a person decides about the path.
+const TagScored = "sonae.scored"
+
+// Scored says whether an alarming finding rests on a score alone.
+func Scored(f detect.Finding) bool { return slices.Contains(f.Rule.Tags, TagScored) }
+
 // Alarming says whether a finding cuts the path to the repositories of its site.
 func Alarming(f detect.Finding) bool {
 	return !f.Drill && f.Site != "" && f.Rule.Level >= event.High &&
 		slices.ContainsFunc(f.Rule.Tags, func(t string) bool { return t == tagEncrypted || t == tagInhibited || t == tagTampering })
 }
 
-// Alarm cuts the path of a finding's site, if it is alarming; fresh says whether
-// it did so now. A finding cuts once: what a person released stays released
-// until there is another one.
+// Alarm cuts the path of a finding's site, if it is alarming, or freezes what is
+// kept of its machine where it rests on a score alone; fresh says whether it did
+// so now. A finding does so once: what a person released stays released until
+// there is another one.
 func (v *Vault) Alarm(ctx context.Context, f detect.Finding) (c Cut, fresh bool, err error) {
 	if !Alarming(f) {
 		return Cut{}, false, nil
@@ -83,12 +104,16 @@ func (v *Vault) Alarm(ctx context.Context, f detect.Finding) (c Cut, fresh bool,
 	if err != nil {
 		return Cut{}, false, err
 	}
+	scored := Scored(f)
 	for _, b := range before {
-		if b.Holds() || b.Finding == f.ID {
+		if b.Finding == f.ID || b.Holds() && (!b.Kept || scored && b.Host == f.Host) {
 			return b, false, nil
 		}
 	}
-	c = Cut{Site: f.Site, Host: f.Host, Finding: f.ID, Rule: f.Rule.ID, Title: f.Rule.Title, By: Hub}
+	c = Cut{Site: f.Site, Host: f.Host, Finding: f.ID, Rule: f.Rule.ID, Title: f.Rule.Title, Kept: scored, By: Hub}
+	if scored { // the backup that looks so ended before
+		c.Since = state.Time(state.Nanos(f.Time))
+	}
 	c, err = v.cut(ctx, c)
 	return c, err == nil, err
 }
@@ -115,6 +140,25 @@ func (v *Vault) CutPath(ctx context.Context, site, incident, why string, by auth
 	return v.cut(ctx, Cut{Site: site, Why: why, Incident: incident, By: by.ID})
 }
 
+// CutKept cuts the path where a score froze what is kept: one click, and why
+// stands there already.
+func (v *Vault) CutKept(ctx context.Context, id string, by auth.Person) (Cut, error) {
+	k, err := v.CutByID(ctx, id)
+	if err != nil {
+		return Cut{}, err
+	}
+	if !k.Kept || !k.Holds() {
+		return Cut{}, fault.New(fault.Conflict, "vault.released")
+	}
+	if _, cut, err := v.cutOf(ctx, k.Site); err != nil || cut {
+		if cut {
+			err = fault.New(fault.Conflict, "vault.cut-already")
+		}
+		return Cut{}, err
+	}
+	return v.cut(ctx, Cut{Site: k.Site, Host: k.Host, Rule: k.Rule, Title: k.Title, Incident: k.Incident, By: by.ID})
+}
+
 // cut puts a cut into force: first in the state, which every request asks, then
 // for uploads that are on their way.
 func (v *Vault) cut(ctx context.Context, c Cut) (Cut, error) {
@@ -122,21 +166,24 @@ func (v *Vault) cut(ctx context.Context, c Cut) (Cut, error) {
 	if err != nil {
 		return Cut{}, err
 	}
+	if c.Kept {
+		agents = slices.DeleteFunc(agents, func(a string) bool { return a != c.Host })
+	}
 	c.At, c.Paths = v.moment(), []Path{}
 	c.ID = clock.ID("vc", c.At)
 	for _, agent := range agents {
-		r, err := v.service.Repository(ctx, agent)
-		if err != nil { // what cannot be opened takes nothing either
+		r, err := v.repository(ctx, agent)
+		if err != nil && !elsewhere(err) { // what cannot be opened takes nothing either
 			v.Log.Error("repository cannot be opened", "agent", agent, "err", err)
 		}
 		c.Paths = append(c.Paths, Path{Agent: agent, Working: err == nil && r.Working()})
 	}
 	err = v.db.Tx(ctx, func(tx *state.Tx) error {
-		if err := v.put(ctx, tx, version{ID: c.ID, Kind: kindCut, Site: c.Site, By: c.By}, c, c.line("cut")); err != nil {
+		if err := v.put(ctx, tx, version{ID: c.ID, Kind: kindCut, Site: c.Site, By: c.By}, c, c.line(c.key("cut"))); err != nil {
 			return err
 		}
 		for _, p := range c.Paths {
-			s := Suspect{Agent: p.Agent, Site: c.Site, At: c.At, Working: p.Working, Cut: c.ID, Finding: c.Finding}
+			s := Suspect{Agent: p.Agent, Site: c.Site, At: c.from(), Working: p.Working, Cut: c.ID, Finding: c.Finding}
 			if err := tx.Emit(ctx, SubjectSuspect, SubjectSuspect+":"+c.ID+"/"+p.Agent, s); err != nil {
 				return err
 			}
@@ -206,8 +253,16 @@ func (v *Vault) Attach(ctx context.Context, id, incident string) error {
 	}
 	return alter(ctx, v, kindCut, id, auth.Person{ID: Hub}, func(_ *state.Tx, _ string, c *Cut) (said, error) {
 		c.Incident = incident
-		return c.line("cut"), nil
+		return c.line(c.key("cut")), nil
 	})
+}
+
+// key names a line of the chronology.
+func (c Cut) key(what string) string {
+	if c.Kept {
+		return "kept-" + what
+	}
+	return what
 }
 
 // Release lets the agents of a site write again.
@@ -229,7 +284,7 @@ func (v *Vault) Release(ctx context.Context, id, reason string, by auth.Person) 
 		for _, p := range c.Paths {
 			agents = append(agents, p.Agent)
 		}
-		return said{c.Incident, "vault.released", map[string]string{"site": c.Site, "by": by.ID, "reason": reason}}, nil
+		return said{c.Incident, "vault." + c.key("released"), map[string]string{"site": c.Site, "host": c.Host, "by": by.ID, "reason": reason}}, nil
 	})
 	if err != nil {
 		return err
@@ -243,7 +298,7 @@ func (v *Vault) cutOf(ctx context.Context, site string) (Cut, bool, error) {
 		return Cut{}, false, nil
 	}
 	all, err := list[Cut](ctx, v, kindCut, "", site, maxCuts)
-	i := slices.IndexFunc(all, Cut.Holds)
+	i := slices.IndexFunc(all, func(c Cut) bool { return c.Holds() && !c.Kept })
 	if err != nil || i < 0 {
 		return Cut{}, false, err
 	}
@@ -254,6 +309,21 @@ func (v *Vault) cutOf(ctx context.Context, site string) (Cut, bool, error) {
 func (v *Vault) IsCut(ctx context.Context, site string) (bool, error) {
 	_, cut, err := v.cutOf(ctx, site)
 	return cut, err
+}
+
+// frozenBy is what holds all snapshots of an agent because one looks encrypted; ""
+// when nothing does.
+func (v *Vault) frozenBy(ctx context.Context, site, agent string) (string, error) {
+	if site == "" {
+		return "", nil
+	}
+	all, err := list[Cut](ctx, v, kindCut, "", site, maxCuts)
+	for _, c := range all {
+		if c.Holds() && c.Kept && c.Host == agent {
+			return c.ID, err
+		}
+	}
+	return "", err
 }
 
 // Cuts are those of a site, of all sites when it is empty; the newest first.

@@ -125,7 +125,7 @@ func (v *Vault) keepEscrow(ctx context.Context, agent string) error {
 	if err != nil || s.Escrow != nil && slices.Equal(s.Escrow.Recipients, r.keys()) {
 		return err
 	}
-	repo, err := v.service.Repository(ctx, agent)
+	repo, err := v.repository(ctx, agent)
 	if err != nil || !repo.Begun() {
 		return err
 	}
@@ -150,7 +150,7 @@ func (v *Vault) NewSheet(ctx context.Context, agent string, by auth.Person) (She
 	if err != nil {
 		return Sheet{}, err
 	}
-	repo, err := v.service.Repository(ctx, agent)
+	repo, err := v.repository(ctx, agent)
 	if err != nil {
 		return Sheet{}, err
 	}
@@ -243,7 +243,7 @@ func againKey(ctx context.Context, repo *repository.Repository, first, second st
 func (v *Vault) putKey(ctx context.Context, agent, password, name string, file []byte) error {
 	v.setPending(agent, password)
 	defer v.setPending(agent, "")
-	repo, err := v.service.Repository(ctx, agent)
+	repo, err := v.repository(ctx, agent)
 	if err != nil {
 		return err
 	}
@@ -284,7 +284,7 @@ func (v *Vault) Sheet(ctx context.Context, agent string) (Sheet, error) {
 	if s.Escrow == nil {
 		return Sheet{}, fault.New(fault.Conflict, "vault.no-escrow")
 	}
-	repo, err := v.service.Repository(ctx, agent)
+	repo, err := v.repository(ctx, agent)
 	if err != nil {
 		return Sheet{}, err
 	}

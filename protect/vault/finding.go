@@ -20,6 +20,7 @@ const (
 	RuleDamage    = "sonae-backup-damage"
 	RuleUnread    = "sonae-backup-unread"
 	RuleGrowth    = "sonae-backup-growth"
+	RulePrune     = "sonae-backup-prune"
 )
 
 // tagImpact: all of them are about whether data can be brought back.
@@ -61,6 +62,11 @@ func rules() map[string]detect.Rule {
 			What:    detect.Text{"ja": "{host} の保管庫の読み直しが、途中で止まりました。理由は Reason にあります。", "en": "Reading the repository of {host} again ended early. Reason says why."},
 			Affects: detect.Text{"ja": "控えが壊れているとは限りませんが、無事とも言えません。", "en": "Nothing says that the backups are damaged, nor that they are sound."},
 			Next:    detect.Text{"ja": "1. ハブのディスクと記録を見ます。 2. 保管庫のページで「すべて読む」を実行します。", "en": "1. Look at the hub's disks and log. 2. Run 'Read all' on the repository's page."}},
+		{ID: RulePrune, Level: event.Medium, Tags: []string{tagImpact},
+			Title:   detect.Text{"ja": "承認された世代の整理を実行できませんでした", "en": "Letting snapshots go was approved and could not be carried out"},
+			What:    detect.Text{"ja": "{host} の保管庫の世代の整理が途中で止まりました。何も消えていません。理由は Reason にあります。", "en": "Pruning the repository of {host} ended early. Nothing went. Reason says why."},
+			Affects: detect.Text{"ja": "控えは無事です。保管庫の空きは増えていません。壊れたファイルが理由のこともあります。", "en": "Backups are intact. No room was gained. A damaged file may be the reason."},
+			Next:    detect.Text{"ja": "1. 保管庫のページで「すべて読む」を実行し、壊れたファイルがないかを確かめます。 2. ディスクの空きを見ます(整理の間は、書き直す分の空きが要ります)。 3. もう一度、世代の整理を頼みます。", "en": "1. Run 'Read all' on the repository's page to see whether anything is damaged. 2. See whether the disk has room: what is rewritten needs some meanwhile. 3. Ask for it again."}},
 		{ID: RuleGrowth, Level: event.Medium, Tags: []string{tagImpact},
 			Title:   detect.Text{"ja": "保管庫に届く量がふだんよりずっと多くなりました", "en": "Much more than usual came into a repository"},
 			What:    detect.Text{"ja": "{host} から24時間に {Bytes} バイトが届きました。ふだんは {Usual} バイトです。", "en": "{Bytes} bytes came from {host} within 24 hours; usually {Usual} do."},

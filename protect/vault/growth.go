@@ -1,6 +1,7 @@
 package vault
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"time"
@@ -14,7 +15,7 @@ const (
 	growthDays   = 28
 	growthLeast  = 5       // days with backups before anything is called unusual
 	growthFactor = 5       // times the usual
-	growthFloor  = 1 << 30 // bytes a day that are never unusual
+	growthFloor  = 1 << 30 // bytes a day that are never unusual, unless Deps says otherwise
 )
 
 // received are the bytes that came within a day, today's first, for some days
@@ -31,7 +32,7 @@ func received(all []repository.Receipt, now time.Time, days int) []int64 {
 
 // unusual says whether much more than usual came within the last day; the usual
 // is the median of the days on which something came, the first backup aside.
-func unusual(all []repository.Receipt, now time.Time) (today, usual int64, yes bool) {
+func unusual(all []repository.Receipt, now time.Time, floor int64) (today, usual int64, yes bool) {
 	days := received(all, now, growthDays+1)
 	if len(all) > 0 {
 		if n := int(now.Sub(all[0].At) / (24 * time.Hour)); n >= 0 && n < len(days) {
@@ -45,17 +46,19 @@ func unusual(all []repository.Receipt, now time.Time) (today, usual int64, yes b
 	}
 	slices.Sort(before)
 	usual = before[len(before)/2]
-	return today, usual, today > growthFloor && today > growthFactor*usual
+	return today, usual, today > floor && today > growthFactor*usual
 }
+
+func (v *Vault) floor() int64 { return cmp.Or(v.Floor, growthFloor) }
 
 // watchGrowth tells of unusual growth, once a day.
 func (v *Vault) watchGrowth(ctx context.Context, agent string) error {
-	repo, err := v.service.Repository(ctx, agent)
+	repo, err := v.repository(ctx, agent)
 	if err != nil {
 		return err
 	}
 	now := v.moment()
-	today, usual, yes := unusual(repo.Receipts(), now)
+	today, usual, yes := unusual(repo.Receipts(), now, v.floor())
 	if !yes {
 		return nil
 	}

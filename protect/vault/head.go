@@ -32,7 +32,7 @@ type Head struct {
 // bindHead binds the head of a repository's receive log, unless it is the one
 // that was bound last.
 func (v *Vault) bindHead(ctx context.Context, agent string) error {
-	r, err := v.service.Repository(ctx, agent)
+	r, err := v.repository(ctx, agent)
 	if err != nil {
 		return err
 	}

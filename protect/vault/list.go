@@ -33,8 +33,11 @@ type Repository struct {
 	RefusedAt time.Time  `json:"refused_at,omitzero"`
 	Escrow    string     `json:"escrow"` // one of EscrowNone …
 	EscrowAt  time.Time  `json:"escrow_at,omitzero"`
-	Cut       string     `json:"cut,omitempty"` // id of the cut in force
+	Cut       string     `json:"cut,omitempty"`    // id of the cut in force
+	Frozen    string     `json:"frozen,omitempty"` // id of what holds all snapshots because one looks encrypted
+	Hold      *Hold      `json:"hold,omitempty"`   // a person holds all snapshots
 	Trouble   string     `json:"trouble,omitempty"`
+	Elsewhere string     `json:"elsewhere,omitempty"` // name of the hub that keeps it; this one knows no more of it
 }
 
 // States of the second key.
@@ -86,7 +89,7 @@ func (v *Vault) Get(ctx context.Context, agent string) (Repository, error) {
 const refusedWithin = 30 * 24 * time.Hour
 
 func (v *Vault) describe(ctx context.Context, s settings, to Recipients) (Repository, error) {
-	r := Repository{Agent: s.Agent, Name: s.Name, Quota: s.Quota, QuotaWhy: s.Why, Upload: LevelNever, Read: Level{State: LevelNever}}
+	r := Repository{Agent: s.Agent, Name: s.Name, Quota: s.Quota, QuotaWhy: s.Why, Hold: s.Hold, Upload: LevelNever, Read: Level{State: LevelNever}}
 	h, err := v.Hosts.Host(ctx, s.Agent)
 	switch {
 	case err == nil:
@@ -103,6 +106,9 @@ func (v *Vault) describe(ctx context.Context, s settings, to Recipients) (Reposi
 	if cut {
 		r.Cut = c.ID
 	}
+	if r.Frozen, err = v.frozenBy(ctx, r.Site, s.Agent); err != nil {
+		return r, err
+	}
 	refused, err := v.RefusalsOf(ctx, s.Agent)
 	if err != nil {
 		return r, err
@@ -117,7 +123,12 @@ func (v *Vault) describe(ctx context.Context, s settings, to Recipients) (Reposi
 		}
 	}
 	r.escrow(s.Escrow, to)
-	repo, err := v.service.Repository(ctx, s.Agent)
+	repo, err := v.repository(ctx, s.Agent)
+	if elsewhere(err) {
+		h, err := v.Home(ctx)
+		r.Elsewhere = h.Hub
+		return r, err
+	}
 	if err != nil { // one that cannot be opened must not hide the others
 		r.Trouble = err.Error()
 		return r, nil
@@ -126,7 +137,7 @@ func (v *Vault) describe(ctx context.Context, s settings, to Recipients) (Reposi
 	if err != nil {
 		return r, err
 	}
-	r.count(repo, reads, now)
+	r.count(repo, reads, now, v.floor())
 	if slices.ContainsFunc(refused, func(x Refusals) bool { return classOf(x.Key) == lost && !soundSince(reads, x.Last) }) {
 		r.Upload = LevelDamaged
 	}
@@ -154,7 +165,7 @@ func (r *Repository) escrow(e *Escrow, to Recipients) {
 }
 
 // count adds what the receive log and the reads say.
-func (r *Repository) count(repo *repository.Repository, reads []Read, now time.Time) {
+func (r *Repository) count(repo *repository.Repository, reads []Read, now time.Time, floor int64) {
 	r.Used, r.Working = repo.Used(), repo.Working()
 	all := repo.Receipts()
 	if len(all) == 0 {
@@ -166,14 +177,14 @@ func (r *Repository) count(repo *repository.Repository, reads []Read, now time.T
 			r.Snapshot, r.Snapshots = x.At, r.Snapshots+1
 		}
 	}
-	r.Day, r.Usual, _ = unusual(all, now)
+	r.Day, r.Usual, _ = unusual(all, now, floor)
 	r.Read = levelOf(reads, r.Begun, now)
 }
 
 // ReaderOf reads the repository of an agent as of a time (zero: now), for other
 // parts of the hub: snapshots, contents, statistics. It never writes.
 func (v *Vault) ReaderOf(ctx context.Context, agent string, asOf time.Time) (*restic.Repository, error) {
-	repo, err := v.service.Repository(ctx, agent)
+	repo, err := v.repository(ctx, agent)
 	if err != nil {
 		return nil, err
 	}

@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/sonae/sonae/auth"
+	"github.com/sonae/sonae/blob"
 	"github.com/sonae/sonae/detect"
 	"github.com/sonae/sonae/event"
 	"github.com/sonae/sonae/fault"
@@ -71,7 +72,9 @@ func newWorld(t *testing.T) *world {
 	var err error
 	w.keys, err = secret.Open(filepath.Join(w.dir, "keys"))
 	w.ok(err)
-	w.Vault, err = New(statetest.Open(t), Deps{Dir: filepath.Join(w.dir, "repositories"), Keys: w.keys, Hosts: w.hosts, Now: func() time.Time { return time.Now().Add(w.ahead) }, Log: log})
+	depot, err := blob.OpenFolder(filepath.Join(w.dir, "depot"))
+	w.ok(err)
+	w.Vault, err = New(statetest.Open(t), Deps{Depot: depot, Dir: filepath.Join(w.dir, "repositories"), Keys: w.keys, Hosts: w.hosts, Now: func() time.Time { return time.Now().Add(w.ahead) }, Log: log})
 	w.ok(err)
 	who := rest.Who{Host: secret.AgentOf,
 		Agent: func(ctx context.Context, site, host string) (rest.Client, error) {

@@ -69,7 +69,7 @@ const (
 // readDue reads what is due of a repository: what came since the last read, and
 // the part of this night.
 func (v *Vault) readDue(ctx context.Context, agent string) error {
-	repo, err := v.service.Repository(ctx, agent)
+	repo, err := v.repository(ctx, agent)
 	if err != nil || !repo.Begun() {
 		return err
 	}
@@ -156,7 +156,7 @@ func (v *Vault) AskRead(ctx context.Context, agent string, _ auth.Person) error 
 }
 
 func (v *Vault) readAll(ctx context.Context, agent string) error {
-	repo, err := v.service.Repository(ctx, agent)
+	repo, err := v.repository(ctx, agent)
 	if err != nil || !repo.Begun() {
 		return err
 	}

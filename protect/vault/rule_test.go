@@ -8,7 +8,6 @@ import (
 	"github.com/sonae/sonae/detect"
 	"github.com/sonae/sonae/fault"
 	"github.com/sonae/sonae/protect/repository"
-	"github.com/sonae/sonae/protect/restic"
 )
 
 type findingOf detect.Finding
@@ -18,9 +17,9 @@ func toFinding(f findingOf) detect.Finding { return detect.Finding(f) }
 // noon is Sunday 22 November 2026, 12:00 in Japan.
 var noon = time.Date(2026, 11, 22, 3, 0, 0, 0, time.UTC)
 
-func snapshots(at ...time.Time) (out []repository.Receipt) {
+func snapshots(at ...time.Time) (out []Choice) {
 	for i, t := range at {
-		out = append(out, repository.Receipt{Kind: restic.Snapshots, Name: string(rune('a' + i)), At: t})
+		out = append(out, Choice{Snapshot: string(rune('a' + i)), Received: t, Of: "files"})
 	}
 	return out
 }
@@ -41,13 +40,40 @@ func TestGenerationsCountWhenTheHubReceivedThem(t *testing.T) {
 		"a week begins Monday": {Generations{Weekly: 1}, "edcba"},
 	} {
 		goes := ""
-		for _, c := range choose(all, tt.g) {
+		for _, c := range choose(all, tt.g, nil) {
 			if len(c.Keep) == 0 {
 				goes += c.Snapshot
 			}
 		}
 		if goes != tt.goes {
 			t.Errorf("%s: %q go instead of %q", name, goes, tt.goes)
+		}
+	}
+}
+
+// What a policy keeps stays, whatever else is asked, and one thing that is backed
+// up never pushes out another.
+func TestWhatAPolicyKeepsNeverGoes(t *testing.T) {
+	day := 24 * time.Hour
+	var all []Choice
+	for i := range 5 {
+		at := noon.Add(-time.Duration(i) * day)
+		all = append(all, Choice{Snapshot: "files" + string(rune('0'+i)), Received: at, Of: "files", Policy: "po-1"},
+			Choice{Snapshot: "db" + string(rune('0'+i)), Received: at.Add(time.Minute), Of: "db", Policy: "po-1"},
+			Choice{Snapshot: "old" + string(rune('0'+i)), Received: at.Add(-90 * day), Of: "old", Policy: "po-ended"})
+	}
+	policies := map[string]Generations{"po-1": {Daily: 3}}
+	for name, tt := range map[string]struct {
+		g    Generations
+		goes []string
+	}{
+		"the policies alone": {Generations{}, []string{"db3", "db4", "files3", "files4"}},
+		"fewer than it":      {Generations{Last: 1}, []string{"db3", "db4", "files3", "files4", "old1", "old2", "old3", "old4"}},
+		"more than it":       {Generations{Daily: 4}, []string{"db4", "files4", "old4"}},
+	} {
+		goes := Prune{Choices: choose(all, tt.g, policies)}.going()
+		if slices.Sort(goes); !slices.Equal(goes, tt.goes) {
+			t.Errorf("%s: %v go instead of %v", name, goes, tt.goes)
 		}
 	}
 }
@@ -158,7 +184,7 @@ func TestGrowthIsComparedWithTheUsualDay(t *testing.T) {
 		"small anyway":   {days(gib/2, 1000, 1000, 1000, 1000, 1000, 1000), false},
 		"nothing at all": {nil, false},
 	} {
-		if today, usual, got := unusual(tt.all, noon); got != tt.want {
+		if today, usual, got := unusual(tt.all, noon, growthFloor); got != tt.want {
 			t.Errorf("%s: %v (%d of usually %d)", name, got, today, usual)
 		}
 	}

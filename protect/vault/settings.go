@@ -22,6 +22,9 @@ type settings struct {
 	Quota  int64   `json:"quota"`  // bytes; 0: no bound but the disk
 	Why    string  `json:"why,omitempty"`
 	Escrow *Escrow `json:"escrow,omitempty"`
+
+	Hold      *Hold  `json:"hold,omitempty"`
+	HoldEnded string `json:"hold_ended,omitempty"` // why the last one was ended
 }
 
 // passwordBytes is how many random bytes a password is made of.
@@ -133,9 +136,13 @@ func (v *Vault) SetQuota(ctx context.Context, agent string, bytes int64, reason 
 	return v.refresh(ctx, agent)
 }
 
-// refresh lets an open repository know what is so now.
+// refresh lets an open repository know what is so now; another hub's hears of it
+// by Follow.
 func (v *Vault) refresh(ctx context.Context, agent string) error {
-	_, err := v.service.Repository(ctx, agent)
+	_, err := v.repository(ctx, agent)
+	if elsewhere(err) {
+		return nil
+	}
 	return err
 }
 

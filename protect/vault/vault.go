@@ -7,7 +7,8 @@
 // safe, passes for reading, findings about tampering, damage and room, messages
 // about what is suspect. Always true: an agent writes into its own repository
 // and reads no contents; who reads them has a pass that two people stand behind
-// and that ends by itself; nothing is removed to make room; after an alarm
+// and that ends by itself; nothing is removed to make room, and what goes was
+// named, approved by a second person and could be stopped for a week; after an alarm
 // nothing of its site is taken before a person says why it may be again; every
 // version of what is known and decided stays and has its digest in the ledger,
 // and so has the head of every receive log; a read that could not run is never
@@ -25,6 +26,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/sonae/sonae/auth"
+	"github.com/sonae/sonae/blob"
 	"github.com/sonae/sonae/clock"
 	"github.com/sonae/sonae/fault"
 	"github.com/sonae/sonae/protect/repository"
@@ -50,8 +52,12 @@ type Hosts interface {
 // Deps is what a Vault works with.
 type Deps struct {
 	Dir   string // one folder for each repository
+	Hub   string // name of this hub where several share the state; empty: it is alone
 	Keys  Keys
 	Hosts Hosts
+	Needs Needs      // nil: nobody says anything about snapshots
+	Depot blob.Store // of tools
+	Floor int64      // bytes a day that are never unusual growth; 0: 1 GiB
 	Now   clock.Now
 	Log   *slog.Logger
 }
@@ -68,13 +74,14 @@ type Vault struct {
 	asked    chan string // agents whose repository a person wants to be read
 
 	mu      sync.Mutex
-	pending map[string]string // agent → the password of a key for the safe that is being added
+	pending map[string]string    // agent → the password of a key for the safe that is being added
+	cleared map[string]time.Time // decision → when it was last tried to clear what it took out
 }
 
 // New opens the folder of the repositories. Close frees it.
 func New(db *state.DB, deps Deps) (*Vault, error) {
 	deps.Log = deps.Log.With("part", "vault")
-	v := &Vault{Deps: deps, db: db, refusals: make(chan refusal, 4096), stored: make(chan repository.Receipt, 4096), asked: make(chan string, 64), pending: map[string]string{}}
+	v := &Vault{Deps: deps, db: db, refusals: make(chan refusal, 4096), stored: make(chan repository.Receipt, 4096), asked: make(chan string, 64), pending: map[string]string{}, cleared: map[string]time.Time{}}
 	var err error
 	if v.Dir, err = filepath.Abs(deps.Dir); err != nil {
 		return nil, err
@@ -90,18 +97,20 @@ func New(db *state.DB, deps Deps) (*Vault, error) {
 func (v *Vault) Close() error { return v.service.Close() }
 
 // Repository opens the repository of an agent, for serving and for readers:
-// fault.Missing when it has none.
+// fault.Missing when it has none, fault.Busy "vault.elsewhere" where another hub
+// keeps them.
 func (v *Vault) Repository(ctx context.Context, agent string) (*repository.Repository, error) {
-	return v.service.Repository(ctx, agent)
+	return v.repository(ctx, agent)
 }
 
-// Run tells of refusals, binds receive logs, reads what is due and makes keys for
-// the safe, until ctx ends. It runs on every hub that has repositories.
+// Run tells of refusals, binds receive logs, reads and prunes what is due and makes
+// keys for the safe, until ctx ends. It runs on every hub; most of it where the
+// repositories lie.
 func (v *Vault) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return v.tellRefusals(ctx) })
-	g.Go(func() error { return v.followStored(ctx) })
-	g.Go(func() error { return v.keep(ctx) })
+	g.Go(func() error { return v.AtHome(ctx, v.followStored) })
+	g.Go(func() error { return v.AtHome(ctx, v.keep) })
 	return g.Wait()
 }
 
@@ -134,7 +143,7 @@ func (v *Vault) keepAll(ctx context.Context) {
 		for _, do := range []struct {
 			what string
 			work func(context.Context, string) error
-		}{{"bind receive log", v.bindHead}, {"make key for the safe", v.keepEscrow}, {"read", v.readDue}, {"watch growth", v.watchGrowth}} {
+		}{{"bind receive log", v.bindHead}, {"make key for the safe", v.keepEscrow}, {"read", v.readDue}, {"watch growth", v.watchGrowth}, {"prune", v.pruneDue}} {
 			if ctx.Err() != nil {
 				return
 			}

@@ -63,6 +63,9 @@ type Deps struct {
 	// repository: fault.Missing where the host has no such job, or told already
 	// how it ended. nil: this hub has no jobs.
 	Job func(ctx context.Context, host, id string) (job.Grant, error)
+	// Tool opens a program that jobs name, by its SHA-256 in hex: fault.Missing
+	// where there is none. nil: this hub has none.
+	Tool func(ctx context.Context, host, sum string) (body io.ReadCloser, size int64, err error)
 
 	CA       []byte            // PEM of the hub's authority
 	OrderKey ed25519.PublicKey // signs orders
@@ -85,7 +88,7 @@ type Server struct {
 	once    sync.Once
 }
 
-// New makes the port. Every field of Deps but Job and KeepAlive is needed.
+// New makes the port. Every field of Deps but Job, Tool and KeepAlive is needed.
 func New(d Deps) *Server {
 	if d.KeepAlive == 0 {
 		d.KeepAlive = 10 * time.Second
@@ -107,6 +110,7 @@ func (s *Server) Handler() http.Handler {
 	m.HandleFunc("GET /agent/v1/orders", s.handle("orders", s.known(s.orders)))
 	m.HandleFunc("POST /agent/v1/results", s.handle("results", s.known(s.results)))
 	m.HandleFunc("GET /agent/v1/jobs/{id}", s.handle("job", s.known(s.job)))
+	m.HandleFunc("GET /agent/v1/tools/{sum}", s.handle("tool", s.known(s.tool)))
 	m.HandleFunc("PUT /agent/v1/evidence", s.handle("evidence", s.known(s.evidence)))
 	return m
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"path"
+	"strconv"
 	"strings"
 	"time"
 	"unicode"
@@ -144,6 +145,22 @@ func (s *Server) job(w http.ResponseWriter, r *http.Request, a who) error {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
 	_ = json.NewEncoder(w).Encode(g) // an agent that has gone asks again
+	return nil
+}
+
+// tool answers with a program; what was cut off does not have its hash.
+func (s *Server) tool(w http.ResponseWriter, r *http.Request, a who) error {
+	if s.d.Tool == nil {
+		return fault.New(fault.Missing, "agentlink.job")
+	}
+	body, size, err := s.d.Tool(r.Context(), a.host, r.PathValue("sum"))
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	w.Header().Set("Content-Type", "application/octet-stream")
+	w.Header().Set("Content-Length", strconv.FormatInt(size, 10))
+	_, _ = io.Copy(w, body) // an agent that has gone asks again
 	return nil
 }
 

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/sonae/sonae/auth"
+	"github.com/sonae/sonae/protect/repository"
 	"github.com/sonae/sonae/protect/vault"
 	"github.com/sonae/sonae/ready/asset"
 )
@@ -19,19 +20,24 @@ type VaultsData struct {
 	Passes       []vault.Pass
 	Sites        []asset.Site     // whose path the viewer may cut
 	Recipients   vault.Recipients // empty for who may not see them
+	Home         vault.Home       // zero: the hub is alone
 }
 
 // VaultData is one repository.
 type VaultData struct {
 	There      []string
 	Repository vault.Repository
-	Cut        *vault.Cut // in force
+	Cuts       []vault.Cut // in force
 	Reads      []vault.Read
 	Refusals   []vault.Refusals
 	Passes     []vault.Pass
 	Prunes     []vault.Prune
 	Rules      vault.Generations // of the pruning that is planned
-	Choices    []vault.Choice    // what it would do; nil: none is planned
+	Choices    []vault.Choice    // what it would do
+	ByPolicy   bool              // Choices are what the policies alone say
+	Planned    bool              // they are those of the form
+	Waits      *Fault            // why what is due is not carried out yet
+	Gone       []repository.Gone // the newest first
 }
 
 // VaultSheetData is a recovery sheet; QR are pictures as data URLs.
@@ -96,6 +102,8 @@ func pruneProgress(s vault.PruneState) string {
 		return "waiting"
 	case vault.PruneCooling:
 		return "working"
+	case vault.PruneFailed:
+		return "failed"
 	}
 	return "done"
 }
@@ -109,11 +117,14 @@ func readProgress(r vault.Result) string {
 
 // why is what a cut is about, in words.
 func cutWhy(p Page, c vault.Cut) string {
-	if c.Finding != "" {
+	if len(c.Title) > 0 {
 		return c.Title.In(p.Lang)
 	}
 	return c.Why
 }
+
+// going are how many snapshots a plan lets go.
+func (d VaultData) going() int { return vault.Prune{Choices: d.Choices}.Goes() }
 
 // keptBy names the rules by which a snapshot stays.
 func keptBy(p Page, c vault.Choice) string {
@@ -176,4 +187,22 @@ func byPart(p Page, r vault.Read) string {
 		return p.T("protect.vault.scope.part", "part", strconv.Itoa(r.Part+1))
 	}
 	return p.T("protect.vault.scope." + string(r.Scope))
+}
+
+// releaseWord is the key of what ends a cut, or the freeze of what is kept.
+func releaseWord(c vault.Cut) string {
+	if c.Kept {
+		return "protect.vault.kept.release"
+	}
+	return "protect.vault.release"
+}
+
+func toolProgress(s vault.ToolState) string {
+	switch s {
+	case vault.ToolAsked:
+		return "waiting"
+	case vault.ToolApproved:
+		return "working"
+	}
+	return "done"
 }

@@ -38,6 +38,9 @@ func TestMain(m *testing.M) {
 	if dir := os.Getenv(serveEnv); dir != "" {
 		os.Exit(serve(dir))
 	}
+	if dir := os.Getenv(pruneEnv); dir != "" {
+		os.Exit(prune(dir))
+	}
 	os.Exit(m.Run())
 }
 
