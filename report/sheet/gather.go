@@ -63,8 +63,14 @@ type Counter struct {
 	Count func(ctx context.Context, incident string) (todo, doing, done int, err error)
 }
 
-// Deps are what a Desk is built from; Advisor and Counters may be nil, all else
-// is needed.
+// Stater knows the states that people set by hand in an incident, the newest
+// first.
+type Stater interface {
+	States(ctx context.Context, incident string) ([]Hand, error)
+}
+
+// Deps are what a Desk is built from; Advisor, Counters and Hands may be nil, all
+// else is needed.
 type Deps struct {
 	Incidents Incidents
 	Duties    Duties
@@ -76,6 +82,7 @@ type Deps struct {
 	Say       report.Say
 	Advisor   Advisor
 	Counters  []Counter
+	Hands     Stater
 	Pages     Pages
 	Ledger    report.Prover
 }
@@ -107,6 +114,7 @@ type known struct {
 	hosts   []asset.Host // of practice for a drill, else the real ones
 	advice  []Advice
 	counts  []Count // of Counters
+	hands   []Hand
 	names   map[string]string
 	say     report.Say
 }
@@ -236,6 +244,11 @@ func (d *Desk) others(ctx context.Context, k *known) (err error) {
 			return fmt.Errorf("advice: %w", err)
 		}
 	}
+	if d.deps.Hands != nil {
+		if k.hands, err = d.deps.Hands.States(ctx, k.in.ID); err != nil {
+			return fmt.Errorf("states set by hand: %w", err)
+		}
+	}
 	for _, c := range d.deps.Counters {
 		n := Count{Name: c.Name}
 		if n.Todo, n.Doing, n.Done, err = c.Count(ctx, k.in.ID); err != nil {
@@ -254,6 +267,7 @@ func (k known) sheet() Sheet {
 		s.Advice = []Advice{}
 	}
 	s.Matrix = k.matrix()
+	s.ByHand, s.MoreHand = k.byHand()
 	s.Deadlines, s.MoreDue = k.deadlines()
 	s.Approvals, s.MoreWait = k.approvals()
 	s.Risk = k.risk(s)

@@ -3,6 +3,7 @@ package view
 import (
 	"github.com/sonae/sonae/auth"
 	"github.com/sonae/sonae/incident"
+	"github.com/sonae/sonae/ready/asset"
 	"github.com/sonae/sonae/report/sheet"
 )
 
@@ -11,6 +12,9 @@ type SheetData struct {
 	Incident  incident.Incident
 	HTML      string // the sheet, as report/html draws it
 	Kept      []sheet.Kept
+	Hands     []sheet.Hand // states set by hand
+	Sites     []asset.Site // where one can be set
+	Systems   []string     // that are registered
 	Executive bool // the page shows whatever incident is the gravest
 	Others    int  // open incidents that it does not show
 	Wall      bool // nothing but the sheet, for a screen that nobody touches
