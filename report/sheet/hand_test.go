@@ -149,4 +149,3 @@ func TestTwoPeopleSetTheSameCell(t *testing.T) {
 		t.Errorf("a changed reason: %v", got)
 	}
 }
-

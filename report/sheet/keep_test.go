@@ -48,9 +48,9 @@ type house struct {
 	hands  *sheet.Hands
 	room   *incident.Room
 	assets *asset.Registry
-	in   incident.Incident
-	book *ledger.Ledger
-	key  string
+	in     incident.Incident
+	book   *ledger.Ledger
+	key    string
 }
 
 // wards is an advisor with one recommendation.
