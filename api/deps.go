@@ -49,6 +49,7 @@ type Deps struct {
 	Tasks          Tasks
 	Reports        Reports
 	Sheets         Sheets
+	Hands          Hands
 	Ledger         Ledger
 	Archive        Archive
 	Searches       Searches

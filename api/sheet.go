@@ -28,6 +28,7 @@ type bySheet struct {
 }
 
 func (s *server) sheetOperations() {
+	s.handOperations()
 	register(s, operation{"get-sheet", http.MethodGet, "/incidents/{id}/sheet", "The executive sheet as things stand", 0}, incidentRule[ByID](s, auth.View, "report"),
 		func(ctx context.Context, _ auth.Person, in *ByID) (*body[sheet.Sheet], error) {
 			x, err := s.Sheets.Sheet(ctx, in.ID)

@@ -104,6 +104,7 @@ type Hub struct {
 	forecasts  *forecast.Desk
 	reports    *report.Desk
 	sheets     *sheet.Desk
+	hands      *sheet.Hands
 	searches   *search.Desk
 	practice   *drill.Drill
 	keeper     *vault.Vault // of the repositories of backups

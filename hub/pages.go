@@ -25,7 +25,7 @@ func (h *Hub) openPages() (http.Handler, error) {
 	h.live = ui.NewLive()
 	return ui.New(ui.Deps{
 		People: h.people, Assets: h.assets, Alerts: h.alerts, Incidents: h.incidents, Actions: h.actions, Evidence: h.vault,
-		Duties: h.duties, Books: h.books, Decisions: h.decisions, Tasks: h.tasks, Reports: h.reports, Sheets: h.sheets, Ledger: h.ledger,
+		Duties: h.duties, Books: h.books, Decisions: h.decisions, Tasks: h.tasks, Reports: h.reports, Sheets: h.sheets, Hands: h.hands, Ledger: h.ledger,
 		Archive: h.archive, Searches: h.searches, Rules: h.rulebook, Threats: h.threats, Located: h.located,
 		Devices: devices{h.devices, h.runner}, Thresholds: h.thresholds, Notices: h.notices, Paper: h.paper, Causes: h.causes, BackupPolicies: h.backups, BackupHistory: h.history, Vault: h.keeper, Drills: h.drills, Copies: h.copies, Restores: h.restores, Plans: h.plans, Forecasts: h.forecasts, Anomalies: h.anomalies,
 		Events: func(ctx context.Context, ids []string, from time.Time, limit int) ([]event.Event, error) {
@@ -54,7 +54,7 @@ func (h *Hub) located(ctx context.Context, ids []string) ([]evidence.Location, e
 
 func (h *Hub) openAPI() http.Handler {
 	return api.New(api.Deps{People: h.people, Assets: h.assets, Alerts: h.alerts, Incidents: h.incidents, Actions: h.actions,
-		Evidence: h.vault, Duties: h.duties, Books: h.books, Decisions: h.decisions, Tasks: h.tasks, Reports: h.reports, Sheets: h.sheets, Ledger: h.ledger,
+		Evidence: h.vault, Duties: h.duties, Books: h.books, Decisions: h.decisions, Tasks: h.tasks, Reports: h.reports, Sheets: h.sheets, Hands: h.hands, Ledger: h.ledger,
 		Archive: h.archive, Searches: h.searches, Rules: h.rulebook, Threats: h.threats,
 		Devices: devices{h.devices, h.runner}, Notices: h.notices, Paper: h.paper, Causes: h.causes, BackupPolicies: h.backups, BackupHistory: h.history, Vault: h.keeper, Drills: h.drills, Copies: h.copies, Restores: h.restores, Plans: h.plans, Forecasts: h.forecasts, Anomalies: h.anomalies, Now: h.cfg.Now, Log: h.part("api")})
 }

@@ -196,6 +196,7 @@ func (h *Hub) openReports() error {
 		Names: h.names,
 		Say:   alert.Alert.Say,
 		Pages: html.Pages{Dir: h.cfg.path("templates")}, Makers: makers,
+		PhoneBook: report.PhoneBook{Tasks: h.tasks, People: h.notices, Authorities: h.duties},
 	}, h.cfg.Now, h.log)
 	return nil
 }

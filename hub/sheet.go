@@ -12,10 +12,11 @@ import (
 
 // openSheets joins the executive sheet to what it tells of.
 func (h *Hub) openSheets() {
+	h.hands = sheet.NewHands(h.state, h.incidents, h.assets, h.cfg.Now, h.log)
 	h.sheets = sheet.New(h.state, sheet.Deps{
 		Incidents: h.incidents, Duties: h.duties, Alerts: h.alerts, Actions: h.actions, Books: h.books, Assets: h.assets,
 		Names: h.names, Say: alert.Alert.Say, Pages: html.Sheets{}, Ledger: h.ledger,
-		Recovery: expected{h}, Advisor: sheet.Advise(h.decisions, h.names), Counters: []sheet.Counter{sheet.CountTasks(h.tasks)},
+		Recovery: expected{h}, Advisor: sheet.Advise(h.decisions, h.names), Counters: []sheet.Counter{sheet.CountTasks(h.tasks)}, Hands: h.hands,
 	}, h.cfg.Now, h.log)
 }
 

@@ -64,7 +64,7 @@ type Pages interface {
 // Say fills the placeholders of an alert's text, as alert.Alert.Say does.
 type Say = func(a alert.Alert, t detect.Text, lang string, names map[string]string) string
 
-// Deps are what a Desk is built from; all are needed.
+// Deps are what a Desk is built from; all but PhoneBook are needed.
 type Deps struct {
 	Incidents Incidents
 	Duties    Duties
@@ -77,6 +77,7 @@ type Deps struct {
 	Makers    map[string]Maker // by format, for those that this hub can make
 	Ledger    Prover
 	Rules     duty.Rules
+	PhoneBook PhoneBook
 }
 
 // Order says which document is wanted.

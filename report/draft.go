@@ -78,6 +78,9 @@ func (d *Desk) Draft(ctx context.Context, id string, o Order) (Data, error) {
 		return Data{}, err
 	}
 	data.Particulars = k.stated(data.Group)
+	if err := d.phones(ctx, k, &data); err != nil {
+		return Data{}, err
+	}
 	data.Missing, err = d.missing(data)
 	return data, err
 }

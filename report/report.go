@@ -97,6 +97,9 @@ type Data struct {
 	Group       *Group      `json:"group,omitempty"` // the persons it is for, where the kind has groups
 	Indicators  []Indicator `json:"indicators"`
 	Techniques  []string    `json:"techniques"` // of ATT&CK, e.g. T1486
+	// Callers and Callees are on the sheet for calls only.
+	Callers []Caller `json:"callers,omitempty"`
+	Callees []Callee `json:"callees,omitempty"`
 	// Approval is set when the approved page is made; the record itself, which
 	// is older, has none.
 	Approval *Approval `json:"approval,omitempty"`

@@ -21,6 +21,10 @@ func Sample(k Kind) Data {
 		Bags:    []Bag{{ID: "ev-sample", Host: "pc-01", State: text, SealedAt: at, Items: 1}},
 		Entries: []Line{{No: 1, OccurredAt: at, EnteredAt: at, Source: text, Certainty: text, By: "例", Text: text}}, Indicators: []Indicator{{Kind: Address, Value: "192.0.2.1", Tags: []string{"attack.t1486"}}},
 	}
+	if k.ID == "first-call" {
+		d.Callers = []Caller{{Role: text, Name: "例", Phone: "000"}}
+		d.Callees = []Callee{{Name: text, Phone: "000", Verify: true}}
+	}
 	field := func(id string) Field { return Field{ID: id, Label: text, Value: text} }
 	for _, f := range (Reporter{}).Fields() {
 		d.Reporter = append(d.Reporter, field(f.ID))

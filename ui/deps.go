@@ -58,6 +58,7 @@ type Deps struct {
 	Tasks          Tasks
 	Reports        Reports
 	Sheets         Sheets
+	Hands          Hands
 	Ledger         Ledger
 	Archive        Archive
 	Searches       Searches
@@ -379,6 +380,12 @@ type Sheets interface {
 	List(ctx context.Context, incident string) ([]sheet.Kept, error)
 	HTML(ctx context.Context, incident, id, lang string, w io.Writer) error
 	Paper(ctx context.Context, incident, lang, checkpoint string, w io.Writer) error
+}
+
+// Hands is what the pages need of states that people set on the sheet.
+type Hands interface {
+	States(ctx context.Context, incident string) ([]sheet.Hand, error)
+	SetState(ctx context.Context, incident string, n sheet.NewHand, by auth.Person) error
 }
 
 // Ledger is what the pages need from the ledger.

@@ -101,6 +101,7 @@ type house struct {
 	memos         []paper.Memo
 	factors       []cause.NewFactor
 	drilled       []drill.Definition // restore drills that were written
+	hands         []sheet.Hand       // set on the sheet
 	kept          []sheet.Kept
 	backups       []any // what was said about snapshots
 }
@@ -979,6 +980,7 @@ func (h *house) inCourse() *house {
 		{Incident: i.ID, No: 2, OccurredAt: start.Add(-84 * time.Minute), EnteredAt: start.Add(-2 * time.Minute), Source: "phone", Certainty: incident.Unconfirmed, By: "pe-responder", Text: "委託先から電話。\n端末の利用者は席にいない。"},
 		{Incident: i.ID, No: 3, OccurredAt: start.Add(-84 * time.Minute), EnteredAt: start.Add(-time.Minute), Source: "phone", Certainty: incident.Fact, By: "pe-responder", Text: "利用者は休憩室にいた。", Corrects: 2},
 	}
+	h.hands = []sheet.Hand{{System: "調剤支援(エージェントなし)", Site: "hospital", State: sheet.Stopped, Why: "薬剤部から電話。手で調剤している", At: start.Add(-40 * time.Minute), By: "pe-responder"}}
 	h.acts = []action.Action{
 		{ID: "ac-1", Kind: action.Isolate, State: action.Requested, Incident: i.ID, Host: "ho-1", Site: "callcentre", Reason: "個人情報の送信を止める", Lease: time.Hour, RequestedBy: "pe-responder", RequestedAt: start.Add(-90 * time.Second),
 			Keep: []string{"192.0.2.1:8443"}, Forbidden: "203.0.113.7:6881", Consequences: []action.Consequence{{Service: "外来予約の電話受付", Effect: "この席で予約の電話を受けられなくなる。残り11席で受ける。", Load: "1時間あたり約40件の電話"}}},
@@ -1089,7 +1091,7 @@ func (h *house) deps(live *Live, log *slog.Logger) Deps {
 	}
 	return Deps{
 		People: peopleOf{h}, Assets: assetsOf{h}, Alerts: alertsOf{h}, Incidents: incidentsOf{h}, Actions: actionsOf{h}, Devices: devicesOf{h}, Thresholds: h.thresholds, Notices: noticesOf{h.notices}, Evidence: evidenceOf{h},
-		Duties: dutiesOf{h}, Books: &booksOf{house: h}, Decisions: decisionsOf{h}, BackupPolicies: backupsOf{h}, BackupHistory: historyOf{h}, Tasks: tasksOf{h.tasks}, Paper: paperOf{h}, Causes: causesOf{h}, Vault: vaultHouse{h}, Drills: drillsOf{h}, Copies: copiesOf{h}, Restores: restoresOf{h}, Plans: plansOf{h}, Forecasts: forecastsOf{plansOf{h}}, Anomalies: anomaliesOf{h}, Reports: reportsOf{h}, Sheets: h.sheetDesk(log), Ledger: ledgerOf{h}, Archive: h.archive, Searches: h.searches, Rules: rules, Threats: threats, Located: h.located, Live: live, Log: log, Address: "https://hub.example:8443",
+		Duties: dutiesOf{h}, Books: &booksOf{house: h}, Decisions: decisionsOf{h}, BackupPolicies: backupsOf{h}, BackupHistory: historyOf{h}, Tasks: tasksOf{h.tasks}, Paper: paperOf{h}, Causes: causesOf{h}, Vault: vaultHouse{h}, Drills: drillsOf{h}, Copies: copiesOf{h}, Restores: restoresOf{h}, Plans: plansOf{h}, Forecasts: forecastsOf{plansOf{h}}, Anomalies: anomaliesOf{h}, Reports: reportsOf{h}, Sheets: h.sheetDesk(log), Hands: handsOf{h}, Ledger: ledgerOf{h}, Archive: h.archive, Searches: h.searches, Rules: rules, Threats: threats, Located: h.located, Live: live, Log: log, Address: "https://hub.example:8443",
 		Events: func(context.Context, []string, time.Time, int) ([]event.Event, error) {
 			return []event.Event{{ID: "ev-1", Time: start.Add(-30 * time.Second), Site: "callcentre", Host: "ho-1", Kind: event.KindFlow, Fields: map[string]string{
 				event.FieldApp: "bittorrent", event.FieldRemoteIP: "203.0.113.7", event.FieldProof: "13426974546f7272656e742070726f746f636f6c", event.FieldSent: "1200345"}}}, nil

@@ -119,6 +119,7 @@ func routes() []route {
 		{pattern: "GET /incidents/{id}/sheet", verb: auth.View, kind: "report", of: "incident", page: (*call).sheetPage, topics: sheetTopics()},
 		{pattern: "GET /incidents/{id}/sheet/paper", verb: auth.View, kind: "report", of: "incident", raw: (*call).sheetPaper},
 		{pattern: "POST /incidents/{id}/sheets", verb: auth.Report, kind: "report", of: "incident", do: (*call).keepSheet, back: (*call).sheetPage},
+		{pattern: "POST /incidents/{id}/sheet/states", verb: auth.Handle, kind: "incident", do: (*call).setState, back: (*call).sheetPage},
 		{pattern: "GET /incidents/{id}/sheets/{sheet}", verb: auth.View, kind: "report", of: "incident", raw: (*call).keptSheet},
 		{pattern: "GET /executive", verb: auth.View, kind: "report", page: (*call).executive, topics: sheetTopics()},
 		{pattern: "GET /incidents/{id}/isolate", verb: auth.Request, kind: "action", of: "incident", page: (*call).plan},

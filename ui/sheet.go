@@ -52,7 +52,7 @@ func (c *call) sheetOf(i incident.Incident) (view.SheetData, error) {
 	if d.Kept, err = c.Sheets.List(c.ctx(), i.ID); err != nil {
 		return view.SheetData{}, err
 	}
-	return d, nil
+	return d, c.byHand(i, &d)
 }
 
 // executive is the sheet of the gravest open incident, or one line that all is

@@ -89,3 +89,34 @@ func TestExecutivePageShowsTheGravestOrThatAllIsWell(t *testing.T) {
 		t.Error("all is said to be well with a serious alert that nobody took")
 	}
 }
+
+func TestStateIsSetByHandWithoutScript(t *testing.T) {
+	h := newHouse().inCourse()
+	h.hands = nil
+	v, _ := h.open(t)
+	const form = `action="/incidents/in-1/sheet/states"`
+	if page := v.as("executive").get("/incidents/in-1/sheet").body; strings.Contains(page, form) {
+		t.Error("who only reads is offered the form")
+	}
+	if got := v.as("executive").post("/incidents/in-1/sheet/states", "hand_system", "x", "hand_site", "hospital", "hand_state", "stopped", "hand_why", "x"); got.status != http.StatusForbidden {
+		t.Errorf("setting without the right: %d", got.status)
+	}
+	r := v.as("responder")
+	if got := r.post("/incidents/in-1/sheet/states", "hand_system", "調剤の機械", "hand_site", "hospital", "hand_state", "stopped"); !strings.Contains(got.body, "理由がありません") || !strings.Contains(got.body, `value="調剤の機械"`) {
+		t.Errorf("without a reason: %d, and what was typed is lost or nothing is said", got.status)
+	}
+	if got := r.post("/incidents/in-1/sheet/states", "hand_system", "調剤の機械", "hand_site", "hospital", "hand_state", "stopped", "hand_why", "薬剤部から電話"); got.status != http.StatusSeeOther {
+		t.Errorf("setting: %d %s", got.status, got.body)
+	}
+	page := r.get("/incidents/in-1/sheet?lang=ja").body
+	if !strings.Contains(page, "× <span>手入力</span>") || !strings.Contains(page, "薬剤部から電話") {
+		t.Error("the sheet does not show what was set, and that it was set by hand")
+	}
+	if paper := r.get("/incidents/in-1/sheet/paper?lang=ja").body; !strings.Contains(paper, "手入力") {
+		t.Error("nor does the paper")
+	}
+	r.post("/incidents/in-1/sheet/states", "hand_system", "調剤の機械", "hand_site", "hospital", "clear", "1")
+	if len(h.hands) != 0 {
+		t.Errorf("taken back: %v", h.hands)
+	}
+}

@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/sonae/sonae/alert"
 	"github.com/sonae/sonae/auth"
+	"github.com/sonae/sonae/fault"
 	"github.com/sonae/sonae/report/html"
 	"github.com/sonae/sonae/report/sheet"
 )
@@ -36,7 +38,7 @@ func (h *house) sheetDesk(log *slog.Logger) sheetsOf {
 	}
 	return sheetsOf{sheet.New(nil, sheet.Deps{
 		Incidents: incidentsOf{h}, Duties: dutiesOf{h}, Alerts: alertsOf{h}, Actions: actionsOf{h}, Books: booksOf{h}, Assets: assetsOf{h},
-		Names: names, Say: alert.Alert.Say, Pages: html.Sheets{},
+		Names: names, Say: alert.Alert.Say, Pages: html.Sheets{}, Hands: handsOf{h},
 	}, func() time.Time { h.mu.Lock(); defer h.mu.Unlock(); return h.now }, log), h}
 }
 
@@ -62,4 +64,26 @@ func (s sheetsOf) HTML(_ context.Context, _, id, lang string, w io.Writer) error
 		}
 	}
 	return missing("sheet.missing")
+}
+
+// handsOf keeps the newest of what is set by hand; rules are those of the desk.
+type handsOf struct{ h *house }
+
+func (o handsOf) States(context.Context, string) ([]sheet.Hand, error) {
+	o.h.mu.Lock()
+	defer o.h.mu.Unlock()
+	return append([]sheet.Hand{}, o.h.hands...), nil
+}
+
+func (o handsOf) SetState(_ context.Context, _ string, n sheet.NewHand, by auth.Person) error {
+	o.h.mu.Lock()
+	defer o.h.mu.Unlock()
+	if n.State != "" && n.Why == "" {
+		return fault.New(fault.Invalid, "sheet.hand-why")
+	}
+	o.h.hands = slices.DeleteFunc(o.h.hands, func(x sheet.Hand) bool { return x.System == n.System && x.Site == n.Site })
+	if n.State != "" {
+		o.h.hands = append([]sheet.Hand{{System: n.System, Site: n.Site, State: n.State, Why: n.Why, At: o.h.now, By: by.ID}}, o.h.hands...)
+	}
+	return nil
 }

@@ -253,7 +253,7 @@ func (r *Repository) quiet() (lines int, err error) {
 		return 0, fault.New(fault.Busy, "protect.closed")
 	case r.known.Cut:
 		return 0, fault.New(fault.Denied, "protect.cut")
-	case len(r.locks) > 0 || r.coming > 0 || now.Sub(r.opened) < stale: // locks from before it was opened are not known
+	case len(r.locks) > 0 || r.coming > 0 || now.Sub(r.since) < stale: // locks from before it was opened are not known
 		return 0, fault.New(fault.Busy, "protect.working")
 	}
 	return r.journal.lines, nil

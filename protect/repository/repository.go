@@ -164,7 +164,7 @@ type Repository struct {
 	opened   opened      // the key of a new repository, which then need not be derived again
 	locks    map[string]lock
 	closed   bool
-	opened   time.Time           // by the hub's clock: locks from before are not known
+	since    time.Time           // by the hub's clock: locks from before are not known
 	gone     map[string]Gone     // snapshots, by name
 	aside    map[fileKey]setBack // what was taken out and can still be read
 	prunes   []pruned            // that were carried out, the oldest first
@@ -207,7 +207,7 @@ func openRepository(s *Service, agent, dir string) (*Repository, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &Repository{s: s, agent: agent, dir: dir, files: files, received: map[fileKey]receipt{}, locks: map[string]lock{}, opened: s.c.Now(), gone: map[string]Gone{}, aside: map[fileKey]setBack{}}
+	r := &Repository{s: s, agent: agent, dir: dir, files: files, received: map[fileKey]receipt{}, locks: map[string]lock{}, since: s.c.Now(), gone: map[string]Gone{}, aside: map[fileKey]setBack{}}
 	r.journal, err = openJournal(filepath.Join(dir, journalFile), r.replay)
 	if err == nil {
 		err = r.finish()

@@ -190,11 +190,15 @@ func (v *view) field(id string) (report.Field, error) {
 	return f, nil
 }
 
-// Calls are those who may have to be called first.
-func (v *view) Calls() []string {
-	var all []string
+// Callees are those to be called. A record that is older than the list of
+// numbers has none: then the sheet names whom to look up.
+func (v *view) Callees() []report.Callee {
+	if len(v.Data.Callees) > 0 {
+		return v.Data.Callees
+	}
+	var all []report.Callee
 	for _, who := range []string{"vendor", "mhlw", "prefecture", "health-centre", "police", "ppc", "ipa", "jpcert"} {
-		all = append(all, v.T("call."+who))
+		all = append(all, report.Callee{Name: report.Word("report.page.call."+who, nil), Verify: true})
 	}
 	return all
 }

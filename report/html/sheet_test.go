@@ -47,6 +47,10 @@ func usual() sheet.Sheet {
 		{Name: both("電子カルテ", "Medical records"), Cells: []sheet.Cell{{}, {State: sheet.Running, Total: 60}}},
 		{Name: both("すべての機器", "All machines"), Cells: []sheet.Cell{{State: sheet.Degraded, Affected: 1, Total: 14}, {State: sheet.Running, Total: 86}}},
 	}}
+	s.Matrix.Rows[1].Cells[1].Hand = sheet.Degraded
+	s.Matrix.Rows = append([]sheet.Row{{Name: report.Plain("調剤の機械"), Cells: []sheet.Cell{{}, {Hand: sheet.Stopped}}}}, s.Matrix.Rows...)
+	s.ByHand = []sheet.Stated{{System: "調剤の機械", Site: "地域中核病院", State: sheet.Stopped, Why: "薬剤部から電話。手で調剤している", At: at(14, 2), By: "安西 花"},
+		{System: "電子カルテ", Site: "地域中核病院", State: sheet.Degraded, Seen: sheet.Running, Why: "3階だけ開かない", At: at(13, 40), By: "安西 花"}}
 	s.Persons = sheet.Persons{Confirmed: 120, Maximum: 4800, Classes: classes("yes", "unknown", "no", "no"), Kind: "予約者の氏名・電話番号・診療科"}
 	s.Deadlines = []sheet.Deadline{
 		{Name: both("委託元への通知", "Notice to the principal"), Due: at(14, 50), Sure: true},
@@ -84,6 +88,11 @@ func crowded() sheet.Sheet {
 		}
 		s.Matrix.Rows = append(s.Matrix.Rows, r)
 	}
+	for i := range 3 {
+		s.Matrix.Rows[i].Cells[i].Hand = states[i]
+		s.ByHand = append(s.ByHand, sheet.Stated{System: long + "システム", Site: long + "拠点", State: states[i], Seen: sheet.Running, Why: strings.Repeat("現場で見ると動いていない。", 15), At: at(14, i), By: s.Incident.Commander})
+	}
+	s.MoreHand = 150
 	s.Persons = sheet.Persons{Confirmed: 162_828, Maximum: 8_514_093, Classes: classes("yes", "unknown"), Kind: strings.Repeat("氏名・住所・生年月日・病名・処方・", 12)}
 	s.Deadlines, s.MoreDue = nil, 17
 	for i := range 5 {

@@ -79,12 +79,27 @@ func fill(kind report.Kind, words map[string]string) report.Data {
 		})
 	}
 	d.Items = items
+	d.Callers, d.Callees = nil, nil
+	if kind.ID == "first-call" && words != nil {
+		numbers(&d)
+	}
 	set(d.Particulars, func(id string) report.Text { return report.Word("report.particular."+id, nil) })
 	if d.Group != nil {
 		d.Group = &report.Group{ID: "g1", Name: words["group_name"], Count: 312}
 	}
 	observed(&d)
 	return d
+}
+
+// numbers are those of the house and of whom it calls.
+func numbers(d *report.Data) {
+	d.Callers = []report.Caller{
+		{Role: both("指揮者", "Commander"), Name: "鈴木 次郎", Phone: "090-0000-0001"}, {Role: both("指揮者", "Commander"), Name: "別所 一", Phone: "内線 1234", Deputy: true},
+		{Role: both("関係機関との連絡係", "Liaison to authorities"), Name: "佐藤 花子"}}
+	d.Callees = []report.Callee{
+		{Name: both("保守・システム事業者", "Maintenance vendor"), Phone: "0120-000-001", Note: "電子カルテの保守。夜間は 090-0000-0009", CheckedAt: at(9, 0), CheckedBy: "伊藤 桜"},
+		{Name: both("厚生労働省 医政局", "MHLW, Health Policy Bureau"), Verify: true},
+		{Name: both("個人情報保護委員会（代表）", "Personal Information Protection Commission (main)"), Phone: "03-6457-9680", Verify: true}}
 }
 
 func fields(ids ...string) []report.Field {

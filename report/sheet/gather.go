@@ -69,8 +69,14 @@ type Counter struct {
 	Count func(ctx context.Context, incident string) (todo, doing, done int, err error)
 }
 
-// Deps are what a Desk is built from; Advisor, Counters and Recovery may be nil, all else
-// is needed.
+// Stater knows the states that people set by hand in an incident, the newest
+// first.
+type Stater interface {
+	States(ctx context.Context, incident string) ([]Hand, error)
+}
+
+// Deps are what a Desk is built from; Advisor, Counters, Recovery and Hands may be
+// nil, all else is needed.
 type Deps struct {
 	Incidents Incidents
 	Duties    Duties
@@ -83,6 +89,7 @@ type Deps struct {
 	Advisor   Advisor
 	Counters  []Counter
 	Recovery  Recoveries
+	Hands     Stater
 	Pages     Pages
 	Ledger    report.Prover
 }
@@ -115,6 +122,7 @@ type known struct {
 	advice  []Advice
 	counts  []Count // of Counters
 	back    *Recovery
+	hands   []Hand
 	names   map[string]string
 	say     report.Say
 }
@@ -253,6 +261,11 @@ func (d *Desk) others(ctx context.Context, k *known) (err error) {
 			k.back = &r
 		}
 	}
+	if d.deps.Hands != nil {
+		if k.hands, err = d.deps.Hands.States(ctx, k.in.ID); err != nil {
+			return fmt.Errorf("states set by hand: %w", err)
+		}
+	}
 	for _, c := range d.deps.Counters {
 		n := Count{Name: c.Name}
 		if n.Todo, n.Doing, n.Done, err = c.Count(ctx, k.in.ID); err != nil {
@@ -271,6 +284,7 @@ func (k known) sheet() Sheet {
 		s.Advice = []Advice{}
 	}
 	s.Matrix = k.matrix()
+	s.ByHand, s.MoreHand = k.byHand()
 	s.Deadlines, s.MoreDue = k.deadlines()
 	s.Approvals, s.MoreWait = k.approvals()
 	s.Risk = k.risk(s)

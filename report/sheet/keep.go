@@ -205,15 +205,19 @@ func (d *Desk) Paper(ctx context.Context, incident, lang, checkpoint string, w i
 	return nil
 }
 
-// VerifyRows compares kept versions and their pages with the leaves of the
-// types "sheet" and "sheet-page". It writes nothing.
+// VerifyRows compares kept versions, their pages and states set by hand with the
+// leaves of the types "sheet", "sheet-page" and "sheet-hand". It writes nothing.
 func VerifyRows(ctx context.Context, db *state.DB, leaves func(kind string) []leaf.Leaf) ([]rows.Difference, error) {
 	sheets, err := rows.Verify(ctx, db, rows.Table{Type: leafSheet, Query: `SELECT body, id, incident, no, kept_at, kept_by FROM sheet`, Leaf: sheetOf}, leaves)
 	if err != nil {
 		return nil, err
 	}
 	pages, err := rows.Verify(ctx, db, rows.Table{Type: leafPage, Query: `SELECT p.body, p.sheet, p.lang, s.kept_at FROM sheet_page p JOIN sheet s ON s.id = p.sheet`, Leaf: pageOf}, leaves)
-	return slices.Concat(sheets, pages), err
+	if err != nil {
+		return nil, err
+	}
+	hands, err := handTable.Verify(ctx, db, leaves)
+	return slices.Concat(sheets, pages, hands), err
 }
 
 func sheetOf(columns []any) (leaf.Leaf, error) {

@@ -44,10 +44,13 @@ var (
 // house is the stages that a sheet draws on, with a real state and ledger.
 type house struct {
 	*sheet.Desk
-	db   *state.DB
-	in   incident.Incident
-	book *ledger.Ledger
-	key  string
+	db     *state.DB
+	hands  *sheet.Hands
+	room   *incident.Room
+	assets *asset.Registry
+	in     incident.Incident
+	book   *ledger.Ledger
+	key    string
 }
 
 // wards is an advisor with one recommendation.
@@ -80,9 +83,10 @@ func build(t *testing.T) *house {
 	h.in, err = room.Open(t.Context(), incident.NewIncident{Title: "受付PCのファイル共有", Severity: event.High, Sites: []string{"hospital"}, KnownAt: start}, anna)
 	must(t, err)
 	must(t, duties.Start(t.Context(), h.in, ""))
+	h.room, h.assets, h.hands = room, assets, sheet.NewHands(h.db, room, assets, now, log)
 	h.Desk = sheet.New(h.db, sheet.Deps{
 		Incidents: room, Duties: duties, Alerts: alert.New(h.db, now, log), Actions: actions, Books: books, Assets: assets,
-		Names: assets.Names, Say: alert.Alert.Say, Pages: html.Sheets{}, Ledger: h.book, Advisor: wards{},
+		Names: assets.Names, Say: alert.Alert.Say, Pages: html.Sheets{}, Ledger: h.book, Advisor: wards{}, Hands: h.hands,
 		Counters: []sheet.Counter{{Name: report.Plain("tasks"), Count: func(context.Context, string) (int, int, int, error) { return 3, 2, 1, nil }}},
 	}, now, log)
 	return h

@@ -134,6 +134,11 @@ func (t tally) cell() Cell {
 // matrix makes the table of systems and sites, cut to what the page holds.
 func (k known) matrix() Matrix {
 	by, all := k.tallies()
+	for _, x := range k.hands { // a system that the register does not have
+		if by[x.System] == nil {
+			by[x.System] = map[string]*tally{}
+		}
+	}
 	sites := k.columns(all)
 	m := Matrix{MoreSites: max(0, len(sites)-mostSites), Sites: []string{}, Rows: []Row{}}
 	if len(sites) > mostSites { // what is out of sight must not decide the order of the rows
@@ -143,7 +148,11 @@ func (k known) matrix() Matrix {
 		m.Sites = append(m.Sites, s.Name)
 	}
 	for name, cells := range by {
-		m.Rows = append(m.Rows, line(report.Plain(name), cells, sites))
+		r := line(report.Plain(name), cells, sites)
+		for i := range r.Cells {
+			r.Cells[i].Hand = k.hand(name, sites[i].ID)
+		}
+		m.Rows = append(m.Rows, r)
 	}
 	slices.SortFunc(m.Rows, func(a, b Row) int {
 		return cmp.Or(cmp.Compare(b.worst(), a.worst()), cmp.Compare(b.affected(), a.affected()), cmp.Compare(a.Name.JA, b.Name.JA))
@@ -188,10 +197,21 @@ func (k known) tallies() (by map[string]map[string]*tally, all map[string]*tally
 	return by, all
 }
 
-// columns are the sites with machines: those in scope first, then those where
-// most is affected.
+// columns are the sites with machines, or with a state that somebody set: those
+// in scope first, then those where most is affected.
 func (k known) columns(all map[string]*tally) []asset.Site {
-	sites := slices.DeleteFunc(slices.Clone(k.sites), func(s asset.Site) bool { return all[s.ID] == nil })
+	byHand := map[string]int{}
+	for _, x := range k.hands {
+		byHand[x.Site]++
+	}
+	affected := func(s asset.Site) int {
+		n := byHand[s.ID]
+		if t := all[s.ID]; t != nil {
+			n += t.cell().Affected
+		}
+		return n
+	}
+	sites := slices.DeleteFunc(slices.Clone(k.sites), func(s asset.Site) bool { return all[s.ID] == nil && byHand[s.ID] == 0 })
 	outside := func(s asset.Site) int {
 		if slices.Contains(k.in.Scope.Sites, s.ID) {
 			return 0
@@ -199,7 +219,7 @@ func (k known) columns(all map[string]*tally) []asset.Site {
 		return 1
 	}
 	slices.SortStableFunc(sites, func(a, b asset.Site) int {
-		return cmp.Or(cmp.Compare(outside(a), outside(b)), cmp.Compare(all[b.ID].cell().Affected, all[a.ID].cell().Affected), cmp.Compare(a.ID, b.ID))
+		return cmp.Or(cmp.Compare(outside(a), outside(b)), cmp.Compare(affected(b), affected(a)), cmp.Compare(a.ID, b.ID))
 	})
 	return sites
 }
@@ -219,9 +239,33 @@ func line(name Text, cells map[string]*tally, sites []asset.Site) Row {
 func (r Row) worst() int {
 	worst := 0
 	for _, c := range r.Cells {
-		worst = max(worst, c.State.rank())
+		worst = max(worst, c.Now().rank())
 	}
 	return worst
+}
+
+// hand is the state that somebody set for a system at a site.
+func (k known) hand(system, site string) State {
+	for _, x := range k.hands {
+		if x.System == system && x.Site == site {
+			return x.State
+		}
+	}
+	return ""
+}
+
+// byHand are the states that people set, cut to what the page holds, each with
+// what Sonae derives.
+func (k known) byHand() (out []Stated, more int) {
+	by, _ := k.tallies()
+	for _, x := range k.hands[:min(len(k.hands), mostByHand)] {
+		s := Stated{System: x.System, Site: k.name(x.Site), State: x.State, Why: x.Why, At: x.At, By: k.person(x.By)}
+		if t := by[x.System][x.Site]; t != nil {
+			s.Seen = t.cell().State
+		}
+		out = append(out, s)
+	}
+	return out, len(k.hands) - len(out)
 }
 
 func (r Row) affected() (n int) {

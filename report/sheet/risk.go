@@ -117,9 +117,8 @@ func (k known) contained() bool {
 
 // standstill: systems that nobody can use.
 func (k known) standstill(s Sheet) (out []criterion) {
-	for i, r := range s.Matrix.Rows {
-		last := i == len(s.Matrix.Rows)-1 // all machines: no system
-		if !last && r.worst() == Stopped.rank() {
+	for _, r := range s.Matrix.Rows {
+		if r.Name != report.Word("sheet.machines", nil) && r.worst() == Stopped.rank() {
 			return []criterion{{Medium, word("sheet.risk.stopped", "service", r.Name)}}
 		}
 	}

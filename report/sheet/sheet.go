@@ -5,7 +5,8 @@
 // In: what the stages know of one incident. Out: Sheet (plain values, cut to
 // what one page holds), and kept versions of it. Always true: a level of risk
 // comes with the criterion that gave it; a state is told by what is registered
-// and in force, never guessed from silence alone; lists that are cut say how
+// and in force, never guessed from silence alone, and one that a person set says
+// so beside it; lists that are cut say how
 // much was left out; a kept version never changes, and its digests stand in
 // the ledger.
 package sheet
@@ -29,6 +30,7 @@ const (
 	mostCounts    = 5
 	mostAdvice    = 2
 	mostStops     = 2
+	mostByHand    = 3
 )
 
 // Level is how bad it is: the five severities folded for those who decide.
@@ -72,6 +74,8 @@ type Sheet struct {
 	InForce   InForce    `json:"in_force"`
 	Counts    []Count    `json:"counts"`
 	Matrix    Matrix     `json:"matrix"`
+	ByHand    []Stated   `json:"by_hand,omitempty"` // states that people set, the newest
+	MoreHand  int        `json:"more_by_hand,omitempty"`
 	Persons   Persons    `json:"persons"`
 	Deadlines []Deadline `json:"deadlines"` // those that come first
 	MoreDue   int        `json:"more_deadlines"`
@@ -152,11 +156,32 @@ type Row struct {
 	Cells []Cell `json:"cells"`
 }
 
-// Cell is how a system stands at a site. Total 0: the site does not have it.
+// Cell is how a system stands at a site. Total 0: no machine of the register
+// has it there.
 type Cell struct {
-	State    State `json:"state"`
+	State    State `json:"state"`    // as derived
 	Affected int   `json:"affected"` // machines that do not run as usual
 	Total    int   `json:"total"`
+	Hand     State `json:"hand,omitempty"` // as a person set it, see Sheet.ByHand
+}
+
+// Now is the state that counts: the one set by hand where there is one.
+func (c Cell) Now() State {
+	if c.Hand != "" {
+		return c.Hand
+	}
+	return c.State
+}
+
+// Stated is a state that a person set, with names.
+type Stated struct {
+	System string    `json:"system"`
+	Site   string    `json:"site"`    // name
+	State  State     `json:"state"`   // as set
+	Seen   State     `json:"derived"` // as derived, empty: nothing is registered
+	Why    string    `json:"why"`
+	At     time.Time `json:"at"`
+	By     string    `json:"by"` // name
 }
 
 // Persons says whose data it is about.

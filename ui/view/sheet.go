@@ -4,6 +4,7 @@ import (
 	"github.com/sonae/sonae/auth"
 	"github.com/sonae/sonae/incident"
 	"github.com/sonae/sonae/protect/forecast"
+	"github.com/sonae/sonae/ready/asset"
 	"github.com/sonae/sonae/report/sheet"
 )
 
@@ -12,9 +13,12 @@ type SheetData struct {
 	Incident  incident.Incident
 	HTML      string // the sheet, as report/html draws it
 	Kept      []sheet.Kept
-	Executive bool // the page shows whatever incident is the gravest
-	Others    int  // open incidents that it does not show
-	Wall      bool // nothing but the sheet, for a screen that nobody touches
+	Hands     []sheet.Hand // states set by hand
+	Sites     []asset.Site // where one can be set
+	Systems   []string     // that are registered
+	Executive bool         // the page shows whatever incident is the gravest
+	Others    int          // open incidents that it does not show
+	Wall      bool         // nothing but the sheet, for a screen that nobody touches
 }
 
 // path is the address of the page.
