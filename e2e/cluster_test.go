@@ -9,7 +9,6 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -115,19 +114,13 @@ func newCluster(t *testing.T, o trial) *cluster {
 		t.Skip("needs root for network namespaces")
 	}
 	gateway := versitygw(t)
-	dir := t.TempDir()
 	seed := uint64(time.Now().UnixNano())
 	if s := os.Getenv("SONAE_SEED"); s != "" {
 		seed, _ = strconv.ParseUint(s, 10, 64) // zero is a seed, too
 	}
 	t.Logf("seed %d", seed)
-	x := &cluster{trial: o, random: rand.New(rand.NewPCG(seed, 0)), sonae: filepath.Join(dir, "sonae"), load: filepath.Join(dir, "load")}
-	server, agent := filepath.Join(dir, "nats-server"), filepath.Join(dir, "sonae-agent")
-	for out, pkg := range map[string]string{x.sonae: "../cmd/sonae", x.load: "./load", agent: "../cmd/sonae-agent", server: "github.com/nats-io/nats-server/v2"} {
-		if b, err := exec.Command("go", "build", "-o", out, pkg).CombinedOutput(); err != nil {
-			t.Fatalf("build %s: %v: %s", pkg, err, b)
-		}
-	}
+	x := &cluster{trial: o, random: rand.New(rand.NewPCG(seed, 0)), sonae: program(t, "sonae", "../cmd/sonae"), load: program(t, "load", "./load")}
+	server, agent := program(t, "nats-server", "github.com/nats-io/nats-server/v2"), program(t, "sonae-agent", "../cmd/sonae-agent")
 	w := newWorld(t, "cl")
 	var hosts []*netns.Host
 	var addresses []string

@@ -22,7 +22,6 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -39,18 +38,7 @@ type programs struct{ hub, agent string }
 
 func build(t *testing.T) programs {
 	t.Helper()
-	dir := t.TempDir()
-	p := programs{hub: filepath.Join(dir, "sonae"), agent: filepath.Join(dir, "sonae-agent")}
-	for out, pkg := range map[string]string{p.hub: "../cmd/sonae", p.agent: "../cmd/sonae-agent"} {
-		cmd := exec.Command("go", "build", "-o", out, pkg)
-		if out == p.agent {
-			cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-		}
-		if b, err := cmd.CombinedOutput(); err != nil {
-			t.Fatalf("build %s: %v: %s", pkg, err, b)
-		}
-	}
-	return p
+	return programs{hub: program(t, "sonae", "../cmd/sonae"), agent: program(t, "sonae-agent", "../cmd/sonae-agent")}
 }
 
 // await polls until ok returns true; the message says what was waited for.

@@ -85,7 +85,7 @@ func (g *grown) folder(t *testing.T, name string, r *rand.Rand) {
 // plant writes one file with its owner, rights and time.
 func (g *grown) plant(t *testing.T, folder string, i int, r *rand.Rand) {
 	t.Helper()
-	ending, body := content(t, i, r)
+	ending, body := record(t, i, r)
 	name := filepath.Join(folder, fmt.Sprintf("%05d-%08x.%s", i, r.Uint32(), ending))
 	at := filepath.Join(g.dir, name)
 	must(t, os.WriteFile(at, body, 0o600))
@@ -102,8 +102,8 @@ func (g *grown) date(t *testing.T, name string, r *rand.Rand) {
 	must(t, os.Chtimes(filepath.Join(g.dir, name), at, at))
 }
 
-// content is what the i-th file holds: 1 to 12 KiB.
-func content(t *testing.T, i int, r *rand.Rand) (ending string, body []byte) {
+// record is what the i-th file holds: 1 to 12 KiB.
+func record(t *testing.T, i int, r *rand.Rand) (ending string, body []byte) {
 	t.Helper()
 	var b bytes.Buffer
 	for most := 1<<10 + r.IntN(11<<10); b.Len() < most; {

@@ -83,6 +83,7 @@ type torture struct {
 	hub     *hubProcess
 	sonae   string // the program, for verify
 	load    string
+	agent   string
 	disk    string // where the hub's folder is mounted
 	clock   string // file that sets clocks wrong
 	agents  []*loaded
@@ -106,20 +107,16 @@ func newTorture(t *testing.T, o ordeal) *torture {
 		t.Skip("needs root for network namespaces and a disk of its own")
 	}
 	dir := t.TempDir()
-	x := &torture{ordeal: o, seed: uint64(time.Now().UnixNano()), clock: filepath.Join(dir, "clock"), sonae: filepath.Join(dir, "sonae"), load: filepath.Join(dir, "load")}
+	x := &torture{ordeal: o, seed: uint64(time.Now().UnixNano()), clock: filepath.Join(dir, "clock"), sonae: program(t, "sonae", "../cmd/sonae"), load: program(t, "load", "./load"),
+		agent: program(t, "sonae-agent", "../cmd/sonae-agent")}
 	if s := os.Getenv("SONAE_SEED"); s != "" {
 		x.seed, _ = strconv.ParseUint(s, 10, 64) // zero is a seed, too
 	}
 	t.Logf("seed %d", x.seed)
 	x.random = rand.New(rand.NewPCG(x.seed, 0))
-	for out, pkg := range map[string]string{x.sonae: "../cmd/sonae", x.load: "./load", filepath.Join(dir, "stepped"): "./stepped", filepath.Join(dir, "sonae-agent"): "../cmd/sonae-agent"} {
-		if b, err := exec.Command("go", "build", "-o", out, pkg).CombinedOutput(); err != nil {
-			t.Fatalf("build %s: %v: %s", pkg, err, b)
-		}
-	}
 	w := newWorld(t, "tt")
 	x.disk = ownDisk(t, dir)
-	x.hub = startHubWith(t, add(t, w, "hub", "192.168.10.5/24", "2001:db8:10::5/64"), hubProcess{program: filepath.Join(dir, "stepped"), dir: filepath.Join(x.disk, "hub"), args: []string{"--clock", x.clock}})
+	x.hub = startHubWith(t, add(t, w, "hub", "192.168.10.5/24", "2001:db8:10::5/64"), hubProcess{program: program(t, "stepped", "./stepped"), dir: filepath.Join(x.disk, "hub"), args: []string{"--clock", x.clock}})
 	return x
 }
 
@@ -149,10 +146,9 @@ func (x *torture) start(t *testing.T) {
 	x.admin = x.hub.join(t, x.hub.link, "admin", "病院 情報担当")
 	x.admin.do(t, http.MethodPut, "/sites/hospital", map[string]string{"name": "中央病院", "kind": "hospital"}, nil, 0)
 	x.admin.do(t, http.MethodPost, "/incidents", map[string]any{"title": "負荷の中の記録", "severity": "high"}, &x.in, 0)
-	agent := filepath.Join(filepath.Dir(x.load), "sonae-agent")
 	for i := range x.ordeal.agents {
 		dir := filepath.Join(t.TempDir(), "agent")
-		x.admin.enrolOnly(t, x.hub.host, agent, dir, "hospital", fmt.Sprintf("pc-%02d", i))
+		x.admin.enrolOnly(t, x.hub.host, x.agent, dir, "hospital", fmt.Sprintf("pc-%02d", i))
 		x.agents = append(x.agents, &loaded{dir: dir, truth: filepath.Join(filepath.Dir(dir), "truth")})
 	}
 	for _, a := range x.agents {

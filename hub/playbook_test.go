@@ -4,7 +4,6 @@ import (
 	"net/http"
 	"net/url"
 	"os/exec"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -26,16 +25,6 @@ func bookNamed(t *testing.T, c *hubtest.Client, name string) api.PlaybookLine {
 	}
 	t.Fatalf("no playbook %q", name)
 	return api.PlaybookLine{}
-}
-
-// sonaeProgram builds the program that a hospital runs.
-func sonaeProgram(t *testing.T) string {
-	t.Helper()
-	out := filepath.Join(t.TempDir(), "sonae")
-	if b, err := exec.Command("go", "build", "-o", out, "../cmd/sonae").CombinedOutput(); err != nil {
-		t.Fatalf("build: %v: %s", err, b)
-	}
-	return out
 }
 
 // TestPlaybookFromAlertToVerifiedChronology: traffic of file sharing is seen,

@@ -23,41 +23,61 @@ var (
 // put into each table after each, stops at a step as an older version would,
 // and lets Open do the rest.
 func TestMigrationsFromEachEarlierStep(t *testing.T) {
-	statetest.Each(t, func(t *testing.T, _ string) {
-		all := state.Steps()
-		for last := range len(all) + 1 {
-			t.Run(fmt.Sprint(last), func(t *testing.T) { migrateFrom(t, all, last) })
+	statetest.Each(t, func(t *testing.T, at string) {
+		o := older{at: at, all: state.Steps(), rows: map[string]int{}}
+		for {
+			t.Run(fmt.Sprint(o.done), o.opens)
+			if o.done == len(o.all) {
+				return
+			}
+			o.step(t)
 		}
 	})
 }
 
-func migrateFrom(t *testing.T, all []string, last int) {
-	at := t.TempDir() + "/state.db"
-	if strings.Contains(t.Name(), "/postgres/") {
-		at = statetest.Postgres(t)
+// older is a state of an older version.
+type older struct {
+	at     string
+	all    []string // migrations
+	done   int      // of them
+	tables []string
+	rows   map[string]int // in each table that there was so far
+}
+
+// step goes on to the next version, which puts a row into each of its tables.
+func (o *older) step(t *testing.T) {
+	db, err := state.OpenUntil(t.Context(), o.at, o.all[:o.done+1], slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
 	}
-	var tables []string
-	rows := map[string]int{}
-	for n := range last {
-		db, err := state.OpenUntil(t.Context(), at, all[:n+1], slog.New(slog.DiscardHandler))
-		if err != nil {
-			t.Fatal(err)
-		}
-		text := textOf(t, all[n])
-		for _, m := range createTable.FindAllStringSubmatch(text, -1) {
-			tables = append(tables, m[1])
-			rows[m[1]] = count(t, db, m[1])
-		}
-		tables = slices.DeleteFunc(tables, func(table string) bool { return drops(text, table) })
-		for _, table := range tables {
-			insert(t, db, table, n+1)
-			rows[table]++
-		}
-		if err := db.Close(); err != nil {
-			t.Fatal(err)
-		}
+	text := textOf(t, o.all[o.done])
+	o.done++
+	for _, m := range createTable.FindAllStringSubmatch(text, -1) {
+		o.tables = append(o.tables, m[1])
+		o.rows[m[1]] = count(t, db, m[1])
 	}
-	for _, step := range all {
+	o.tables = slices.DeleteFunc(o.tables, func(table string) bool { return drops(text, table) })
+	err = db.Tx(t.Context(), func(tx *state.Tx) error {
+		for _, table := range o.tables {
+			if err := insert(t, tx, table, o.done); err != nil {
+				return fmt.Errorf("insert into %s: %w", table, err)
+			}
+			o.rows[table]++
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// opens lets Open do the rest with a copy.
+func (o *older) opens(t *testing.T) {
+	at, rows := statetest.Copy(t, o.at), maps.Clone(o.rows)
+	for _, step := range o.all {
 		maps.DeleteFunc(rows, func(table string, _ int) bool { return drops(textOf(t, step), table) })
 	}
 	for range 2 { // the second time there is nothing to do
@@ -69,8 +89,8 @@ func migrateFrom(t *testing.T, all []string, last int) {
 			}
 		}
 		var done int
-		if err := db.QueryRow(t.Context(), `SELECT COUNT(*) FROM migration`).Scan(&done); err != nil || done != len(all) {
-			t.Errorf("%d migrations are noted, %v; want %d", done, err, len(all))
+		if err := db.QueryRow(t.Context(), `SELECT COUNT(*) FROM migration`).Scan(&done); err != nil || done != len(o.all) {
+			t.Errorf("%d migrations are noted, %v; want %d", done, err, len(o.all))
 		}
 		err := db.Tx(t.Context(), func(tx *state.Tx) error { return tx.Emit(t.Context(), "a.b", "id", "v") })
 		if err != nil {
@@ -138,9 +158,9 @@ func TestWhatWasEnteredAboutBlocksIsCarriedOver(t *testing.T) {
 
 // insert puts a row into a table whose values are all made of n; columns that
 // number themselves are left out.
-func insert(t *testing.T, db *state.DB, table string, n int) {
+func insert(t *testing.T, tx *state.Tx, table string, n int) error {
 	t.Helper()
-	columns := columnsOf(t, db, table)
+	columns := columnsOf(t, tx, table)
 	var names, marks []string
 	var values []any
 	for _, c := range columns {
@@ -160,18 +180,13 @@ func insert(t *testing.T, db *state.DB, table string, n int) {
 			t.Fatalf("%s.%s has the type %s, which the two engines do not share", table, c.Name(), kind)
 		}
 	}
-	err := db.Tx(t.Context(), func(tx *state.Tx) error {
-		_, err := tx.ExecContext(t.Context(), fmt.Sprintf(`INSERT INTO %s (%s) VALUES (%s)`, table, strings.Join(names, ", "), strings.Join(marks, ", ")), values...)
-		return err
-	})
-	if err != nil {
-		t.Fatalf("insert into %s: %v", table, err)
-	}
+	_, err := tx.ExecContext(t.Context(), fmt.Sprintf(`INSERT INTO %s (%s) VALUES (%s)`, table, strings.Join(names, ", "), strings.Join(marks, ", ")), values...)
+	return err
 }
 
-func columnsOf(t *testing.T, db *state.DB, table string) []*sql.ColumnType {
+func columnsOf(t *testing.T, tx *state.Tx, table string) []*sql.ColumnType {
 	t.Helper()
-	rows, err := db.Query(t.Context(), `SELECT * FROM `+table+` WHERE 1 = 0`)
+	rows, err := tx.QueryContext(t.Context(), `SELECT * FROM `+table+` WHERE 1 = 0`)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,6 +3,7 @@
 # real programs, and on a busy machine one of them may come too late. So tests
 # that fail are run once more by themselves, and are named at the end: a test
 # that passes the second time only is a fault to mend, not one to stop for.
+# go vet is left to `make lint`, which asks it for more than go test does.
 set -u
 
 log=$(mktemp) || exit 1
@@ -10,7 +11,7 @@ trap 'rm -f "$log" "$log.rc"' EXIT
 
 # run ARGUMENT…: go test, its output shown and kept in $log.
 run() {
-	{ go test "$@" 2>&1; echo $? >"$log.rc"; } | tee "$log"
+	{ go test -vet=off "$@" 2>&1; echo $? >"$log.rc"; } | tee "$log"
 	return "$(cat "$log.rc")"
 }
 
@@ -31,11 +32,12 @@ again=$(awk '
 packages=${again%;*} tests=${again#*;}
 [ -n "$packages" ] && [ "$(echo "$tests" | wc -w)" -le 8 ] || exit 1
 
-# The flags stay, the packages are those that failed.
+# The flags stay, the packages are those that failed, one after the other.
 flags=
 while [ $# -gt 0 ]; do
 	case $1 in
-	-race) flags="$flags $1" ;;
+	-p) shift ;;
+	-race | -*=*) flags="$flags $1" ;;
 	-*) flags="$flags $1 $2"; shift ;;
 	esac
 	shift
@@ -45,5 +47,5 @@ done
 echo "== once more:$tests in$packages"
 # No word of these holds a space.
 # shellcheck disable=SC2086
-run $flags -count 1 $packages || exit 1
+run $flags -p 1 -count 1 $packages || exit 1
 echo "== passed the second time only, please look into it:$tests in$packages"

@@ -105,7 +105,7 @@ func TestAMachineBootsFromTheMountedRepository(t *testing.T) {
 func initramfs(t *testing.T, kernel string) []byte {
 	t.Helper()
 	program := filepath.Join(t.TempDir(), "init")
-	cmd := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", program, "./testdata/guest")
+	cmd := exec.Command("go", "build", "-ldflags=-s", "-o", program, "./testdata/guest")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("build the guest: %v: %s", err, out)

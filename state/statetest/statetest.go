@@ -13,9 +13,12 @@ package statetest
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
+	"io/fs"
 	"log/slog"
+	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -40,6 +43,7 @@ type process struct {
 	main     bool     // Main stops the server, not the last test
 	users    int
 	server   *server
+	file     []byte // a migrated SQLite file, which those of the tests are copies of
 }
 
 var shared process
@@ -117,7 +121,45 @@ func Address(t testing.TB) string {
 	if shared.postgres {
 		return shared.database(t, (*server).borrow, (*server).giveBack)
 	}
-	return filepath.Join(t.TempDir(), "state.db")
+	at := filepath.Join(t.TempDir(), "state.db")
+	Migrated(t, at)
+	return at
+}
+
+// Migrated makes a SQLite file with an empty state. The schema is built once
+// for all tests of the process: the race detector makes that slow.
+func Migrated(t testing.TB, at string) {
+	t.Helper()
+	file, err := shared.migrated()
+	if err == nil {
+		err = os.WriteFile(at, file, 0o644)
+	}
+	if err != nil {
+		t.Fatalf("SQLite for the test: %v", err)
+	}
+}
+
+func (p *process) migrated() ([]byte, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.file != nil {
+		return p.file, nil
+	}
+	dir, err := os.MkdirTemp("", "sonae-sqlite-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	at := filepath.Join(dir, "state.db")
+	db, err := state.Open(context.Background(), at, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return nil, err
+	}
+	if err := db.Close(); err != nil { // puts everything into the one file
+		return nil, err
+	}
+	p.file, err = os.ReadFile(at)
+	return p.file, err
 }
 
 // OnlySQLite ends the test on other engines; why says what it does that only
@@ -168,6 +210,30 @@ func Postgres(t testing.TB) string {
 	}
 	fresh := func(s *server, ctx context.Context) (string, error) { return s.create(ctx, "template0") }
 	return shared.database(t, fresh, (*server).drop)
+}
+
+// Copy is the address of a copy of a state that nobody has open.
+func Copy(t testing.TB, at string) string {
+	t.Helper()
+	if !state.IsPostgres(at) {
+		file, err := os.ReadFile(at)
+		copied := filepath.Join(t.TempDir(), filepath.Base(at))
+		if err == nil {
+			err = os.WriteFile(copied, file, 0o644)
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) { // one that was never opened is empty
+			t.Fatal(err)
+		}
+		return copied
+	}
+	u, err := url.Parse(at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	copied := func(s *server, ctx context.Context) (string, error) {
+		return s.create(ctx, strings.TrimPrefix(u.Path, "/")+" STRATEGY file_copy")
+	}
+	return shared.database(t, copied, (*server).drop)
 }
 
 // Each runs f as a subtest on each engine, with the address of an empty state.
