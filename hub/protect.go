@@ -2,6 +2,7 @@ package hub
 
 import (
 	"context"
+	"errors"
 	"path/filepath"
 	"strings"
 	"time"
@@ -95,9 +96,9 @@ func (s sender) Send(ctx context.Context, r restore.Request) error {
 	return s.jobs.BeginReading(ctx, r.Job(), dispatch.Reading{Token: token, Of: r.From.Agent})
 }
 
-// Stop takes the order back.
+// Stop takes the order and the pass back.
 func (s sender) Stop(ctx context.Context, r restore.Request) error {
-	return s.jobs.Stop(ctx, r.Host, r.ID)
+	return errors.Join(s.jobs.Stop(ctx, r.Host, r.ID), s.keeper.ClosePass(ctx, r.ID))
 }
 
 // closePass ends the pass of a restore that is over.

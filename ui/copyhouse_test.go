@@ -176,7 +176,17 @@ func requests() []restore.Request {
 	back.ID, back.State, back.Over, back.ApprovedBy, back.ApprovedAt = "rs-3", restore.Restored, true, "pe-responder", start.Add(-110*time.Minute)
 	back.Scan = restore.Scan{At: start.Add(-100 * time.Minute), Scanner: true, Files: 231, Bytes: 4_200_000}
 	back.Result = job.Result{State: job.OK, Restore: &job.Restored{Files: 231, Verified: 231, Bytes: 4_200_000}}
-	return []restore.Request{asked, held, back}
+	back.Result.Start, back.Result.End = start.Add(-99*time.Minute), start.Add(-98*time.Minute)
+	runs := asked
+	runs.ID, runs.State, runs.Target, runs.Over, runs.Incident, runs.Every, runs.ApprovedBy, runs.ApprovedAt = "rs-4", restore.Running, "/", true, "in-1", 10, "pe-responder", start.Add(-15*time.Minute)
+	runs.Scan = restore.Scan{At: start.Add(-10 * time.Minute), Scanner: true, Files: 68_411, Bytes: 4_198_954_156, Skips: 1, Skipped: []restore.Found{{Path: "/srv/records/vm.raw"}}}
+	runs.PassedBy, runs.PassedWhy = "pe-approver", "仮想マシンの像は別に検査した"
+	wrong := back
+	wrong.ID, wrong.State, wrong.Why = "rs-5", restore.Failure, "2 files could not be restored or differ"
+	wrong.Load = &job.Loading{Kind: job.PostgreSQL, Database: "emr_before"}
+	wrong.Result.State, wrong.Result.Restore = job.Failed, &job.Restored{Files: 231, Verified: 231, Bytes: 4_200_000, Wrong: 2, Changed: 1, Differ: []job.Differing{
+		{Path: "/srv/records/予約者名簿.csv", What: job.OtherContent}, {Path: "/srv/records/2026/op.txt", What: job.NotThere}, {Path: "/srv/records/2026", What: job.OtherMode}}}
+	return []restore.Request{asked, held, back, runs, wrong}
 }
 
 func (r restoresOf) Agents(context.Context, string) ([]string, error) { return []string{"ho-2"}, nil }
@@ -199,7 +209,10 @@ func (r restoresOf) Snapshot(_ context.Context, w restore.Where) (restore.Snapsh
 	return restore.Snapshot{}, fault.New(fault.Missing, "protect.restore.no-snapshot")
 }
 
-func (r restoresOf) Folder(context.Context, restore.Where, string, string, int) (restore.Page[restore.Entry], error) {
+func (r restoresOf) Folder(_ context.Context, w restore.Where, _, _ string, _ int) (restore.Page[restore.Entry], error) {
+	if w.Snapshot == snapshotID(1) { // one stream
+		return restore.Page[restore.Entry]{Items: []restore.Entry{{Name: "emr-db.emr.dump", Path: "/emr-db.emr.dump", Type: "file", Size: 341_000_000, Mode: "-rw-r--r--", ModTime: start.Add(-54 * time.Hour), User: "root"}}}, nil
+	}
 	return restore.Page[restore.Entry]{Items: files(), Next: "予約者名簿.csv"}, nil
 }
 
@@ -231,7 +244,11 @@ func (r restoresOf) Ask(_ context.Context, n restore.NewRequest, _ auth.Person) 
 	if n.Reason == "" {
 		return restore.Request{}, fault.New(fault.Invalid, "protect.restore.reason")
 	}
-	r.did("ask " + strings.Join(n.Paths, " ") + " to " + n.Host + n.Target)
+	what := "ask " + strings.Join(n.Paths, " ") + " to " + n.Host + n.Target
+	if n.Load != nil {
+		what += fmt.Sprint(" into ", n.Load.Database, " every ", n.Every, " for ", n.Incident)
+	}
+	r.did(what)
 	return requests()[0], nil
 }
 
@@ -252,6 +269,9 @@ func (r restoresOf) Versions(ctx context.Context, id string) ([]restore.Request,
 }
 
 func (r restoresOf) Far(_ context.Context, id string) (job.Progress, error) {
+	if id == "rs-4" {
+		return job.Progress{Job: id, Step: "restore", Files: 20_511, TotalFiles: 68_411, Bytes: 1_259_686_246, TotalBytes: 4_198_954_156, Seconds: 21.5, At: start.Add(-time.Minute)}, nil
+	}
 	return job.Progress{Job: id, Step: "scan", Files: 1200, At: start.Add(-time.Minute)}, nil
 }
 
@@ -298,6 +318,8 @@ func TestCopiesAndRestoresThroughTheirPages(t *testing.T) {
 		{"/protect/copies/pl-2/media/md-2", []string{"what", "ejected"}, "move md-2 ejected"},
 		{"/protect/copies/pl-1/end", nil, "end pl-1"},
 		{browse, []string{"at", "%2Fsrv", "paths", "/srv/records/2026", "host", "ho-2", "target", "/srv/back", "reason", "消えた"}, "ask /srv/records/2026 to ho-2/srv/back"},
+		{"/protect/restore/machines/ho-2/" + snapshotID(1), []string{"at", "%2F", "load", "postgresql", "stream", "/emr-db.emr.dump", "database", "emr_before", "host", "ho-2", "target", "/srv/back", "every", "10", "incident", "in-1", "reason", "消えた"},
+			"ask /emr-db.emr.dump to ho-2/srv/back into emr_before every 10 for in-1"},
 		{"/protect/restore/requests/rs-1/approve", nil, "approve rs-1"},
 		{"/protect/restore/requests/rs-2/pass", []string{"reason", "検証用"}, "pass rs-2検証用"},
 		{"/protect/restore/requests/rs-3/release", nil, "release rs-3"},

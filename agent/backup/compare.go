@@ -129,6 +129,10 @@ func kindOf(m fs.FileMode) fs.FileMode { return m.Type() }
 
 // same compares a file on this machine with the snapshot.
 func (b *bringing) same(ctx context.Context, at string, n *restic.Node) (bool, error) {
+	info, err := os.Lstat(b.place(at))
+	if err != nil || !info.Mode().IsRegular() { // opening a pipe would wait for ever
+		return false, err
+	}
 	f, err := os.Open(b.place(at))
 	if err != nil {
 		return false, err

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/sonae/sonae/agent/link"
 	"github.com/sonae/sonae/protect/engine"
 	"github.com/sonae/sonae/protect/job"
 	"github.com/sonae/sonae/protect/restic"
@@ -181,13 +182,15 @@ func (b *bringing) place(at string) string {
 func (b *bringing) sparing(ctx context.Context) (job.Overwrite, error) {
 	known, err := os.ReadFile(b.spared())
 	again := err == nil
-	if again {
-		b.kept = map[string]bool{}
-		for _, at := range strings.Split(string(known), "\x00") {
-			b.kept[at] = at != ""
+	b.kept = map[string]bool{}
+	switch {
+	case again:
+		for at := range strings.SplitSeq(strings.TrimSuffix(string(known), "\x00"), "\x00") {
+			if at != "" {
+				b.kept[at] = true
+			}
 		}
-		err = b.removeHalves(ctx)
-	} else if errors.Is(err, fs.ErrNotExist) {
+	case errors.Is(err, fs.ErrNotExist):
 		err = b.remember(ctx)
 	}
 	switch {
@@ -197,14 +200,15 @@ func (b *bringing) sparing(ctx context.Context) (job.Overwrite, error) {
 		return job.Always, nil
 	case b.restic.Reduced():
 		return "", errors.New("restic before 0.17 replaces everything that is there: choose an empty folder, or say that files are replaced")
+	case again:
+		err = b.removeHalves(ctx)
 	}
-	return job.Never, nil
+	return job.Never, err
 }
 
 // remember notes what is there.
 func (b *bringing) remember(ctx context.Context) error {
 	var list strings.Builder
-	b.kept = map[string]bool{}
 	err := b.each(ctx, func(at string, n *restic.Node) error {
 		if n.Type == "dir" {
 			return nil
@@ -218,7 +222,7 @@ func (b *bringing) remember(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(b.spared(), []byte(list.String()), 0o600)
+	return link.WriteFile(b.spared(), []byte(list.String())) // it must outlive a power cut
 }
 
 // removeHalves removes what this restore itself wrote and did not end.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/sonae/sonae/protect/job"
 )
@@ -77,5 +78,24 @@ func TestTheDigestIsOfTheBytes(t *testing.T) {
 	var j job.Job
 	if err := json.Unmarshal(body, &j); err != nil || j.ID != "run-1" {
 		t.Errorf("%+v, %v", j, err)
+	}
+}
+
+func TestTheRateOfAStep(t *testing.T) {
+	for name, tt := range map[string]struct {
+		p    job.Progress
+		rate float64
+		left time.Duration
+	}{
+		"in the middle":            {job.Progress{Step: "restore", Bytes: 100, TotalBytes: 400, Seconds: 10}, 10, 30 * time.Second},
+		"at its end":               {job.Progress{Step: "restore", Bytes: 400, TotalBytes: 400, Seconds: 10}, 40, 0},
+		"not begun":                {job.Progress{Step: "restore", TotalBytes: 400}, 0, 0},
+		"an old restic":            {job.Progress{Step: "restore", Sent: 50, TotalBytes: 400, Seconds: 10}, 5, 0},
+		"the total is not known":   {job.Progress{Step: "backup", Bytes: 100, Seconds: 10}, 10, 0},
+		"nothing of a backup read": {job.Progress{Step: "backup", Sent: 50, Seconds: 10}, 0, 0},
+	} {
+		if rate, left := tt.p.Rate(); rate != tt.rate || left != tt.left {
+			t.Errorf("%s: %v, %v", name, rate, left)
+		}
 	}
 }

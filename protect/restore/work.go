@@ -247,17 +247,25 @@ func (d *Desk) send(ctx context.Context, r Request) error {
 		return fmt.Errorf("order restore %s: %w", r.ID, err)
 	}
 	d.noteSent(r.ID)
-	if !r.OrderedAt.IsZero() {
-		return nil
+	if r.OrderedAt.IsZero() {
+		_, err = d.change(ctx, r.ID, "sonae", []State{Ordered}, func(r *Request) error {
+			r.OrderedAt = d.moment()
+			return nil
+		})
+		if err != nil && fault.Of(err) != fault.Conflict { // it answers already, or was stopped
+			return err
+		}
 	}
-	_, err = d.change(ctx, r.ID, "sonae", []State{Ordered}, func(r *Request) error {
-		r.OrderedAt = d.moment()
-		return nil
-	})
-	if fault.Of(err) == fault.Conflict { // it answers already, or was stopped
-		return nil
+	return d.takeBack(ctx, r)
+}
+
+// takeBack stops what a person stopped while it was being sent.
+func (d *Desk) takeBack(ctx context.Context, r Request) error {
+	now, err := d.Request(ctx, r.ID)
+	if err != nil || now.State != Failure {
+		return err
 	}
-	return err
+	return d.Sender.Stop(ctx, now)
 }
 
 func (d *Desk) sentAt(id string) time.Time {

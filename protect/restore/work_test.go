@@ -108,6 +108,27 @@ func TestARestoreThatCannotGoOnEnds(t *testing.T) {
 	}
 }
 
+// What a person stops while it is being sent is taken back.
+func TestAnOrderThatCrossesAStopIsTakenBack(t *testing.T) {
+	statetest.OnlySQLite(t, "it is about the work")
+	h := start(t)
+	r := h.ask(h.src + "/one")
+	if _, err := h.Approve(t.Context(), r.ID, ben); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.scanAll(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	seen := h.is(r.ID, Ordered)
+	if _, err := h.Desk.Stop(t.Context(), r.ID, "the wrong machine", anna); err != nil || h.stops != 1 {
+		t.Fatalf("stopped %d times, %v", h.stops, err)
+	}
+	if err := h.send(t.Context(), seen); err != nil || len(h.sent) != 1 || h.stops != 2 {
+		t.Errorf("sent %d times, stopped %d times, %v", len(h.sent), h.stops, err)
+	}
+	h.is(r.ID, Failure)
+}
+
 // large does not take what is not small.
 type large struct{}
 

@@ -46,6 +46,8 @@ func TestARestoreHasAPassOfItsOwn(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+	_, err = w.TakeToken(ctx, pass.ID, anna)
+	w.is(err, fault.Denied, "vault.pass-restore")
 	all, err := w.Passes(ctx, "ho-1", "")
 	if w.ok(err); len(all) != 1 || all[0].State != PassHolds {
 		t.Errorf("%+v", all)

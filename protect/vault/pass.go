@@ -175,7 +175,8 @@ func (v *Vault) EndPass(ctx context.Context, id, reason string, by auth.Person) 
 }
 
 // TakeToken returns a token of a pass that holds. It is told once; taking
-// another one makes the one before worthless.
+// another one makes the one before worthless. That of a restore is its machine's
+// alone: fault.Denied.
 func (v *Vault) TakeToken(ctx context.Context, id string, by auth.Person) (string, error) {
 	secret := make([]byte, passwordBytes)
 	if _, err := rand.Read(secret); err != nil {
@@ -185,6 +186,9 @@ func (v *Vault) TakeToken(ctx context.Context, id string, by auth.Person) (strin
 	err := alter(ctx, v, kindPass, id, by, func(_ *state.Tx, _ string, p *keptPass) (said, error) {
 		if p.At(v.moment()) != PassHolds {
 			return said{}, fault.New(fault.Conflict, "vault.pass-over")
+		}
+		if p.Restore != "" { // its machine would be locked out, and no person may read with it
+			return said{}, fault.New(fault.Denied, "vault.pass-restore")
 		}
 		p.Mac, p.TakenBy, p.TakenAt = v.mac(token), by.ID, v.moment()
 		return p.line("pass-taken", by.ID, ""), nil
