@@ -101,6 +101,7 @@ func (s *server) operations() {
 	s.peopleOperations()
 	s.ledgerOperations()
 	s.protectPolicyOperations()
+	s.historyOperations()
 	s.anomalyOperations()
 }
 

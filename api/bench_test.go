@@ -38,10 +38,14 @@ import (
 	"github.com/sonae/sonae/ledger/leaf"
 	"github.com/sonae/sonae/notify"
 	"github.com/sonae/sonae/playbook"
+	"github.com/sonae/sonae/protect/anomaly"
+	"github.com/sonae/sonae/protect/copy"
 	"github.com/sonae/sonae/protect/drill"
 	"github.com/sonae/sonae/protect/forecast"
+	"github.com/sonae/sonae/protect/history"
 	"github.com/sonae/sonae/protect/plan"
 	"github.com/sonae/sonae/protect/policy"
+	"github.com/sonae/sonae/protect/restore"
 	"github.com/sonae/sonae/protect/vault"
 	"github.com/sonae/sonae/ready/asset"
 	"github.com/sonae/sonae/report"
@@ -152,15 +156,19 @@ func newBench(t *testing.T) *bench {
 	}
 	t.Cleanup(func() { _ = b.repositories.Close() })
 	plans := plan.New(db, books, b.clock, log)
+	backups := policy.New(db, policy.Deps{Hosts: b.assets, People: b.keeper, Alerts: b.alerts, Now: b.clock, Log: log})
+	drills := drill.New(db, drill.Deps{Hosts: b.assets, Now: b.clock, Log: log})
 	b.h = New(Deps{
 		Decisions:      decisions,
-		BackupPolicies: policy.New(db, policy.Deps{Hosts: b.assets, People: b.keeper, Alerts: b.alerts, Now: b.clock, Log: log}),
-		Books:          books, Tasks: tasks,
+		BackupPolicies: backups,
+		BackupHistory: history.New(history.Deps{Runs: backups, Vault: b.repositories, Copies: copy.New(db, copy.Deps{Keys: keys, Now: b.clock, Log: log}), Drills: drills,
+			Restores: restore.New(db, restore.Deps{Now: b.clock, Log: log}), Anomalies: anomaly.New(db, anomaly.Deps{Now: b.clock, Log: log}), Hosts: b.assets, Room: b.room, Now: b.clock, Log: log}),
+		Books: books, Tasks: tasks,
 		People: b.keeper, Assets: b.assets, Alerts: b.alerts, Incidents: b.room, Ledger: ldg, Evidence: b.vault, Log: log,
 		Actions: b.actions, Duties: b.duties, Archive: b.archive, Searches: search.New(db, b.archive, b.clock, log),
 		Rules: b.rulebook, Now: b.clock,
 		Paper:     paper.New(db, paper.Deps{Room: b.room, Store: store, People: b.keeper, Now: b.clock, Log: log}),
-		Drills:    drill.New(db, drill.Deps{Hosts: b.assets, Now: b.clock, Log: log}),
+		Drills:    drills,
 		Causes:    cause.New(db, cause.Deps{Room: b.room, Alerts: b.alerts, Bags: b.vault, People: b.keeper, Now: b.clock, Log: log}),
 		Vault:     b.repositories,
 		Plans:     plans,

@@ -44,6 +44,7 @@ type Deps struct {
 	Books          Books
 	Decisions      Decisions
 	BackupPolicies BackupPolicies
+	BackupHistory  BackupHistory
 	Tasks          Tasks
 	Reports        Reports
 	Sheets         Sheets

@@ -2,6 +2,7 @@ package api
 
 import (
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -67,6 +68,18 @@ func TestABackupPolicyFromItsClassToItsEnd(t *testing.T) {
 	if len(o.Covers) != 1 || o.Line.Proof != policy.Never || o.Known {
 		t.Errorf("%+v", o)
 	}
+	var past page[BackupHistoryLine]
+	b.call(reads, "GET", "/protect/history?lang=en", nil).is(http.StatusOK, &past)
+	if past.Total != 3 || past.Items[0].Key != "backup.cancelled" || !strings.Contains(past.Items[0].Text, "毎晩") || strings.Contains(past.Items[0].Text, h.ID) {
+		t.Errorf("%+v", past)
+	}
+	b.call(reads, "GET", "/protect/history?kind=missed", nil).is(http.StatusOK, &past)
+	if past.Total != 0 {
+		t.Errorf("%+v", past)
+	}
+	b.call(reads, "GET", "/protect/history?from=2020-01-01T00:00:00Z", nil).problem(http.StatusBadRequest, "protect.history.span")
+	b.call(stranger, "GET", "/protect/history?site=hospital", nil).problem(http.StatusForbidden, "denied.other-site")
+	b.call(contractor, "GET", "/protect/history.csv", nil).problem(http.StatusForbidden, "denied.role")
 	b.call(contractor, "GET", "/protect", nil).problem(http.StatusForbidden, "denied.role")
 	b.call(asks, "POST", "/protect/classes/"+class.ID+"/end", nil).problem(http.StatusConflict, "protect.policy.class-used")
 	b.call(asks, "POST", at+"/end", Reason{Reason: "廃止"}).is(http.StatusNoContent, nil)

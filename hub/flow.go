@@ -85,6 +85,11 @@ func (h *Hub) flow() []bus.Join {
 		bus.On("incident.changed", "task-post", h.followCommand),                     // who commands → who held the role, from when to when
 		bus.On("duty.changed", "task-clocks", h.followClocks),                        // facts    → times of tasks that come from clocks
 		bus.On("copy.harmed", "alarm-copy", h.alarmCopy),                             // a copy that is damaged, touched or late → alert
+		bus.On("incident.opened", "chronology-before", h.followBackups),              // incident → what happened to the backups of its machines
+		bus.On("incident.changed", "chronology-scope", h.history.Follow),             // a scope that grew → the same
+		bus.On("protect.run", "chronology-run", h.history.Run),                       // a backup that failed or is in doubt → chronology
+		bus.On("protect.vault", "chronology-path", h.history.Path),                   // a path that was cut → other incidents of the site
+		bus.On("incident.record", "chronology-clean", h.history.Said),                // a clean point → chronology
 		bus.On("restore.changed", "chronology-restore", h.noteRestore),               // a restore for an incident → chronology
 		bus.On("restore.changed", "close-pass", h.closePass),                         // a restore that is over → nothing of its repository is read any more
 		bus.On("action.>", "playbook", h.books.Result),                               // action   → the step that asked for it

@@ -40,6 +40,7 @@ import (
 	"github.com/sonae/sonae/protect/dispatch"
 	restoredrill "github.com/sonae/sonae/protect/drill"
 	"github.com/sonae/sonae/protect/forecast"
+	"github.com/sonae/sonae/protect/history"
 	"github.com/sonae/sonae/protect/plan"
 	"github.com/sonae/sonae/protect/policy"
 	"github.com/sonae/sonae/protect/restore"
@@ -107,6 +108,7 @@ type Hub struct {
 	practice   *drill.Drill
 	keeper     *vault.Vault // of the repositories of backups
 	anomalies  *anomaly.Desk
+	history    *history.Desk
 
 	feed   *feed.Feed
 	gather *feed.Gatherer

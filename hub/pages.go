@@ -27,7 +27,7 @@ func (h *Hub) openPages() (http.Handler, error) {
 		People: h.people, Assets: h.assets, Alerts: h.alerts, Incidents: h.incidents, Actions: h.actions, Evidence: h.vault,
 		Duties: h.duties, Books: h.books, Decisions: h.decisions, Tasks: h.tasks, Reports: h.reports, Sheets: h.sheets, Ledger: h.ledger,
 		Archive: h.archive, Searches: h.searches, Rules: h.rulebook, Threats: h.threats, Located: h.located,
-		Devices: devices{h.devices, h.runner}, Thresholds: h.thresholds, Notices: h.notices, Paper: h.paper, Causes: h.causes, BackupPolicies: h.backups, Vault: h.keeper, Drills: h.drills, Copies: h.copies, Restores: h.restores, Plans: h.plans, Forecasts: h.forecasts, Anomalies: h.anomalies,
+		Devices: devices{h.devices, h.runner}, Thresholds: h.thresholds, Notices: h.notices, Paper: h.paper, Causes: h.causes, BackupPolicies: h.backups, BackupHistory: h.history, Vault: h.keeper, Drills: h.drills, Copies: h.copies, Restores: h.restores, Plans: h.plans, Forecasts: h.forecasts, Anomalies: h.anomalies,
 		Events: func(ctx context.Context, ids []string, from time.Time, limit int) ([]event.Event, error) {
 			return h.archive.Query(ctx, archive.Query{IDs: ids, From: from, Limit: limit})
 		},
@@ -56,7 +56,7 @@ func (h *Hub) openAPI() http.Handler {
 	return api.New(api.Deps{People: h.people, Assets: h.assets, Alerts: h.alerts, Incidents: h.incidents, Actions: h.actions,
 		Evidence: h.vault, Duties: h.duties, Books: h.books, Decisions: h.decisions, Tasks: h.tasks, Reports: h.reports, Sheets: h.sheets, Ledger: h.ledger,
 		Archive: h.archive, Searches: h.searches, Rules: h.rulebook, Threats: h.threats,
-		Devices: devices{h.devices, h.runner}, Notices: h.notices, Paper: h.paper, Causes: h.causes, BackupPolicies: h.backups, Vault: h.keeper, Drills: h.drills, Copies: h.copies, Restores: h.restores, Plans: h.plans, Forecasts: h.forecasts, Anomalies: h.anomalies, Now: h.cfg.Now, Log: h.part("api")})
+		Devices: devices{h.devices, h.runner}, Notices: h.notices, Paper: h.paper, Causes: h.causes, BackupPolicies: h.backups, BackupHistory: h.history, Vault: h.keeper, Drills: h.drills, Copies: h.copies, Restores: h.restores, Plans: h.plans, Forecasts: h.forecasts, Anomalies: h.anomalies, Now: h.cfg.Now, Log: h.part("api")})
 }
 
 // address is how others reach a listening address: its own host, else the

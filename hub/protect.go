@@ -14,6 +14,7 @@ import (
 	copies "github.com/sonae/sonae/protect/copy"
 	"github.com/sonae/sonae/protect/dispatch"
 	restoredrill "github.com/sonae/sonae/protect/drill"
+	"github.com/sonae/sonae/protect/history"
 	"github.com/sonae/sonae/protect/job"
 	"github.com/sonae/sonae/protect/policy"
 	"github.com/sonae/sonae/protect/restic"
@@ -30,12 +31,14 @@ func (h *Hub) openProtection() error {
 	from := repositories{h.keeper}
 	h.openBackups()
 	h.drills = restoredrill.New(h.state, restoredrill.Deps{Hosts: h.assets, Now: h.cfg.Now, Log: h.log, Dir: h.cfg.path("restore-drill"),
-		Source: restoredrill.Kept{Program: "restic", Dir: h.cfg.path("restore-drill"), Password: h.keeper.Password, View: h.viewOf}})
+		Source: restoredrill.Kept{Program: "restic", Dir: h.cfg.path("restore-drill"), Password: h.keeper.Password, View: h.viewOf},
+		Clean:  func(ctx context.Context, host string) (time.Time, bool, error) { return h.anomalies.CleanOf(ctx, host) }})
 	h.copies = copies.New(h.state, copies.Deps{Source: from, Keys: h.keys, Eject: copies.Ejector(h.cfg.path("hooks", "eject")), Now: h.cfg.Now, Log: h.log})
 	if err := h.openRestores(from); err != nil {
 		return err
 	}
 	h.anomalies = anomaly.New(h.state, anomaly.Deps{Source: scored{from, h}, Drills: scored{from, h}, Room: h.incidents, Now: h.cfg.Now, Log: h.log})
+	h.history = history.New(history.Deps{Runs: h.backups, Vault: h.keeper, Copies: h.copies, Drills: h.drills, Restores: h.restores, Anomalies: h.anomalies, Hosts: h.assets, Room: h.incidents, Now: h.cfg.Now, Log: h.log})
 	h.openForecasts()
 	return nil
 }
@@ -267,6 +270,12 @@ func (p proofs) ProofsOf(ctx context.Context, hosts []string) (all []policy.Proo
 func (h *Hub) doubtBackups(ctx context.Context, s vault.Suspect) error {
 	_, err := h.backups.Doubt(ctx, policy.Call{Site: s.Site, Hosts: []string{s.Agent}, Since: s.At, Why: "遮断 / cut " + s.Cut}, vault.Hub)
 	return err
+}
+
+// followBackups tells a new incident what happened to the backups of its
+// machines.
+func (h *Hub) followBackups(ctx context.Context, m incident.OpenedMessage) error {
+	return h.history.Follow(ctx, m.Incident)
 }
 
 // alarmCopy makes an alert of a copy that people must look after.

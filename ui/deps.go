@@ -52,6 +52,7 @@ type Deps struct {
 	Books          Books
 	Decisions      Decisions
 	BackupPolicies BackupPolicies
+	BackupHistory  BackupHistory
 	Tasks          Tasks
 	Reports        Reports
 	Sheets         Sheets

@@ -164,6 +164,7 @@ var pages = []struct{ name, who, path string }{
 	{"protect-runs", "responder", "/protect/runs"},
 	{"protect-run", "responder", "/protect/runs/br-1"},
 	{"protect-run-suspect", "responder", "/protect/runs/br-3"},
+	{"protect-history", "responder", "/protect/history"},
 	{"protect-denied", "contractor", "/protect"},
 	{"block-plan", "responder", "/incidents/in-1/block?host=ho-1"},
 	{"protect-snapshots", "responder", "/protect/snapshots"},

@@ -192,7 +192,7 @@ func (c *call) enteredBackupPolicy(old policy.Policy) (policy.Policy, error) {
 	x.Version, x.Upload = number("version"), number("upload")
 	x.Keep = policy.Keep{Last: number("last"), Daily: number("daily"), Weekly: number("weekly"), Monthly: number("monthly"), Yearly: number("yearly")}
 	x.MaxAge = time.Duration(number("max-age")) * time.Hour
-	x.Schedule = policy.Schedule{Times: view.Items(c.form("times")), Window: number("window"), Stop: c.form("stop") != ""}
+	x.Schedule = policy.Schedule{Times: view.Items(c.form("times")), Every: number("every"), Window: number("window"), Stop: c.form("stop") != ""}
 	for _, text := range f["days"] {
 		n, err := strconv.Atoi(text)
 		if err != nil {
@@ -223,7 +223,7 @@ func (c *call) enteredSources(errs *[]error) []job.Source {
 			continue
 		}
 		s := job.Source{Kind: kind, Name: cmp.Or(field("name"), string(kind)), Server: field("server"), User: field("user"), Domain: field("domain"),
-			Databases: view.Lines(field("databases")), OneSystem: field("one-system") != "", Shadow: field("shadow") != ""}
+			Dir: field("dir"), Connect: field("connect"), For: view.Lines(field("for")), Databases: view.Lines(field("databases")), OneSystem: field("one-system") != "", Shadow: field("shadow") != ""}
 		if kind == job.Folder {
 			s.Paths, s.Excludes = view.Lines(field("paths")), view.Lines(field("excludes"))
 		}

@@ -42,7 +42,7 @@ func sheetTopics() []string {
 
 // routes is the table of all addresses that need a decision about rights.
 func routes() []route {
-	return slices.Concat(protectPolicyRoutes(), protectDrillRoutes(), []route{
+	return slices.Concat(protectPolicyRoutes(), protectHistoryRoutes(), protectDrillRoutes(), []route{
 		{pattern: "GET /login", open: true, page: (*call).loginPage},
 		{pattern: "POST /login", open: true, do: (*call).logIn, back: (*call).loginPage},
 		{pattern: "GET /join/{token}", open: true, page: (*call).joinPage},

@@ -150,6 +150,18 @@ var (
 	errWindow = errors.New("the window of time is over")
 )
 
+// errFull ends a job at once: restic would try again for a quarter of an hour,
+// and the hub never makes room by itself.
+var errFull = errors.New("the hub takes no more of this machine: its disk is full, or what was set aside for the machine")
+
+// stopped is what a job is whose context ended, and why.
+func stopped(ctx context.Context) (job.State, error) {
+	if err := context.Cause(ctx); !errors.Is(err, errFull) {
+		return job.Cancelled, err
+	}
+	return job.Failed, errFull
+}
+
 // begin fetches the job, readies everything it needs, and does it. An error
 // means that it could not run, or was stopped before it ran.
 func (r *Runner) begin(ctx context.Context, o order.Order, res *job.Result) (err error) {
@@ -186,7 +198,9 @@ func (r *Runner) begin(ctx context.Context, o order.Order, res *job.Result) (err
 		return err
 	}
 	defer func() { _ = os.RemoveAll(w.dir) }() // New does it else
-	door, err := openDoor(r.cfg.Link, grant.Secret)
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	door, err := openDoor(r.cfg.Link, grant.Secret, func() { stop(errFull) })
 	if err != nil {
 		return err
 	}
@@ -225,7 +239,7 @@ func (w *work) do(ctx context.Context) {
 		w.backup(ctx)
 	}
 	if ctx.Err() != nil {
-		w.fail(job.Cancelled, context.Cause(ctx))
+		w.fail(stopped(ctx))
 	}
 	after, cancel := context.WithTimeout(context.WithoutCancel(ctx), afterTime)
 	defer cancel()

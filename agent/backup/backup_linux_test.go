@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -35,6 +36,8 @@ type bench struct {
 	id    link.Identity
 	hooks string
 	dir   string // of the agent
+	repos string // of the hub
+	quota atomic.Int64
 }
 
 // setUp runs the real agent with an identity of the real port; the hub's
@@ -43,11 +46,11 @@ type bench struct {
 func setUp(t *testing.T, restics ...string) *bench {
 	hub := linktest.Start(t)
 	client, id := hub.Enrol("hospital")
-	b := &bench{t: t, hub: hub, id: id, hooks: filepath.Join(t.TempDir(), "hooks"), dir: t.TempDir()}
+	b := &bench{t: t, hub: hub, id: id, hooks: filepath.Join(t.TempDir(), "hooks"), dir: t.TempDir(), repos: t.TempDir()}
 	quiet := slog.New(slog.NewTextHandler(io.Discard, nil))
-	repos, err := repository.New(repository.Config{Dir: t.TempDir(), Now: time.Now, Log: quiet, Refused: func(r repository.Refusal) { t.Logf("refused: %v", r.Err) },
+	repos, err := repository.New(repository.Config{Dir: b.repos, Now: time.Now, Log: quiet, Refused: func(r repository.Refusal) { t.Logf("refused: %v", r.Err) },
 		Agent: func(context.Context, string) (repository.Agent, error) {
-			return repository.Agent{Passwords: []string{password}, Hostnames: []string{"emr-1"}}, nil
+			return repository.Agent{Passwords: []string{password}, Hostnames: []string{"emr-1"}, Quota: b.quota.Load()}, nil
 		}})
 	if err != nil {
 		t.Fatal(err)
@@ -154,6 +157,19 @@ func folders(paths ...string) job.Job {
 
 func back(s job.Snapshot, target string) job.Job {
 	return job.Job{Kind: job.Restore, Restore: &job.Restoring{Snapshot: s.ID, Target: target, Verify: true}}
+}
+
+// stock restores snapshots as a site does whose hub is dead: with its own restic,
+// from the folder of the repository. It returns where to.
+func (b *bench) stock(list ...job.Snapshot) string {
+	b.t.Helper()
+	p := restictest.Newest(b.t).At(filepath.Join(b.repos, b.id.Host, "repository"), "--no-lock", "-q")
+	p.Env = []string{"RESTIC_PASSWORD=" + password}
+	to := b.t.TempDir()
+	for _, s := range list {
+		p.Run(b.t, "restore", s.ID, "--target", to)
+	}
+	return to
 }
 
 func same(t *testing.T, a, b string) {
@@ -311,5 +327,28 @@ func TestWhatIsMissingIsSaid(t *testing.T) {
 	}
 	if r := b.do(folders(src + "/gone")); r.State != job.Failed || len(r.Sources[0].Snapshots) > 0 {
 		t.Errorf("%+v", r)
+	}
+}
+
+// A repository that takes no more fails the backup, and says so; what was there
+// before stays, and the next one works when there is room.
+func TestAFullRepositoryIsSaid(t *testing.T) {
+	b := setUp(t, restictest.Newest(t).Path)
+	small, large := t.TempDir(), t.TempDir()
+	restictest.Small(t, small, 3)
+	restictest.Write(t, filepath.Join(large, "scan"), restictest.Noise(40<<20))
+	before := b.do(folders(small))
+	if before.State != job.OK {
+		t.Fatalf("%+v", before)
+	}
+	b.quota.Store(2 << 20)
+	full := b.do(folders(large))
+	if full.State != job.Failed || len(full.Sources[0].Snapshots) > 0 || !strings.Contains(full.Error, "takes no more") {
+		t.Errorf("%+v", full)
+	}
+	same(t, small, filepath.Join(b.stock(before.Sources[0].Snapshots...), small))
+	b.quota.Store(0)
+	if r := b.do(folders(large)); r.State != job.OK {
+		t.Errorf("with room again: %+v", r)
 	}
 }

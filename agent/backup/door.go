@@ -35,8 +35,9 @@ type door struct {
 // needs; restic itself gives up what stands still.
 const headerTime = 10 * time.Second
 
-// openDoor opens a door to what a secret names.
-func openDoor(hub http.RoundTripper, s job.Secret) (*door, error) {
+// openDoor opens a door to what a secret names. full is called when the hub says
+// that the repository takes no more.
+func openDoor(hub http.RoundTripper, s job.Secret, full func()) (*door, error) {
 	if !strings.HasPrefix(s.Path, "/") || path.Clean(s.Path)+"/" != s.Path || strings.ContainsAny(s.Path, "?#%\\") {
 		return nil, fmt.Errorf("the hub names a repository at %.80q", s.Path)
 	}
@@ -54,7 +55,7 @@ func openDoor(hub http.RoundTripper, s job.Secret) (*door, error) {
 	}
 	d := &door{url: "rest:http://" + l.Addr().String() + prefix + "/", served: make(chan struct{})}
 	proxy := &httputil.ReverseProxy{
-		Transport: &counting{hub, &d.passed},
+		Transport: &counting{hub, &d.passed, full},
 		ErrorLog:  log.New(io.Discard, "", 0), // restic says what went wrong
 		Rewrite: func(r *httputil.ProxyRequest) {
 			r.Out.URL = &url.URL{Scheme: "https", Host: "hub", Path: strings.TrimSuffix(s.Path, "/") + r.In.URL.Path, RawQuery: r.In.URL.RawQuery}
@@ -87,8 +88,9 @@ func (d *door) close() {
 
 // counting counts the bytes of contents in both directions.
 type counting struct {
-	to http.RoundTripper
-	n  *atomic.Int64
+	to   http.RoundTripper
+	n    *atomic.Int64
+	full func()
 }
 
 func (c *counting) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -98,6 +100,9 @@ func (c *counting) RoundTrip(r *http.Request) (*http.Response, error) {
 	res, err := c.to.RoundTrip(r)
 	if err == nil {
 		res.Body = &counted{res.Body, c.n}
+		if res.StatusCode == http.StatusInsufficientStorage {
+			c.full()
+		}
 	}
 	return res, err
 }

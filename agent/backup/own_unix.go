@@ -4,11 +4,13 @@ package backup
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
 	"os/user"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -101,4 +103,38 @@ const rights = true
 func owned(info fs.FileInfo, uid, gid uint32) bool {
 	st, ok := info.Sys().(*syscall.Stat_t)
 	return !ok || os.Geteuid() != 0 || st.Uid == uid && st.Gid == gid
+}
+
+// folderFor makes a folder that only an account of the system can look into, and
+// the agent. One that is there must belong to that account.
+func folderFor(dir, account string) error {
+	u, err := user.Lookup(account)
+	if err != nil {
+		return err
+	}
+	uid, err := strconv.Atoi(u.Uid)
+	if err != nil {
+		return err
+	}
+	gid, err := strconv.Atoi(u.Gid)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
+		return err
+	}
+	switch err := os.Mkdir(dir, 0o700); {
+	case err == nil:
+		return os.Chown(dir, uid, gid)
+	case !errors.Is(err, os.ErrExist):
+		return err
+	}
+	info, err := os.Lstat(dir)
+	if err != nil {
+		return err
+	}
+	if st, ok := info.Sys().(*syscall.Stat_t); !ok || !info.IsDir() || int(st.Uid) != uid || info.Mode().Perm()&0o077 != 0 {
+		return fmt.Errorf("%s is no folder that only %s can look into", dir, account)
+	}
+	return nil
 }

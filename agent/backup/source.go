@@ -29,6 +29,10 @@ func (w *work) source(ctx context.Context, s job.Source) job.SourceResult {
 		w.folder(ctx, s, &res)
 	case job.Libvirt:
 		w.machine(ctx, s, &res)
+	case job.PostgreSQLBase:
+		w.base(ctx, s, &res)
+	case job.PostgreSQLWAL:
+		w.log(ctx, s, &res)
 	default:
 		list, err := w.streams(ctx, s)
 		if err != nil {
@@ -41,11 +45,12 @@ func (w *work) source(ctx context.Context, s job.Source) job.SourceResult {
 			w.save(ctx, &res, s, engine.Backup{Name: streamName(s, one.name), Stream: one.write})
 		}
 	}
-	if res.State == "" { // nothing was done: an empty server is no backup
+	switch {
+	case ctx.Err() != nil:
+		state, err := stopped(ctx)
+		note(&res, state, err)
+	case res.State == "": // nothing was done: an empty server is no backup
 		note(&res, job.Failed, errors.New("there is nothing to back up"))
-	}
-	if ctx.Err() != nil {
-		note(&res, job.Cancelled, context.Cause(ctx))
 	}
 	return res
 }
@@ -59,8 +64,6 @@ func (w *work) streams(ctx context.Context, s job.Source) ([]stream, error) {
 	switch s.Kind {
 	case job.PostgreSQL:
 		return postgres(s).dumps(ctx)
-	case job.PostgreSQLBase:
-		return postgres(s).base(), nil
 	case job.MariaDB:
 		return mariadb(ctx, s)
 	case job.LDAP:
@@ -109,6 +112,9 @@ func (w *work) save(ctx context.Context, res *job.SourceResult, s job.Source, b 
 		}
 	}
 	res.Unread += unread.All
+	if ctx.Err() != nil { // source says why
+		return
+	}
 	res.State = job.Worst(res.State, engine.State(err))
 	if err != nil && engine.CauseOf(err) != engine.Unread {
 		note(res, engine.State(err), err)

@@ -2,14 +2,18 @@ package backup_test
 
 import (
 	"bytes"
+	"context"
 	"fmt"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
+	"github.com/sonae/sonae/agent/linktest"
 	"github.com/sonae/sonae/protect/job"
 	"github.com/sonae/sonae/protect/restic/restictest"
 )
@@ -19,6 +23,7 @@ type cluster struct {
 	t         *testing.T
 	bin, base string // programs; folder of the socket and of all else
 	data      string
+	stop      func() // the server that runs
 }
 
 func startCluster(t *testing.T) *cluster {
@@ -42,27 +47,22 @@ func startCluster(t *testing.T) *cluster {
 }
 
 // serve runs a server on a folder until the test ends or stop.
-func (c *cluster) serve(data string) (stop func()) {
+func (c *cluster) serve(data string) {
 	c.t.Helper()
 	server := c.cmd("postgres", "-D", data, "-c", "listen_addresses=", "-c", "port=15433", "-c", "unix_socket_directories="+c.base, "-c", "fsync=off")
 	if err := server.Start(); err != nil {
 		c.t.Fatal(err)
 	}
-	done := false
-	stop = func() {
-		if !done {
-			done = true
-			_ = server.Process.Signal(os.Interrupt)
-			_ = server.Wait()
-		}
-	}
-	c.t.Cleanup(stop)
+	c.stop = sync.OnceFunc(func() {
+		_ = server.Process.Signal(os.Interrupt)
+		_ = server.Wait()
+	})
+	c.t.Cleanup(c.stop)
 	for end := time.Now().Add(time.Minute); c.sql("postgres", "SELECT 1").Run() != nil; time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(end) {
 			c.t.Fatal("the database does not run")
 		}
 	}
-	return stop
 }
 
 func (c *cluster) cmd(name string, args ...string) *exec.Cmd {
@@ -146,9 +146,17 @@ func TestADumpThatFailsIsNoBackup(t *testing.T) {
 	}
 }
 
+// config is that of a server with one database, to which root on this machine
+// writes.
 const config = `dn: cn=config
 objectClass: olcGlobal
 cn: config
+
+dn: cn=module,cn=config
+objectClass: olcModuleList
+cn: module
+olcModulePath: /usr/lib/ldap
+olcModuleLoad: back_mdb
 
 dn: cn=schema,cn=config
 objectClass: olcSchemaConfig
@@ -156,11 +164,12 @@ cn: schema
 
 include: file:///etc/ldap/schema/core.ldif
 
-dn: olcDatabase=ldif,cn=config
+dn: olcDatabase=mdb,cn=config
 objectClass: olcDatabaseConfig
-objectClass: olcLdifConfig
-olcDatabase: ldif
+objectClass: olcMdbConfig
+olcDatabase: mdb
 olcSuffix: dc=hospital,dc=example
+olcRootDN: gidNumber=0+uidNumber=0,cn=peercred,cn=external,cn=auth
 olcDbDirectory: %s
 `
 
@@ -169,60 +178,133 @@ objectClass: dcObject
 objectClass: organization
 dc: hospital
 o: 備え病院
-
-dn: cn=Ward 3,dc=hospital,dc=example
-objectClass: organizationalRole
-cn: Ward 3
 `
 
-// The directory is saved with its configuration and comes back into an empty
-// one.
-func TestLDAPIsSavedAndComesBack(t *testing.T) {
-	if _, err := exec.LookPath("slapadd"); err != nil {
-		t.Skip("slapd is not installed")
+func ward(n int) string {
+	return fmt.Sprintf("dn: cn=Ward %d,dc=hospital,dc=example\nobjectClass: organizationalRole\ncn: Ward %d\n\n", n, n)
+}
+
+// directory is a real slapd on a socket.
+type directory struct {
+	t   *testing.T
+	dir string
+}
+
+func newDirectory(t *testing.T) *directory {
+	t.Helper()
+	dir, err := os.MkdirTemp("/tmp", "sonae-ldap") // a socket's name is short
+	if err != nil {
+		t.Fatal(err)
 	}
-	tool := func(input, name string, args ...string) string {
-		t.Helper()
-		cmd := exec.Command(name, args...)
-		cmd.Stdin = strings.NewReader(input)
-		out, err := cmd.CombinedOutput()
-		if err != nil {
-			t.Fatalf("%s: %v: %s", name, err, out)
-		}
-		return string(out)
-	}
-	dir := t.TempDir()
-	for _, d := range []string{"config", "data", "config2"} {
-		if err := os.Mkdir(filepath.Join(dir, d), 0o700); err != nil {
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	d := &directory{t, dir}
+	for _, name := range []string{"config", "data"} {
+		if err := os.Mkdir(filepath.Join(dir, name), 0o700); err != nil {
 			t.Fatal(err)
 		}
 	}
-	tool(fmt.Sprintf(config, dir+"/data"), "slapadd", "-n", "0", "-F", dir+"/config")
-	tool(people, "slapadd", "-n", "1", "-F", dir+"/config")
+	return d
+}
+
+func (d *directory) tool(input, name string, args ...string) string {
+	d.t.Helper()
+	cmd := exec.Command(name, args...)
+	cmd.Stdin = strings.NewReader(input)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		d.t.Fatalf("%s %v: %v: %s", name, args, err, out)
+	}
+	return string(out)
+}
+
+func (d *directory) url() string { return "ldapi://" + url.PathEscape(d.dir+"/sock") }
+
+// serve runs the server until the test ends or stop.
+func (d *directory) serve() (stop func()) {
+	d.t.Helper()
+	server := exec.Command("slapd", "-d", "0", "-F", d.dir+"/config", "-h", d.url())
+	server.Stderr = d.t.Output()
+	if err := server.Start(); err != nil {
+		d.t.Fatal(err)
+	}
+	stop = sync.OnceFunc(func() {
+		_ = server.Process.Signal(os.Interrupt)
+		_ = server.Wait()
+	})
+	d.t.Cleanup(stop)
+	linktest.Await(d.t, "slapd answers", func() bool { return exec.Command("ldapwhoami", "-Q", "-Y", "EXTERNAL", "-H", d.url()).Run() == nil })
+	return stop
+}
+
+// A directory in use is saved with its configuration, comes back with stock
+// restic, and its server starts on it. Without a configuration nothing is a
+// backup.
+func TestLDAPIsSavedAndComesBack(t *testing.T) {
+	for _, program := range []string{"slapadd", "ldapadd"} {
+		if _, err := exec.LookPath(program); err != nil {
+			t.Skip(program + " is not installed (Debian: slapd, ldap-utils)")
+		}
+	}
+	d := newDirectory(t)
+	d.tool(fmt.Sprintf(config, d.dir+"/data"), "slapadd", "-n", "0", "-F", d.dir+"/config")
+	stop := d.serve()
+	ldapadd := []string{"-Q", "-Y", "EXTERNAL", "-H", d.url()}
+	d.tool(people, "ldapadd", ldapadd...)
 	b := setUp(t, restictest.Newest(t).Path)
-	r := b.do(job.Job{Kind: job.Backup, Sources: []job.Source{{Name: "directory", Kind: job.LDAP, Dir: dir + "/config"}}})
+	ctx, end := context.WithCancel(t.Context())
+	wrote := make(chan int, 1)
+	go func() { // people work on it
+		n := 0
+		for ctx.Err() == nil {
+			cmd := exec.Command("ldapadd", ldapadd...)
+			cmd.Stdin = strings.NewReader(ward(n))
+			if cmd.Run() != nil {
+				break
+			}
+			n++
+		}
+		wrote <- n
+	}()
+	entries := func() int {
+		return strings.Count(d.tool("", "ldapsearch", append(ldapadd, "-LLL", "-b", "dc=hospital,dc=example", "dn")...), "dn: cn=Ward")
+	}
+	linktest.Await(t, "some entries", func() bool { return entries() > 3 })
+	before := entries()
+	source := job.Source{Name: "directory", Kind: job.LDAP, Dir: d.dir + "/config"}
+	r := b.do(job.Job{Kind: job.Backup, Sources: []job.Source{source}})
+	end()
+	all := <-wrote
 	if r.State != job.OK || len(r.Sources[0].Snapshots) != 2 {
 		t.Fatalf("%+v", r)
 	}
-	to := t.TempDir()
-	for _, s := range r.Sources[0].Snapshots {
-		if r := b.do(back(s, to)); r.State != job.OK {
-			t.Fatalf("%+v", r)
-		}
-	}
-	if err := os.RemoveAll(dir + "/data"); err != nil {
+	stop()
+	to := b.stock(r.Sources[0].Snapshots...)
+	again := newDirectory(t)
+	text, err := os.ReadFile(to + "/directory.config.ldif")
+	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Mkdir(dir+"/data", 0o700); err != nil {
-		t.Fatal(err)
-	}
-	tool("", "slapadd", "-n", "0", "-F", dir+"/config2", "-l", to+"/directory.config.ldif")
+	again.tool(strings.Replace(string(text), d.dir+"/data", again.dir+"/data", 1), "slapadd", "-n", "0", "-F", again.dir+"/config")
 	saved, err := filepath.Glob(to + "/directory.dc*.ldif")
 	if err != nil || len(saved) != 1 {
 		t.Fatalf("%v, %v", saved, err)
 	}
-	tool("", "slapadd", "-n", "1", "-F", dir+"/config2", "-l", saved[0])
-	if got := tool("", "slapcat", "-F", dir+"/config2", "-n", "1"); !strings.Contains(got, "cn=Ward 3,dc=hospital,dc=example") {
-		t.Errorf("came back: %s", got)
+	again.tool("", "slapadd", "-n", "1", "-F", again.dir+"/config", "-l", saved[0])
+	*d = *again
+	ldapadd[len(ldapadd)-1] = d.url()
+	d.serve()
+	if got := entries(); got < before || got > all || all <= before {
+		t.Errorf("%d entries came back; %d stood there before the backup began, %d in the end", got, before, all)
+	}
+
+	gone := source
+	gone.Dir = t.TempDir()
+	if r := b.do(job.Job{Kind: job.Backup, Sources: []job.Source{gone}}); r.State != job.Failed || len(r.Sources[0].Snapshots) > 0 || !strings.Contains(strings.Join(r.Sources[0].Errors, ""), "slapcat") {
+		t.Errorf("no configuration: %+v", r)
+	}
+	gone = source
+	gone.Dir, gone.Databases = d.dir+"/config", []string{"dc=nowhere", "1"}
+	if r := b.do(job.Job{Kind: job.Backup, Sources: []job.Source{gone}}); r.State != job.Failed || len(r.Sources[0].Snapshots) != 2 {
+		t.Errorf("one of two databases is not there: %+v", r)
 	}
 }

@@ -94,6 +94,26 @@ func (t Table) Versions(ctx context.Context, db *state.DB, id string) ([]Version
 	return t.list(ctx, db, `SELECT body FROM `+t.Name+` WHERE id = $1 ORDER BY no`, id)
 }
 
+// Backward calls f with the versions of a thing, the newest first, until it
+// returns false.
+func (t Table) Backward(ctx context.Context, db *state.DB, id string, f func(Version) bool) error {
+	all, err := db.Query(ctx, `SELECT body FROM `+t.Name+` WHERE id = $1 ORDER BY no DESC`, id)
+	if err != nil {
+		return fmt.Errorf("read %s: %w", t.Name, err)
+	}
+	defer all.Close()
+	for all.Next() {
+		v, err := scan(all)
+		if err != nil {
+			return fmt.Errorf("read %s: %w", t.Name, err)
+		}
+		if !f(v) {
+			return nil
+		}
+	}
+	return all.Err()
+}
+
 func (t Table) list(ctx context.Context, db *state.DB, query string, args ...any) ([]Version, error) {
 	all, err := db.Query(ctx, query, args...)
 	if err != nil {

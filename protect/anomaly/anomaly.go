@@ -93,10 +93,11 @@ func New(db *state.DB, deps Deps) *Desk {
 
 var table = record.Table{Name: "anomaly_record", Type: "anomaly"}
 
-// Kinds of records.
+// Kinds of records, of which record.Subject tells: what people answered about
+// snapshots, and clean points that they confirmed.
 const (
-	kindAnswer = "snapshot-answer"
-	kindClean  = "clean-point"
+	KindAnswer = "snapshot-answer"
+	KindClean  = "clean-point"
 )
 
 // VerifyRows compares answers and clean points with the ledger.

@@ -198,11 +198,11 @@ func (d *Desk) Confirm(ctx context.Context, series string, n NewCleanPoint, by a
 		Reason: reason, Incident: n.Incident, By: by.ID, At: d.moment()}
 	err = d.db.Tx(ctx, func(tx *state.Tx) error {
 		if c.Incident != "" && d.Room != nil {
-			if _, err := d.Room.Enter(ctx, tx, c.Incident, incident.Form{Note: c.note(s)}, by); err != nil {
+			if _, err := d.Room.Enter(ctx, tx, c.Incident, incident.Form{Note: c.Note(s)}, by); err != nil {
 				return err
 			}
 		}
-		return table.Put(ctx, tx, record.Version{ID: c.ID, Kind: kindClean, Incident: c.Incident, At: c.At, By: by.ID}, c)
+		return table.Put(ctx, tx, record.Version{ID: c.ID, Kind: KindClean, Incident: c.Incident, At: c.At, By: by.ID}, c)
 	})
 	if err != nil {
 		return CleanPoint{}, fmt.Errorf("confirm clean point of %s: %w", series, err)
@@ -210,16 +210,40 @@ func (d *Desk) Confirm(ctx context.Context, series string, n NewCleanPoint, by a
 	return c, nil
 }
 
-// note is what the chronology says of a clean point.
-func (c CleanPoint) note(s Series) incident.Note {
+// Note is what the chronology says of a clean point.
+func (c CleanPoint) Note(s Series) incident.Note {
 	return incident.Note{Key: "protect.clean-point", Source: "protect", Ref: c.ID, Args: map[string]string{"host": s.Host, "snapshot": c.Snapshot[:min(8, len(c.Snapshot))],
-		"received_at": c.Received.In(clock.Tokyo()).Format("2006-01-02 15:04"), "reason": c.Reason}}
+		"received_at": c.Received.UTC().Format(time.RFC3339), "reason": c.Reason}}
+}
+
+// CleanOf is until when what a machine backed up is held to be clean, by the
+// hub's clock: that of the series whose confirmed clean point is the earliest, so
+// that nothing later of any of them is among it. False: nobody confirmed one.
+func (d *Desk) CleanOf(ctx context.Context, host string) (at time.Time, ok bool, err error) {
+	points, err := d.CleanPoints(ctx, "")
+	if err != nil {
+		return time.Time{}, false, err
+	}
+	newest := map[string]time.Time{}
+	for _, c := range points { // in the order in which they were confirmed
+		newest[c.Series] = c.Received
+	}
+	for series, received := range newest {
+		p, err := d.past(ctx, series)
+		if err != nil {
+			return time.Time{}, false, err
+		}
+		if p.Series.Host == host && (!ok || received.Before(at)) {
+			at, ok = received, true
+		}
+	}
+	return at, ok, nil
 }
 
 // CleanPoints returns what was confirmed of a series, in order; of all series
 // when it is empty.
 func (d *Desk) CleanPoints(ctx context.Context, series string) ([]CleanPoint, error) {
-	all, err := table.Newest(ctx, d.db, kindClean, "")
+	all, err := table.Newest(ctx, d.db, KindClean, "")
 	if err != nil {
 		return nil, err
 	}

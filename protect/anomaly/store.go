@@ -289,17 +289,20 @@ func (d *Desk) Answer(ctx context.Context, series, id string, n NewAnswer, by au
 func putAnswer(ctx context.Context, tx *state.Tx, s Snapshot, a Answer, by auth.Person) error {
 	v, err := table.Lock(ctx, tx, answerID(s))
 	if fault.Of(err) == fault.Missing {
-		v, err = record.Version{ID: answerID(s), Kind: kindAnswer}, nil
+		v, err = record.Version{ID: answerID(s), Kind: KindAnswer}, nil
 	}
 	if err != nil {
 		return err
 	}
 	v.At, v.By = a.At, by.ID
-	return table.Put(ctx, tx, v, struct {
-		Answer
-		Series   string `json:"series"`
-		Snapshot string `json:"snapshot"`
-	}{a, s.Series, s.ID})
+	return table.Put(ctx, tx, v, kept{a, s.Series, s.ID})
+}
+
+// kept is an answer as it stays on record.
+type kept struct {
+	Answer
+	Series   string `json:"series"`
+	Snapshot string `json:"snapshot"`
 }
 
 func answerID(s Snapshot) string { return "sa-" + s.Series + "-" + s.ID[:min(16, len(s.ID))] }

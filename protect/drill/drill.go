@@ -106,11 +106,11 @@ type Server struct {
 	Last Query `json:"last,omitzero"`
 }
 
-// Point is the moment that pgBackRest restores.
+// Point is the moment to which a database is brought back.
 type Point struct {
-	Stanza string    `json:"stanza" maxLength:"100"`
-	Target time.Time `json:"target,omitzero"`  // the moment; zero: Before the snapshot
-	Before int       `json:"before,omitempty"` // seconds before the time of the snapshot
+	Stanza string    `json:"stanza" maxLength:"100"` // of pgBackRest; empty: from a base backup and WAL that an agent gathered
+	Target time.Time `json:"target,omitzero"`        // the moment; zero: Before the snapshot
+	Before int       `json:"before,omitempty"`       // seconds before the time of the snapshot
 }
 
 // Guest is how a machine is booted and what it must say.
@@ -139,7 +139,8 @@ type Definition struct {
 	Pick    Pick   `json:"pick"`
 	// Paths in the snapshot: what is restored (Files; none: all), the cluster's
 	// folder or the tar of a base backup, and then its tablespaces (Database), the
-	// repository of pgBackRest (Moment), the disk image (Machine).
+	// repository of pgBackRest, or the tar of a base backup and the folder of
+	// gathered WAL (Moment), the disk image (Machine).
 	Paths  []string `json:"paths,omitempty"`
 	Every  int      `json:"every,omitempty"` // each n-th file is compared by hash; 1: all of them
 	Server Server   `json:"server,omitzero"`
@@ -237,13 +238,13 @@ func (d *Definition) checkLevel() error {
 		}
 		return d.Server.check()
 	case Moment:
-		if len(d.Paths) != 1 {
+		if d.gathered() != (len(d.Paths) == 2) || len(d.Paths) == 0 || len(d.Paths) > 2 {
 			return refuse("protect.drill.one-path")
 		}
-		if !plain(d.Paths[0]) { // PostgreSQL hands it to a shell
-			return refuse("protect.drill.path", d.Paths[0])
+		if from := d.Paths[len(d.Paths)-1]; !plain(from) { // PostgreSQL hands it to a shell
+			return refuse("protect.drill.path", from)
 		}
-		if !word(d.Point.Stanza) || d.Point.Before < 0 || d.Point.Target.IsZero() == (d.Point.Before == 0) {
+		if !d.gathered() && !word(d.Point.Stanza) || d.Point.Before < 0 || d.Point.Target.IsZero() == (d.Point.Before == 0) {
 			return refuse("protect.drill.point")
 		}
 		return d.Server.check()
@@ -259,6 +260,10 @@ func (d *Definition) checkLevel() error {
 	}
 	return nil
 }
+
+// gathered says whether a drill of the level Moment is about a base backup and
+// the WAL that an agent gathered; else it is about pgBackRest.
+func (d *Definition) gathered() bool { return d.Level == Moment && d.Point.Stanza == "" }
 
 func (s *Server) check() error {
 	if s.User == "" {

@@ -30,7 +30,7 @@ func (t *trial) files(ctx context.Context) error {
 
 func (t *trial) compare(ctx context.Context, p *Phase, every int) error {
 	seen := 0
-	return t.each(ctx, t.n.Paths, func(at string, n *restic.Node) error {
+	return t.each(ctx, t.snap, t.n.Paths, func(at string, n *restic.Node) error {
 		info, err := os.Lstat(t.restored(at))
 		if errors.Is(err, os.ErrNotExist) {
 			t.r.problem(phaseCompare, at+": was not restored")

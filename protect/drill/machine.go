@@ -84,7 +84,7 @@ func (t *trial) disk(ctx context.Context) (at string, end func() error, err erro
 
 func (t *trial) mount(ctx context.Context, paths []string) (end func() error, err error) {
 	err = t.phase(ctx, phaseMount, func(p *Phase) error {
-		bytes, files, err := t.size(ctx, paths)
+		bytes, files, err := t.size(ctx, t.snap, paths)
 		if err != nil {
 			return damaged(err)
 		}

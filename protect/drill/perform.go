@@ -48,6 +48,7 @@ type trial struct {
 	snap restic.Snapshot
 	dir  string // scratch
 	cell *cell
+	wal  restic.Snapshot // Moment, from gathered WAL: the snapshot that holds it
 }
 
 // perform runs a drill to its end and writes into r what came of it.
@@ -168,7 +169,11 @@ func (t *trial) open(ctx context.Context) error {
 	t.r.Versions = append(t.r.Versions, t.repo.Version())
 	t.r.Streams = 1
 	all, err := t.repo.Reader().Snapshots(ctx)
-	if err == nil {
+	switch {
+	case err != nil:
+	case t.n.gathered():
+		err = t.pickBoth(all)
+	default:
 		t.snap, err = pick(all, t.n.Paths)
 	}
 	if err != nil {
@@ -240,9 +245,13 @@ func (t *trial) restored(path string) string { return filepath.Join(t.dir, resto
 
 // restore brings the drill's paths, and more of them, into the scratch folder.
 func (t *trial) restore(ctx context.Context, more ...string) error {
-	paths := append(slices.Clone(t.n.Paths), more...)
+	return t.bring(ctx, t.snap, append(slices.Clone(t.n.Paths), more...))
+}
+
+// bring brings paths of a snapshot into the scratch folder.
+func (t *trial) bring(ctx context.Context, snap restic.Snapshot, paths []string) error {
 	return t.phase(ctx, phaseRestore, func(p *Phase) error {
-		bytes, files, err := t.size(ctx, paths)
+		bytes, files, err := t.size(ctx, snap, paths)
 		if err != nil {
 			return damaged(err)
 		}
@@ -257,21 +266,21 @@ func (t *trial) restore(ctx context.Context, more ...string) error {
 			return fault.New(fault.Busy, "protect.drill.no-room", need>>20, free>>20)
 		}
 		to := filepath.Join(t.dir, restoredIn)
-		if err := os.Mkdir(to, 0o711); err != nil {
+		if err := os.Mkdir(to, 0o711); err != nil && !errors.Is(err, os.ErrExist) {
 			return err
 		}
-		if err := t.repo.Restore(ctx, t.snap.ID, paths, to); err != nil {
+		if err := t.repo.Restore(ctx, snap.ID, paths, to); err != nil {
 			return err
 		}
 		p.Bytes, p.Files = bytes, files
-		t.r.Bytes, t.r.Files = bytes, files
+		t.r.Bytes, t.r.Files = t.r.Bytes+bytes, t.r.Files+files
 		return nil
 	})
 }
 
-// size is how much the snapshot holds of paths.
-func (t *trial) size(ctx context.Context, paths []string) (bytes, files int64, err error) {
-	err = t.each(ctx, paths, func(at string, n *restic.Node) error {
+// size is how much a snapshot holds of paths.
+func (t *trial) size(ctx context.Context, snap restic.Snapshot, paths []string) (bytes, files int64, err error) {
+	err = t.each(ctx, snap, paths, func(at string, n *restic.Node) error {
 		if n.Type == "file" {
 			bytes, files = bytes+int64(n.Size), files+1
 		}
@@ -280,9 +289,9 @@ func (t *trial) size(ctx context.Context, paths []string) (bytes, files int64, e
 	return bytes, files, err
 }
 
-// each walks what the snapshot holds of paths; none: all.
-func (t *trial) each(ctx context.Context, paths []string, do func(at string, n *restic.Node) error) error {
-	return t.repo.Reader().Walk(ctx, *t.snap.Tree, func(at string, n *restic.Node) error {
+// each walks what a snapshot holds of paths; none: all.
+func (t *trial) each(ctx context.Context, snap restic.Snapshot, paths []string, do func(at string, n *restic.Node) error) error {
+	return t.repo.Reader().Walk(ctx, *snap.Tree, func(at string, n *restic.Node) error {
 		if len(paths) == 0 || slices.ContainsFunc(paths, func(p string) bool { return below(at, p) }) {
 			return do(at, n)
 		}

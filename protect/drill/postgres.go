@@ -287,6 +287,9 @@ func (pg *postgres) start(ctx context.Context) error {
 // died keeps what the server said at its end.
 func (pg *postgres) died() {
 	for _, l := range lines(pg.said.String()) {
+		if strings.Contains(l, "the database system is starting up") { // what it told us
+			continue
+		}
 		if strings.Contains(l, "FATAL") || strings.Contains(l, "PANIC") || strings.Contains(l, "ERROR") || strings.Contains(l, "could not") {
 			pg.r.problem(phaseStart, l)
 		}
@@ -357,7 +360,11 @@ func (pg *postgres) age(ctx context.Context) error {
 		pg.r.problem(phaseAsk, "time of the newest record: "+clean(out+stderr, 300))
 		return nil
 	}
-	age := float64(pg.snap.Time.UnixNano())/1e9 - at
+	saved := pg.snap.Time
+	if pg.n.gathered() {
+		saved = pg.n.Point.moment(pg.wal.Time)
+	}
+	age := float64(saved.UnixNano())/1e9 - at
 	pg.r.DataAge = &age
 	return nil
 }

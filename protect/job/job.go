@@ -53,6 +53,7 @@ const (
 	Folder         SourceKind = "folder"          // Paths, as they are; on Windows through VSS where Snapshot says so
 	PostgreSQL     SourceKind = "postgresql"      // one pg_dump (custom format) for each of Databases, and the roles
 	PostgreSQLBase SourceKind = "postgresql-base" // the whole cluster: pg_basebackup with the WAL it needs, as a tar
+	PostgreSQLWAL  SourceKind = "postgresql-wal"  // what changed since: the WAL since the last two base backups, for any point in time
 	MariaDB        SourceKind = "mariadb"         // one dump for each of Databases; MySQL too
 	LDAP           SourceKind = "ldap"            // slapcat for each of Databases (numbers or suffixes), and the configuration
 	Libvirt        SourceKind = "libvirt"         // the disks of the virtual machine Domain, from a snapshot
@@ -61,7 +62,7 @@ const (
 
 // SourceKinds lists all, in the order in which people are shown them.
 func SourceKinds() []SourceKind {
-	return []SourceKind{Folder, PostgreSQL, PostgreSQLBase, MariaDB, LDAP, Libvirt, Hub}
+	return []SourceKind{Folder, PostgreSQL, PostgreSQLBase, PostgreSQLWAL, MariaDB, LDAP, Libvirt, Hub}
 }
 
 // Source is one thing that is backed up. It becomes one snapshot (folders) or one
@@ -79,7 +80,7 @@ type Source struct {
 	User      string     `json:"user,omitempty"`       // account of the system under which the program runs; empty: the usual one (postgres, root)
 	Domain    string     `json:"domain,omitempty"`     // libvirt
 	Connect   string     `json:"connect,omitempty"`    // libvirt: URI; empty: qemu:///system
-	Dir       string     `json:"dir,omitempty"`        // hub: its folder; ldap: that of the configuration; empty: the usual one
+	Dir       string     `json:"dir,omitempty"`        // hub: its folder; ldap: that of the configuration; postgresql-base and -wal: where WAL is gathered; empty: the usual one
 	For       []string   `json:"for,omitempty"`        // hub: public keys (age1…) for which its backup is encrypted
 }
 

@@ -12,7 +12,10 @@ import (
 // Schedule is when a policy is due, in Japan Standard Time.
 type Schedule struct {
 	Days  []time.Weekday `json:"days,omitempty"` // none: every day
-	Times []string       `json:"times"`          // "01:30"
+	Times []string       `json:"times"`          // "01:30"; empty where Every is set
+	// Every is how many minutes lie between two runs, from midnight on, for what
+	// is saved all day long, as the WAL of a database; 0: at Times.
+	Every int `json:"every,omitempty"`
 	// Window is how many minutes after each time a run may still begin: after
 	// that it is missed. Night work ends before the wards begin theirs.
 	Window int `json:"window"`
@@ -24,12 +27,18 @@ const (
 	maxTimes  = 24
 	minWindow = 15
 	maxWindow = 24 * 60
+	minEvery  = 15
+	maxEvery  = 12 * 60
 	day       = 24 * time.Hour
 )
 
 func (s *Schedule) tidy() error {
 	s.Days, s.Times = slices.Compact(slices.Sorted(slices.Values(s.Days))), sorted(s.Times)
-	if len(s.Times) == 0 || len(s.Times) > maxTimes {
+	if s.Every != 0 {
+		if s.Every < minEvery || s.Every > maxEvery || maxWindow%s.Every != 0 || len(s.Times) > 0 {
+			return fault.New(fault.Invalid, "protect.policy.every", minEvery, maxEvery)
+		}
+	} else if len(s.Times) == 0 || len(s.Times) > maxTimes {
 		return fault.New(fault.Invalid, "protect.policy.times", maxTimes)
 	}
 	for _, t := range s.Times {
@@ -60,6 +69,19 @@ func minutes(text string) (int, bool) {
 
 func (s Schedule) window() time.Duration { return time.Duration(s.Window) * time.Minute }
 
+// ofDay are the minutes of a day at which the schedule is due.
+func (s Schedule) ofDay() (out []int) {
+	for m := 0; s.Every > 0 && m < maxWindow; m += s.Every {
+		out = append(out, m)
+	}
+	for _, text := range s.Times {
+		if m, ok := minutes(text); ok {
+			out = append(out, m)
+		}
+	}
+	return out
+}
+
 // Slots are the times at which the schedule is due after from, until to
 // included, the earliest first; at most most of them.
 func (s Schedule) Slots(from, to time.Time, most int) []time.Time {
@@ -69,9 +91,8 @@ func (s Schedule) Slots(from, to time.Time, most int) []time.Time {
 		if len(s.Days) > 0 && !slices.Contains(s.Days, d.Weekday()) {
 			continue
 		}
-		for _, text := range s.Times {
-			m, ok := minutes(text)
-			if at := d.Add(time.Duration(m) * time.Minute); ok && at.After(from) && !at.After(to) && len(out) < most {
+		for _, m := range s.ofDay() {
+			if at := d.Add(time.Duration(m) * time.Minute); at.After(from) && !at.After(to) && len(out) < most {
 				out = append(out, at.UTC())
 			}
 		}
@@ -87,7 +108,7 @@ func (s Schedule) Next(from time.Time, n int) []time.Time {
 // longest is the longest pause between two slots.
 func (s Schedule) longest() time.Duration {
 	monday := time.Date(2026, 1, 5, 0, 0, 0, 0, clock.Tokyo())
-	all := s.Slots(monday.Add(-time.Second), monday.Add(15*day), 15*maxTimes)
+	all := s.Slots(monday.Add(-time.Second), monday.Add(15*day), 15*len(s.ofDay()))
 	most := time.Duration(0)
 	for i := 1; i < len(all); i++ {
 		most = max(most, all[i].Sub(all[i-1]))
@@ -167,7 +188,7 @@ func (p Policy) Generations(now time.Time) (n int, oldest time.Time) {
 	if p.Keep.Yearly == 0 {
 		years = 1 + max(p.Keep.Monthly/12, p.Keep.Weekly/52, p.Keep.Daily/365)
 	}
-	all := p.Schedule.Slots(now.AddDate(-min(years, 12), 0, 0), now, 12*366*maxTimes)
+	all := p.Schedule.Slots(now.AddDate(-min(years, 12), 0, 0), now, 12*366*len(p.Schedule.ofDay()))
 	for i, kept := range p.Keep.Of(all) {
 		if !kept {
 			continue

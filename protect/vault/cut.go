@@ -196,7 +196,7 @@ func (c Cut) line(key string) said {
 		}
 	}
 	return said{c.Incident, "vault." + key, map[string]string{"site": c.Site, "host": c.Host, "paths": number(int64(len(c.Paths))), "running": number(int64(running)),
-		"title_ja": c.Title.In("ja"), "title_en": c.Title.In("en"), "why": c.Why, "by": c.By}}
+		"title_ja": c.Title.In("ja"), "title_en": c.Title.In("en"), "why_ja": c.Why, "why_en": c.Why, "by": c.By}}
 }
 
 // Attach says to which incident a cut belongs, once it is known.

@@ -203,6 +203,9 @@ func scheduleWords(p Page, s policy.Schedule) string {
 		}
 		days = strings.Join(names, p.T("protect.policy.and"))
 	}
+	if s.Every > 0 {
+		return p.T("protect.policy.schedule.every", "days", days, "every", p.Span(time.Duration(s.Every)*time.Minute), "window", p.Span(time.Duration(s.Window)*time.Minute))
+	}
 	return p.T("protect.policy.schedule.words", "days", days, "times", strings.Join(s.Times, p.T("list.and")), "window", p.Span(time.Duration(s.Window)*time.Minute))
 }
 
