@@ -28,6 +28,7 @@ import (
 	"github.com/sonae/sonae/protect/anomaly"
 	"github.com/sonae/sonae/protect/forecast"
 	"github.com/sonae/sonae/protect/job"
+	"github.com/sonae/sonae/protect/plan"
 	"github.com/sonae/sonae/protect/policy"
 	"github.com/sonae/sonae/protect/restic/restictest"
 	"github.com/sonae/sonae/protect/restore"
@@ -570,12 +571,12 @@ func (r *recovery) restored(t *testing.T, in incident.Incident, source, target s
 // forecast says of it as long as nobody has measured a restore.
 func (r *recovery) planned(t *testing.T) forecast.Forecast {
 	t.Helper()
-	var p struct{ ID string }
+	var p plan.Plan
 	name := func(ja string) map[string]string { return map[string]string{"ja": ja} }
 	r.admin.do(t, http.MethodPost, "/protect/plans", map[string]any{"site": "hospital", "name": name("復旧計画"), "staff": 2, "streams": 2,
-		"sources": []map[string]any{{"key": "hub", "name": name("ハブの保管庫"), "rate": 100, "files": 1000}},
-		"services": []map[string]any{{"key": "emr", "name": name("電子カルテ"), "source": "hub", "bytes": 400e9, "files": 600_000, "streams": 1, "staff": 1,
-			"classes": []string{r.class.ID}, "verify": map[string]int{"low": 10, "mode": 20, "high": 40}}}}, &p, http.StatusCreated)
+		"sources": []plan.Source{{Key: plan.AtHub, Name: name("ハブの保管庫"), Rate: 100, Files: 1000}},
+		"services": []plan.Service{{Key: "emr", Name: name("電子カルテ"), Source: plan.AtHub, Bytes: 400e9, Files: 600_000, Streams: 1, Staff: 1, Classes: []string{r.class.ID},
+			Verify: plan.Span{Low: 10, Mode: 20, High: 40}}}}, &p, http.StatusCreated)
 	r.plan = p.ID
 	f := r.forecast(t)
 	if s := f.Services[0]; s.Rate.Drills != 0 || s.Loss < 0 || f.Calibrated {

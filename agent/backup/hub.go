@@ -32,7 +32,7 @@ func (w *work) hub(ctx context.Context, s job.Source) ([]stream, error) {
 	}
 	ctx, done := context.WithTimeout(ctx, hubTime)
 	defer done()
-	if err := (tool{account: s.User}).pour(ctx, io.Discard, program, args...); err != nil {
+	if err := (tool{}).pour(ctx, io.Discard, program, args...); err != nil {
 		return nil, err
 	}
 	return []stream{{"hub.age", func(_ context.Context, w io.Writer) error {

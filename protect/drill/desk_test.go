@@ -185,7 +185,14 @@ func TestDefinitionsThatCannotRunAreRefused(t *testing.T) {
 		"a moment, for a shell": {func(n *Definition) {
 			n.Level, n.Point, n.Paths = Moment, Point{Stanza: "emr", Before: 60}, []string{"/a;id"}
 		}, fault.Invalid},
-		"a moment":                   {func(n *Definition) { n.Level, n.Point = Moment, Point{Stanza: "emr", Before: 60} }, ""},
+		"a moment": {func(n *Definition) { n.Level, n.Point = Moment, Point{Stanza: "emr", Before: 60} }, ""},
+		"a moment from gathered WAL": {func(n *Definition) {
+			n.Level, n.Point, n.Paths = Moment, Point{Before: 60}, []string{"/emr.base.tar", "/wal"}
+		}, ""},
+		"a moment without WAL": {func(n *Definition) { n.Level, n.Point = Moment, Point{Before: 60} }, fault.Invalid},
+		"gathered WAL, for a shell": {func(n *Definition) {
+			n.Level, n.Point, n.Paths = Moment, Point{Before: 60}, []string{"/emr.base.tar", "/wal;id"}
+		}, fault.Invalid},
 		"a guest that says nothing":  {func(n *Definition) { n.Level = Machine }, fault.Invalid},
 		"a guest":                    {func(n *Definition) { n.Level, n.Guest = Machine, Guest{Marks: []string{"ready"}} }, ""},
 		"a whole of nothing":         {func(n *Definition) { n.Level = Whole }, fault.Invalid},

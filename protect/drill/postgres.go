@@ -287,6 +287,9 @@ func (pg *postgres) start(ctx context.Context) error {
 // died keeps what the server said at its end.
 func (pg *postgres) died() {
 	for _, l := range lines(pg.said.String()) {
+		if strings.Contains(l, "the database system is starting up") { // what it told us
+			continue
+		}
 		if strings.Contains(l, "FATAL") || strings.Contains(l, "PANIC") || strings.Contains(l, "ERROR") || strings.Contains(l, "could not") {
 			pg.r.problem(phaseStart, l)
 		}

@@ -218,3 +218,49 @@ func TestPointInTimeIsExact(t *testing.T) {
 		t.Errorf("%+v", r.Answers)
 	}
 }
+
+// From a base backup and WAL that an agent gathered, with the segment that was
+// being written, the data of the moment before a wrong UPDATE is back, to the
+// last row. WAL with a gap is not passed.
+func TestPointInTimeFromGatheredWAL(t *testing.T) {
+	statetest.OnlySQLite(t, heavy)
+	b := newBench(t)
+	o := newOrigin(t, "")
+	if err := o.c.folder("wal"); err != nil {
+		t.Fatal(err)
+	}
+	receive := func(args ...string) {
+		o.run(o.bin+"/pg_receivewal", append([]string{"-h", socket, "-U", "postgres", "-D", inside + "/wal", "-S", "sonae"}, args...)...)
+	}
+	gather := func() { receive("--no-loop", "--endpos="+o.sql("postgres", "SELECT pg_current_wal_flush_lsn() - 1")) }
+	receive("--create-slot")
+	gather() // from here on nothing is missed
+	o.patients(2_000)
+	o.run("sh", "-c", o.bin+"/pg_basebackup -D - -Ft -X fetch -c fast --no-sync -h "+socket+" -U postgres >base/emr.base.tar")
+	tar, wal := filepath.Join(o.c.dir, "base", "emr.base.tar"), filepath.Join(o.c.dir, "wal")
+	b.program.Run(t, "init")
+	b.program.Run(t, "backup", tar)
+	o.sql("emr", "INSERT INTO patient SELECT i, 'late ' || i, i, now() FROM generate_series(2001, 2300) i")
+	first := o.sql("emr", "SELECT pg_walfile_name(pg_switch_wal())")
+	const digest = "SELECT md5(string_agg(p::text, ',' ORDER BY id)) FROM patient p"
+	exact := o.sql("emr", digest)
+	o.sql("emr", "SELECT pg_sleep(0.01)")
+	moment, err := time.Parse(time.RFC3339Nano, o.sql("emr", `SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')`))
+	b.ok(err)
+	o.sql("emr", "UPDATE patient SET balance = 0") // the WHERE was forgotten
+	gather()
+	b.program.Run(t, "backup", wal)
+	n := Definition{Level: Moment, Paths: []string{tar, wal}, Point: Point{Target: moment}, Server: Server{Last: Query{"emr", "SELECT max(at) FROM patient"}, Checks: []Check{
+		{Query: Query{"emr", digest}, Is: exact}, {Query: Query{"emr", "SELECT count(*) FROM patient"}, Is: "2300"}}}}
+	r := b.hold(b.define(n))
+	wants(t, r, Passed, "")
+	if len(r.Answers) != 2 || r.Answers[0].Got != exact || r.DataAge == nil || *r.DataAge < 0 || *r.DataAge > 600 {
+		t.Errorf("%+v %v", r.Answers, r.DataAge)
+	}
+
+	b.ok(os.Remove(filepath.Join(wal, first)))
+	b.program.Run(t, "backup", wal)
+	wants(t, b.hold(b.define(n)), Failed, "before configured recovery target was reached")
+	n.Point.Target = moment.Add(-24 * time.Hour)
+	wants(t, b.hold(b.define(n)), Failed, "no base backup")
+}
