@@ -53,7 +53,7 @@ func (a *Agent) guardOnce(ctx context.Context) error {
 	}()
 	err := a.parts.Guard.Run(ctx, func(s guard.Status) {
 		a.log.Info("guard is on", "backend", s.Backend, "folders", strings.Join(s.Watch, ", "), "why", s.Why)
-		a.urgent(a.own("guard-on", map[string]string{"Backend": s.Backend, "Reason": s.Why, "Folders": strings.Join(s.Watch, "\n")}))
+		a.urgent(a.own("guard-on", map[string]string{"Backend": s.Backend, "Reason": s.Why, "Folders": strings.Join(s.Watch, "\n"), "Decoys": strings.Join(s.Decoys, "\n")}))
 	})
 	cancel()
 	<-counted

@@ -2,8 +2,12 @@ package hub
 
 import (
 	"context"
+	"slices"
+	"strings"
 	"time"
 
+	"github.com/sonae/sonae/archive"
+	"github.com/sonae/sonae/event"
 	"github.com/sonae/sonae/protect/anomaly"
 	restoredrill "github.com/sonae/sonae/protect/drill"
 	"github.com/sonae/sonae/protect/policy"
@@ -52,4 +56,15 @@ func (s scored) Proven(ctx context.Context, agent string) (func(string) time.Tim
 		}
 	}
 	return func(id string) time.Time { return proven[id] }, nil
+}
+
+// decoysOf are the decoys that the guard of a machine has told of when it began.
+// What it told before stays one: whoever owns the machine now can take none away.
+func (h *Hub) decoysOf(ctx context.Context, host string) ([]string, error) {
+	told, err := h.archive.Query(ctx, archive.Query{Host: host, Kind: event.KindHealth, Text: "guard-on", Limit: 20})
+	var all []string
+	for _, e := range told {
+		all = slices.AppendSeq(all, strings.FieldsFuncSeq(e.Fields["Decoys"], func(r rune) bool { return r == '\n' }))
+	}
+	return all, err
 }

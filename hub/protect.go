@@ -38,7 +38,7 @@ func (h *Hub) openProtection() error {
 	if err := h.openRestores(from); err != nil {
 		return err
 	}
-	h.anomalies = anomaly.New(h.state, anomaly.Deps{Source: scored{from, h}, Drills: scored{from, h}, Room: h.incidents, Now: h.cfg.Now, Log: h.log})
+	h.anomalies = anomaly.New(h.state, anomaly.Deps{Source: scored{from, h}, Drills: scored{from, h}, Room: h.incidents, Decoys: h.decoysOf, Now: h.cfg.Now, Log: h.log})
 	h.history = history.New(history.Deps{Runs: h.backups, Vault: h.keeper, Copies: h.copies, Drills: h.drills, Restores: h.restores, Anomalies: h.anomalies, Hosts: h.assets, Room: h.incidents, Now: h.cfg.Now, Log: h.log})
 	h.openForecasts()
 	return nil

@@ -143,6 +143,7 @@ func (c *canaries) paths() []string {
 	for p := range c.all {
 		out = append(out, p)
 	}
+	slices.Sort(out)
 	return out
 }
 

@@ -100,6 +100,7 @@ type Status struct {
 	Why      string   `json:"why,omitempty"`
 	Watch    []string `json:"watch"`
 	Canaries int      `json:"canaries"`
+	Decoys   []string `json:"-"`       // their paths, in order
 	Seen     uint64   `json:"seen"`    // operations looked at
 	Dropped  uint64   `json:"dropped"` // operations that could not be looked at
 	Frozen   uint64   `json:"frozen"`
@@ -166,7 +167,8 @@ func (g *Guard) Run(ctx context.Context, ready func(Status)) error {
 		return fmt.Errorf("guard: canaries: %w", err)
 	}
 	g.mu.Lock()
-	g.st.Canaries = g.decoy.count()
+	g.st.Decoys = g.decoy.paths()
+	g.st.Canaries = len(g.st.Decoys)
 	g.mu.Unlock()
 	err = errors.Join(g.watch(ctx, ready), g.usual.save(), g.decoy.close())
 	g.mu.Lock()

@@ -64,13 +64,13 @@ type Drills interface {
 	Proven(ctx context.Context, repository string) (func(snapshot string) time.Time, error)
 }
 
-// Deps is what a Desk works with. Drills, Room and Canary may be nil.
+// Deps is what a Desk works with. Drills, Room and Decoys may be nil.
 type Deps struct {
 	Source Source
 	Drills Drills
 	Room   *incident.Room
-	// Canary says whether nobody has a reason to touch a file of a machine.
-	Canary func(host, path string) bool
+	// Decoys are the files of a machine that nobody has a reason to touch.
+	Decoys func(ctx context.Context, host string) ([]string, error)
 	Now    clock.Now
 	Log    *slog.Logger
 }

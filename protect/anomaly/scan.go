@@ -123,8 +123,11 @@ func (d *Desk) measure(ctx context.Context, repo *restic.Repository, p *past, s 
 			old, p.Files, p.Bytes = nil, 0, 0
 		}
 	}
-	host := p.Series.Host
-	m := newMeter(repo, a.ID, p.Usual.Endings, func(path string) bool { return d.Canary != nil && d.Canary(host, path) })
+	decoys, err := d.decoys(ctx, p.Series.Host)
+	if err != nil {
+		return err
+	}
+	m := newMeter(repo, a.ID, p.Usual.Endings, func(path string) bool { return decoys[path] })
 	n, err := m.measure(ctx, old, a.Tree, p.Files, p.Bytes)
 	if err != nil {
 		return err
@@ -145,6 +148,22 @@ func (d *Desk) measure(ctx context.Context, repo *restic.Repository, p *past, s 
 	s.Marked, s.Files = len(m.files), m.files[:min(len(m.files), maxShown)]
 	p.Tree, p.Files, p.Bytes = a.Tree, n.Files, n.Bytes
 	return nil
+}
+
+// decoys are those of a machine, by their paths in its snapshots.
+func (d *Desk) decoys(ctx context.Context, host string) (map[string]bool, error) {
+	if d.Decoys == nil {
+		return nil, nil
+	}
+	all, err := d.Decoys(ctx, host)
+	if err != nil {
+		return nil, fmt.Errorf("decoys of %s: %w", host, err)
+	}
+	set := make(map[string]bool, len(all))
+	for _, path := range all {
+		set[path] = true
+	}
+	return set, nil
 }
 
 // maxShown bounds the files that are kept with a snapshot.
