@@ -28,6 +28,10 @@ func (t Text) In(lang string) string {
 	return ""
 }
 
+// TagScored is a tag of rules that rest on a score alone and may be wrong: what
+// answers to a finding must then not cost what cannot be had back.
+const TagScored = "sonae.scored"
+
 // Rule is what people see of a rule.
 type Rule struct {
 	ID    string         `json:"id"`

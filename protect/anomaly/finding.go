@@ -78,7 +78,7 @@ func questionRule(s Series, x Snapshot) detect.Rule {
 // tags say of encrypted files that it is encryption for impact, so that what
 // answers to that does. A canary that changed is certain, and so is the word of a
 // person that nobody planned it. All else is a score, which may be wrong: what is
-// kept is frozen, and a person cuts the path (vault.TagScored).
+// kept is frozen, and a person cuts the path (detect.TagScored).
 func tags(x Snapshot) []string {
 	is := func(rules ...string) bool {
 		return slices.ContainsFunc(x.Reasons, func(r Reason) bool { return slices.Contains(rules, r.Rule) })
@@ -87,7 +87,7 @@ func tags(x Snapshot) []string {
 	case is(RuleCanary), x.Answer != nil && !x.Answer.Planned:
 		return []string{"attack.impact", "attack.t1486"}
 	case is(RuleDamage, RuleNoise, RuleSlow, RuleQuestion):
-		return []string{"attack.impact", "attack.t1486", "sonae.scored"}
+		return []string{"attack.impact", "attack.t1486", detect.TagScored}
 	}
 	return []string{"attack.impact", "attack.t1485"}
 }

@@ -246,6 +246,11 @@ func (r *Repository) did(decision string) (Pruned, bool) {
 func (r *Repository) quiet() (lines int, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	return r.quietNow()
+}
+
+// quietNow is quiet for who holds r.mu.
+func (r *Repository) quietNow() (lines int, err error) {
 	now := r.s.c.Now()
 	r.dropStale(now)
 	switch {
@@ -317,10 +322,6 @@ func syncDirs(dirs ...string) error {
 // then the files. What comes after the line is done again when the repository is
 // opened. lines is how long the log was when the plan was begun.
 func (r *Repository) commit(p *plan, lines int) error {
-	now, err := r.quiet()
-	if err != nil {
-		return err
-	}
 	raw, err := os.ReadFile(r.prunedPath(p.Decision, planFile))
 	if err != nil {
 		return err
@@ -328,8 +329,11 @@ func (r *Repository) commit(p *plan, lines int) error {
 	sum := sha256.Sum256(raw)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.dropStale(r.s.c.Now())
-	if now != lines || r.journal.lines != lines || len(r.locks) > 0 { // something came since
+	now, err := r.quietNow()
+	if err != nil {
+		return err
+	}
+	if now != lines { // something came since
 		return fault.New(fault.Busy, "protect.working")
 	}
 	l, err := r.journal.append(line{At: r.s.c.Now().UTC(), Kind: pruning, Name: p.Decision, Sum: hex.EncodeToString(sum[:]), Size: int64(len(raw))})

@@ -78,13 +78,10 @@ const (
 	tagTampering = "sonae.backup-tampering"
 )
 
-// TagScored says that a finding rests on a score alone. It may be wrong, and a
-// path that is cut for nothing costs every backup of a site until somebody comes:
-// what is kept is frozen at once, and a person decides about the path.
-const TagScored = "sonae.scored"
-
-// Scored says whether an alarming finding rests on a score alone.
-func Scored(f detect.Finding) bool { return slices.Contains(f.Rule.Tags, TagScored) }
+// Scored says whether an alarming finding rests on a score alone. A path that is
+// cut for nothing costs every backup of a site until somebody comes: what is kept
+// is frozen at once, and a person decides about the path.
+func Scored(f detect.Finding) bool { return slices.Contains(f.Rule.Tags, detect.TagScored) }
 
 // Alarming says whether a finding cuts the path to the repositories of its site.
 func Alarming(f detect.Finding) bool {

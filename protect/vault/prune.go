@@ -443,13 +443,22 @@ func (v *Vault) spared(ctx context.Context, p Prune) ([]Choice, error) {
 	return out, nil
 }
 
-// clearAside removes for good what prunings took out, a day later.
+// clearAside removes for good what prunings took out, a day later, and not while
+// somebody may be reading with an index of before.
 func (v *Vault) clearAside(ctx context.Context, agent string) error {
 	repo, err := v.repository(ctx, agent)
 	if err != nil {
 		return err
 	}
-	for _, a := range repo.Asides() {
+	asides := repo.Asides()
+	if len(asides) == 0 {
+		return nil
+	}
+	passes, err := v.Passes(ctx, agent, "")
+	if err != nil || slices.ContainsFunc(passes, func(p Pass) bool { return p.At(v.moment()) == PassHolds }) {
+		return err
+	}
+	for _, a := range asides {
 		now := v.moment()
 		if now.Sub(a.At) < clearAfter || v.triedToday(a.Decision, now) {
 			continue

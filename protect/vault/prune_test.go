@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sonae/sonae/detect"
 	"github.com/sonae/sonae/event"
 	"github.com/sonae/sonae/fault"
 	"github.com/sonae/sonae/ledger/leaf"
@@ -181,7 +182,7 @@ func TestAScoreFreezesAndAPersonCuts(t *testing.T) {
 	p.Run(t, "init")
 	w.backups(p, src, 2)
 	f := frozen("ho-1", "hospital")
-	f.Rule.ID, f.Rule.Tags = "sonae-backup-anomaly", append(f.Rule.Tags, TagScored)
+	f.Rule.ID, f.Rule.Tags = "sonae-backup-anomaly", append(f.Rule.Tags, detect.TagScored)
 	c, fresh, err := w.Alarm(ctx, f)
 	w.ok(err)
 	if !fresh || !c.Kept || len(c.Paths) != 1 || c.Paths[0].Agent != "ho-1" {
