@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"testing"
 	"time"
@@ -82,6 +83,13 @@ func TestAPolicyIsBackedUpAndProven(t *testing.T) {
 	c.Must(http.MethodGet, "/protect?site=clinic", nil, &o)
 	if len(o.Covers) != 1 || o.Covers[0].Proved.IsZero() {
 		t.Errorf("%+v", o.Covers)
+	}
+	var past []string
+	for _, l := range hubtest.List[api.BackupHistoryLine](c, "/protect/history?host="+host) {
+		past = append(past, l.Key)
+	}
+	if !slices.Equal(past, []string{"proof.passed", "backup.ok", "policy.made"}) {
+		t.Errorf("the history says %v", past)
 	}
 }
 

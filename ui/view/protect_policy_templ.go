@@ -1738,9 +1738,9 @@ func coverParts(p Page, v policy.Cover) templ.Component {
 							return templ_7745c5c3_Err
 						}
 						var templ_7745c5c3_Var97 string
-						templ_7745c5c3_Var97, templ_7745c5c3_Err = templ.JoinStringErrs(x.Proof.What)
+						templ_7745c5c3_Var97, templ_7745c5c3_Err = templ.JoinStringErrs(p.Known("protect.drill.level."+x.Proof.What, x.Proof.What))
 						if templ_7745c5c3_Err != nil {
-							return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 311, Col: 95}
+							return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 311, Col: 141}
 						}
 						_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var97))
 						if templ_7745c5c3_Err != nil {
@@ -1765,9 +1765,9 @@ func coverParts(p Page, v policy.Cover) templ.Component {
 							return templ_7745c5c3_Err
 						}
 						var templ_7745c5c3_Var99 string
-						templ_7745c5c3_Var99, templ_7745c5c3_Err = templ.JoinStringErrs(x.Proof.What)
+						templ_7745c5c3_Var99, templ_7745c5c3_Err = templ.JoinStringErrs(p.Known("protect.drill.level."+x.Proof.What, x.Proof.What))
 						if templ_7745c5c3_Err != nil {
-							return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 313, Col: 55}
+							return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_policy.templ`, Line: 313, Col: 101}
 						}
 						_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var99))
 						if templ_7745c5c3_Err != nil {
