@@ -20,6 +20,7 @@ type Anomalies interface {
 	Confirm(ctx context.Context, series string, n anomaly.NewCleanPoint, by auth.Person) (anomaly.CleanPoint, error)
 	CleanPoints(ctx context.Context, series string) ([]anomaly.CleanPoint, error)
 	Loss(ctx context.Context, series, snapshot string) (anomaly.Loss, error)
+	ProposeClasses(ctx context.Context, site string) ([]anomaly.ClassProposal, error)
 }
 
 // AnomalyAnswerIn says whether what a snapshot shows was meant.
@@ -88,6 +89,11 @@ func (s *server) anomalyOperations() {
 }
 
 func (s *server) cleanOperations() {
+	register(s, operation{"propose-class-clean-points", http.MethodGet, "/protect/clean-points", "What the hub would take as the clean points of each class of data in which a person is waited for", 0}, ofProtectSite(func(in *protectList) string { return in.Site }),
+		func(ctx context.Context, who auth.Person, in *protectList) (*body[page[anomaly.ClassProposal]], error) {
+			all, err := s.Anomalies.ProposeClasses(ctx, siteOr(in.Site, who))
+			return paged(all, len(all)), err
+		})
 	register(s, operation{"propose-clean-point", http.MethodGet, "/protect/snapshots/{id}/clean-point", "What the hub would take as the last clean point, and why not the others", 0}, seriesRule[anomalyProposal](s, auth.ProtectSee),
 		func(ctx context.Context, _ auth.Person, in *anomalyProposal) (*body[anomaly.Proposal], error) {
 			p, err := s.Anomalies.Propose(ctx, in.ID, in.Begun, time.Duration(in.UncertainSeconds)*time.Second)

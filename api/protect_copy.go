@@ -31,6 +31,7 @@ type Copies interface {
 type CopyPlaceIn struct {
 	Name     string `json:"name" minLength:"1" maxLength:"200"`
 	Site     string `json:"site,omitempty" maxLength:"32" doc:"whose machines; those of all sites when absent; it stays what it was"`
+	Where    string `json:"where,omitempty" maxLength:"32" doc:"id of the site where it lies; elsewhere: at none of them; absent: nobody says, and it does not count as away"`
 	Kind     string `json:"kind" enum:"lock,folder,pull,media" doc:"it stays what it was"`
 	Endpoint string `json:"endpoint,omitempty" maxLength:"300" doc:"lock: host or host:port"`
 	Bucket   string `json:"bucket,omitempty" maxLength:"63"`
@@ -49,7 +50,7 @@ type CopyPlaceIn struct {
 }
 
 func (in CopyPlaceIn) place(id string) (copy.Place, blob.Login) {
-	return copy.Place{ID: id, Name: in.Name, Site: in.Site, Kind: copy.Kind(in.Kind), Endpoint: in.Endpoint, Bucket: in.Bucket, Prefix: in.Prefix, Region: in.Region,
+	return copy.Place{ID: id, Name: in.Name, Site: in.Site, Where: in.Where, Kind: copy.Kind(in.Kind), Endpoint: in.Endpoint, Bucket: in.Bucket, Prefix: in.Prefix, Region: in.Region,
 		CA: in.CA, Plain: in.Plain, Dir: in.Dir, From: in.From, Every: in.Every, Rate: in.Rate, Keep: in.Keep, Reread: in.Reread}, blob.Login{ID: in.LoginID, Secret: in.LoginKey}
 }
 

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"testing"
 	"time"
@@ -89,6 +90,13 @@ func TestAPolicyIsBackedUpAndProven(t *testing.T) {
 		t.Errorf("%+v", o.Covers)
 	}
 	back.movedFrom(t, before, line)
+	var past []string
+	for _, l := range hubtest.List[api.BackupHistoryLine](c, "/protect/history?host="+host) {
+		past = append(past, l.Key)
+	}
+	if !slices.Equal(past, []string{"proof.passed", "backup.ok", "policy.made"}) {
+		t.Errorf("the history says %v", past)
+	}
 }
 
 // runAgent runs the agent of a machine with its part that backs up.

@@ -228,24 +228,30 @@ func (k kept) CopiesOf(ctx context.Context, hosts []string) (all []policy.Copy, 
 
 func atHub(host string, r vault.Repository) policy.Copy {
 	c := policy.Copy{Host: host, Medium: policy.AtHub, Place: r.Name, AppendOnly: true, Oldest: r.Begun, Newest: r.Snapshot, Generations: r.Snapshots, Damage: r.Trouble}
-	if r.Read.State == vault.LevelDamaged {
+	switch r.Read.State {
+	case vault.LevelDamaged:
 		c.Damage = string(r.Read.State)
+	case vault.LevelSound, vault.LevelStale:
+		c.ReadBack = r.Read.Since
 	}
 	return c
 }
 
 func elsewhere(host string, c copies.Copy) policy.Copy {
-	out := policy.Copy{Host: host, Place: c.Place, Newest: c.Newest, Oldest: c.Newest, Generations: c.Snapshots, AppendOnly: c.Unreachable}
+	out := policy.Copy{Host: host, Place: c.Place, Site: c.Where, Newest: c.Newest, Oldest: c.Oldest, Generations: c.Snapshots}
 	switch c.Kind {
 	case copies.Lock:
 		out.Medium = policy.Objects
+		if c.Unreachable {
+			out.LockedUntil = c.LockedUntil
+		}
 	case copies.Media:
 		out.Medium, out.Offline = policy.Taken, c.Unreachable
 	default:
-		out.Medium = policy.Second
+		out.Medium, out.AppendOnly = policy.Second, c.Unreachable
 	}
 	if c.Verified {
-		out.ReadBack = c.At
+		out.ReadBack = c.ReadAt
 	}
 	return out
 }

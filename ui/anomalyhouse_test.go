@@ -21,11 +21,21 @@ func snapshotName(n byte) string { return strings.Repeat(string([]byte{'a' + n%6
 
 func (h anomaliesOf) List(_ context.Context, site string) ([]anomaly.Series, error) {
 	all := []anomaly.Series{
-		{ID: "sr-1", Repository: "ho-1", Site: "callcentre", Host: "ho-1", Name: "CC-PC-07", Paths: []string{"/srv/共有", "/home"}, Class: "相談記録", Last: snapshotName(1),
+		{ID: "sr-1", Repository: "ho-1", Site: "callcentre", Host: "ho-1", Name: "CC-PC-07", Paths: []string{"/srv/共有", "/home"}, Class: "cl-2", Last: snapshotName(1),
 			LastAt: start.Add(-3 * time.Hour), Verdict: anomaly.Flagged, Points: 100, Snapshots: 30, Open: 2, Clean: snapshotName(3), CleanAt: start.Add(-75 * time.Hour)},
 		{ID: "sr-2", Repository: "ho-2", Site: "hospital", Host: "ho-2", Name: "EMR-SV-01", Paths: []string{"/var/lib/emr"}, Last: snapshotName(0), LastAt: start.Add(-time.Hour), Verdict: anomaly.Calm, Snapshots: 1},
 	}
 	return slices.DeleteFunc(all, func(s anomaly.Series) bool { return site != "" && s.Site != site }), nil
+}
+
+func (h anomaliesOf) ProposeClasses(ctx context.Context, site string) ([]anomaly.ClassProposal, error) {
+	all, err := h.List(ctx, site)
+	if len(all) == 0 || err != nil || all[0].ID != "sr-1" {
+		return nil, err
+	}
+	at := start.Add(-147 * time.Hour)
+	return []anomaly.ClassProposal{{Site: "callcentre", Class: "cl-2", Begun: start.Add(-53 * time.Hour), Until: at, Series: []anomaly.SeriesProposal{
+		{Series: all[0], Choice: snapshotName(6), Received: at, Proven: at.Add(6 * time.Hour)}, {Series: all[0], Choice: snapshotName(4), Received: at.Add(72 * time.Hour)}}}}, nil
 }
 
 func (h anomaliesOf) Get(ctx context.Context, id string) (anomaly.Series, error) {

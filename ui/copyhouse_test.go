@@ -24,7 +24,7 @@ type copiesOf struct{ *house }
 
 func places() []copy.Place {
 	return []copy.Place{
-		{ID: "pl-1", Name: `県外の保管先 <b>op</b>`, Site: "hospital", Kind: copy.Lock, Endpoint: "s3.example:443", Bucket: "sonae-copies", Every: 24, Keep: 90, Reread: 7},
+		{ID: "pl-1", Name: `県外の保管先 <b>op</b>`, Site: "hospital", Kind: copy.Lock, Where: copy.Elsewhere, Endpoint: "s3.example:443", Bucket: "sonae-copies", Every: 24, Keep: 90, Reread: 7},
 		{ID: "pl-2", Name: "金庫の媒体", Site: "hospital", Kind: copy.Media, Dir: "/media/backup", Reread: 1},
 		{ID: "pl-3", Name: "コールセンターの控え", Site: "callcentre", Kind: copy.Folder, Dir: "/mnt/annex", Every: 6, Reread: 30},
 	}

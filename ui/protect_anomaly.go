@@ -24,6 +24,7 @@ type Anomalies interface {
 	Confirm(ctx context.Context, series string, n anomaly.NewCleanPoint, by auth.Person) (anomaly.CleanPoint, error)
 	CleanPoints(ctx context.Context, series string) ([]anomaly.CleanPoint, error)
 	Loss(ctx context.Context, series, snapshot string) (anomaly.Loss, error)
+	ProposeClasses(ctx context.Context, site string) ([]anomaly.ClassProposal, error)
 }
 
 func (c *call) anomalies() (screen, error) {
@@ -31,8 +32,22 @@ func (c *call) anomalies() (screen, error) {
 	if err != nil {
 		return screen{}, err
 	}
+	name, err := c.classNames()
+	if err != nil {
+		return screen{}, err
+	}
+	d := view.AnomalyListData{There: protectPages(), Series: all, Class: name}
+	if d.Classes, err = c.Anomalies.ProposeClasses(c.ctx(), c.who.Site); err != nil {
+		return screen{}, err
+	}
 	p := c.page("protect", c.t("protect.anomaly.title"))
-	return screen{page: p, body: view.AnomalyList(p, view.AnomalyListData{There: protectPages(), Series: all})}, nil
+	return screen{page: p, body: view.AnomalyList(p, d)}, nil
+}
+
+// classNames says what people call the classes of data that the viewer may see.
+func (c *call) classNames() (func(id string) string, error) {
+	all, err := c.BackupPolicies.Classes(c.ctx(), c.who.Site)
+	return view.ClassNames(all), err
 }
 
 func (c *call) anomalySeries() (screen, error) {
@@ -40,7 +55,11 @@ func (c *call) anomalySeries() (screen, error) {
 	if err != nil {
 		return screen{}, err
 	}
-	d := view.AnomalySeriesData{There: protectPages(), Series: s, Page: c.list("/protect/snapshots/"+url.PathEscape(s.ID), "begun", "uncertain"), Begun: c.either("begun")}
+	name, err := c.classNames()
+	if err != nil {
+		return screen{}, err
+	}
+	d := view.AnomalySeriesData{There: protectPages(), Series: s, Class: name(s.Class), Page: c.list("/protect/snapshots/"+url.PathEscape(s.ID), "begun", "uncertain"), Begun: c.either("begun")}
 	d.Page.Limit = 60
 	if d.Snapshots, d.Page.Total, err = c.Anomalies.Snapshots(c.ctx(), s.ID, d.Page.Limit, d.Page.Offset); err != nil {
 		return screen{}, err

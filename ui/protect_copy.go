@@ -69,6 +69,10 @@ func (c *call) copyPlace() (screen, error) {
 		return screen{}, err
 	}
 	d := view.CopyPlaceData{Pages: protectPages(), Place: place}
+	if d.Sites, err = c.sites(); err != nil {
+		return screen{}, err
+	}
+	d.Sites = slices.DeleteFunc(d.Sites, func(s asset.Site) bool { return s.Drill })
 	states, err := c.Copies.States(c.ctx())
 	if err != nil {
 		return screen{}, err
@@ -96,7 +100,7 @@ func (c *call) saveCopyPlace() (string, error) {
 		n, err := strconv.Atoi(c.form(name))
 		return max(n, 0) + noNumber(c.form(name), err)
 	}
-	p := copy.Place{ID: c.r.PathValue("place"), Name: c.form("name"), Site: c.form("site"), Kind: copy.Kind(c.form("kind")), Endpoint: c.form("endpoint"),
+	p := copy.Place{ID: c.r.PathValue("place"), Name: c.form("name"), Site: c.form("site"), Where: c.form("where"), Kind: copy.Kind(c.form("kind")), Endpoint: c.form("endpoint"),
 		Bucket: c.form("bucket"), Prefix: c.form("prefix"), Region: c.form("region"), CA: c.form("ca"), Plain: c.form("plain") != "", Dir: c.form("dir"), From: c.form("from"),
 		Every: number("every"), Rate: number("rate"), Keep: number("keep"), Reread: number("reread")}
 	if p.ID != "" {

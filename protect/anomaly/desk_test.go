@@ -168,6 +168,9 @@ func TestAttackIsFlaggedAndTheCleanPointIsBeforeIt(t *testing.T) {
 	if err != nil || p.Choice != clean.ID || p.Because != bad.ID {
 		t.Errorf("the clean point is %+v, %v; want %s", p, err, clean.ID)
 	}
+	if all, err := w.ProposeClasses(ctx, "hospital"); err != nil || len(all) != 1 || len(all[0].Series) != 1 || all[0].Series[0].Choice != clean.ID || !all[0].Until.Equal(clean.Received) || !all[0].Begun.Equal(p.Begun) {
+		t.Errorf("for the class: %+v, %v", all, err)
+	}
 	w.some[first.ID] = Facts{Class: "proven"}
 	if p, err = w.Propose(ctx, bad.Series, time.Time{}, 0); err != nil || p.Choice != first.ID || p.Newest != clean.ID {
 		t.Errorf("with a drill of the first one: %+v, %v", p, err)
@@ -187,6 +190,12 @@ func TestAttackIsFlaggedAndTheCleanPointIsBeforeIt(t *testing.T) {
 	c, err := w.Confirm(ctx, bad.Series, NewCleanPoint{Snapshot: clean.ID, Reason: "開けることを確かめた"}, by)
 	if err != nil || c.Snapshot != clean.ID {
 		t.Fatalf("confirm: %+v, %v", c, err)
+	}
+	if at, ok, err := w.CleanOf(ctx, "ho-1"); err != nil || !ok || !at.Equal(clean.Received) {
+		t.Errorf("the machine is clean until %s, %v, %v", at, ok, err)
+	}
+	if _, ok, err := w.CleanOf(ctx, "ho-2"); err != nil || ok {
+		t.Errorf("a machine of which nobody said so: %v, %v", ok, err)
 	}
 	if s, err := w.Get(ctx, bad.Series); err != nil || s.Clean != clean.ID || s.Open != 1 {
 		t.Errorf("the series says %+v, %v", s, err)

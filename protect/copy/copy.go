@@ -98,7 +98,11 @@ type Copy struct {
 	Verified    bool      `json:"verified"`    // every byte was read back, and nothing was wrong since
 	Unreachable bool      `json:"unreachable"` // by malware that has all rights on the machine and in its network
 	Snapshots   int       `json:"snapshots"`
-	Newest      time.Time `json:"newest"` // newest snapshot in it
+	Oldest      time.Time `json:"oldest"`       // oldest snapshot in it
+	Newest      time.Time `json:"newest"`       // newest snapshot in it
+	ReadAt      time.Time `json:"read_at"`      // when every byte was last read back; zero: never
+	LockedUntil time.Time `json:"locked_until"` // all that the newest state needs (lock)
+	Where       string    `json:"where"`        // id of the site where it lies, or Elsewhere; empty: nobody said
 }
 
 // Copies tells what copies an agent's repository has, apart from the one at
@@ -114,7 +118,7 @@ func (d *Desk) Copies(ctx context.Context, agent string) ([]Copy, error) {
 			continue
 		}
 		out = append(out, Copy{Kind: s.Place.Kind, Place: s.Place.Name, PlaceID: s.Place.ID, At: s.At, Verified: s.Verified(),
-			Unreachable: s.Unreachable(d.Now()), Snapshots: s.Snapshots, Newest: s.Newest})
+			Unreachable: s.Unreachable(d.Now()), Snapshots: s.Snapshots, Oldest: s.Oldest, Newest: s.Newest, ReadAt: s.ReadAt, LockedUntil: s.LockedUntil, Where: s.Place.Where})
 	}
 	return out, nil
 }

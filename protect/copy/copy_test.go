@@ -203,7 +203,8 @@ func TestALockedCopySurvivesTheBucketsOwnLogin(t *testing.T) {
 func TestACopyInAFolder(t *testing.T) {
 	h := start(t)
 	dir := t.TempDir()
-	p := h.save(Place{Name: "annex", Kind: Folder, Dir: dir, Every: 6, Reread: 30}, blob.Login{})
+	first := h.at
+	p := h.save(Place{Name: "annex", Kind: Folder, Where: "callcentre", Dir: dir, Every: 6, Reread: 30}, blob.Login{})
 	if s := h.cycleNow(p); s.Problem != "" || !s.Verified() || s.Unreachable(h.at) {
 		t.Fatalf("after the first cycle: %+v", s)
 	}
@@ -225,6 +226,19 @@ func TestACopyInAFolder(t *testing.T) {
 		t.Errorf("after it was written anew: %+v", s)
 	}
 	h.opens(h.repo.At(copied))
+
+	// what happened stands in order, and others are told what lies where since when
+	past, err := h.Past(t.Context(), first, h.at.Add(time.Minute))
+	if err != nil || len(past) != 3 || past[0].Problem != "" || past[1].Problem != Damage || past[2].Place.Name != "annex" {
+		t.Errorf("%+v, %v", past, err)
+	}
+	if past, err = h.Past(t.Context(), first.Add(30*24*time.Hour), h.at.Add(-time.Hour)); err != nil || len(past) != 1 {
+		t.Errorf("within a month: %+v, %v", past, err)
+	}
+	told, err := h.Copies(t.Context(), "emr-1")
+	if err != nil || len(told) != 1 || told[0].Where != "callcentre" || told[0].Oldest.IsZero() || told[0].Oldest.After(told[0].Newest) || told[0].ReadAt.IsZero() {
+		t.Errorf("%+v, %v", told, err)
+	}
 
 	// a file removed: told, and there again
 	if err := os.Remove(some(t, filepath.Join(copied, "snapshots"))); err != nil {

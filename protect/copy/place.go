@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"time"
 
@@ -32,12 +33,19 @@ const (
 // Kinds lists all, in the order in which people are shown them.
 func Kinds() []Kind { return []Kind{Lock, Folder, Pull, Media} }
 
+// Elsewhere is where a place lies that is at none of our sites.
+const Elsewhere = "elsewhere"
+
+var siteForm = regexp.MustCompile(`^[a-z0-9-]{0,32}$`)
+
 // Place is where copies go.
 type Place struct {
 	ID   string `json:"id"`
 	Name string `json:"name"`
 	Site string `json:"site"` // whose agents are copied; empty: those of all sites
 	Kind Kind   `json:"kind"`
+	// Where it lies: the id of a site, or Elsewhere; empty: nobody said.
+	Where string `json:"where,omitempty"`
 
 	Endpoint string `json:"endpoint,omitempty"` // lock: host or host:port
 	Bucket   string `json:"bucket,omitempty"`
@@ -74,6 +82,8 @@ func (p *Place) check() error {
 	switch {
 	case p.Name == "" || len(p.Name) > maxText || strings.ContainsAny(p.Name, "\r\n\x00"):
 		return wrong("name")
+	case !siteForm.MatchString(p.Where):
+		return wrong("where")
 	case p.Every < 0 || p.Every > maxEvery || p.Every == 0 && p.Kind != Media:
 		return wrong("every")
 	case p.Rate < 0 || p.Rate > maxRate:

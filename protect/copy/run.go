@@ -36,7 +36,8 @@ type Result struct {
 	AllFiles  int       `json:"all_files"`         // at the place
 	AllBytes  int64     `json:"all_bytes"`
 	Snapshots int       `json:"snapshots"`
-	Newest    time.Time `json:"newest"` // newest snapshot by its own time; zero: not known
+	Oldest    time.Time `json:"oldest"` // oldest and newest snapshot by their own time; zero: not known
+	Newest    time.Time `json:"newest"`
 
 	ReadAt time.Time `json:"read_at"` // when every byte was last read back; zero: never
 	Sound  bool      `json:"sound"`   // nothing was wrong then, nor later
@@ -498,7 +499,7 @@ func (c *cycle) readBack(ctx context.Context) error {
 	var repo *restic.Repository
 	if c.key != nil { // the copy's key files are the same bytes
 		repo = restic.OpenWith(c.to, c.key)
-		if c.res.Newest, err = newest(ctx, repo); err != nil {
+		if c.res.Oldest, c.res.Newest, err = span(ctx, repo); err != nil {
 			return err
 		}
 	}
@@ -513,18 +514,21 @@ func (c *cycle) readBack(ctx context.Context) error {
 	return c.mend(ctx, damaged)
 }
 
-func newest(ctx context.Context, repo *restic.Repository) (time.Time, error) {
+// span is the time of the oldest and of the newest snapshot.
+func span(ctx context.Context, repo *restic.Repository) (oldest, newest time.Time, err error) {
 	all, err := repo.Snapshots(ctx)
 	if err != nil {
-		return time.Time{}, fmt.Errorf("read snapshots of the copy: %w", err)
+		return oldest, newest, fmt.Errorf("read snapshots of the copy: %w", err)
 	}
-	var last time.Time
 	for _, s := range all {
-		if s.Time.After(last) {
-			last = s.Time
+		if s.Time.After(newest) {
+			newest = s.Time
+		}
+		if oldest.IsZero() || s.Time.Before(oldest) {
+			oldest = s.Time
 		}
 	}
-	return last.UTC(), nil
+	return oldest.UTC(), newest.UTC(), nil
 }
 
 // readAll reads every byte: by our reader of the format, with every MAC and

@@ -15,13 +15,16 @@ type Copies interface {
 	CopiesOf(ctx context.Context, hosts []string) ([]Copy, error)
 }
 
+// Elsewhere is where a copy is that lies at none of our sites.
+const Elsewhere = "elsewhere"
+
 // Copy is where backups of a machine are, besides the machine itself.
 type Copy struct {
 	Host   string `json:"host"`
 	Policy string `json:"policy,omitempty"` // empty: of all policies of the machine
 	Medium Medium `json:"medium"`
 	Place  string `json:"place"` // in words: a bucket, a safe, a site
-	Site   string `json:"site"`  // site where it is; empty: none of ours
+	Site   string `json:"site"`  // site where it is; Elsewhere: none of ours; empty: nobody said
 	// Why malware with all rights of the machine and of the network cannot change
 	// it; each is false when nobody knows.
 	AppendOnly  bool      `json:"append_only"`           // whoever writes can neither change nor delete

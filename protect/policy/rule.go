@@ -21,7 +21,7 @@ func rules(c Class, parts []Part, v Cover, now time.Time) []Rule {
 		least("copies", 3, parts, func(p Part) int { return 1 + len(alive(p)) }), // the data itself is one
 		least("media", 2, parts, func(p Part) int { return kinds(alive(p)) }),
 		least("away", 1, parts, func(p Part) int {
-			return count(alive(p), func(x Copy) bool { return x.Site != c.Site })
+			return count(alive(p), func(x Copy) bool { return x.Site != "" && x.Site != c.Site })
 		}),
 		least("unreachable", 1, parts, func(p Part) int {
 			return count(alive(p), func(x Copy) bool { return x.Reach(now) != "" })

@@ -15,12 +15,16 @@ import (
 type AnomalyListData struct {
 	There  []string // pages about protection that there are
 	Series []anomaly.Series
+	// Classes are proposals for classes in which a person is waited for.
+	Classes []anomaly.ClassProposal
+	Class   func(id string) string // names
 }
 
 // AnomalySeriesData is one series with its timeline and its clean point.
 type AnomalySeriesData struct {
 	There     []string
 	Series    anomaly.Series
+	Class     string             // its name
 	Snapshots []anomaly.Snapshot // the newest first
 	Page      Paging
 	Proposal  anomaly.Proposal

@@ -94,6 +94,17 @@ func whereOf(c copy.Place) string {
 	return c.Dir
 }
 
+// liesAt is where a copy lies, as people say it.
+func liesAt(p Page, where string) string {
+	switch where {
+	case "":
+		return p.T("protect.copy.where.unsaid")
+	case copy.Elsewhere:
+		return p.T("protect.copy.where.elsewhere")
+	}
+	return p.Site(where)
+}
+
 func numeric(most int) templ.Attributes {
 	return templ.Attributes{"inputmode": "numeric", "pattern": "[0-9]+", "maxlength": strconv.Itoa(most)}
 }
