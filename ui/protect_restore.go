@@ -13,7 +13,6 @@ import (
 	"github.com/sonae/sonae/auth"
 	"github.com/sonae/sonae/clock"
 	"github.com/sonae/sonae/fault"
-	"github.com/sonae/sonae/protect/anomaly"
 	"github.com/sonae/sonae/protect/job"
 	"github.com/sonae/sonae/protect/restore"
 	"github.com/sonae/sonae/ready/asset"
@@ -68,28 +67,12 @@ func (c *call) restoreSnapshots() (screen, error) {
 	if d.Points, err = c.Restores.Points(c.ctx(), c.id()); err != nil {
 		return screen{}, err
 	}
-	if d.Classes, err = c.classNames(d.Points); err != nil {
+	if d.Classes, err = c.classNames(); err != nil {
 		return screen{}, err
 	}
 	d.Clean = slices.ContainsFunc(d.List.Items, func(s restore.Snapshot) bool { return s.Clean || s.Later })
 	p := c.page("protect", c.t("protect.restore.of", "host", c.hostName(c.id())))
 	return screen{page: p, body: view.RestoreSnapshots(p, d)}, nil
-}
-
-// classNames are what the classes of data are called that points are of.
-func (c *call) classNames(points []anomaly.Point) (map[string]string, error) {
-	names := map[string]string{}
-	for _, p := range points {
-		if p.Class == "" || names[p.Class] != "" {
-			continue
-		}
-		class, err := c.BackupPolicies.Class(c.ctx(), p.Class)
-		if err != nil && fault.Of(err) != fault.Missing {
-			return nil, err
-		}
-		names[p.Class] = class.Name
-	}
-	return names, nil
 }
 
 // restoreWhere is the snapshot of the address.

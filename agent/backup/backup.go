@@ -206,7 +206,7 @@ func (r *Runner) begin(ctx context.Context, o order.Order, res *job.Result) (err
 	}
 	defer w.door.close()
 	w.repo = engine.Repo{URL: w.door.url, Password: grant.Secret.Password, Cache: filepath.Join(r.cfg.Dir, "cache"), Upload: w.job.Limits.Upload, Download: w.job.Limits.Download}
-	w.shelf = newShelf(&counting{r.cfg.Link, &w.door.passed, func() { stop(errFull) }, func() {}}, grant.Secret) // who only reads is never told that there is no room
+	w.shelf = newShelf(&counting{r.cfg.Link, &w.door.passed, func() {}}, grant.Secret) // who only reads is never told that there is no room
 	w.tell = newTeller(ctx, r.cfg, o, w.door)
 	defer w.tell.end()
 	w.do(ctx)

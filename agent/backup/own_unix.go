@@ -122,9 +122,6 @@ func give(dir, account string) error {
 	return os.Chown(dir, uid, gid)
 }
 
-=====
-}
-
 // folderFor makes a folder that only an account of the system can look into, and
 // the agent. One that is there must belong to that account.
 func folderFor(dir, account string) error {

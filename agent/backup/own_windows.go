@@ -42,6 +42,4 @@ func owned(fs.FileInfo, uint32, uint32) bool { return true }
 
 func give(string, string) error { return errors.New("on Windows a folder cannot be given away") }
 
-=====
-
 func folderFor(string, string) error { return errors.New("on Windows no WAL is gathered") }

@@ -31,8 +31,8 @@ type SnapshotsData struct {
 	Clean bool // one of the list is held to be clean
 	After string
 
-	Points  []anomaly.Point // from where a restore should begin, where there was damage
-	Classes map[string]string
+	Points  []anomaly.Point        // from where a restore should begin, where there was damage
+	Classes func(id string) string // what people call a class of data
 }
 
 // BrowseData is a folder of a snapshot, or what a search in it found.
@@ -214,14 +214,6 @@ func everyText(p Page, n int) string {
 		return p.T("protect.restore.every.all")
 	}
 	return p.T("protect.restore.every.n", "n", p.Count(n))
-}
-
-// pointName is the class of data that a point is of, as people call it.
-func pointName(d SnapshotsData, x anomaly.Point) string {
-	if name := d.Classes[x.Class]; name != "" {
-		return name
-	}
-	return x.Class
 }
 
 // loadable is what a database server can make of a snapshot: it holds one stream
