@@ -70,7 +70,9 @@ func (w *ward) Proven(context.Context, string) (func(string) time.Time, error) {
 func newWard(t *testing.T, db *state.DB, files int) *ward {
 	w := &ward{t: t, db: db, dir: filepath.Join(t.TempDir(), "data"), repo: filepath.Join(t.TempDir(), "repo"), at: monday, some: map[string]Facts{}}
 	w.p = restictest.Newest(t).At(w.repo, "-q")
-	w.Desk = New(db, Deps{Source: w, Drills: w, Decoys: func(context.Context, string) ([]string, error) { return []string{filepath.Join(w.dir, "おとり.xlsx")}, nil },
+	w.Desk = New(db, Deps{Source: w, Drills: w, Decoys: func(context.Context, string) ([]string, error) {
+		return []string{filepath.Join(w.dir, "おとり.xlsx")}, nil
+	},
 		Now: func() time.Time { return w.at }, Log: slog.New(slog.NewTextHandler(t.Output(), nil))})
 	w.p.Run(t, "init")
 	for i := range files {
