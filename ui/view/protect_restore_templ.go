@@ -3561,7 +3561,7 @@ func restoreFacts(p Page, r restore.Request) templ.Component {
 				return templ_7745c5c3_Err
 			}
 		}
-		if r.Why != "" {
+		if why := restoreEnd(p, r); why != "" {
 			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 293, "<div><dt>")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
@@ -3579,7 +3579,7 @@ func restoreFacts(p Page, r restore.Request) templ.Component {
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
-			templ_7745c5c3_Err = Text(r.Why).Render(ctx, templ_7745c5c3_Buffer)
+			templ_7745c5c3_Err = Text(why).Render(ctx, templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
