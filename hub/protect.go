@@ -60,9 +60,10 @@ func (h *Hub) taker(k job.Kind) dispatch.Taker {
 
 // openRestores makes what looks into backups and brings data back.
 func (h *Hub) openRestores(from repositories) error {
-	deps := restore.Deps{Source: from, Sender: sender{h}, Clean: func(ctx context.Context, agent string) ([]anomaly.Point, error) {
-		return h.anomalies.Points(ctx, agent)
-	}, Now: h.cfg.Now, Log: h.log}
+	deps := restore.Deps{Source: from, Sender: sender{h}, Listed: h.listed, Now: h.cfg.Now, Log: h.log,
+		Clean: func(ctx context.Context, agent string) ([]anomaly.Point, error) {
+			return h.anomalies.Points(ctx, agent)
+		}}
 	if h.cfg.Clamd != "" {
 		client, err := antivirus.New(h.cfg.Clamd)
 		if err != nil {

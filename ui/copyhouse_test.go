@@ -196,7 +196,7 @@ func (r restoresOf) Snapshots(context.Context, string, time.Time, string, int) (
 }
 
 func (r restoresOf) Points(context.Context, string) ([]anomaly.Point, error) {
-	return []anomaly.Point{{Series: "sr-1", Paths: []string{"/srv/records"}, Snapshot: snapshotID(2), Received: start.Add(-30 * time.Hour), Begun: start.Add(-8 * time.Hour),
+	return []anomaly.Point{{Series: "sr-1", Class: "cl-1", Paths: []string{"/srv/records"}, Snapshot: snapshotID(2), Received: start.Add(-30 * time.Hour), Begun: start.Add(-8 * time.Hour),
 		Proven: start.Add(-20 * time.Hour), Confirmed: true, By: "pe-approver", At: start.Add(-2 * time.Hour), Reason: "監視カメラと合う", Later: []string{snapshotID(3)}}}, nil
 }
 
@@ -301,7 +301,7 @@ func (r restoresOf) Stop(_ context.Context, id, why string, _ auth.Person) (rest
 }
 
 func TestCopiesAndRestoresThroughTheirPages(t *testing.T) {
-	h := newHouse()
+	h := newHouse().inCourse()
 	v, _ := h.open(t)
 	r := v.as("responder")
 	browse := "/protect/restore/machines/ho-2/" + snapshotID(2)

@@ -171,6 +171,20 @@ func targetText(p Page, r restore.Request) string {
 	return p.T("protect.restore.target.folder", "host", p.Host(r.Host), "folder", r.Target)
 }
 
+// restoreEnd says why a restore was refused, stopped or failed, in the reader's
+// language where the hub knows it.
+func restoreEnd(p Page, r restore.Request) string {
+	switch back := r.Result.Restore; {
+	case r.State != restore.Failure || r.EndedBy != "":
+		return r.Why
+	case back != nil && back.Wrong > 0:
+		return p.T("protect.restore.failed.wrong", "count", p.Count(int(back.Wrong)))
+	case r.Result.State.Ended() && r.Result.State != job.OK:
+		return p.T("protect.restore.failed."+string(r.Result.State)) + " " + r.Result.Error
+	}
+	return r.Why
+}
+
 // restoreGoes says whether something happens by itself.
 func restoreGoes(s restore.State) bool {
 	return s == restore.Scanning || s == restore.Ordered || s == restore.Running
