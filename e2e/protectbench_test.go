@@ -106,7 +106,8 @@ type protectBench struct {
 	sonae, backer  string // programs
 	restic         string
 	dir, data      string
-	load           string // when it began
+	load           string    // when it began
+	rest           []float64 // processor time of the hub in seconds in which nobody wanted anything of it
 	taken          map[turn][]cost
 	work           map[string][]string // how much work each side's key is to derive
 	last           *bareSide
@@ -258,10 +259,24 @@ func (b *protectBench) calm(phase string) {
 		before := b.hubUsed()
 		time.Sleep(time.Second)
 		left := time.Minute - time.Since(b.began)%time.Minute
-		if b.hubUsed()-before < 0.05 && (left.Seconds() > most+2 || left > 55*time.Second) {
+		used := b.hubUsed() - before
+		if used >= 0.05 {
+			continue
+		}
+		b.rest = append(b.rest, used)
+		if left.Seconds() > most+2 || left > 55*time.Second {
 			return
 		}
 	}
+}
+
+// atRest is what the hub uses in a second in which nobody wants anything of it.
+func (b *protectBench) atRest() float64 {
+	sum := 0.0
+	for _, used := range b.rest {
+		sum += used
+	}
+	return sum / float64(max(1, len(b.rest)))
 }
 
 // hubUsed is the processor time of the hub until now, in seconds.
@@ -429,6 +444,7 @@ func (s *ourSide) job(asked string, order func()) (cost, job.Result) {
 	b.ok(in.Close())
 	b.ok(cmd.Wait())
 	c.wall, c.restic, c.resticPeak, c.agent, c.agentPeak = u.Job.Seconds(), u.Restic, u.ResticPeak, u.Own, u.OwnPeak
+	c.hub = max(0, c.hub-c.wall*b.atRest())
 	return c, u.Job
 }
 
@@ -524,6 +540,7 @@ func (b *protectBench) tables() string {
 		time.Now().UTC().Format("2006-01-02 15:04"), processor(), runtime.NumCPU(), version, b.load, strings.TrimSpace(file("/proc/loadavg")))
 	fmt.Fprintf(&s, "%d files, %d MB; %d packs, %d MB after two backups. Medians of %d rounds in turn, with the least and the most.\nWork of the key (scrypt N/r/p): bare %s; agent %s.\n\n",
 		files, bytes/1e6, packs, stored/1e6, len(b.taken[turn{firstBackup, bare}]), strings.Join(b.work[bare], ", "), strings.Join(b.work[ours], ", "))
+	fmt.Fprintf(&s, "At rest the hub uses %.1f %% of a processor, which is taken off.\n\n", 100*b.atRest())
 	s.WriteString("| | bare restic | agent and hub | more | of it restic | agent | hub |\n|---|---:|---:|---:|---:|---:|---:|\n")
 	for _, phase := range []string{firstBackup, nextBackup, bringBack} {
 		x, y := b.taken[turn{phase, bare}], b.taken[turn{phase, ours}]

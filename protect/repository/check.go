@@ -230,13 +230,54 @@ func (r *Repository) checkSnapshot(ctx context.Context, who, name string, raw []
 // index came before it; or all trees, where the client may have built on what was
 // pruned since it began.
 func (r *Repository) checkTree(ctx context.Context, key *restic.Key, s restic.Snapshot, whole bool) error {
-	repo := restic.OpenWith(r, key)
-	if err := repo.Load(ctx); err != nil {
-		return err
-	}
 	if whole {
+		repo := restic.OpenWith(r, key)
+		if err := repo.Load(ctx); err != nil {
+			return err
+		}
 		return repo.Complete(ctx, s)
 	}
-	_, err := repo.Blob(ctx, restic.TreeBlob, *s.Tree, nil)
-	return err
+	return r.hasTree(ctx, key, *s.Tree)
+}
+
+// hasTree looks for a tree in the newest index first: only a snapshot in which
+// nothing changed has an older one, and there may be many.
+func (r *Repository) hasTree(ctx context.Context, key *restic.Key, tree restic.ID) error {
+	for _, name := range r.newest(restic.Index) {
+		repo := restic.OpenWith(only{r, name}, key)
+		if err := repo.Load(ctx); err != nil {
+			return err
+		}
+		if _, err := repo.Blob(ctx, restic.TreeBlob, tree, nil); !errors.Is(err, restic.ErrMissing) {
+			return err
+		}
+	}
+	return fmt.Errorf("tree %s: %w", tree, restic.ErrMissing)
+}
+
+// newest lists files of a kind, the newest first.
+func (r *Repository) newest(kind restic.Kind) []string {
+	var names []string
+	for _, x := range slices.Backward(r.Receipts()) {
+		if x.Kind == kind {
+			names = append(names, x.Name)
+		}
+	}
+	return names
+}
+
+// only is a repository with one of its indexes.
+type only struct {
+	*Repository
+	index string
+}
+
+// List tells of that index, and of all files of other kinds.
+func (o only) List(ctx context.Context, kind restic.Kind, each func(name string, size int64) error) error {
+	return o.Repository.List(ctx, kind, func(name string, size int64) error {
+		if kind == restic.Index && name != o.index {
+			return nil
+		}
+		return each(name, size)
+	})
 }

@@ -1,6 +1,7 @@
 package repository
 
 import (
+	"bufio"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -167,7 +168,9 @@ func (r *Repository) write(ctx context.Context, body io.Reader, limit int64) (pa
 		return "", "", 0, err
 	}
 	hash := sha256.New()
-	n, err = io.Copy(io.MultiWriter(file, hash), io.LimitReader(stoppable{ctx, cuttable{r, body}}, limit+1))
+	out := bufio.NewWriterSize(file, pieceSize)
+	n, err = io.Copy(io.MultiWriter(out, hash), io.LimitReader(stoppable{ctx, cuttable{r, body}}, limit+1))
+	err = errors.Join(err, out.Flush())
 	if err == nil && n > limit {
 		err = fault.New(fault.Invalid, "protect.name").With(fmt.Errorf("more than %d bytes", limit))
 	}
@@ -179,6 +182,9 @@ func (r *Repository) write(ctx context.Context, body io.Reader, limit int64) (pa
 	}
 	return file.Name(), hex.EncodeToString(hash.Sum(nil)), n, nil
 }
+
+// pieceSize is how much is written at once, in bytes; TLS gives 16 KiB at a time.
+const pieceSize = 256 << 10
 
 // stoppable ends a read when ctx is done.
 type stoppable struct {
