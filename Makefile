@@ -160,7 +160,7 @@ bench-protect: web
 	SONAE_BENCH_PROTECT=$(CURDIR)/doc/bench-protect.md SONAE_BENCH_ROUNDS=$(or $(ROUNDS),3) go test -tags e2e -timeout 30m -count 1 -v -run TestBenchProtect ./e2e
 
 # What scores of backups catch, and how often they cry wolf: a labelled set with
-# the real restic; writes doc/bench-anomaly.md. Needs root and an hour.
+# the real restic; writes doc/bench-anomaly.md. Needs root and half an hour.
 bench-anomaly:
 	@sh tools/need.sh --root restic postgresql gpg gpg-agent zip apt-utils dpkg-dev
 	go run ./bench/protect/anomaly -houses $(or $(HOUSES),10) -days $(or $(DAYS),200) $(if $(BENCH_DIR),-dir $(BENCH_DIR)) -out doc/bench-anomaly.md
