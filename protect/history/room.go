@@ -27,10 +27,11 @@ func (d *Desk) Follow(ctx context.Context, in incident.Incident) error {
 	return d.tell(ctx, in, "", in.OpenedAt.Add(-before))
 }
 
-// Run tells the open incidents of a site of a run that did not end well, or of
-// one that is in doubt.
+// Run tells the open incidents of a site what became of a run: it did not end
+// well, or it is in doubt, or is not any more. Each step is asked for, because a
+// run may be doubted while it waits, and trusted once it is over.
 func (d *Desk) Run(ctx context.Context, c policy.Changed) error {
-	if c.State == "" || c.State.Going() {
+	if c.State == "" { // a class or a policy
 		return nil
 	}
 	return d.happened(ctx, c.Site, c.At)
