@@ -145,8 +145,9 @@ bench-guard: bpf
 	go run ./bench/guard -count $(or $(COUNT),30) -out doc/bench-guard.md
 	go run ./bench/guard -count $(or $(COUNT),5) -out doc/bench-guard.md -volume ext4 -backends ebpf -parts attacks
 
-# The forecast of a recovery held to real restores with stock restic, and how
-# quickly it is computed; writes doc/bench-forecast.md. Five minutes.
+# The forecast of a recovery held to real restore drills with stock restic and
+# PostgreSQL, and how quickly it is computed; writes doc/bench-forecast.md. Needs
+# root and five minutes of a quiet machine.
 bench-forecast:
 	@sh tools/need.sh restic
 	SONAE_BENCH_FORECAST=$(CURDIR)/doc/bench-forecast.md go test -count=1 -timeout 30m -run TestForecastOfRealDrills -bench Forecast -benchtime 3x ./protect/forecast

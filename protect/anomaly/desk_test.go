@@ -70,15 +70,16 @@ func (w *ward) Proven(context.Context, string) (func(string) time.Time, error) {
 func newWard(t *testing.T, db *state.DB, files int) *ward {
 	w := &ward{t: t, db: db, dir: filepath.Join(t.TempDir(), "data"), repo: filepath.Join(t.TempDir(), "repo"), at: monday, some: map[string]Facts{}}
 	w.p = restictest.Newest(t).At(w.repo, "-q")
+	decoy := filepath.Join(w.dir, "おとり.xlsx")
 	w.Desk = New(db, Deps{Source: w, Drills: w, Decoys: func(context.Context, string) ([]string, error) {
-		return []string{filepath.Join(w.dir, "おとり.xlsx")}, nil
+		return []string{decoy}, nil
 	},
 		Now: func() time.Time { return w.at }, Log: slog.New(slog.NewTextHandler(t.Output(), nil))})
 	w.p.Run(t, "init")
 	for i := range files {
 		w.write(i, fmt.Sprintf("first day, patient %d\n", i))
 	}
-	restictest.Write(t, filepath.Join(w.dir, "おとり.xlsx"), []byte("nobody touches this"))
+	restictest.Write(t, decoy, []byte("nobody touches this"))
 	return w
 }
 

@@ -1,6 +1,7 @@
 package forecast
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -8,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -27,7 +29,7 @@ import (
 type held struct {
 	name  string
 	small int  // files of 4 KiB
-	large int  // files of 24 MiB
+	large int  // files of 16 MiB
 	rows  int  // of a PostgreSQL database, whose cluster is backed up and started
 	learn bool // the rate is fitted from it; else it is foretold
 
@@ -40,11 +42,11 @@ type held struct {
 // rounds is how often each drill is held. All are held once before any is held
 // again, so that what else the machine does hits those that teach and those that
 // are foretold alike.
-const rounds = 3
+const rounds = 5
 
 // TestForecastOfRealDrills holds drills of this hub: a rate is fitted from what
 // some measured, and what the forecast says of four others must be within 25 %
-// of what they took in the middle of three runs. It takes minutes, so it runs
+// of what they took in the middle of five runs. It takes minutes, so it runs
 // where SONAE_BENCH_FORECAST names the file for its table (make bench-forecast).
 func TestForecastOfRealDrills(t *testing.T) {
 	out := os.Getenv("SONAE_BENCH_FORECAST")
@@ -53,9 +55,9 @@ func TestForecastOfRealDrills(t *testing.T) {
 	}
 	statetest.OnlySQLite(t, "what is measured is what restic restores")
 	sets := []*held{
-		{name: "small files, few", small: 3_000, learn: true}, {name: "large files, few", large: 5, learn: true}, {name: "both", small: 5_000, large: 6, learn: true},
-		{name: "small files, many", small: 12_000, learn: true}, {name: "large files, many", large: 18, learn: true}, {name: "mostly large", small: 1_500, large: 10, learn: true},
-		{name: "many small files", small: 8_000}, {name: "few large files", large: 12}, {name: "a mixture", small: 6_500, large: 8}, {name: "a PostgreSQL cluster", rows: 900_000},
+		{name: "small files, few", small: 1_500, learn: true}, {name: "large files, few", large: 5, learn: true}, {name: "both", small: 2_500, large: 6, learn: true},
+		{name: "small files, many", small: 7_000, learn: true}, {name: "large files, many", large: 20, learn: true}, {name: "mostly large", small: 800, large: 11, learn: true},
+		{name: "many small files", small: 4_500}, {name: "few large files", large: 13}, {name: "a mixture", small: 3_500, large: 9}, {name: "a PostgreSQL cluster", rows: 600_000},
 	}
 	h := newHeld(t, sets)
 	for range rounds {
@@ -154,7 +156,7 @@ func (h *holder) foretell(sets []*held) string {
 	var known left
 	for _, s := range sets {
 		if s.learn {
-			known.measured = append(known.measured, s.took...)
+			known.measured = append(known.measured, middle(s.took))
 		}
 	}
 	source := plan.Source{Key: plan.AtHub, Name: said("repository"), Rate: 100, Files: 1000}
@@ -162,9 +164,9 @@ func (h *holder) foretell(sets []*held) string {
 	h.ok(err)
 	rate := Fit(source, restores)
 	var b strings.Builder
-	fmt.Fprintf(&b, head, time.Now().UTC().Format("2006-01-02"), h.repos["ho-0"].Version, rounds, rate.Drills, rate.Start, 1/rate.Byte/1e6, rate.File*1000, rate.Spread*100)
+	fmt.Fprintf(&b, head, time.Now().UTC().Format("2006-01-02"), h.repos["ho-0"].Version, rounds, runtime.NumCPU(), h.disk(), rate.Drills, rate.Start, 1/rate.Byte/1e6, rate.File*1000, rate.Spread*100)
 	line := func(s *held) {
-		seconds := middle(s.took)
+		seconds := middle(s.took).Seconds
 		fmt.Fprintf(&b, "| %s | %.0f | %d | ", s.name, float64(s.took[0].Bytes)/1e6, s.took[0].Files)
 		if s.learn {
 			b.WriteString("– | ")
@@ -182,8 +184,8 @@ func (h *holder) foretell(sets []*held) string {
 	for _, s := range sets {
 		if s.ahead = p50(h.t, source, restores, s.took[0]); !s.learn {
 			line(s)
-			if off := s.ahead/middle(s.took) - 1; off < -0.25 || off > 0.25 {
-				h.t.Errorf("%s: foretold %.2f s, measured %.2f s", s.name, s.ahead, middle(s.took))
+			if off := s.ahead/middle(s.took).Seconds - 1; off < -0.25 || off > 0.25 {
+				h.t.Errorf("%s: foretold %.2f s, measured %.2f s", s.name, s.ahead, middle(s.took).Seconds)
 			}
 		}
 	}
@@ -198,13 +200,13 @@ func (h *holder) foretell(sets []*held) string {
 
 const head = `# The forecast held to real restore drills
 
-Written by %s. ` + "`make bench-forecast`" + ` backs up data sets with stock restic %s and holds restore
+%s. ` + "`make bench-forecast`" + ` backs up data sets with stock restic %s and holds restore
 drills of them as the hub does: restore, compare every file by its hash or start PostgreSQL on its
 cluster and check it. All drills are held in turn, %d times; the middle run of each counts, and
-the load of the machine stands beside it.
+the highest load of the machine before a run stands beside it (%d processors, %s).
 
-The rate was fitted from the %d runs of the *other* drills, which are listed below those that were
-foretold: start %.2f s, %.0f MB/s, %.2f s for each 1,000 files, spread %.0f %%. The forecast is the
+The rate was fitted from the middle runs of the %d *other* drills, which are listed below those that
+were foretold: start %.2f s, %.0f MB/s, %.2f s for each 1,000 files, spread %.0f %%. The forecast is the
 P50 of a plan with one service of that size. More than 25 %% off fails the run.
 
 | data | MB | files | foretold P50, s | measured, s | from–to, s | difference | load |
@@ -244,7 +246,7 @@ func slower(all []Restore) func(drill.Measurement) float64 {
 // worstOff is by how many percent the worst of the foretold drills is off.
 func worstOff(sets []*held, says func(drill.Measurement) float64) (most float64) {
 	for _, s := range sets {
-		if off := says(s.took[0])/middle(s.took) - 1; !s.learn {
+		if off := says(s.took[0])/middle(s.took).Seconds - 1; !s.learn {
 			most = max(most, 100*max(off, -off))
 		}
 	}
@@ -269,9 +271,17 @@ func times(all []drill.Measurement) (out []float64) {
 	return out
 }
 
-func middle(all []drill.Measurement) float64 {
-	sorted := slices.Sorted(slices.Values(times(all)))
+// middle is the run that took the middle of all times.
+func middle(all []drill.Measurement) drill.Measurement {
+	sorted := slices.SortedFunc(slices.Values(all), func(a, b drill.Measurement) int { return cmp.Compare(a.Seconds, b.Seconds) })
 	return sorted[len(sorted)/2]
+}
+
+// disk is the kind of file system that all of it lies on.
+func (h *holder) disk() string {
+	out, err := exec.CommandContext(h.t.Context(), "stat", "-f", "-c", "%T", h.dir).Output()
+	h.ok(err)
+	return strings.TrimSpace(string(out))
 }
 
 // load is that of the last minute.
@@ -293,7 +303,7 @@ func load(t *testing.T) float64 {
 func fill(t *testing.T, dir string, s held) {
 	t.Helper()
 	luck := rand.NewChaCha8([32]byte{byte(s.small), byte(s.small >> 8), byte(s.large)})
-	body := make([]byte, 24<<20)
+	body := make([]byte, 16<<20)
 	write := func(name string, size int) {
 		for at := 0; at < size; at += 1024 {
 			_, _ = luck.Read(body[at : at+512]) // never fails
@@ -304,7 +314,7 @@ func fill(t *testing.T, dir string, s held) {
 		write(fmt.Sprintf("d%03d/f%d.xml", i/200, i), 4<<10)
 	}
 	for i := range s.large {
-		write(fmt.Sprintf("l%d.dcm", i), 24<<20)
+		write(fmt.Sprintf("l%d.dcm", i), 16<<20)
 	}
 }
 
