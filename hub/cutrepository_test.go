@@ -74,7 +74,7 @@ func TestPeopleWhoCutTheBackupPathCutTheRepositoryToo(t *testing.T) {
 	admin.Must(http.MethodPut, "/sites/clinic/cut", map[string]any{"sections": []action.Section{
 		{Stage: action.BackupPath, Name: "控えの倉庫", Stops: "夜の控えが取れない", Kind: action.Block, Via: d.ID, Targets: []string{"192.0.2.60"}}}}, nil)
 	var in incident.Incident
-	asks.Must(http.MethodPost, "/incidents", map[string]any{"title": "暗号化の疑い", "severity": "high", "scope": incident.Scope{Sites: []string{"clinic"}, Hosts: []string{}}}, &in)
+	asks.Must(http.MethodPost, "/incidents", map[string]any{"title": "暗号化の疑い", "severity": "high", "sites": []string{"clinic"}}, &in)
 	var c action.Cutting
 	asks.Must(http.MethodPost, "/cuttings", map[string]any{"site": "clinic", "incident": in.ID, "reason": "控えを守る", "only": "backup"}, &c)
 	cuts := func() []vault.Cut { return hubtest.List[vault.Cut](asks, "/protect/cuts?site=clinic") }

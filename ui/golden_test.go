@@ -182,6 +182,7 @@ var pages = []struct{ name, who, path string }{
 	{"protect-vaults-approver", "approver", "/protect/repositories"},
 	{"protect-vaults-admin", "admin", "/protect/repositories"},
 	{"protect-vault", "responder", "/protect/repositories/ho-1?plan=1"},
+	{"protect-vault-proposed", "responder", "/protect/repositories/ho-1"},
 	{"protect-vault-new", "executive", "/protect/repositories/ho-2"},
 	{"protect-vault-sheet", "admin", "/protect/repositories/ho-1/sheet"},
 	{"protect-tools", "admin", "/protect/tools"},

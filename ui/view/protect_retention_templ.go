@@ -81,9 +81,9 @@ func pruneDid(p Page, d VaultData, x vault.Prune) templ.Component {
 				return templ_7745c5c3_Err
 			}
 			var templ_7745c5c3_Var4 string
-			templ_7745c5c3_Var4, templ_7745c5c3_Err = templ.JoinStringErrs(" " + p.T("protect.vault.prune.did", "snapshots", p.Count(x.Did.Snapshots), "packs", p.Count(x.Did.Packs), "rewritten", p.Count(x.Did.Rewritten)))
+			templ_7745c5c3_Var4, templ_7745c5c3_Err = templ.JoinStringErrs(" " + p.T("protect.vault.prune.did", "snapshots", p.Count(x.Did.Snapshots), "packs", p.Count(x.Did.Packs), "rewritten", p.Count(x.Did.Rewritten)) + " ")
 			if templ_7745c5c3_Err != nil {
-				return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_retention.templ`, Line: 23, Col: 150}
+				return templ.Error{Err: templ_7745c5c3_Err, FileName: `protect_retention.templ`, Line: 23, Col: 156}
 			}
 			_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var4))
 			if templ_7745c5c3_Err != nil {
