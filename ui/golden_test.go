@@ -79,6 +79,8 @@ var pages = []struct{ name, who, path string }{
 	{"duties", "approver", "/incidents/in-1/duties?at=2026-11-22T05%3A00%3A00Z"},
 	{"duties-now", "responder", "/incidents/in-1/duties"},
 	{"authorities", "admin", "/authorities"},
+	{"holidays", "admin", "/authorities/holidays"},
+	{"holidays-look", "responder", "/authorities/holidays"},
 	{"sheet", "approver", "/incidents/in-1/sheet"},
 	{"sheet-wall", "executive", "/executive?wall=1"},
 	{"sheet-denied", "contractor", "/executive"},

@@ -69,9 +69,10 @@ type house struct {
 	bagList       []evidence.Bag
 	purposes      []string
 	duties        map[string]duty.Assessment
-	reasons       []string        // why facts were stated anew
-	dutyDecided   []duty.Decision //
-	contacts      []string        // authorities that were saved
+	reasons       []string             // why facts were stated anew
+	dutyDecided   []duty.Decision      //
+	contacts      []string             // authorities that were saved
+	lists         []duty.HolidayUpdate // holidays that were taken over
 	docs          map[string][]report.Document
 	drills        int
 	reporter      report.Reporter
