@@ -35,6 +35,7 @@ var pages = []struct{ name, who, path string }{
 	{"decision-criteria-service", "responder", "/decision-criteria?service=callcentre%2Fsv-1"},
 	{"run", "responder", "/incidents/in-1/runs/run-1"},
 	{"run-paper", "responder", "/incidents/in-1/runs/run-1/paper"},
+	{"playbook-begin", "responder", "/incidents/in-1/begin?playbook=foreign"},
 	{"playbooks", "responder", "/playbooks"},
 	{"playbook", "responder", "/playbooks/playbook--c2e51e95-3739-5332-b0b2-f0f7b47cc257"},
 	{"tasks", "responder", "/incidents/in-1/tasks"},
