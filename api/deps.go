@@ -223,7 +223,8 @@ type Duties interface {
 	Contacts(ctx context.Context) ([]duty.Authority, error)
 	SaveContact(ctx context.Context, id string, c duty.NewContact, by auth.Person) error
 	HolidaysNow(ctx context.Context) (duty.Holidays, []duty.HolidayUpdate, error)
-	UpdateHolidays(ctx context.Context, u duty.HolidayUpdate) ([]duty.HolidayChange, error)
+	PreviewHolidays(ctx context.Context, days []duty.Holiday) (duty.HolidayEffect, error)
+	UpdateHolidays(ctx context.Context, u duty.HolidayUpdate) (duty.HolidayEffect, error)
 	Rules() duty.Rules
 }
 
@@ -332,6 +333,7 @@ type Paper interface {
 	Sheets(ctx context.Context, incident string) ([]paper.SheetFile, error)
 	SheetData(ctx context.Context, incident, id string) (paper.SheetFile, []byte, error)
 	Preview(ctx context.Context, incident, id string) (paper.Preview, error)
+	Export(ctx context.Context, incident string, by auth.Person, w io.Writer) error
 	Import(ctx context.Context, incident, id string, choices map[int]paper.Choice, by auth.Person) (paper.Taken, error)
 }
 

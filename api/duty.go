@@ -41,6 +41,13 @@ type HolidayFile struct {
 	RawBody []byte `contentType:"text/csv"`
 }
 
+// HolidayResult is on which days a list differs, and what that does.
+type HolidayResult struct {
+	Items []duty.HolidayChange `json:"items" nullable:"false"`
+	Total int                  `json:"total" doc:"how many there are"`
+	Moved []duty.Moved         `json:"moved" nullable:"false" doc:"open incidents whose clocks it moves, with old and new end and the article"`
+}
+
 // HolidayYear says what is known of a year.
 type HolidayYear struct {
 	Year      int  `json:"year"`
@@ -136,17 +143,20 @@ func (s *server) lawData(ctx context.Context, _ auth.Person, _ *none) (*body[Law
 	return &body[LawData]{out}, nil
 }
 
-func (s *server) updateHolidays(ctx context.Context, who auth.Person, in *HolidayFile) (*body[page[duty.HolidayChange]], error) {
+func (s *server) updateHolidays(ctx context.Context, who auth.Person, in *HolidayFile) (*body[HolidayResult], error) {
 	days, err := duty.ParseHolidayCSV(bytes.NewReader(in.RawBody))
 	if err != nil {
 		return nil, fault.New(fault.Invalid, "duty.holidays", err.Error())
 	}
+	var e duty.HolidayEffect
 	if in.Check {
-		h, _, err := s.Duties.HolidaysNow(ctx)
-		changes := h.Diff(days)
-		return paged(changes, len(changes)), err
+		e, err = s.Duties.PreviewHolidays(ctx, days)
+		if fault.Of(err) == fault.Conflict { // nothing would change: that is an answer
+			e, err = duty.HolidayEffect{Changes: []duty.HolidayChange{}, Moved: []duty.Moved{}}, nil
+		}
+	} else {
+		sum := sha256.Sum256(in.RawBody)
+		e, err = s.Duties.UpdateHolidays(ctx, duty.HolidayUpdate{By: who.ID, Source: in.Source, SHA256: hex.EncodeToString(sum[:]), Days: days})
 	}
-	sum := sha256.Sum256(in.RawBody)
-	changes, err := s.Duties.UpdateHolidays(ctx, duty.HolidayUpdate{By: who.ID, Source: in.Source, SHA256: hex.EncodeToString(sum[:]), Days: days})
-	return paged(changes, len(changes)), err
+	return &body[HolidayResult]{HolidayResult{e.Changes, len(e.Changes), e.Moved}}, err
 }

@@ -99,9 +99,9 @@ func TestAuthoritiesAndHolidaysAreData(t *testing.T) {
 		return b.send(req)
 	}
 	more := file.String() + "2028-12-25,休日\n"
-	var changes page[duty.HolidayChange]
+	var changes HolidayResult
 	send(admin, "?check=true", more).is(http.StatusOK, &changes)
-	if len(changes.Items) != 1 || changes.Items[0].Is != "休日" {
+	if len(changes.Items) != 1 || changes.Items[0].Is != "休日" || changes.Moved == nil {
 		t.Errorf("check: %+v", changes.Items)
 	}
 	send(admin, "", "<html>").problem(http.StatusBadRequest, "duty.holidays")

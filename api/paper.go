@@ -2,8 +2,11 @@ package api
 
 import (
 	"context"
+	"io"
 	"net/http"
 	"time"
+
+	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/sonae/sonae/auth"
 	"github.com/sonae/sonae/fault"
@@ -119,6 +122,11 @@ func (s *server) paperOperations() {
 	register(s, operation{"called-back", http.MethodPost, "/incidents/{id}/call-backs/{record}", "Say that a promised call was made", 0}, incidentRule[recordWith[CalledBack]](s, auth.Handle, "entry"),
 		func(ctx context.Context, who auth.Person, in *recordWith[CalledBack]) (*none, error) {
 			return nil, s.Paper.CalledBack(ctx, in.ID, in.Record, in.Body.Result, in.Body.At, who)
+		})
+	register(s, operation{"export-paper", http.MethodPost, "/incidents/{id}/paper-exports", "All that came on paper with its proofs, as one zip that sonae verify checks; the chronology says who took it", http.StatusOK}, incidentRule[ByID](s, auth.View, "entry"),
+		func(_ context.Context, who auth.Person, in *ByID) (*huma.StreamResponse, error) {
+			return s.stream(http.Header{"Content-Type": {"application/zip"}, "Content-Disposition": {`attachment; filename="sonae-` + in.ID + `-paper.zip"`}},
+				func(ctx context.Context, w io.Writer) error { return s.Paper.Export(ctx, in.ID, who, w) }), nil
 		})
 	s.logOperations()
 }

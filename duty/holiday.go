@@ -36,9 +36,10 @@ type HolidayUpdate struct {
 	No     int       `json:"no"`
 	At     time.Time `json:"at"`
 	By     string    `json:"by"`
-	Source string    `json:"source"` // where the file came from
-	SHA256 string    `json:"sha256"` // of the file
-	Days   []Holiday `json:"days"`   // from the first of January 2020 on: nothing is counted before
+	Source string    `json:"source"`          // where the file came from
+	SHA256 string    `json:"sha256"`          // of the file
+	Days   []Holiday `json:"days"`            // from the first of January 2020 on: nothing is counted before
+	Moved  []Moved   `json:"moved,omitempty"` // clocks of incidents that were open
 	Salt   string    `json:"salt"`
 }
 
@@ -308,39 +309,43 @@ func (d *Desk) updates(ctx context.Context, q query) ([]HolidayUpdate, error) {
 const maxMoved = 8
 
 // UpdateHolidays records a newer list and counts with it from now on. It
-// returns on which days it differs.
+// returns on which days it differs, and which clocks of open incidents it moved;
+// both stand on record with it.
 //
 // Errors: Invalid when it contradicts what was announced before too much,
 // Conflict when nothing is new.
-func (d *Desk) UpdateHolidays(ctx context.Context, u HolidayUpdate) ([]HolidayChange, error) {
-	if err := checkYears(u.Days); err != nil {
-		return nil, fault.New(fault.Invalid, "duty.holidays", err.Error())
+func (d *Desk) UpdateHolidays(ctx context.Context, u HolidayUpdate) (HolidayEffect, error) {
+	u, err := d.newest(u)
+	if err != nil {
+		return HolidayEffect{}, err
 	}
-	u.Days = slices.DeleteFunc(slices.Clone(u.Days), func(h Holiday) bool { return h.Day < keptFrom })
-	u.At, u.Salt, u.Source = state.Time(state.Nanos(d.now())), leaf.Salt(), tidyText(u.Source)
-	var changes []HolidayChange
-	err := d.db.Tx(ctx, func(tx *state.Tx) error {
-		updates, err := d.updates(ctx, tx.QueryContext)
+	var e HolidayEffect
+	err = d.db.Tx(ctx, func(tx *state.Tx) error {
+		n, effect, err := d.effect(ctx, tx.QueryContext, u)
 		if err != nil {
 			return err
 		}
-		h := d.rules.Holidays
-		for _, older := range updates {
-			h = h.With(older)
+		e = effect
+		u.No, u.Moved = n+1, e.Moved
+		if len(u.Moved) == 0 {
+			u.Moved = nil // one form only, so that the digest is the same after reading
 		}
-		if changes = h.Diff(u.Days); len(changes) == 0 && h.announced(u.Days) {
-			return fault.New(fault.Conflict, "duty.holidays-same")
-		}
-		if err := h.plausible(changes); err != nil {
-			return err
-		}
-		u.No = len(updates) + 1
 		return storeHolidays(ctx, tx, u)
 	})
 	if err != nil {
-		return nil, fmt.Errorf("update holidays: %w", err)
+		return HolidayEffect{}, fmt.Errorf("update holidays: %w", err)
 	}
-	return changes, nil
+	return e, nil
+}
+
+// newest makes a list ready to be compared and stored.
+func (d *Desk) newest(u HolidayUpdate) (HolidayUpdate, error) {
+	if err := checkYears(u.Days); err != nil {
+		return u, fault.New(fault.Invalid, "duty.holidays", err.Error())
+	}
+	u.Days = slices.DeleteFunc(slices.Clone(u.Days), func(h Holiday) bool { return h.Day < keptFrom })
+	u.At, u.Salt, u.Source = state.Time(state.Nanos(d.now())), leaf.Salt(), tidyText(u.Source)
+	return u, nil
 }
 
 // announced says whether all years of a list were announced before.
@@ -381,5 +386,8 @@ func storeHolidays(ctx context.Context, tx *state.Tx, u HolidayUpdate) error {
 	if _, err := tx.ExecContext(ctx, `INSERT INTO duty_holidays (no, body) VALUES ($1, $2)`, u.No, state.JSON(u)); err != nil {
 		return err
 	}
-	return tx.Emit(ctx, "record.holidays", "record.holidays:"+l.Ref, l)
+	if err := tx.Emit(ctx, "record.holidays", "record.holidays:"+l.Ref, l); err != nil {
+		return err
+	}
+	return tellMoved(ctx, tx, u)
 }

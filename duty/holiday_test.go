@@ -3,6 +3,7 @@ package duty
 import (
 	"bytes"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"testing"
@@ -11,7 +12,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/text/encoding/japanese"
 
+	"github.com/sonae/sonae/event"
 	"github.com/sonae/sonae/fault"
+	"github.com/sonae/sonae/incident"
+	"github.com/sonae/sonae/state"
 )
 
 // official is the list as the Cabinet Office would publish it, of all years up
@@ -93,9 +97,9 @@ func TestNewHolidaysMoveDeadlines(t *testing.T) {
 	}
 	days := append(official(t, x.rules, 2028), Holiday{"2028-02-07", "休日"})
 	x.now = x.now.Add(time.Hour)
-	changes, err := x.UpdateHolidays(t.Context(), HolidayUpdate{By: anna.ID, Source: "syukujitsu.csv", Days: days})
+	effect, err := x.UpdateHolidays(t.Context(), HolidayUpdate{By: anna.ID, Source: "syukujitsu.csv", Days: days})
 	x.must(err)
-	if diff := cmp.Diff([]HolidayChange{{"2028-02-07", "", "休日"}}, changes); diff != "" || due() != "2028-02-08" {
+	if diff := cmp.Diff([]HolidayChange{{"2028-02-07", "", "休日"}}, effect.Changes); diff != "" || due() != "2028-02-08" {
 		t.Errorf("due %s; %s", due(), diff)
 	}
 	h, updates, err := x.HolidaysNow(t.Context())
@@ -144,4 +148,66 @@ func FuzzHolidayCSV(f *testing.F) {
 			t.Fatalf("still %v", changes)
 		}
 	})
+}
+
+// TestANewListSaysFirstWhatItWouldMove: the preview names old and new end with
+// the article and changes nothing; taking it does the same, tells it once for
+// each open incident, and an incident that ended stays as it is.
+func TestANewListSaysFirstWhatItWouldMove(t *testing.T) {
+	x := newRoom(t, "2028-01-07 10:00", "")
+	log := slog.New(slog.NewTextHandler(t.Output(), nil))
+	cases := incident.New(x.db, func() time.Time { return x.now }, log)
+	open := func() incident.Incident {
+		in, err := cases.Open(t.Context(), incident.NewIncident{Title: "名簿", Severity: event.High, KnownAt: x.now.Add(-time.Hour)}, anna)
+		x.must(err)
+		x.must(x.Start(t.Context(), in, ""))
+		return in
+	}
+	first, ended, calm := open(), open(), open()
+	for _, in := range []incident.Incident{first, ended} {
+		x.in = in
+		x.must(x.state("", func(f *Facts) { f.Personal, f.Sensitive, f.MyNumber, f.BadIntent = Yes, Yes, No, No }))
+	}
+	x.in = calm
+	x.must(x.state("", func(f *Facts) { f.Personal, f.MyNumber, f.Misuse = No, No, No }))
+	x.must(x.db.Tx(t.Context(), func(tx *state.Tx) error {
+		_, err := tx.ExecContext(t.Context(), `UPDATE incident SET state = $1 WHERE id = $2`, string(incident.Ended), ended.ID)
+		return err
+	}))
+	days := append(official(t, x.rules, 2028), Holiday{"2028-02-07", "休日"})
+	e, err := x.PreviewHolidays(t.Context(), days)
+	x.must(err)
+	if len(e.Changes) != 1 || len(e.Moved) != 1 || e.Moved[0].Incident != first.ID || len(e.Moved[0].Clocks) != 1 {
+		t.Fatalf("it would do %+v", e)
+	}
+	m := e.Moved[0].Clocks[0]
+	if m.Clock != "appi_26.final" || day(m.From) != "2028-02-07" || day(m.To) != "2028-02-08" || !strings.Contains(m.Basis, "第8条第2項") || m.Fact != "duty.fact.known" {
+		t.Errorf("the move is %+v", m)
+	}
+	if _, updates, err := x.HolidaysNow(t.Context()); err != nil || len(updates) != 0 {
+		t.Errorf("the preview kept something: %v, %v", updates, err)
+	}
+	done, err := x.UpdateHolidays(t.Context(), HolidayUpdate{By: anna.ID, Source: "syukujitsu.csv", Days: days})
+	x.must(err)
+	if diff := cmp.Diff(e, done); diff != "" {
+		t.Errorf("it did something else than it said: %s", diff)
+	}
+	_, updates, err := x.HolidaysNow(t.Context())
+	x.must(err)
+	if len(updates) != 1 || cmp.Diff(e.Moved, updates[0].Moved) != "" {
+		t.Errorf("the record says %+v", updates)
+	}
+	var told int
+	x.must(x.db.QueryRow(t.Context(), `SELECT COUNT(*) FROM outbox WHERE subject = $1`, SubjectHolidays).Scan(&told))
+	if told != 1 {
+		t.Errorf("told %d times", told)
+	}
+	for name, bad := range map[string]struct {
+		days []Holiday
+		kind fault.Kind
+	}{"the same": {days, fault.Conflict}, "a part": {days[:5], fault.Invalid}} {
+		if _, err := x.PreviewHolidays(t.Context(), bad.days); fault.Of(err) != bad.kind {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
 }

@@ -139,6 +139,11 @@ func (h *Hub) noteFacts(ctx context.Context, c duty.Changed) error {
 		Args: map[string]string{"by": c.By, "reason": c.Reason, "moved": strconv.Itoa(c.Moved)}})
 }
 
+// noteHolidays writes down that a new list of holidays moved clocks.
+func (h *Hub) noteHolidays(ctx context.Context, m duty.HolidaysMoved) error {
+	return h.incidents.Note(ctx, m.Incident, m.Note())
+}
+
 // noteDuty writes down what a person decided about a duty.
 func (h *Hub) noteDuty(ctx context.Context, d duty.Decision) error {
 	return h.incidents.Note(ctx, d.Incident, incident.Note{Key: d.Key(), OccurredAt: d.At, Source: "duty", Unique: "duty/" + strconv.Itoa(d.No),

@@ -79,6 +79,9 @@ func (h *Hub) flow() []bus.Join {
 		bus.On("decision.changed", "chronology-decision", h.noteDecision),            // decided  → chronology
 		bus.On("duty.decided", "chronology-decided", h.noteDuty),                     // what people decided about a duty → chronology
 		bus.On("duty.decided", "notify-decided", h.tellDecided).Led(),                // a decision that was due calls nobody any more
+		bus.On(duty.SubjectHolidays, "chronology-holidays", h.noteHolidays),          // new holidays → chronology of incidents whose clocks moved
+		bus.On(duty.SubjectHolidays, "task-holidays", h.followHolidays),              // new holidays → times of tasks that come from clocks
+		bus.On(duty.SubjectHolidays, "notify-holidays", h.tellHolidays).Led(),        // new holidays → a clock that moved away calls nobody
 		bus.On("playbook.changed", "chronology-playbook", h.noteRun),                 // a step of a playbook → chronology
 		bus.On("task.changed", "chronology-task", h.noteTask),                        // a task, a role, hours, a hand-over → chronology
 		bus.On("task.changed", "task-command", h.tasks.Follow),                       // a hand-over that was signed → command
@@ -425,6 +428,10 @@ func (h *Hub) followCommand(ctx context.Context, in incident.Incident) error {
 
 func (h *Hub) followClocks(ctx context.Context, c duty.Changed) error {
 	return h.tasks.FollowClocks(ctx, c.Incident)
+}
+
+func (h *Hub) followHolidays(ctx context.Context, m duty.HolidaysMoved) error {
+	return h.tasks.FollowClocks(ctx, m.Incident)
 }
 
 func (h *Hub) dispatch(_ context.Context, o action.Issued) error {

@@ -1,12 +1,16 @@
 package hub_test
 
 import (
+	"archive/zip"
 	"bytes"
+	"errors"
 	"image"
 	"image/png"
 	"net/http"
 	"net/url"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -128,9 +132,73 @@ func TestPaperAndCausesAreProvedAndRemindPeople(t *testing.T) {
 	if status, page := sato.Page(base); status != http.StatusOK || strings.Contains(page, "⟦") || strings.Contains(page, "鈴木一郎") {
 		t.Errorf("the room: %d", status)
 	}
+	status, _, archive := sato.Submit(base+"/paper/export", nil)
+	if status != http.StatusOK {
+		t.Fatalf("the export: %d %s", status, archive)
+	}
+	verifiesPaper(t, archive, pic.ID)
 	h.Idle()
 	h.Stop()
 	if out, err := exec.Command(sonaeProgram(t), "verify", h.Dir).CombinedOutput(); err != nil || !strings.Contains(string(out), "row by row") {
 		t.Errorf("verify: %v: %s", err, out)
+	}
+	kept := filepath.Join(h.Dir, "paper", in.ID, pic.File.Digest)
+	flip(t, kept)
+	if out, err := exec.Command(sonaeProgram(t), "verify", h.Dir).CombinedOutput(); err == nil || !strings.Contains(string(out), pic.ID) || !strings.Contains(string(out), pic.File.Digest) {
+		t.Errorf("a changed byte of a kept picture: %v: %s", err, out)
+	}
+}
+
+// flip changes one byte in the middle of a file.
+func flip(t *testing.T, path string) {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b[len(b)/2] ^= 1
+	if err := errors.Join(os.Chmod(path, 0o600), os.WriteFile(path, b, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// verifiesPaper checks an export as whoever received it does, whole, unpacked
+// and file by file, before and after a byte of each file was changed.
+func verifiesPaper(t *testing.T, archive, picture string) {
+	t.Helper()
+	dir := t.TempDir()
+	zipped := filepath.Join(dir, "paper.zip")
+	z, err := zip.NewReader(strings.NewReader(archive), int64(len(archive)))
+	if err != nil {
+		t.Fatalf("%v in %.200q", err, archive)
+	}
+	if err := os.WriteFile(zipped, []byte(archive), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	says := func(path, want string, intact bool) {
+		t.Helper()
+		if out, err := exec.Command(sonaeProgram(t), "verify", path).CombinedOutput(); (err == nil) != intact || !strings.Contains(string(out), want) {
+			t.Errorf("verify %s: %v, want %q in %s", path, err, want, out)
+		}
+	}
+	says(zipped, "export of paper", true)
+	folder := filepath.Join(dir, "unpacked")
+	if err := os.CopyFS(folder, z); err != nil {
+		t.Fatal(err)
+	}
+	says(folder, "export of paper", true)
+	for _, e := range z.File {
+		path := filepath.Join(folder, e.Name)
+		if name := filepath.Base(e.Name); name == "README.txt" || name == "ledger-key.txt" || strings.HasSuffix(name, ".proof") || strings.HasSuffix(name, ".record") {
+			continue
+		}
+		says(path, "recorded", true)
+		flip(t, path)
+		says(folder, e.Name+": ", false)
+		says(path, e.Name+": ", false)
+		flip(t, path)
+	}
+	if !strings.Contains(archive, "pictures/"+picture) {
+		t.Error("the picture is not in it")
 	}
 }

@@ -169,7 +169,8 @@ func (h *Hub) openLearning() error {
 			return err
 		}
 	}
-	h.paper = paper.New(h.state, paper.Deps{Room: h.incidents, Store: store, People: h.people, Now: h.cfg.Now, Log: h.log})
+	_, verifier := h.keys.Note()
+	h.paper = paper.New(h.state, paper.Deps{Room: h.incidents, Store: store, Ledger: h.ledger, Key: verifier, People: h.people, Now: h.cfg.Now, Log: h.log})
 	h.causes = cause.New(h.state, cause.Deps{Room: h.incidents, Alerts: h.alerts, Bags: h.vault, People: h.people, Now: h.cfg.Now, Log: h.log})
 	return nil
 }

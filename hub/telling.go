@@ -120,6 +120,11 @@ func (h *Hub) tellDecided(ctx context.Context, d duty.Decision) error {
 	return h.clocksNow(ctx, d.Incident, d.By)
 }
 
+// tellHolidays does the same when holidays moved clocks.
+func (h *Hub) tellHolidays(ctx context.Context, m duty.HolidaysMoved) error {
+	return h.clocksNow(ctx, m.Incident, m.By)
+}
+
 // clocksNow holds the calls about clocks of an incident to what the duties say now.
 func (h *Hub) clocksNow(ctx context.Context, id, by string) error {
 	in, err := h.incidents.Get(ctx, id)

@@ -102,3 +102,25 @@ func (h dutiesOf) SaveContact(_ context.Context, id string, n duty.NewContact, _
 func (h dutiesOf) HolidaysNow(context.Context) (duty.Holidays, []duty.HolidayUpdate, error) {
 	return law().Holidays, []duty.HolidayUpdate{{No: 1, At: start, By: "pe-admin", Source: "syukujitsu.csv", Days: make([]duty.Holiday, 18)}}, nil
 }
+
+// PreviewHolidays says that one clock of the first incident moves.
+func (h dutiesOf) PreviewHolidays(_ context.Context, days []duty.Holiday) (duty.HolidayEffect, error) {
+	e := duty.HolidayEffect{Changes: law().Holidays.Diff(days), Moved: []duty.Moved{}}
+	if len(e.Changes) == 0 {
+		return e, fault.New(fault.Conflict, "duty.holidays-same")
+	}
+	from := time.Date(2026, 12, 21, 14, 59, 59, 0, time.UTC)
+	for _, i := range h.cases {
+		e.Moved = append(e.Moved, duty.Moved{Incident: i.ID, No: i.No, Clocks: []duty.Move{
+			{Clock: "appi_26.final", From: from, To: from.AddDate(0, 0, 1), Was: duty.Yes, Is: duty.Yes, Fact: "duty.fact.known", Basis: "個人情報保護法第26条第1項 / 施行規則第8条第2項 [P]"},
+			{Clock: "mynumber_29_4.final", From: from, To: from.AddDate(0, 0, 1), Was: duty.Unknown, Is: duty.Unknown, Fact: "duty.fact.known", Basis: "番号利用法第29条の4 [P]"}}})
+	}
+	return e, nil
+}
+
+func (h dutiesOf) UpdateHolidays(ctx context.Context, u duty.HolidayUpdate) (duty.HolidayEffect, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.lists = append(h.lists, u)
+	return duty.HolidayEffect{}, nil
+}

@@ -1,11 +1,15 @@
 package ui
 
 import (
+	"html"
 	"net/http"
+	"regexp"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/text/encoding/japanese"
 
 	"github.com/sonae/sonae/duty"
 )
@@ -74,5 +78,49 @@ func TestDecisionsAndAuthoritiesWithoutScript(t *testing.T) {
 	}
 	if got := admin.post("/authorities/police", "phone", "110", "verified", "1"); got.status != http.StatusSeeOther || len(h.contacts) != 1 {
 		t.Errorf("contact: %d, %v", got.status, h.contacts)
+	}
+}
+
+// TestHolidaysAreTakenAfterALook: a file is looked at first, and nothing is kept
+// by that; what moves is named with its article; then it is taken, without a
+// script.
+func TestHolidaysAreTakenAfterALook(t *testing.T) {
+	h := newHouse().inCourse()
+	v, _ := h.open(t)
+	csv := "国民の祝日・休日月日,国民の祝日・休日名称\r\n"
+	for _, d := range law().Holidays.List() {
+		if d.Day < "2027" && d.Day != "2026-11-03" {
+			csv += strings.ReplaceAll(d.Day, "-", "/") + "," + d.Name + "\r\n"
+		}
+	}
+	csv += "2026/11/03,文化の日\r\n2026/12/21,臨時の休日\r\n"
+	sjis, err := japanese.ShiftJIS.NewEncoder().String(csv)
+	if err != nil {
+		t.Fatal(err)
+	}
+	admin := v.as("admin")
+	says(t, admin.get("/authorities/holidays"), []string{`enctype="multipart/form-data"`, "2026", "元日"}, nil)
+	look := admin.sendFile("/authorities/holidays/look", "holiday_file", "syukujitsu.csv", []byte(sjis), "holiday_source", "内閣府のページ")
+	says(t, look, []string{"まだ何も変わっていません", "臨時の休日", "確報(個人情報保護法", "12月21日", "12月22日", "第8条第2項", `href="/incidents/in-1/duties"`}, []string{"⟦"})
+	if len(h.lists) != 0 {
+		t.Error("looking took the list")
+	}
+	data := regexp.MustCompile(`name="holiday_data" value="([^"]+)"`).FindStringSubmatch(look.body)
+	if data == nil {
+		t.Fatal("the form does not carry the file on")
+	}
+	if got := v.as("responder").post("/authorities/holidays", "holiday_data", data[1]); got.status != http.StatusForbidden {
+		t.Errorf("a responder took a list: %d", got.status)
+	}
+	if got := admin.post("/authorities/holidays", "holiday_data", html.UnescapeString(data[1]), "holiday_name", "syukujitsu.csv", "holiday_source", "内閣府のページ"); got.status != http.StatusSeeOther {
+		t.Fatalf("taking it: %d %s", got.status, got.body)
+	}
+	if len(h.lists) != 1 || h.lists[0].Source != "内閣府のページ" || h.lists[0].SHA256 != sumOf([]byte(sjis)) || h.lists[0].By != "pe-admin" {
+		t.Errorf("taken: %+v", h.lists)
+	}
+	for name, bad := range map[string][]byte{"a page": []byte("<html>404</html>"), "too large": make([]byte, maxHolidayForm+1), "nothing": nil} {
+		if got := admin.sendFile("/authorities/holidays/look", "holiday_file", "x.csv", bad); got.status != http.StatusUnprocessableEntity || !strings.Contains(got.body, `name="holiday_file"`) {
+			t.Errorf("%s: %d", name, got.status)
+		}
 	}
 }

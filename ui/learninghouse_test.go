@@ -3,8 +3,10 @@ package ui
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"image"
 	"image/png"
+	"io"
 	"mime/multipart"
 	"net/http"
 	"net/textproto"
@@ -42,6 +44,11 @@ func (h paperOf) AddPicture(_ context.Context, in string, n paper.NewPicture, by
 	defer h.mu.Unlock()
 	h.sent = append(h.sent, n)
 	return paper.Picture{ID: "pic-9", Incident: in, Source: n.Source, Text: n.Text, By: by.ID, File: paper.File{Name: n.Name, Type: kind}}, nil
+}
+
+func (h paperOf) Export(_ context.Context, in string, by auth.Person, w io.Writer) error {
+	_, err := fmt.Fprintf(w, "PK of %s for %s", in, by.ID)
+	return err
 }
 
 func (h paperOf) Pictures(_ context.Context, in string) ([]paper.Picture, error) {

@@ -170,6 +170,17 @@ func (c *call) template() (bool, error) {
 	return true, nil
 }
 
+// exportPaper hands out all that came on paper, with what proves it. It is a
+// form: taking it is written down.
+func (c *call) exportPaper() (bool, error) {
+	w := &lateWriter{c: c, header: func() {
+		c.w.Header().Set("Content-Type", "application/zip")
+		c.w.Header().Set("Content-Disposition", mime.FormatMediaType("attachment", map[string]string{"filename": "sonae-" + c.id() + "-paper.zip"}))
+	}}
+	err := w.end(c.Paper.Export(c.ctx(), c.id(), c.who, w))
+	return w.wrote, err
+}
+
 func (c *call) inSheet(id string) string {
 	return "/incidents/" + url.PathEscape(c.id()) + "/paper/sheets/" + url.PathEscape(id)
 }

@@ -14,7 +14,9 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/sonae/sonae/clock"
 	"github.com/sonae/sonae/duty"
+	"github.com/sonae/sonae/fault"
 	"github.com/sonae/sonae/state"
 )
 
@@ -66,22 +68,22 @@ func takeHolidays(ctx context.Context, at, file, source string, update bool, std
 	}
 	defer done()
 	if !update {
-		h, _, err := desk.HolidaysNow(ctx)
-		if err != nil {
+		e, err := desk.PreviewHolidays(ctx, days)
+		if err != nil && fault.Of(err) != fault.Conflict { // nothing new is an answer
 			return err
 		}
-		showHolidays(stdout, h.Diff(days))
+		showHolidays(stdout, e)
 		return nil
 	}
 	if source == "" {
 		source = filepath.Base(file)
 	}
 	sum := sha256.Sum256(text)
-	changes, err := desk.UpdateHolidays(ctx, duty.HolidayUpdate{By: console(), Source: source, SHA256: hex.EncodeToString(sum[:]), Days: days})
+	e, err := desk.UpdateHolidays(ctx, duty.HolidayUpdate{By: console(), Source: source, SHA256: hex.EncodeToString(sum[:]), Days: days})
 	if err != nil {
 		return err
 	}
-	showHolidays(stdout, changes)
+	showHolidays(stdout, e)
 	fmt.Fprintln(stdout, "祝日の資料を更新し、記録しました。これから計算する期限に使います。")
 	fmt.Fprintln(stdout, "The holidays are updated and on record; deadlines are counted with them from now on.")
 	return nil
@@ -116,8 +118,8 @@ func dutyDesk(ctx context.Context, at string, stderr io.Writer) (*duty.Desk, fun
 	return duty.New(db, rules, time.Now, log), func() { _ = db.Close() }, nil // nothing is left to be written
 }
 
-func showHolidays(out io.Writer, changes []duty.HolidayChange) {
-	for _, c := range changes {
+func showHolidays(out io.Writer, e duty.HolidayEffect) {
+	for _, c := range e.Changes {
 		switch {
 		case c.Was == "":
 			fmt.Fprintf(out, "+ %s %s\n", c.Day, c.Is)
@@ -127,8 +129,15 @@ func showHolidays(out io.Writer, changes []duty.HolidayChange) {
 			fmt.Fprintf(out, "~ %s %s → %s\n", c.Day, c.Was, c.Is)
 		}
 	}
-	fmt.Fprintf(out, "違い / differences: %d\n", len(changes))
+	fmt.Fprintf(out, "違い / differences: %d\n", len(e.Changes))
+	for _, m := range e.Moved {
+		for _, c := range m.Clocks {
+			fmt.Fprintf(out, "事案 / incident %d: %s / %s: %s → %s (%s)\n", m.No, c.Name("ja"), c.Name("en"), tokyoDay(c.From), tokyoDay(c.To), c.Basis)
+		}
+	}
 }
+
+func tokyoDay(t time.Time) string { return t.In(clock.Tokyo()).Format(time.DateOnly) }
 
 // console names who works on the machine itself.
 func console() string {

@@ -82,7 +82,7 @@ func verify(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags := flag.NewFlagSet("sonae verify", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	flags.Usage = func() {
-		fmt.Fprintln(stderr, "usage: sonae verify [--key KEY|FILE] [--witness-key KEY|FILE]… [--against CHECKPOINT]… [--words WORDS]… [--state DATABASE [--s3 STORAGE]] PATH\n       sonae verify --password-file FILE PATH\n\nPATH is an evidence bag (folder or zip), an exported document (other formats than HTML with their .proof beside them), proof or checkpoint, an archive, a ledger or a hub's folder; with --password-file a restic repository.\nExit status: 0 intact, 1 with the differences named, 2 not something that can be verified.")
+		fmt.Fprintln(stderr, "usage: sonae verify [--key KEY|FILE] [--witness-key KEY|FILE]… [--against CHECKPOINT]… [--words WORDS]… [--state DATABASE [--s3 STORAGE]] PATH\n       sonae verify --password-file FILE PATH\n\nPATH is an evidence bag (folder or zip), an export of paper (folder or zip), an exported document (other formats than HTML with their .proof beside them), proof or checkpoint, an archive, a ledger or a hub's folder; with --password-file a restic repository.\nExit status: 0 intact, 1 with the differences named, 2 not something that can be verified.")
 		flags.PrintDefaults()
 	}
 	key := flags.String("key", "", "public key of the hub's ledger, or a file with it; without it the key beside or inside PATH is used")
@@ -138,7 +138,7 @@ var (
 	errNoHub   = errors.New("not a hub's folder, which --state is for")
 	errNoState = errors.New("a hub's folder without state.db: give the database of its rows with --state")
 	errBeside  = errors.New("a document of this format is checked by its proof: put it beside the file, named like the file with .proof behind it")
-	errKind    = errors.New("not an evidence bag, document, proof, checkpoint, archive, ledger, hub folder or restic repository")
+	errKind    = errors.New("not an evidence bag, export of paper, document, proof, checkpoint, archive, ledger, hub folder or restic repository")
 	errOther   = errors.New("not a restic repository, which --password-file is for")
 	errSealed  = errors.New("a restic repository: give the file with its password with --password-file")
 )
@@ -151,6 +151,9 @@ func (c *check) path(ctx context.Context, path string) error {
 	}
 	has := func(name string) bool { _, err := os.Lstat(filepath.Join(path, name)); return err == nil }
 	if _, err := os.Lstat(path + beside.Suffix); err == nil && info.Mode().IsRegular() {
+		if done, err := c.paperFile(path); done || err != nil {
+			return err
+		}
 		return c.beside(path)
 	}
 	exported, err := exportedKind(path, info)
@@ -167,6 +170,8 @@ func (c *check) path(ctx context.Context, path string) error {
 		return c.exported(path, exported)
 	case !info.IsDir() && strings.HasSuffix(path, ".html"):
 		return c.document(path)
+	case (info.IsDir() || strings.HasSuffix(path, ".zip")) && paper.IsExport(path):
+		return c.paperExport(path)
 	case !info.IsDir() && strings.HasSuffix(path, ".zip"), info.IsDir() && has(bag.TagManifest), info.IsDir() && has(bag.Declaration):
 		return c.bag(path)
 	case info.IsDir() && has("ledger") && c.store != nil:
@@ -352,6 +357,12 @@ func (c *check) hub(ctx context.Context, dir, at string) error {
 	}
 	defer db.Close()
 	if err := c.rows(ctx, db, leaves); err != nil {
+		return err
+	}
+	inFolder := func(name string) (io.ReadCloser, error) {
+		return os.Open(filepath.Join(dir, "paper", filepath.FromSlash(name)))
+	}
+	if err := c.keptPaper(ctx, db, inFolder); err != nil {
 		return err
 	}
 	logs, err := vault.VerifyLogs(ctx, db, filepath.Join(dir, "repositories"))

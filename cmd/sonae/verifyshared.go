@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -49,6 +50,17 @@ func (c *check) hubs(ctx context.Context, dir string) error {
 		return err
 	}
 	if err := c.rows(ctx, db, leaves); err != nil {
+		return err
+	}
+	kept := blob.Sub(store, "paper")
+	inStore := func(name string) (io.ReadCloser, error) {
+		r, _, err := kept.Get(ctx, name)
+		if fault.Of(err) == fault.Missing {
+			err = fs.ErrNotExist
+		}
+		return r, err
+	}
+	if err := c.keptPaper(ctx, db, inStore); err != nil {
 		return err
 	}
 	return c.bags(ctx, db, tmp, readKey(filepath.Join(dir, keyFile)))

@@ -50,6 +50,8 @@ func VerifyRows(ctx context.Context, db *state.DB, leaves func(kind string) []le
 type Deps struct {
 	Room   *incident.Room
 	Store  blob.Store // of the files
+	Ledger Prover     // proves what an export holds
+	Key    string     // verifier key of the ledger, lies in an export
 	People record.People
 	Now    clock.Now
 	Log    *slog.Logger

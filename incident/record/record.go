@@ -42,8 +42,9 @@ type Table struct {
 	Type string // of the leaves
 }
 
-// leaf has the ref "<id>/<no>".
-func (t Table) leaf(v Version) (leaf.Leaf, error) {
+// Leaf is the line of the ledger that binds a version; its ref is "<id>/<no>".
+// Its digest is that of the version's JSON.
+func (t Table) Leaf(v Version) (leaf.Leaf, error) {
 	return leaf.Of(t.Type, fmt.Sprintf("%s/%d", v.ID, v.No), v.At, v)
 }
 
@@ -57,7 +58,7 @@ func (t Table) Put(ctx context.Context, tx *state.Tx, v Version, what any) error
 	if err != nil {
 		return fmt.Errorf("keep %s %s: %w", v.Kind, v.ID, err)
 	}
-	l, err := t.leaf(v)
+	l, err := t.Leaf(v)
 	if err != nil {
 		return err
 	}
@@ -155,6 +156,6 @@ func (t Table) Verify(ctx context.Context, db *state.DB, leaves func(kind string
 		if err := rows.Repeat(columns[1:], v.ID, int64(v.No), v.Kind, v.Incident); err != nil {
 			return unusable, err
 		}
-		return t.leaf(v)
+		return t.Leaf(v)
 	}}, leaves)
 }

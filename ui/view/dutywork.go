@@ -161,27 +161,6 @@ func changeValue(p Page, c duty.Change, v string) string {
 	return v
 }
 
-// moveName names the clock of a move.
-func moveName(p Page, m duty.Move) string {
-	if m.Clock == "contractor.notice" {
-		return p.T("duty.clock.contractor")
-	}
-	regime, kind := cutDot(m.Clock)
-	if m.Clock == "person.notice" {
-		regime, kind = "person_notice", duty.KindNotice
-	}
-	return p.T("clock.of", "clock", p.Known("duty.clock."+kind, kind), "regime", p.Known("duty.regime."+regime, regime))
-}
-
-func cutDot(s string) (before, after string) {
-	for i := range s {
-		if s[i] == '.' {
-			return s[:i], s[i+1:]
-		}
-	}
-	return s, ""
-}
-
 // moveSide is one side of a move: the date, and whether it was sure.
 func moveSide(p Page, at time.Time, a duty.Answer, done bool) string {
 	switch {
@@ -211,15 +190,6 @@ func onDay(t time.Time) string {
 		return "—"
 	}
 	return t.In(clock.Tokyo()).Format(time.DateOnly)
-}
-
-// HolidayYears are the years whose holidays are known, sorted.
-func HolidayYears(h duty.Holidays) (years []int) {
-	for y := range h.Years() {
-		years = append(years, y)
-	}
-	slices.Sort(years)
-	return years
 }
 
 func authorityName(p Page, a duty.Authority) string {
