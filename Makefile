@@ -73,9 +73,9 @@ s3:
 	@sh tools/guestkernel.sh
 
 unit: web bpf s3
-	@echo "== unit: packages that are not tested with the race detector, with the real engines"
+	@echo "== unit: what is not tested with the race detector, with the real engines; all pages in a real browser"
 	@all=$$(go list $(SLOW) ./...) && raced=$$(go list $(RACE)) && \
-		sh tools/test.sh -p $(JOBS) -timeout 25m $$(echo "$$all" | grep -vxF "$$raced")
+		sh tools/test.sh -tags e2e -p $(JOBS) -timeout 25m ./ui $$(echo "$$all" | grep -vxF "$$raced" | grep -v /e2e)
 
 race: web bpf s3
 	@echo "== race: packages in which goroutines meet, with the race detector and the real engines"
@@ -92,7 +92,7 @@ windows:
 # Real clients in network namespaces and a real browser; needs root on Linux.
 e2e: need-test web bpf s3
 	@echo "== e2e: real BitTorrent clients, network namespaces, a real browser"
-	@sh tools/test.sh -tags e2e -p 1 -timeout 40m -count 1 ./e2e/... ./ui
+	@sh tools/test.sh -tags e2e -p 1 -timeout 40m -count 1 ./e2e/...
 
 # Half an hour and more: 500 kills under 20,000 events a second, a full disk, a
 # wrong clock, a cut segment; three hubs killed in turn; 1,000 changed bytes.

@@ -17,7 +17,7 @@ import (
 	"github.com/sonae/sonae/fault"
 	"github.com/sonae/sonae/ledger/leaf"
 	"github.com/sonae/sonae/search"
-	"github.com/sonae/sonae/state"
+	"github.com/sonae/sonae/state/statetest"
 )
 
 // withEvents gives the house a real archive with the events of the story, and
@@ -40,11 +40,7 @@ func (h *house) withEvents(t *testing.T, more ...[]event.Event) *house {
 			t.Fatal(err)
 		}
 	}
-	db, err := state.Open(t.Context(), t.TempDir()+"/state.db", log)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = db.Close() })
+	db := statetest.Open(t)
 	h.archive, h.searches = a, search.New(db, a, now, log)
 	h.withRules(t, db, a, now, log)
 	h.withThresholds(t, db, log)

@@ -27,6 +27,7 @@ import (
 	"time"
 
 	"github.com/sonae/sonae/hub"
+	"github.com/sonae/sonae/state/statetest"
 )
 
 // patience bounds every wait. It is long because test machines are busy; what
@@ -97,6 +98,9 @@ func Config(t testing.TB, options ...Option) hub.Config {
 func Start(t testing.TB, options ...Option) *Hub {
 	t.Helper()
 	cfg := Config(t, options...)
+	if file := filepath.Join(cfg.Dir, "state.db"); cfg.State == "" && isNew(cfg.Dir) {
+		statetest.Migrated(t, file)
+	}
 	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
 	h, err := hub.New(ctx, cfg, Log(t))
 	if err != nil {
@@ -110,6 +114,12 @@ func Start(t testing.TB, options ...Option) *Hub {
 	t.Cleanup(out.Stop)
 	out.awaitReady()
 	return out
+}
+
+// isNew says whether no hub has lived in a folder yet.
+func isNew(dir string) bool {
+	entries, err := os.ReadDir(dir)
+	return err == nil && len(entries) == 0
 }
 
 func (h *Hub) awaitReady() {
