@@ -28,8 +28,9 @@ func openEngine(ctx context.Context, dir, memory string, threads int) (*sql.DB, 
 		"SET memory_limit = " + literal(memory),
 		"SET threads = " + strconv.Itoa(threads),
 		"SET temp_directory = ''",
-		"SET enable_external_file_cache = false", // the files are on disk, whose pages the system caches
-		"SET prefetch_all_parquet_files = true",  // else a call of the system for every few bytes of a footer and a page
+		"SET allocator_background_threads = true", // gives freed memory back while nothing is asked
+		"SET enable_external_file_cache = false",  // the files are on disk, whose pages the system caches
+		"SET prefetch_all_parquet_files = true",   // else a call of the system for every few bytes of a footer and a page
 		"SET autoinstall_known_extensions = false",
 		"SET autoload_known_extensions = false",
 		"SET allowed_directories = [" + literal(filepath.Join(dir, segmentsName)+"/") + ", " + literal(filepath.Join(dir, tailName)+"/") + "]",

@@ -126,10 +126,15 @@ func (o *opened) trim() {
 }
 
 // rest closes what nobody uses, and gives its memory back: the runtime would keep
-// most of it for long.
+// most of it for long. As long as nobody looks anything up, it does so again.
 func (o *opened) rest() {
 	o.letGo()
 	debug.FreeOSMemory()
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if !o.over {
+		o.idle.Reset(restAfter)
+	}
 }
 
 func (o *opened) letGo() {

@@ -55,15 +55,7 @@ func newOffice(t *testing.T) *office {
 		t.Skip("needs root for network namespaces")
 	}
 	programs := build(t)
-	w, err := netns.New("of")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := w.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	w := newWorld(t, "of")
 	o := &office{story: &story{world: w}}
 	o.hub = startHub(t, add(t, w, "hub", "192.168.10.5/24"), programs.hub)
 	o.admin = o.hub.join(t, o.hub.link, "admin", "病院 情報担当")

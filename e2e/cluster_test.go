@@ -121,15 +121,7 @@ func newCluster(t *testing.T, o trial) *cluster {
 	t.Logf("seed %d", seed)
 	x := &cluster{trial: o, random: rand.New(rand.NewPCG(seed, 0)), sonae: program(t, "sonae", "../cmd/sonae"), load: program(t, "load", "./load")}
 	server, agent := program(t, "nats-server", "github.com/nats-io/nats-server/v2"), program(t, "sonae-agent", "../cmd/sonae-agent")
-	w, err := netns.New("cl")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := w.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	w := newWorld(t, "cl")
 	var hosts []*netns.Host
 	var addresses []string
 	for i := 1; i <= 3; i++ {

@@ -377,3 +377,20 @@ func (a *agentProcess) kill9(t *testing.T) {
 	a.process.Kill9()
 	a.start(t)
 }
+
+// newWorld makes the networks of a test. What runs in them ends before the
+// test's folders are removed, which it may still write to.
+func newWorld(t *testing.T, name string) *netns.World {
+	t.Helper()
+	_ = t.TempDir() // its removal is put down first, so that it comes last
+	w, err := netns.New(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := w.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return w
+}

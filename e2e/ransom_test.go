@@ -92,15 +92,7 @@ func newSiege(t *testing.T) *siege {
 		t.Skip("needs root for network namespaces")
 	}
 	programs := build(t)
-	w, err := netns.New("rw")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := w.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	w := newWorld(t, "rw")
 	s := &siege{story: &story{world: w}, work: t.TempDir(), clamd: clamdtest.Start(t)}
 	hub := add(t, w, "hub", "192.168.10.5/24", "2001:db8:10::5/64")
 	server := add(t, w, "files", "192.168.50.10/24", "2001:db8:50::10/64")

@@ -16,7 +16,6 @@ import (
 	"time"
 
 	"github.com/sonae/sonae/archive/archivetest"
-	"github.com/sonae/sonae/e2e/netns"
 )
 
 // TestSearchPageOverManyEvents asks the search page of a real hub the questions
@@ -29,15 +28,7 @@ func TestSearchPageOverManyEvents(t *testing.T) {
 	if from == "" {
 		t.Skip("SONAE_BENCH_ARCHIVE names no archive (make bench-search)")
 	}
-	w, err := netns.New("sp")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := w.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	w := newWorld(t, "sp")
 	dir := filepath.Join(t.TempDir(), "hub")
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		t.Fatal(err)
@@ -88,7 +79,7 @@ func TestSearchPageOverManyEvents(t *testing.T) {
 	t.Logf("%-34s %4d MB", "memory, at the most", peak(t, h)>>20)
 	for _, rest := range []time.Duration{time.Minute, 5 * time.Minute} { // what was decoded is let go of after five
 		time.Sleep(rest)
-		t.Logf("%-34s %4d MB", fmt.Sprintf("memory, idle for another %v", rest), resident(t, h)>>20)
+		t.Logf("%-34s %4d MB, %d MB of them mapped from files", fmt.Sprintf("memory, idle for another %v", rest), resident(t, h)>>20, status(t, h, "RssFile:")>>20)
 	}
 }
 

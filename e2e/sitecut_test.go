@@ -66,15 +66,7 @@ func newCampus(t *testing.T) *campus {
 		t.Skip("needs root for network namespaces")
 	}
 	programs := build(t)
-	w, err := netns.New("sc")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := w.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	w := newWorld(t, "sc")
 	c := &campus{fence: &fence{story: &story{world: w}}}
 	hub := add(t, w, "hub", "192.168.10.5/24", "2001:db8:10::5/64") // v1
 	files := add(t, w, "files", "192.168.20.10/24", "2001:db8:20::10/64")

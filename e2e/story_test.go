@@ -93,15 +93,7 @@ func newStory(t *testing.T) *story {
 		t.Skip("needs root for network namespaces")
 	}
 	programs := build(t)
-	w, err := netns.New("st")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := w.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	w := newWorld(t, "st")
 	s := &story{world: w}
 	hub := add(t, w, "hub", "192.168.10.5/24", "2001:db8:10::5/64")
 	pc := add(t, w, "pc", "192.168.50.10/24", "2001:db8:50::10/64")

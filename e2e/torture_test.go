@@ -114,15 +114,7 @@ func newTorture(t *testing.T, o ordeal) *torture {
 	}
 	t.Logf("seed %d", x.seed)
 	x.random = rand.New(rand.NewPCG(x.seed, 0))
-	w, err := netns.New("tt")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := w.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	w := newWorld(t, "tt")
 	x.disk = ownDisk(t, dir)
 	x.hub = startHubWith(t, add(t, w, "hub", "192.168.10.5/24", "2001:db8:10::5/64"), hubProcess{program: program(t, "stepped", "./stepped"), dir: filepath.Join(x.disk, "hub"), args: []string{"--clock", x.clock}})
 	return x
