@@ -245,6 +245,7 @@ func (b *protectBench) round(n int) {
 			b.t.Logf("%s round %d, %s, %s: %.2f s; processor: restic %.2f, agent %.2f, hub %.2f", time.Now().Format(time.TimeOnly), n, phase, who, c.wall, c.restic, c.agent, c.hub)
 		}
 	}
+	b.ok(os.RemoveAll(filepath.Join(b.dir, "back"))) // not before: the file system would be at it while the other side restores
 }
 
 // calm waits until the hub does nothing, and until a phase fits in before it next
@@ -323,7 +324,7 @@ func (s *bareSide) do(phase string) cost {
 	case nextBackup:
 		return s.run("backup", s.b.data)
 	}
-	to := filepath.Join(s.b.dir, "back")
+	to := filepath.Join(s.b.dir, "back", bare)
 	c := s.run("restore", "latest", "--target", to)
 	s.b.came(to)
 	return c
@@ -484,7 +485,7 @@ func (s *ourSide) restore() cost {
 	b.approves.Must(http.MethodPost, "/protect/passes/"+pass.ID+"/approve", nil, nil)
 	var token api.VaultToken
 	b.asks.Must(http.MethodPost, "/protect/passes/"+pass.ID+"/token", nil, &token)
-	to := filepath.Join(b.dir, "back")
+	to := filepath.Join(b.dir, "back", ours)
 	asked, err := json.Marshal(map[string]string{"Token": token.Token, "Snapshot": s.snapshot, "Target": to})
 	b.ok(err)
 	c, told := s.job(string(asked), func() {})
@@ -495,7 +496,7 @@ func (s *ourSide) restore() cost {
 	return c
 }
 
-// came compares what came back with the data, and removes it.
+// came compares what came back with the data.
 func (b *protectBench) came(to string) {
 	b.t.Helper()
 	files := 0
@@ -513,7 +514,6 @@ func (b *protectBench) came(to string) {
 	if files < protectFiles {
 		b.t.Errorf("%d files were compared", files)
 	}
-	b.ok(os.RemoveAll(to))
 }
 
 // reading reads the last repository of bare restic with our reader and with
