@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io/fs"
@@ -17,7 +18,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -245,6 +245,7 @@ func (b *protectBench) round(n int) {
 			b.t.Logf("%s round %d, %s, %s: %.2f s; processor: restic %.2f, agent %.2f, hub %.2f", time.Now().Format(time.TimeOnly), n, phase, who, c.wall, c.restic, c.agent, c.hub)
 		}
 	}
+	b.ok(os.RemoveAll(filepath.Join(b.dir, "back"))) // not before: the file system would be at it while the other side restores
 }
 
 // calm waits until the hub does nothing, and until a phase fits in before it next
@@ -293,16 +294,15 @@ func (b *protectBench) hubUsed() float64 {
 	return (user + system) / 100 // the kernel counts hundredths for everybody
 }
 
-// hubMemory is a line of the hub's memory (VmRSS, VmHWM), in bytes.
-func (b *protectBench) hubMemory(what string) int64 {
-	for line := range strings.Lines(file(fmt.Sprintf("/proc/%d/status", b.pid))) {
+// memory is a line of a program's memory (VmRSS, VmHWM), in bytes; 0 of one that
+// has ended.
+func memory(pid int, what string) int64 {
+	for line := range strings.Lines(file(fmt.Sprintf("/proc/%d/status", pid))) {
 		if f := strings.Fields(line); len(f) == 3 && f[0] == what+":" {
-			kib, err := strconv.ParseInt(f[1], 10, 64)
-			b.ok(err)
+			kib, _ := strconv.ParseInt(f[1], 10, 64) // the kernel writes a number
 			return kib << 10
 		}
 	}
-	b.t.Fatalf("the kernel does not tell %s", what)
 	return 0
 }
 
@@ -323,7 +323,7 @@ func (s *bareSide) do(phase string) cost {
 	case nextBackup:
 		return s.run("backup", s.b.data)
 	}
-	to := filepath.Join(s.b.dir, "back")
+	to := filepath.Join(s.b.dir, "back", bare)
 	c := s.run("restore", "latest", "--target", to)
 	s.b.came(to)
 	return c
@@ -340,18 +340,24 @@ func (s *bareSide) run(args ...string) cost {
 // measured runs a program to its end.
 func (b *protectBench) measured(cmd *exec.Cmd) cost {
 	b.t.Helper()
-	began := time.Now()
-	out, err := cmd.CombinedOutput()
-	wall := time.Since(began).Seconds()
-	if err != nil {
-		b.t.Fatalf("%s: %v: %s", strings.Join(cmd.Args, " "), err, out)
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	began, peak, ended := time.Now(), int64(0), make(chan error, 1)
+	b.ok(cmd.Start())
+	go func() { ended <- cmd.Wait() }()
+	for {
+		select {
+		case err := <-ended:
+			c := cost{wall: time.Since(began).Seconds(), resticPeak: peak}
+			if err != nil {
+				b.t.Fatalf("%s: %v: %s", strings.Join(cmd.Args, " "), err, out.Bytes())
+			}
+			c.restic = (cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()).Seconds()
+			return c
+		case <-time.After(50 * time.Millisecond): // what wait tells of memory counts that of this program, too
+			peak = max(peak, memory(cmd.Process.Pid, "VmHWM"))
+		}
 	}
-	used := cmd.ProcessState
-	usage, ok := used.SysUsage().(*syscall.Rusage)
-	if !ok {
-		b.t.Fatal("the kernel does not tell what a program used")
-	}
-	return cost{wall: wall, restic: (used.UserTime() + used.SystemTime()).Seconds(), resticPeak: usage.Maxrss << 10}
 }
 
 // noteWork notes how much work the key of a repository is to derive: restic
@@ -422,7 +428,7 @@ func (s *ourSide) job(asked string, order func()) (cost, job.Result) {
 	out, err := cmd.StdoutPipe()
 	b.ok(err)
 	cmd.Stderr = b.t.Output()
-	c := cost{hubRest: b.hubMemory("VmRSS")}
+	c := cost{hubRest: memory(b.pid, "VmRSS")}
 	b.ok(os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", b.pid), []byte("5"), 0o200)) // its peak begins anew
 	b.ok(cmd.Start())
 	_, err = in.Write([]byte(asked))
@@ -437,7 +443,7 @@ func (s *ourSide) job(asked string, order func()) (cost, job.Result) {
 	if !lines.Scan() {
 		b.t.Fatalf("the job was not ended: %v", lines.Err())
 	}
-	c.hub, c.hubPeak = b.hubUsed()-before, b.hubMemory("VmHWM")
+	c.hub, c.hubPeak = b.hubUsed()-before, memory(b.pid, "VmHWM")
 	var u usedByJob
 	b.ok(json.Unmarshal(lines.Bytes(), &u))
 	s.ended()
@@ -484,7 +490,7 @@ func (s *ourSide) restore() cost {
 	b.approves.Must(http.MethodPost, "/protect/passes/"+pass.ID+"/approve", nil, nil)
 	var token api.VaultToken
 	b.asks.Must(http.MethodPost, "/protect/passes/"+pass.ID+"/token", nil, &token)
-	to := filepath.Join(b.dir, "back")
+	to := filepath.Join(b.dir, "back", ours)
 	asked, err := json.Marshal(map[string]string{"Token": token.Token, "Snapshot": s.snapshot, "Target": to})
 	b.ok(err)
 	c, told := s.job(string(asked), func() {})
@@ -495,7 +501,7 @@ func (s *ourSide) restore() cost {
 	return c
 }
 
-// came compares what came back with the data, and removes it.
+// came compares what came back with the data.
 func (b *protectBench) came(to string) {
 	b.t.Helper()
 	files := 0
@@ -513,7 +519,6 @@ func (b *protectBench) came(to string) {
 	if files < protectFiles {
 		b.t.Errorf("%d files were compared", files)
 	}
-	b.ok(os.RemoveAll(to))
 }
 
 // reading reads the last repository of bare restic with our reader and with
