@@ -45,7 +45,7 @@ type HolidayFile struct {
 type HolidayResult struct {
 	Items []duty.HolidayChange `json:"items" nullable:"false"`
 	Total int                  `json:"total" doc:"how many there are"`
-	Moved []duty.Moved `json:"moved" nullable:"false" doc:"open incidents whose clocks it moves, with old and new end and the article"`
+	Moved []duty.Moved         `json:"moved" nullable:"false" doc:"open incidents whose clocks it moves, with old and new end and the article"`
 }
 
 // HolidayYear says what is known of a year.

@@ -36,9 +36,9 @@ type HolidayUpdate struct {
 	No     int       `json:"no"`
 	At     time.Time `json:"at"`
 	By     string    `json:"by"`
-	Source string    `json:"source"` // where the file came from
-	SHA256 string    `json:"sha256"` // of the file
-	Days   []Holiday `json:"days"`   // from the first of January 2020 on: nothing is counted before
+	Source string    `json:"source"`          // where the file came from
+	SHA256 string    `json:"sha256"`          // of the file
+	Days   []Holiday `json:"days"`            // from the first of January 2020 on: nothing is counted before
 	Moved  []Moved   `json:"moved,omitempty"` // clocks of incidents that were open
 	Salt   string    `json:"salt"`
 }

@@ -359,7 +359,9 @@ func (c *check) hub(ctx context.Context, dir, at string) error {
 	if err := c.rows(ctx, db, leaves); err != nil {
 		return err
 	}
-	inFolder := func(name string) (io.ReadCloser, error) { return os.Open(filepath.Join(dir, "paper", filepath.FromSlash(name))) }
+	inFolder := func(name string) (io.ReadCloser, error) {
+		return os.Open(filepath.Join(dir, "paper", filepath.FromSlash(name)))
+	}
 	if err := c.keptPaper(ctx, db, inFolder); err != nil {
 		return err
 	}

@@ -15,9 +15,9 @@ type SheetData struct {
 	Hands     []sheet.Hand // states set by hand
 	Sites     []asset.Site // where one can be set
 	Systems   []string     // that are registered
-	Executive bool // the page shows whatever incident is the gravest
-	Others    int  // open incidents that it does not show
-	Wall      bool // nothing but the sheet, for a screen that nobody touches
+	Executive bool         // the page shows whatever incident is the gravest
+	Others    int          // open incidents that it does not show
+	Wall      bool         // nothing but the sheet, for a screen that nobody touches
 }
 
 // path is the address of the page.
