@@ -136,15 +136,16 @@ func TestPaperAndCausesAreProvedAndRemindPeople(t *testing.T) {
 	if status != http.StatusOK {
 		t.Fatalf("the export: %d %s", status, archive)
 	}
-	verifiesPaper(t, archive, pic.ID)
+	program := sonaeProgram(t)
+	verifiesPaper(t, program, archive, pic.ID)
 	h.Idle()
 	h.Stop()
-	if out, err := exec.Command(sonaeProgram(t), "verify", h.Dir).CombinedOutput(); err != nil || !strings.Contains(string(out), "row by row") {
+	if out, err := exec.Command(program, "verify", h.Dir).CombinedOutput(); err != nil || !strings.Contains(string(out), "row by row") {
 		t.Errorf("verify: %v: %s", err, out)
 	}
 	kept := filepath.Join(h.Dir, "paper", in.ID, pic.File.Digest)
 	flip(t, kept)
-	if out, err := exec.Command(sonaeProgram(t), "verify", h.Dir).CombinedOutput(); err == nil || !strings.Contains(string(out), pic.ID) || !strings.Contains(string(out), pic.File.Digest) {
+	if out, err := exec.Command(program, "verify", h.Dir).CombinedOutput(); err == nil || !strings.Contains(string(out), pic.ID) || !strings.Contains(string(out), pic.File.Digest) {
 		t.Errorf("a changed byte of a kept picture: %v: %s", err, out)
 	}
 }
@@ -164,7 +165,7 @@ func flip(t *testing.T, path string) {
 
 // verifiesPaper checks an export as whoever received it does, whole, unpacked
 // and file by file, before and after a byte of each file was changed.
-func verifiesPaper(t *testing.T, archive, picture string) {
+func verifiesPaper(t *testing.T, program, archive, picture string) {
 	t.Helper()
 	dir := t.TempDir()
 	zipped := filepath.Join(dir, "paper.zip")
@@ -177,7 +178,7 @@ func verifiesPaper(t *testing.T, archive, picture string) {
 	}
 	says := func(path, want string, intact bool) {
 		t.Helper()
-		if out, err := exec.Command(sonaeProgram(t), "verify", path).CombinedOutput(); (err == nil) != intact || !strings.Contains(string(out), want) {
+		if out, err := exec.Command(program, "verify", path).CombinedOutput(); (err == nil) != intact || !strings.Contains(string(out), want) {
 			t.Errorf("verify %s: %v, want %q in %s", path, err, want, out)
 		}
 	}
