@@ -145,7 +145,7 @@ func (c *database) write(t *testing.T) {
 // looked up in its indexes, and PostgreSQL's own dump, which reads every row.
 func (c *database) sound(t *testing.T) {
 	t.Helper()
-	c.run(t, "pg_amcheck", "--all", "--install-missing", "--heapallindexed", "--parent-check", "--rootdescend", "--no-progress")
+	c.run(t, "pg_amcheck", "--all", "--install-missing", "--heapallindexed", "--parent-check", "--rootdescend")
 	c.run(t, "pg_dump", "-d", "postgres", "-f", "/dev/null")
 }
 
