@@ -121,10 +121,11 @@ func check(tree fs.FS, key string) (Checked, error) {
 		bad(Index, "%v", err)
 	}
 	var v record.Version
-	if e := json.Unmarshal(body, &v); e == nil {
+	e := json.Unmarshal(body, &v)
+	if e == nil {
 		e = json.Unmarshal(v.Body, &c.Export)
 	}
-	if c.Export.Schema != exportSchema {
+	if e != nil || c.Export.Schema != exportSchema {
 		if err == nil {
 			bad(Index, "it is not the list of an export")
 		}
