@@ -216,7 +216,7 @@ P50 of a plan with one service of that size. More than 25 %% off fails the run.
 const rival = `
 Of the foretold drills the worst is %.0f %% off with the sum of the two terms, as the forecast has
 it. With the slower of the two terms alone (bytes *or* files, fitted from the same drills), it would
-be %.0f %%: see ADR 0031.
+be %.0f %%: see ADR 0032.
 `
 
 // slower fits the same restores with the larger of the two terms in place of
