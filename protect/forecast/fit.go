@@ -130,12 +130,23 @@ func leastSquares(all []Restore) (start, perByte, perFile float64) {
 		if !ok || slices.ContainsFunc(x[:], func(v float64) bool { return v < 0 }) || x[1]+x[2] == 0 {
 			continue
 		}
-		if e := residual(rows, x); e < best-1e-12 {
+		e := residual(rows, x)
+		if x[1] < leastByte { // few small restores may say that bytes cost nothing; that of a large service would take no time
+			e += freeBytes
+		}
+		if e < best-1e-12 {
 			best, found = e, x
 		}
 	}
 	return found[0], found[1] / 1e9, found[2] / 1e3
 }
+
+// A fit in which a gigabyte takes less than leastByte seconds, which no disk can,
+// is taken only where there is no other: freeBytes is more than any residual.
+const (
+	leastByte = 0.01
+	freeBytes = 1e12
+)
 
 func residual(rows [][3]float64, x [3]float64) float64 {
 	sum := 0.0

@@ -169,7 +169,7 @@ func (n *network) addService(p *plan.Plan, i int, index map[string]int, rates []
 	w := work{fails: s.Fails}
 	if s.HasData() {
 		w.source = slices.IndexFunc(p.Sources, func(x plan.Source) bool { return x.Key == s.Source })
-		if sc.nearest {
+		if sc.nearest && quick >= 0 {
 			w.source = quick
 		}
 		r := rates[w.source]
