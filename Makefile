@@ -76,11 +76,11 @@ s3:
 unit: web bpf s3
 	@echo "== unit: what is not tested with the race detector, with the real engines; all pages in a real browser"
 	@all=$$(go list $(SLOW) ./...) && raced=$$(go list $(RACE)) && \
-		sh tools/test.sh -tags e2e -p $(JOBS) -timeout 25m ./ui $$(echo "$$all" | grep -vxF "$$raced" | grep -v /e2e)
+		sh tools/test.sh -tags e2e -p $(JOBS) -timeout 40m ./ui $$(echo "$$all" | grep -vxF "$$raced" | grep -v /e2e)
 
 race: web bpf s3
 	@echo "== race: packages in which goroutines meet, with the race detector and the real engines"
-	@sh tools/test.sh -race $(UNRACED) -p $(JOBS) -timeout 25m $(RACE)
+	@sh tools/test.sh -race $(UNRACED) -p $(JOBS) -timeout 40m $(RACE)
 	go test -race -vet=off -timeout 5m -run 'Goroutines|Cache' ./detect/sigma
 
 # What of the Windows agent runs under Wine, which keeps its files in bin/wine.
