@@ -46,7 +46,7 @@ func TestWhatDiffersIsToldFileByFile(t *testing.T) {
 	last := func(raw []byte) []byte { raw[len(raw)-1] ^= 1; return raw }
 	owner := os.Chown(at("owner"), 7, 7)
 	if err := errors.Join(os.Remove(at("missing")), rewrite("content", last), rewrite("noise", last), rewrite("longer", func(raw []byte) []byte { return append(raw, 'x') }),
-		os.Remove(at("kind")), os.Mkdir(at("kind"), 0o755), os.Chmod(at("mode"), 0o600), os.Chtimes(at("time"), time.Now(), time.Now()),
+		os.Remove(at("kind")), os.Mkdir(at("kind"), 0o755), os.Chmod(at("mode"), 0o600), os.Chtimes(at("time"), time.Time{}, time.Now().Add(-time.Hour)),
 		os.Remove(at("link")), os.Symlink("missing", at("link"))); err != nil {
 		t.Fatal(err)
 	}
@@ -108,4 +108,36 @@ func bringingOf(t *testing.T, repo string, q job.Restoring) *bringing {
 	cfg := Config{Dir: t.TempDir(), Now: time.Now}
 	return &bringing{in: in, tree: tree, work: &work{Runner: &Runner{cfg: cfg}, job: job.Job{ID: "rs-1", Restore: &q}, res: &job.Result{Restore: &job.Restored{}},
 		tell: &teller{cfg: cfg}}}
+}
+
+// TestLinksDoNotLeadARestoreAway: links that are there already do not stop a
+// restore, and one that an intruder put in the place of a file is not followed.
+func TestLinksDoNotLeadARestoreAway(t *testing.T) {
+	p := restictest.All(t)[0].At(filepath.Join(t.TempDir(), "repository")) // the oldest needs it most
+	p.Run(t, "init")
+	src := t.TempDir()
+	restictest.Write(t, filepath.Join(src, "file"), []byte("ours"))
+	if err := os.Symlink("file", filepath.Join(src, "link")); err != nil {
+		t.Fatal(err)
+	}
+	p.Run(t, "backup", src)
+	to, away := t.TempDir(), filepath.Join(t.TempDir(), "shadow")
+	restictest.Write(t, away, []byte("theirs"))
+	p.Run(t, "restore", "latest", "--target", to)
+	at := func(name string) string { return filepath.Join(to, src, name) }
+	if err := errors.Join(os.Remove(at("file")), os.Symlink(away, at("file"))); err != nil {
+		t.Fatal(err)
+	}
+
+	b := bringingOf(t, p.Repo, job.Restoring{Target: to, Verify: true})
+	if err := b.clear(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	p.Run(t, "restore", "latest", "--target", to)
+	if err := b.compare(t.Context()); err != nil || b.res.Restore.Verified != 1 || len(b.res.Restore.Differ) > 0 {
+		t.Errorf("%+v, %v", b.res.Restore, err)
+	}
+	if raw, err := os.ReadFile(away); err != nil || string(raw) != "theirs" {
+		t.Errorf("what the link led to holds %q, %v", raw, err)
+	}
 }

@@ -9,6 +9,7 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/sonae/sonae/agent/link"
@@ -38,6 +39,11 @@ func (b *bringing) back(ctx context.Context) (err error) {
 	q.Verify = false // our own reader compares
 	if q.Overwrite == job.Never {
 		if q.Overwrite, err = b.sparing(ctx); err != nil {
+			return err
+		}
+	}
+	if q.Overwrite != job.Never && q.Overwrite != job.IfNewer && !q.DryRun {
+		if err := b.clear(ctx); err != nil {
 			return err
 		}
 	}
@@ -204,6 +210,27 @@ func (b *bringing) sparing(ctx context.Context) (job.Overwrite, error) {
 		err = b.removeHalves(ctx)
 	}
 	return job.Never, err
+}
+
+// clear removes links and the like where a file or a link is to be: what an
+// intruder put there would be followed, and restic before 0.17 fails on links that
+// are there already. Folders are left alone, whatever leads to them.
+func (b *bringing) clear(ctx context.Context) error {
+	return b.each(ctx, func(at string, n *restic.Node) error {
+		if n.Type == "dir" {
+			return nil
+		}
+		there, err := os.Lstat(b.place(at))
+		switch {
+		case errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR):
+			return nil
+		case err != nil:
+			return err
+		case there.IsDir() || there.Mode().IsRegular() && n.Type == "file":
+			return nil // restic replaces a file, and says what it cannot do with a folder
+		}
+		return os.Remove(b.place(at))
+	})
 }
 
 // remember notes what is there.

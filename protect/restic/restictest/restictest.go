@@ -90,7 +90,7 @@ func (p Program) Run(t testing.TB, args ...string) []byte {
 		t.Fatal(err)
 	}
 	if args[0] == "init" && filepath.IsAbs(p.Repo) && !slices.ContainsFunc(p.Env, func(e string) bool { return strings.HasPrefix(e, "RESTIC_PASSWORD=") }) {
-		cheapen(t, p.Repo)
+		must(t, QuickKey(p.Repo, Password))
 	}
 	return out
 }
