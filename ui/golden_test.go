@@ -87,6 +87,7 @@ var pages = []struct{ name, who, path string }{
 	{"holidays", "admin", "/authorities/holidays"},
 	{"holidays-look", "responder", "/authorities/holidays"},
 	{"sheet", "approver", "/incidents/in-1/sheet"},
+	{"sheet-hand", "responder", "/incidents/in-1/sheet"},
 	{"sheet-wall", "executive", "/executive?wall=1"},
 	{"sheet-denied", "contractor", "/executive"},
 	{"documents", "responder", "/incidents/in-1/documents"},
