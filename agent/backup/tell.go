@@ -23,6 +23,8 @@ type teller struct {
 	stop context.CancelFunc
 	over sync.WaitGroup
 
+	stepped chan struct{} // there is a new step to tell of at once
+
 	mu      sync.Mutex // guards what follows
 	now     job.Progress
 	began   time.Time // of the step
@@ -34,7 +36,7 @@ type teller struct {
 // newTeller begins to tell.
 func newTeller(ctx context.Context, cfg Config, o order.Order, d *door) *teller {
 	ctx, stop := context.WithCancel(ctx)
-	t := &teller{cfg: cfg, o: o, door: d, stop: stop, now: job.Progress{Job: o.Action}}
+	t := &teller{cfg: cfg, o: o, door: d, stop: stop, stepped: make(chan struct{}, 1), now: job.Progress{Job: o.Action}}
 	t.over.Go(func() { t.run(ctx) })
 	return t
 }
@@ -52,6 +54,10 @@ func (t *teller) step(step, source string) {
 	t.now = job.Progress{Job: t.now.Job, Step: step, Source: source, TotalFiles: t.files, TotalBytes: t.bytes}
 	t.began = t.cfg.Now()
 	t.changed = true
+	select {
+	case t.stepped <- struct{}{}:
+	default: // it is about to be told anyway, or nobody tells
+	}
 }
 
 // expect notes how much is to be done in the next steps.
@@ -78,6 +84,7 @@ func (t *teller) run(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
+		case <-t.stepped:
 		case <-tick.C:
 		}
 	}
