@@ -117,7 +117,8 @@ func TestLinksDoNotLeadARestoreAway(t *testing.T) {
 	p.Run(t, "init")
 	src := t.TempDir()
 	restictest.Write(t, filepath.Join(src, "file"), []byte("ours"))
-	if err := os.Symlink("file", filepath.Join(src, "link")); err != nil {
+	restictest.Write(t, filepath.Join(src, "one"), []byte("one file of two names"))
+	if err := errors.Join(os.Symlink("file", filepath.Join(src, "link")), os.Link(filepath.Join(src, "one"), filepath.Join(src, "two"))); err != nil {
 		t.Fatal(err)
 	}
 	p.Run(t, "backup", src)
@@ -134,7 +135,7 @@ func TestLinksDoNotLeadARestoreAway(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.Run(t, "restore", "latest", "--target", to)
-	if err := b.compare(t.Context()); err != nil || b.res.Restore.Verified != 1 || len(b.res.Restore.Differ) > 0 {
+	if err := b.compare(t.Context()); err != nil || b.res.Restore.Verified != 3 || len(b.res.Restore.Differ) > 0 {
 		t.Errorf("%+v, %v", b.res.Restore, err)
 	}
 	if raw, err := os.ReadFile(away); err != nil || string(raw) != "theirs" {

@@ -213,8 +213,9 @@ func (b *bringing) sparing(ctx context.Context) (job.Overwrite, error) {
 }
 
 // clear removes links and the like where a file or a link is to be: what an
-// intruder put there would be followed, and restic before 0.17 fails on links that
-// are there already. Folders are left alone, whatever leads to them.
+// intruder put there would be followed, and restic before 0.17 fails on symbolic
+// links that are there already and removes further names of a file instead of
+// making them. Folders are left alone, whatever leads to them.
 func (b *bringing) clear(ctx context.Context) error {
 	return b.each(ctx, func(at string, n *restic.Node) error {
 		if n.Type == "dir" {
@@ -226,8 +227,10 @@ func (b *bringing) clear(ctx context.Context) error {
 			return nil
 		case err != nil:
 			return err
-		case there.IsDir() || there.Mode().IsRegular() && n.Type == "file":
-			return nil // restic replaces a file, and says what it cannot do with a folder
+		case there.IsDir():
+			return nil // restic says what it cannot do with it
+		case there.Mode().IsRegular() && n.Type == "file" && (n.Links <= 1 || !b.restic.Reduced()):
+			return nil // restic replaces it
 		}
 		return os.Remove(b.place(at))
 	})
