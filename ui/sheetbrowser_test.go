@@ -25,6 +25,7 @@ import (
 	"github.com/sonae/sonae/event"
 	"github.com/sonae/sonae/incident"
 	"github.com/sonae/sonae/ready/asset"
+	"github.com/sonae/sonae/report/sheet"
 )
 
 // crowd fills the house until every list of the sheet is cut, with a system in
@@ -45,6 +46,9 @@ func (h *house) crowd() *house {
 		}
 	}
 	h.cases[0].Scope.Sites = []string{"site-0", "site-1", "site-2"}
+	for i := range 12 {
+		h.hands = append(h.hands, sheet.Hand{System: fmt.Sprintf("%sシステム %d", long, i%20), Site: fmt.Sprintf("site-%d", i%3), State: sheet.States()[i%4], Why: long + long, At: start.Add(-time.Duration(i) * time.Minute), By: "pe-responder"})
+	}
 	for i := range 8 {
 		h.acts = append(h.acts, action.Action{ID: fmt.Sprint("wait-", i), Kind: action.Isolate, State: action.Requested, Incident: "in-1", Host: "ho-0-1", Site: "site-0", Reason: long, RequestedBy: "pe-responder", RequestedAt: start.Add(time.Duration(i) * time.Minute),
 			Consequences: []action.Consequence{{Service: long, Effect: long + long, Load: long}, {Service: "別の" + long, Effect: long, Load: long}, {Service: "三つ目", Effect: long}}})

@@ -158,12 +158,23 @@ func (k known) matrix() Matrix {
 		return cmp.Or(cmp.Compare(b.worst(), a.worst()), cmp.Compare(b.affected(), a.affected()), cmp.Compare(a.Name.JA, b.Name.JA))
 	})
 	m.Rows = slices.DeleteFunc(m.Rows, func(r Row) bool { return r.worst() == 0 }) // only at sites that were cut
-	m.MoreRows = max(0, len(m.Rows)-mostRows)
-	m.Rows = m.Rows[:min(len(m.Rows), mostRows)]
+	most := k.mostRows()
+	m.MoreRows = max(0, len(m.Rows)-most)
+	m.Rows = m.Rows[:min(len(m.Rows), most)]
 	if len(sites) > 0 && len(k.hosts) > 0 {
 		m.Rows = append(m.Rows, line(report.Word("sheet.machines", nil), all, sites))
 	}
 	return m
+}
+
+// mostRows is how many systems the page holds: what is said about states set by
+// hand stands below the table and takes the place of a row each.
+func (k known) mostRows() int {
+	n := mostRows - min(len(k.hands), mostByHand)
+	if len(k.hands) > mostByHand { // and a line for how many more
+		n--
+	}
+	return n
 }
 
 // tallies counts machines by system and site, and all machines by site.
