@@ -121,11 +121,7 @@ func check(tree fs.FS, key string) (Checked, error) {
 		bad(Index, "%v", err)
 	}
 	var v record.Version
-	e := json.Unmarshal(body, &v)
-	if e == nil {
-		e = json.Unmarshal(v.Body, &c.Export)
-	}
-	if e != nil || c.Export.Schema != exportSchema {
+	if json.Unmarshal(body, &v) != nil || json.Unmarshal(v.Body, &c.Export) != nil || c.Export.Schema != exportSchema {
 		if err == nil {
 			bad(Index, "it is not the list of an export")
 		}
