@@ -93,7 +93,7 @@ windows:
 # Real clients in network namespaces and a real browser; needs root on Linux.
 e2e: need-test web bpf s3
 	@echo "== e2e: real BitTorrent clients, network namespaces, a real browser"
-	@sh tools/test.sh -tags e2e -p 1 -timeout 40m -count 1 ./e2e/...
+	@sh tools/test.sh -tags e2e -p 1 -timeout 60m -count 1 ./e2e/...
 
 # Half an hour and more: 500 kills under 20,000 events a second, a full disk, a
 # wrong clock, a cut segment; three hubs killed in turn; 1,000 changed bytes.
