@@ -160,6 +160,6 @@ func newestRestic(t *testing.T) (hubtest.Raw, string) {
 			return body, p.Version
 		}
 	}
-	t.Skip("there is no restic beside the machine's own: make restic-next")
+	t.Skip("there is no restic beside the machine's own: make s3")
 	return nil, ""
 }

@@ -20,7 +20,7 @@ func TestAToolOfTheHubIsUsedWhereTheMachineHasNone(t *testing.T) {
 	newest := restictest.Newest(t)
 	body, err := os.ReadFile(newest.Path)
 	if err != nil {
-		t.Skipf("%s is not a path: make restic-next", newest.Path)
+		t.Skipf("%s is not a path: make s3", newest.Path)
 	}
 	sum := sha256.Sum256(body)
 	good := job.Tool{OS: runtime.GOOS, Arch: runtime.GOARCH, Version: newest.Version, SHA256: hex.EncodeToString(sum[:]), Size: int64(len(body))}

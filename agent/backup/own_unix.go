@@ -105,17 +105,22 @@ func owned(info fs.FileInfo, uid, gid uint32) bool {
 	return !ok || os.Geteuid() != 0 || st.Uid == uid && st.Gid == gid
 }
 
-// give gives a folder to an account of the system.
-func give(dir, account string) error {
+// idsOf are the numbers of an account of the system and of its group.
+func idsOf(account string) (uid, gid int, err error) {
 	u, err := user.Lookup(account)
 	if err != nil {
-		return err
+		return 0, 0, err
 	}
-	uid, err := strconv.Atoi(u.Uid)
-	if err != nil {
-		return err
+	if uid, err = strconv.Atoi(u.Uid); err != nil {
+		return 0, 0, err
 	}
-	gid, err := strconv.Atoi(u.Gid)
+	gid, err = strconv.Atoi(u.Gid)
+	return uid, gid, err
+}
+
+// give gives a folder to an account of the system.
+func give(dir, account string) error {
+	uid, gid, err := idsOf(account)
 	if err != nil {
 		return err
 	}
@@ -125,15 +130,7 @@ func give(dir, account string) error {
 // folderFor makes a folder that only an account of the system can look into, and
 // the agent. One that is there must belong to that account.
 func folderFor(dir, account string) error {
-	u, err := user.Lookup(account)
-	if err != nil {
-		return err
-	}
-	uid, err := strconv.Atoi(u.Uid)
-	if err != nil {
-		return err
-	}
-	gid, err := strconv.Atoi(u.Gid)
+	uid, gid, err := idsOf(account)
 	if err != nil {
 		return err
 	}
