@@ -75,7 +75,7 @@ func openDoor(hub http.RoundTripper, s job.Secret, full func()) (*door, error) {
 			http.NotFound(w, r)
 			return
 		}
-		proxy.ServeHTTP(w, r)
+		hearOut(proxy, w, r)
 	}))
 	d.server = &http.Server{Handler: only, ReadHeaderTimeout: headerTime, ErrorLog: proxy.ErrorLog}
 	go func() {
@@ -83,6 +83,55 @@ func openDoor(hub http.RoundTripper, s job.Secret, full func()) (*door, error) {
 		_ = d.server.Serve(l) // ends with close
 	}()
 	return d, nil
+}
+
+// Most bytes of a body that are still read once the hub has answered, and how long
+// that may take.
+const (
+	heardBytes = 32 << 20
+	heardTime  = 20 * time.Second
+)
+
+// hearOut serves a request and then reads what restic still sends of it. The hub may
+// refuse a file before it has come; restic, writing into a connection that ended,
+// would not see why, and try again.
+func hearOut(proxy http.Handler, w http.ResponseWriter, r *http.Request) {
+	conn := http.NewResponseController(w)
+	if r.ContentLength == 0 || conn.EnableFullDuplex() != nil {
+		proxy.ServeHTTP(w, r)
+		return
+	}
+	body := r.Body
+	r.Body = &held{from: body}
+	proxy.ServeHTTP(w, r)
+	_ = r.Body.Close() // nobody else reads from here on
+	if conn.Flush() == nil && conn.SetReadDeadline(time.Now().Add(heardTime)) == nil {
+		_, _ = io.CopyN(io.Discard, body, heardBytes)
+	}
+}
+
+// held is a body that stays open when it is closed, and gives nothing more.
+type held struct {
+	mu     sync.Mutex
+	from   io.Reader
+	closed bool
+}
+
+func (h *held) Read(p []byte) (int, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed {
+		return 0, http.ErrBodyReadAfterClose
+	}
+	return h.from.Read(p)
+}
+
+// Close waits for a read that is under way.
+func (h *held) Close() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.closed = true
+	return nil
 }
 
 // begun says whether the hub has the repository already. Where it does not say so,

@@ -1,14 +1,17 @@
 package backup
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -17,6 +20,47 @@ import (
 
 	"github.com/sonae/sonae/protect/job"
 )
+
+// TestResticHearsTheReason: who reads its answer only after it has sent everything,
+// slower than a server closes, is told why the hub refused.
+func TestResticHearsTheReason(t *testing.T) {
+	hub := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		http.Error(w, "protect.cut", http.StatusForbidden)
+	}))
+	defer hub.Close()
+	d, err := openDoor(&straight{hub.Listener.Addr().String(), &http.Transport{}}, job.Secret{Password: "x", Path: "/restic/a/"}, func() {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.close()
+	u, err := url.Parse(strings.TrimPrefix(d.url, "rest:") + "data/x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, err := net.Dial("tcp", u.Host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	const half = 8 << 20 // more than buffers hold
+	if _, err := fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n", u.Path, 2*half); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 2 {
+		if _, err := conn.Write(make([]byte, half)); err != nil {
+			t.Fatalf("the connection ended first: half %d: %v", i, err)
+		}
+		time.Sleep(time.Second)
+	}
+	res, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if said, err := io.ReadAll(res.Body); err != nil || res.StatusCode != http.StatusForbidden || !strings.Contains(string(said), "protect.cut") {
+		t.Errorf("%d %s %v", res.StatusCode, said, err)
+	}
+}
 
 // BenchmarkDoor is what a pack costs on its way between restic and a hub that
 // does nothing with it: processor time of all three.
@@ -79,6 +123,8 @@ type straight struct {
 
 func (t *straight) RoundTrip(r *http.Request) (*http.Response, error) {
 	r = r.Clone(r.Context())
-	r.URL.Host, r.Host = t.host, ""
+	if r.URL.Host, r.Host = t.host, ""; t.DialTLSContext == nil {
+		r.URL.Scheme = "http"
+	}
 	return t.Transport.RoundTrip(r)
 }

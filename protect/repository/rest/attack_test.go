@@ -1,7 +1,11 @@
 package rest_test
 
 import (
+	"bufio"
 	"bytes"
+	"crypto/tls"
+	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -326,6 +330,57 @@ func TestQuotaNeverMakesRoom(t *testing.T) {
 		t.Errorf("status %d, want 507", status)
 	}
 	a.unharmed("small-1")
+}
+
+// TestWhoWritesToTheEndHearsTheReason: a client that reads its answer only after it
+// has sent everything, slower than a server closes, is told why all the same.
+func TestWhoWritesToTheEndHearsTheReason(t *testing.T) {
+	a := attack(t, "small-1")
+	body := restictest.Noise(4 << 20)
+	conn, err := tls.Dial("tcp", a.server.Listener.Addr().String(), a.server.Client().Transport.(*http.Transport).TLSClientConfig)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	req, err := http.NewRequestWithContext(t.Context(), "POST", a.server.URL+"/restic/small-1/data/"+restic.Sum(body).String(), &slow{body, 2 * time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.ContentLength = int64(len(body))
+	req.SetBasicAuth("small-1", "pw-small-1")
+	if err := req.Write(conn); err != nil {
+		t.Fatalf("the connection ended first: %v", err)
+	}
+	res, err := http.ReadResponse(bufio.NewReader(conn), req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	said, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.refusedAs("protect.quota", res.StatusCode, string(said))
+	a.unharmed("small-1")
+}
+
+// slow gives its first half, waits, and gives the rest.
+type slow struct {
+	left  []byte
+	pause time.Duration
+}
+
+func (s *slow) Read(p []byte) (int, error) {
+	if len(s.left) == 0 {
+		return 0, io.EOF
+	}
+	if len(s.left) <= 2<<20 {
+		time.Sleep(s.pause)
+		s.pause = 0
+	}
+	n := copy(p[:min(len(p), 64<<10)], s.left)
+	s.left = s.left[n:]
+	return n, nil
 }
 
 // An upload that breaks off is never seen, and the next one works.

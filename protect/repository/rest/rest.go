@@ -15,6 +15,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/sonae/sonae/fault"
@@ -111,7 +112,34 @@ func (h *handler) route(f func(http.ResponseWriter, *http.Request, *call) error)
 		if status == http.StatusServiceUnavailable {
 			w.Header().Set("Retry-After", "5")
 		}
-		http.Error(w, reason(err), status)
+		refuse(w, r, reason(err), status, c != nil)
+	}
+}
+
+// Most bytes of a refused body that are read, and how long that may take: of packs
+// as restic makes them unless it is told otherwise, nothing is left.
+const (
+	heardBytes = 32 << 20
+	heardTime  = 20 * time.Second
+)
+
+// refuse answers at once, and then reads what a known client still sends: one that
+// is writing when its connection ends is told of a broken connection by its system,
+// never sees the reason, and tries again.
+func refuse(w http.ResponseWriter, r *http.Request, why string, status int, known bool) {
+	conn := http.NewResponseController(w)
+	if !known || r.ContentLength == 0 || conn.EnableFullDuplex() != nil || conn.SetReadDeadline(time.Now().Add(heardTime)) != nil {
+		http.Error(w, why, status)
+		return
+	}
+	why += "\n"
+	w.Header().Set("Connection", "close")
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("Content-Length", strconv.Itoa(len(why)))
+	w.WriteHeader(status)
+	_, err := io.WriteString(w, why)
+	if err = errors.Join(err, conn.Flush()); err == nil {
+		_, _ = io.CopyN(io.Discard, r.Body, heardBytes)
 	}
 }
 
