@@ -103,5 +103,9 @@ func (h *Hub) noteVault(ctx context.Context, c vault.Changed) error {
 	if c.Incident == "" || c.Key == "" {
 		return nil
 	}
-	return h.incidents.Note(ctx, c.Incident, incident.Note{Key: c.Key, Args: c.Args, OccurredAt: c.At, Source: "vault", Ref: c.ID, Unique: "vault/" + c.ID + "/" + strconv.Itoa(c.No)})
+	at := c.At
+	if !c.Happened.IsZero() {
+		at = c.Happened
+	}
+	return h.incidents.Note(ctx, c.Incident, incident.Note{Key: c.Key, Args: c.Args, OccurredAt: at, Source: "vault", Ref: c.ID, Unique: "vault/" + c.ID + "/" + strconv.Itoa(c.No)})
 }

@@ -8,7 +8,9 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -18,9 +20,9 @@ import (
 	"github.com/sonae/sonae/protect/restic"
 )
 
-// restore brings back what is asked for: what it is and what of it is there
-// already is read first, then restic works, then everything is held against the
-// repository by its hashes.
+// restore brings back what is asked for: restic works, then everything is held
+// against the repository by our own reader. Where something is there already, that
+// is looked at first.
 func (w *work) restore(ctx context.Context) {
 	w.tell.step("prepare", "")
 	w.res.State, w.res.Restore = job.OK, &job.Restored{Target: w.job.Restore.Target}
@@ -42,7 +44,7 @@ func (b *bringing) back(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	if q.Overwrite != job.Never && q.Overwrite != job.IfNewer && !q.DryRun {
+	if !b.empty && q.Overwrite != job.Never && q.Overwrite != job.IfNewer && !q.DryRun {
 		if err := b.clear(ctx); err != nil {
 			return err
 		}
@@ -51,6 +53,9 @@ func (b *bringing) back(ctx context.Context) (err error) {
 	b.tell.step("restore", "")
 	out, err := b.restic.Restore(ctx, b.repo, q, b.tell.status)
 	b.res.Restore.Errors, b.res.Restore.Wrong = out.Errors, out.Wrong
+	if opened := b.opened(); err == nil {
+		err = opened
+	}
 	if err != nil {
 		return err
 	}
@@ -88,32 +93,59 @@ func (w *work) spared() string { return filepath.Join(w.cfg.Dir, "spared-"+w.job
 // bringing is what a restore is about.
 type bringing struct {
 	*work
-	in           *restic.Repository
+	in           *restic.Repository // once opened says so
 	tree         restic.ID
-	files, bytes int64
+	empty        bool            // nothing is there yet where it comes to
+	opened       func() error    // waits until the reader is ready
+	files, bytes int64           // that are asked for; 0 where restic says so itself
 	kept         map[string]bool // paths in the snapshot whose files were there before and stay
 }
 
-// look opens the snapshot with our own reader and counts what is asked for.
+// look opens the snapshot with our own reader. Where nothing is there yet, restic
+// need not wait for that: the key alone takes half a second to derive. Else what is
+// asked for is counted, too.
 func (w *work) look(ctx context.Context) (*bringing, error) {
-	repo, err := restic.Open(ctx, w.shelf, w.repo.Password)
-	if err == nil {
-		err = repo.Load(ctx)
+	b := &bringing{work: w, empty: w.vacant()}
+	opened := make(chan error, 1)
+	go func() { opened <- b.open(ctx) }()
+	b.opened = sync.OnceValue(func() error { return <-opened })
+	if b.empty && !w.restic.Reduced() {
+		return b, nil
 	}
-	if err != nil {
-		return nil, fmt.Errorf("open the repository: %w", err)
-	}
-	b := &bringing{work: w, in: repo}
-	if b.tree, err = rootOf(ctx, repo, w.job.Restore.Snapshot); err != nil {
+	if err := b.opened(); err != nil {
 		return nil, err
 	}
-	err = b.each(ctx, func(_ string, n *restic.Node) error {
+	err := b.each(ctx, func(_ string, n *restic.Node) error {
 		if n.Type == "file" {
 			b.files, b.bytes = b.files+1, b.bytes+int64(n.Size)
 		}
 		return nil
 	})
 	return b, err
+}
+
+func (b *bringing) open(ctx context.Context) (err error) {
+	if b.in, err = restic.Open(ctx, b.shelf, b.work.repo.Password); err == nil {
+		err = b.in.Load(ctx)
+	}
+	if err != nil {
+		return fmt.Errorf("open the repository: %w", err)
+	}
+	b.tree, err = rootOf(ctx, b.in, b.job.Restore.Snapshot)
+	return err
+}
+
+// vacant says whether nothing is at the places that files come to.
+func (w *work) vacant() bool {
+	q := w.job.Restore
+	if len(q.Include) == 0 || slices.Contains(q.Include, "/") {
+		there, err := os.ReadDir(q.Target)
+		return errors.Is(err, fs.ErrNotExist) || err == nil && len(there) == 0
+	}
+	return !slices.ContainsFunc(q.Include, func(want string) bool {
+		_, err := os.Lstat(filepath.Join(q.Target, filepath.FromSlash(want)))
+		return !errors.Is(err, fs.ErrNotExist)
+	})
 }
 
 // rootOf finds the tree of a snapshot by its id, or the first digits of it.
@@ -196,7 +228,10 @@ func (b *bringing) sparing(ctx context.Context) (job.Overwrite, error) {
 				b.kept[at] = true
 			}
 		}
-	case errors.Is(err, fs.ErrNotExist):
+	case !errors.Is(err, fs.ErrNotExist):
+	case b.empty:
+		err = link.WriteFile(b.spared(), nil)
+	default:
 		err = b.remember(ctx)
 	}
 	switch {

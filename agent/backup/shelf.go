@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 
@@ -25,7 +26,21 @@ type shelf struct {
 
 	mu    sync.Mutex
 	sizes map[string]int64 // of packs that were opened: folders lie together in few
+	ahead []window         // the last pieces of packs, the newest last
 }
+
+// window is a piece of a file. It is never written to.
+type window struct {
+	at    string
+	off   int64
+	bytes []byte
+}
+
+// Folders that lie together are read together, each a few KiB long.
+const (
+	aheadSize = 1 << 20 // bytes of a piece
+	aheadMost = 4
+)
 
 func newShelf(hub http.RoundTripper, s job.Secret) *shelf {
 	return &shelf{hub: hub, secret: s, sizes: map[string]int64{}}
@@ -140,8 +155,52 @@ type onShelf struct {
 func (f *onShelf) Size() int64  { return f.size }
 func (f *onShelf) Close() error { return nil }
 
-// ReadAt reads one range with one request.
+// ReadAt reads a range: from a piece that was read already, or with one request.
+// Short ranges of packs are read with what follows them.
 func (f *onShelf) ReadAt(p []byte, off int64) (int, error) {
+	if !strings.HasPrefix(f.at, string(restic.Data)+"/") || len(p) > aheadSize/4 || off < 0 {
+		return f.fetch(p, off)
+	}
+	piece, known := f.s.piece(f.at, off, len(p))
+	if !known {
+		piece = window{f.at, off, make([]byte, max(0, min(aheadSize, f.size-off)))}
+		n, err := f.fetch(piece.bytes, off)
+		if err != nil && !errors.Is(err, io.EOF) {
+			return 0, err
+		}
+		piece.bytes = piece.bytes[:n]
+		f.s.keep(piece)
+	}
+	n := copy(p, piece.bytes[off-piece.off:])
+	if n < len(p) {
+		return n, io.EOF
+	}
+	return n, nil
+}
+
+// piece finds a piece that has n bytes at an offset.
+func (s *shelf) piece(at string, off int64, n int) (window, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, w := range s.ahead {
+		if w.at == at && off >= w.off && off+int64(n) <= w.off+int64(len(w.bytes)) {
+			return w, true
+		}
+	}
+	return window{}, false
+}
+
+func (s *shelf) keep(w window) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ahead = append(s.ahead, w)
+	if len(s.ahead) > aheadMost {
+		s.ahead = slices.Delete(s.ahead, 0, 1)
+	}
+}
+
+// fetch reads one range with one request.
+func (f *onShelf) fetch(p []byte, off int64) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}

@@ -239,7 +239,7 @@ func (c Cut) line(key string) said {
 			running++
 		}
 	}
-	return said{c.Incident, "vault." + key, map[string]string{"site": c.Site, "host": c.Host, "paths": number(int64(len(c.Paths))), "running": number(int64(running)),
+	return said{incident: c.Incident, key: "vault." + key, args: map[string]string{"site": c.Site, "host": c.Host, "paths": number(int64(len(c.Paths))), "running": number(int64(running)),
 		"title_ja": c.Title.In("ja"), "title_en": c.Title.In("en"), "why_ja": c.Why, "why_en": c.Why, "by": c.By}}
 }
 
@@ -250,7 +250,9 @@ func (v *Vault) Attach(ctx context.Context, id, incident string) error {
 	}
 	return alter(ctx, v, kindCut, id, auth.Person{ID: Hub}, func(_ *state.Tx, _ string, c *Cut) (said, error) {
 		c.Incident = incident
-		return c.line(c.key("cut")), nil
+		s := c.line(c.key("cut"))
+		s.at = c.At // what came of it stands after it
+		return s, nil
 	})
 }
 
@@ -281,7 +283,7 @@ func (v *Vault) Release(ctx context.Context, id, reason string, by auth.Person) 
 		for _, p := range c.Paths {
 			agents = append(agents, p.Agent)
 		}
-		return said{c.Incident, "vault." + c.key("released"), map[string]string{"site": c.Site, "host": c.Host, "by": by.ID, "reason": reason}}, nil
+		return said{incident: c.Incident, key: "vault." + c.key("released"), args: map[string]string{"site": c.Site, "host": c.Host, "by": by.ID, "reason": reason}}, nil
 	})
 	if err != nil {
 		return err

@@ -114,7 +114,7 @@ func (v *Vault) AskPass(ctx context.Context, n NewPass, by auth.Person) (Pass, e
 }
 
 func (p Pass) line(key, by, reason string) said {
-	return said{p.Incident, "vault." + key, map[string]string{"host": p.Agent, "by": by, "reason": reason, "until_at": stamp(p.Until), "as_of_at": stamp(p.AsOf)}}
+	return said{incident: p.Incident, key: "vault." + key, args: map[string]string{"host": p.Agent, "by": by, "reason": reason, "until_at": stamp(p.Until), "as_of_at": stamp(p.AsOf)}}
 }
 
 func stamp(t time.Time) string {

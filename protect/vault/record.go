@@ -63,12 +63,14 @@ type Changed struct {
 	Incident string            `json:"incident,omitempty"`
 	Key      string            `json:"key,omitempty"`
 	Args     map[string]string `json:"args,omitempty"`
+	Happened time.Time         `json:"happened,omitzero"` // where it is told later than it was
 }
 
 // said is what a change says to the chronology.
 type said struct {
 	incident, key string
 	args          map[string]string
+	at            time.Time // when it happened, where that was not just now
 }
 
 // ref names a version in the ledger.
@@ -91,7 +93,7 @@ func (v *Vault) put(ctx context.Context, tx *state.Tx, x version, what any, s sa
 	if err := tx.Emit(ctx, "record."+leafType, "record."+leafType+":"+l.Ref, l); err != nil {
 		return err
 	}
-	return tx.Emit(ctx, Subject, Subject+":"+l.Ref, Changed{ID: x.ID, No: x.No, Kind: x.Kind, Agent: x.Agent, Site: x.Site, At: x.At, Incident: s.incident, Key: s.key, Args: s.args})
+	return tx.Emit(ctx, Subject, Subject+":"+l.Ref, Changed{ID: x.ID, No: x.No, Kind: x.Kind, Agent: x.Agent, Site: x.Site, At: x.At, Incident: s.incident, Key: s.key, Args: s.args, Happened: s.at})
 }
 
 // create stores a new thing.

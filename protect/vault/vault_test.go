@@ -147,6 +147,9 @@ func TestAlarmCutsThePathAndAPersonReleasesIt(t *testing.T) {
 	for _, m := range emitted[Changed](w, Subject) {
 		if m.Incident == "in-1" {
 			lines = append(lines, m.Key)
+			if m.Key == "vault.cut" && !m.Happened.Equal(c.At) {
+				t.Errorf("cut at %s, told as of %s", c.At, m.Happened)
+			}
 		}
 	}
 	if want := []string{"vault.cut", "vault.released"}; !slices.Equal(lines, want) {
