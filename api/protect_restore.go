@@ -252,7 +252,7 @@ func (s *server) requestOperations() {
 			return &body[restore.Request]{r}, err
 		})
 	step := func(id, name, summary string, do func(r Restores, ctx context.Context, id string, by auth.Person) (restore.Request, error)) {
-		register(s, operation{id, http.MethodPost, "/protect/restores/{id}/" + name, summary, 0}, restoreRule[ByID](s, auth.ProtectRestore),
+		register(s, operation{id, http.MethodPost, "/protect/restores/{id}/" + name, summary, 0}, restoreRule[ByID](s, auth.ProtectDecide),
 			func(ctx context.Context, who auth.Person, in *ByID) (*body[restore.Request], error) {
 				r, err := do(s.Restores, ctx, in.ID, who)
 				return &body[restore.Request]{r}, err
@@ -261,7 +261,7 @@ func (s *server) requestOperations() {
 	step("approve-restore", "approve", "Approve a restore that somebody else asked for", Restores.Approve)
 	step("release-restore", "release", "Say that what was restored may be used", Restores.Release)
 	said := func(id, name, summary string, do func(r Restores, ctx context.Context, id, why string, by auth.Person) (restore.Request, error)) {
-		register(s, operation{id, http.MethodPost, "/protect/restores/{id}/" + name, summary, 0}, restoreRule[withBody[Reason]](s, auth.ProtectRestore),
+		register(s, operation{id, http.MethodPost, "/protect/restores/{id}/" + name, summary, 0}, restoreRule[withBody[Reason]](s, auth.ProtectDecide),
 			func(ctx context.Context, who auth.Person, in *withBody[Reason]) (*body[restore.Request], error) {
 				r, err := do(s.Restores, ctx, in.ID, in.Body.Reason, who)
 				return &body[restore.Request]{r}, err

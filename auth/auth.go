@@ -53,7 +53,8 @@ const (
 	// Of a "protect", which is everything about backups of a site.
 	ProtectSee     Verb = "protect.see"     // policies, runs, copies, drills, plans, forecasts
 	ProtectChange  Verb = "protect.change"  // write policies, run and cancel backups, keep copies, drills and plans
-	ProtectRestore Verb = "protect.restore" // look into backups and bring data back
+	ProtectRestore Verb = "protect.restore" // look into backups and ask for data to be brought back
+	ProtectDecide  Verb = "protect.decide"  // approve what somebody else wants to bring back, let it through, release it, stop it
 )
 
 // Resource is what a verb is aimed at. Empty fields are unknown. A list is

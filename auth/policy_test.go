@@ -44,7 +44,7 @@ func policies(t *testing.T) *Policies {
 }
 
 func verbs() []Verb {
-	return []Verb{View, Handle, Request, Approve, Release, Preserve, Report, Administer, Audit, Practise, ProtectSee, ProtectChange, ProtectRestore}
+	return []Verb{View, Handle, Request, Approve, Release, Preserve, Report, Administer, Audit, Practise, ProtectSee, ProtectChange, ProtectRestore, ProtectDecide}
 }
 
 func kinds() []string {

@@ -304,7 +304,7 @@ func (c *call) restore() (screen, error) {
 	if err != nil {
 		return screen{}, err
 	}
-	d := view.RestoreData{Pages: protectPages(), Request: r, May: c.may(auth.ProtectRestore, auth.Resource{Kind: "protect", ID: r.ID, Site: r.Site})}
+	d := view.RestoreData{Pages: protectPages(), Request: r, May: c.may(auth.ProtectDecide, auth.Resource{Kind: "protect", ID: r.ID, Site: r.Site})}
 	if d.Far, err = c.Restores.Far(c.ctx(), r.ID); err != nil {
 		return screen{}, err
 	}
@@ -316,7 +316,7 @@ func (c *call) restore() (screen, error) {
 }
 
 func (c *call) stepRestore() (string, error) {
-	r, err := c.restoreRequest(auth.ProtectRestore)
+	r, err := c.restoreRequest(auth.ProtectDecide)
 	if err != nil {
 		return "", err
 	}

@@ -63,6 +63,9 @@ func (b *bringing) back(ctx context.Context) (err error) {
 		b.res.Restore.Files, b.res.Restore.Skipped, b.res.Restore.Bytes = out.Files, out.Skipped, out.Bytes
 		return nil
 	}
+	if b.files == 0 {
+		b.tell.expect(out.Files, out.Bytes)
+	}
 	b.tell.step("verify", "")
 	if err := b.compare(ctx); err != nil || q.Load == nil {
 		return err

@@ -17,6 +17,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -59,7 +60,7 @@ type world struct {
 	dir   string
 	keys  *secret.Keys
 	hosts register
-	ahead time.Duration // of the hub's clock
+	ahead atomic.Int64 // of the hub's clock, ns
 	port  *httptest.Server
 }
 
@@ -74,7 +75,7 @@ func newWorld(t *testing.T) *world {
 	w.ok(err)
 	depot, err := blob.OpenFolder(filepath.Join(w.dir, "depot"))
 	w.ok(err)
-	w.Vault, err = New(statetest.Open(t), Deps{Depot: depot, Dir: filepath.Join(w.dir, "repositories"), Keys: w.keys, Hosts: w.hosts, Now: func() time.Time { return time.Now().Add(w.ahead) }, Log: log})
+	w.Vault, err = New(statetest.Open(t), Deps{Depot: depot, Dir: filepath.Join(w.dir, "repositories"), Keys: w.keys, Hosts: w.hosts, Now: func() time.Time { return time.Now().Add(time.Duration(w.ahead.Load())) }, Log: log})
 	w.ok(err)
 	who := rest.Who{Host: secret.AgentOf,
 		Agent: func(ctx context.Context, site, host string) (rest.Client, error) {

@@ -53,15 +53,15 @@ func TestARestoreHasAPassOfItsOwn(t *testing.T) {
 		t.Errorf("%+v", all)
 	}
 
-	w.ahead = openLasts - openLeft/2 // half an hour is left
+	w.ahead.Store(int64(openLasts - openLeft/2)) // half an hour is left
 	if _, err := w.OpenPass(ctx, o); err != nil {
 		t.Fatal(err)
 	}
-	w.ahead = openLasts + openLeft
+	w.ahead.Store(int64(openLasts + openLeft))
 	if _, err := w.Reader(ctx, "ho-2", token); err != nil {
 		t.Errorf("the pass of a restore that goes on: %v", err)
 	}
-	w.ahead = 3 * openLasts
+	w.ahead.Store(int64(3 * openLasts))
 	if _, err := w.Reader(ctx, "ho-2", token); keyOf(err) != "vault.token" {
 		t.Errorf("a pass that nobody needs holds on: %v", err)
 	}
@@ -92,7 +92,7 @@ func TestARestoreHasAPassOfItsOwn(t *testing.T) {
 	}
 
 	// what came later cannot be seen, not even with the snapshot's own id
-	w.ahead = 0
+	w.ahead.Store(0)
 	o.For, o.Host = "rs-9", "ho-1"
 	token, err = w.OpenPass(ctx, o)
 	w.ok(err)

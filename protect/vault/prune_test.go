@@ -64,7 +64,7 @@ func TestWhatWasApprovedIsCarriedOut(t *testing.T) {
 	}
 	w.ok(w.ApprovePrune(ctx, x.ID, ben))
 	w.ok(w.pruneDue(ctx, "ho-1")) // it cools off
-	w.ahead = cooling + time.Hour
+	w.ahead.Store(int64(cooling + time.Hour))
 
 	stays := func(why, key string) {
 		t.Helper()
@@ -115,7 +115,7 @@ func TestWhatWasApprovedIsCarriedOut(t *testing.T) {
 	if again, err := w.PruneByID(ctx, x.ID); err != nil || !again.ClearedAt.IsZero() {
 		t.Errorf("cleared at once: %+v %v", again, err)
 	}
-	w.ahead += clearAfter
+	w.ahead.Add(int64(clearAfter))
 	w.ok(w.pruneDue(ctx, "ho-1"))
 	if again, err := w.PruneByID(ctx, x.ID); err != nil || again.ClearedAt.IsZero() {
 		t.Errorf("not cleared: %+v %v", again, err)
@@ -159,7 +159,7 @@ func TestNothingGoesFromADamagedRepository(t *testing.T) {
 	x, err := w.AskPrune(ctx, "ho-1", Generations{Last: 1}, "容量", anna)
 	w.ok(err)
 	w.ok(w.ApprovePrune(ctx, x.ID, ben))
-	w.ahead = cooling + time.Hour
+	w.ahead.Store(int64(cooling + time.Hour))
 	w.damage("ho-1")
 	w.ok(w.pruneDue(ctx, "ho-1"))
 	got, err := w.PruneByID(ctx, x.ID)
@@ -281,7 +281,7 @@ func TestUnusualGrowthOfRealUploadsIsTold(t *testing.T) {
 	p.Run(t, "backup", "--host", "ho-1", src)
 	w.ok(w.watchGrowth(ctx, "ho-1"))
 	for i := range 6 {
-		w.ahead += 24 * time.Hour
+		w.ahead.Add(int64(24 * time.Hour))
 		restictest.Write(t, filepath.Join(src, "daily"), restictest.Noise(300_000+i))
 		p.Run(t, "backup", "--host", "ho-1", src)
 		w.ok(w.watchGrowth(ctx, "ho-1"))
@@ -293,7 +293,7 @@ func TestUnusualGrowthOfRealUploadsIsTold(t *testing.T) {
 			}
 		}
 	}
-	w.ahead += 24 * time.Hour
+	w.ahead.Add(int64(24 * time.Hour))
 	restictest.Write(t, filepath.Join(src, "encrypted"), restictest.Noise(4<<20+1))
 	p.Run(t, "backup", "--host", "ho-1", src)
 	w.ok(w.watchGrowth(ctx, "ho-1"))

@@ -95,7 +95,7 @@ func TestPruningNeedsTwoPeopleAndTime(t *testing.T) {
 	w.ok(w.ApprovePrune(ctx, x.ID, ben))
 	_, err = w.MayPrune(ctx, x.ID)
 	w.is(err, fault.Conflict, "vault.not-due")
-	w.ahead = cooling + time.Minute
+	w.ahead.Store(int64(cooling + time.Minute))
 	got, err := w.MayPrune(ctx, x.ID)
 	if w.ok(err); got.Goes() != 1 {
 		t.Errorf("%d go", got.Goes())

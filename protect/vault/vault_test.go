@@ -236,11 +236,11 @@ func TestReadingNeedsTwoPeopleAndEnds(t *testing.T) {
 	w.denied("protect.role", token, "POST", "ho-1/data/"+strings.Repeat("ab", 32), "a pass for reading writes")
 	w.denied("protect.role", token, "GET", "ho-2/config", "")
 	w.denied("vault.token", old, "GET", "ho-1/config", "")
-	w.ahead = PassLasts + time.Minute
+	w.ahead.Store(int64(PassLasts + time.Minute))
 	if _, err := w.Reader(ctx, "", token); fault.Of(err) != fault.Denied {
 		t.Errorf("after its time: %v", err)
 	}
-	w.ahead = 0
+	w.ahead.Store(0)
 	w.ok(w.EndPass(ctx, pass.ID, "終わった", ben))
 	if _, err := w.Reader(ctx, "", token); fault.Of(err) != fault.Denied {
 		t.Errorf("after its end: %v", err)
