@@ -224,6 +224,14 @@ func TestHostsTokensAndPeople(t *testing.T) {
 	if h.Name != "受付PC" || h.Site != "callcentre" || len(h.Services) != 1 {
 		t.Errorf("%+v", h)
 	}
+	gone := b.host("callcentre")
+	b.call(b.person("sato", "", auth.Responder), "DELETE", "/hosts/"+gone.ID, nil).problem(http.StatusForbidden, "denied.role")
+	b.call(admin, "DELETE", "/hosts/"+gone.ID, nil).is(http.StatusNoContent, nil)
+	b.call(admin, "GET", "/hosts/"+gone.ID, nil).is(http.StatusOK, &gone)
+	if gone.RemovedAt.IsZero() {
+		t.Errorf("still trusted: %+v", gone)
+	}
+	b.call(admin, "DELETE", "/hosts/"+gone.ID, nil).problem(http.StatusNotFound, "asset.host-unknown")
 	b.call(admin, "PUT", "/sites/branch", SiteFields{Name: "分院", Kind: "office"}).is(http.StatusNoContent, nil)
 	var token Token
 	b.call(admin, "POST", "/tokens", NewToken{Site: "branch"}).is(http.StatusCreated, &token)

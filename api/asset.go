@@ -68,6 +68,10 @@ func (s *server) assetOperations() {
 			h.Name, h.Class, h.Services, h.Keep = in.Body.Name, in.Body.Class, in.Body.Services, in.Body.Keep
 			return nil, s.Assets.SaveHost(ctx, h, who)
 		})
+	register(s, operation{"remove-host", http.MethodDelete, "/hosts/{id}", "End the trust in a machine: its certificate is refused from now on; what it reported stays", 0}, hostRule[ByID](s, auth.Administer),
+		func(ctx context.Context, who auth.Person, in *ByID) (*none, error) {
+			return nil, s.Assets.RemoveHost(ctx, in.ID, who)
+		})
 	s.siteOperations()
 	s.tokenOperations()
 }

@@ -96,6 +96,7 @@ type Assets interface {
 	Hosts(ctx context.Context, f asset.Filter) ([]asset.Host, int, error)
 	Host(ctx context.Context, id string) (asset.Host, error)
 	SaveHost(ctx context.Context, h asset.Host, by auth.Person) error
+	RemoveHost(ctx context.Context, id string, by auth.Person) error
 	NewToken(ctx context.Context, site, note string, lifetime time.Duration, by auth.Person) (asset.Token, error)
 	Tokens(ctx context.Context) ([]asset.Token, error)
 }

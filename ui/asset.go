@@ -6,6 +6,7 @@ import (
 
 	"github.com/sonae/sonae/alert"
 	"github.com/sonae/sonae/auth"
+	"github.com/sonae/sonae/fault"
 	"github.com/sonae/sonae/ready/asset"
 	"github.com/sonae/sonae/ui/view"
 )
@@ -81,6 +82,17 @@ func (c *call) saveHost() (string, error) {
 		return "", err
 	}
 	return "/hosts/" + url.PathEscape(h.ID) + "?done=saved", nil
+}
+
+// removeHost ends the trust in a machine: its keys were stolen, or it is no more.
+func (c *call) removeHost() (string, error) {
+	if c.form("sure") == "" {
+		return "", fault.New(fault.Invalid, "asset.remove-sure")
+	}
+	if err := c.Assets.RemoveHost(c.ctx(), c.id(), c.who); err != nil {
+		return "", err
+	}
+	return "/hosts/" + url.PathEscape(c.id()) + "?done=saved", nil
 }
 
 func (c *call) saveSite() (string, error) {

@@ -197,6 +197,19 @@ func TestCriteriaAreWrittenByAdministrators(t *testing.T) {
 	}
 }
 
+func TestTrustInAMachineEnds(t *testing.T) {
+	h := newHouse()
+	v, _ := h.open(t)
+	admin := v.as("admin")
+	if a := admin.post("/hosts/ho-1/remove"); a.status != http.StatusUnprocessableEntity || !h.hostList[0].RemovedAt.IsZero() {
+		t.Errorf("without the tick: %d", a.status)
+	}
+	if a := admin.post("/hosts/ho-1/remove", "sure", "1"); a.status != http.StatusSeeOther || h.hostList[0].RemovedAt.IsZero() {
+		t.Errorf("%d, %+v", a.status, h.hostList[0])
+	}
+	says(t, admin.get("/hosts/ho-1"), []string{"登録から外した"}, []string{"/hosts/ho-1/remove"})
+}
+
 func TestWhatStoppingCostsIsTypedOnTheMachine(t *testing.T) {
 	h := newHouse()
 	v, _ := h.open(t)

@@ -253,6 +253,7 @@ func routes() []route {
 		{pattern: "GET /hosts", verb: auth.View, kind: "host", page: (*call).hosts, topics: []string{"host", "action"}},
 		{pattern: "GET /hosts/{id}", verb: auth.View, kind: "host", page: (*call).host, topics: []string{"host", "alert", "action"}},
 		{pattern: "POST /hosts/{id}", verb: auth.Administer, kind: "host", do: (*call).saveHost, back: (*call).host},
+		{pattern: "POST /hosts/{id}/remove", verb: auth.Administer, kind: "host", do: (*call).removeHost, back: (*call).host},
 		{pattern: "POST /sites", verb: auth.Administer, kind: "site", do: (*call).saveSite, back: (*call).hosts},
 		{pattern: "POST /tokens", verb: auth.Administer, kind: "host", raw: (*call).makeToken, back: (*call).hosts},
 		{pattern: "POST /tokens/{token}/revoke", verb: auth.Administer, kind: "host", do: (*call).revokeToken, back: (*call).hosts},

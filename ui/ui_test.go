@@ -68,7 +68,7 @@ func TestFormsAreRefusedWithoutTheRight(t *testing.T) {
 	for login, paths := range map[string][]string{
 		"executive":  {"/alerts/al-1/ack", "/alerts/al-1/incident", "/incidents", "/incidents/in-1/entries", "/incidents/in-1/isolations", "/actions/ac-1/approve", "/drill", "/people", "/tokens", "/hosts/ho-1", "/evidence/bag-1/zip"},
 		"contractor": {"/alerts/al-1/ack", "/incidents/in-1/state", "/incidents/in-1/bags", "/actions/ac-1/release", "/sites"},
-		"responder":  {"/actions/ac-1/approve", "/people/pe-admin/disable"},
+		"responder":  {"/actions/ac-1/approve", "/people/pe-admin/disable", "/hosts/ho-1/remove"},
 	} {
 		b := v.as(login)
 		for _, path := range paths {
