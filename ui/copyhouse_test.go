@@ -343,6 +343,12 @@ func TestCopiesAndRestoresThroughTheirPages(t *testing.T) {
 	if got := r.get(browse + "/file?path=/none"); got.status != http.StatusNotFound {
 		t.Errorf("no such file: %d", got.status)
 	}
+	says(t, v.as("approver").get("/"), []string{`href="/protect/restore/requests/rs-1"`, `href="/protect/restore/requests/rs-2"`, `href="/protect/repositories/ho-1"`}, []string{"rs-3"})
+	says(t, r.get("/"), nil, []string{"/protect/repositories/ho-1"}) // no approver
+	says(t, v.as("executive").get("/"), nil, []string{"/protect/restore/requests/"})
+	if got := v.as("approver").post("/protect/restore/requests/rs-1/approve"); got.status != http.StatusSeeOther {
+		t.Errorf("an approver approves: %d", got.status)
+	}
 	for who, want := range map[string]map[string]int{
 		"executive":  {"/protect/copies": 200, "/protect/restore": 200, browse: 403, browse + "/file?path=/x": 403, "/protect/copies/new?kind=lock": 403},
 		"contractor": {"/protect/copies/pl-1": 403, browse: 403, "/protect/restore/requests/rs-1": 403},

@@ -914,8 +914,8 @@ func allow(p auth.Person, v auth.Verb, r auth.Resource) auth.Decision {
 	}
 	rights := map[auth.Role][]auth.Verb{
 		auth.Administrator: {auth.View, auth.Administer, auth.Practise, auth.ProtectSee, auth.ProtectChange},
-		auth.Responder:     {auth.View, auth.Handle, auth.Request, auth.Release, auth.Preserve, auth.Report, auth.Practise, auth.ProtectSee, auth.ProtectChange, auth.ProtectRestore},
-		auth.Approver:      {auth.View, auth.Approve, auth.Release, auth.ProtectSee},
+		auth.Responder:     {auth.View, auth.Handle, auth.Request, auth.Release, auth.Preserve, auth.Report, auth.Practise, auth.ProtectSee, auth.ProtectChange, auth.ProtectRestore, auth.ProtectDecide},
+		auth.Approver:      {auth.View, auth.Approve, auth.Release, auth.ProtectSee, auth.ProtectDecide},
 		auth.Executive:     {auth.View, auth.ProtectSee},
 		auth.Auditor:       {auth.View, auth.Audit, auth.ProtectSee},
 	}

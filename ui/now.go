@@ -8,6 +8,8 @@ import (
 	"github.com/sonae/sonae/alert"
 	"github.com/sonae/sonae/auth"
 	"github.com/sonae/sonae/incident"
+	"github.com/sonae/sonae/protect/restore"
+	"github.com/sonae/sonae/protect/vault"
 	"github.com/sonae/sonae/ready/asset"
 	"github.com/sonae/sonae/ui/view"
 )
@@ -15,7 +17,7 @@ import (
 func (c *call) nowPage() (screen, error) {
 	p := c.page("now", c.t("now.title"))
 	d := view.NowData{CanDrill: c.may(auth.Practise, auth.Resource{Kind: "page", Site: c.who.Site})}
-	for _, part := range []func(*view.NowData) error{c.nowIncidents, c.nowActions, c.nowAlerts, c.nowHosts} {
+	for _, part := range []func(*view.NowData) error{c.nowIncidents, c.nowActions, c.nowRestores, c.nowAlerts, c.nowHosts} {
 		if err := part(&d); err != nil {
 			return screen{}, err
 		}
@@ -82,6 +84,33 @@ func (c *call) nowActions(d *view.NowData) error {
 	}
 	d.Hosts.Isolated = len(d.Stopped)
 	d.NoApprover = c.nobodyApproves(auth.Resource{Kind: "action", Site: c.who.Site})
+	return nil
+}
+
+// nowRestores are what this viewer may decide for somebody else about data that is
+// to come back: nobody else would tell.
+func (c *call) nowRestores(d *view.NowData) error {
+	if !c.may(auth.ProtectDecide, auth.Resource{Kind: "protect", Site: c.who.Site}) {
+		return nil
+	}
+	all, err := c.Restores.Requests(c.ctx())
+	if err != nil {
+		return fmt.Errorf("list restores: %w", err)
+	}
+	for _, r := range all {
+		if (r.State == restore.AskedFor || r.State == restore.Held) && r.AskedBy != c.who.ID && c.may(auth.ProtectDecide, auth.Resource{Kind: "protect", ID: r.ID, Site: r.Site}) {
+			d.Restores = append(d.Restores, r)
+		}
+	}
+	passes, err := c.Vault.Passes(c.ctx(), "", c.who.Site)
+	if err != nil {
+		return fmt.Errorf("list passes: %w", err)
+	}
+	for _, x := range passes {
+		if x.At(c.at) == vault.PassAsked && c.may(auth.Approve, auth.Resource{Kind: "protect", ID: x.ID, Site: x.Site, RequestedBy: x.AskedBy}) {
+			d.Passes = append(d.Passes, x)
+		}
+	}
 	return nil
 }
 

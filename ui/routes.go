@@ -49,7 +49,7 @@ func routes() []route {
 		{pattern: "POST /join/{token}", open: true, do: (*call).join, back: (*call).joinPage},
 		{pattern: "POST /logout", open: true, do: (*call).logOut},
 
-		{pattern: "GET /{$}", verb: auth.View, kind: "page", page: (*call).nowPage, topics: []string{"alert", "incident", "action", "duty", "host"}},
+		{pattern: "GET /{$}", verb: auth.View, kind: "page", page: (*call).nowPage, topics: []string{"alert", "incident", "action", "duty", "host", "restore", "vault"}},
 		{pattern: "POST /drill", verb: auth.Practise, kind: "page", do: (*call).drill, back: (*call).nowPage},
 
 		{pattern: "GET /alerts", verb: auth.View, kind: "alert", page: (*call).alerts, topics: []string{"alert"}},

@@ -7,6 +7,8 @@ import (
 	"github.com/sonae/sonae/alert"
 	"github.com/sonae/sonae/duty"
 	"github.com/sonae/sonae/incident"
+	"github.com/sonae/sonae/protect/restore"
+	"github.com/sonae/sonae/protect/vault"
 )
 
 // NowData is the situation, for everyone.
@@ -15,6 +17,8 @@ type NowData struct {
 	Stopped   []action.Action // isolations in force: what they stop
 	Approvals []action.Action // wait for this viewer
 	Requested []action.Action // wait for somebody else
+	Restores  []restore.Request // wait for this viewer: approval, or what the scan holds
+	Passes    []vault.Pass      // wait for this viewer
 	Headless  []incident.Incident
 	Alerts    []AlertLine // open ones, most urgent first
 	AlertsAll int         // open ones in total
