@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -47,7 +48,29 @@ func (h *Hub) openProtection() error {
 // openBackups makes what plans backups, and what orders them of machines.
 func (h *Hub) openBackups() {
 	h.jobs = dispatch.New(dispatch.Deps{Key: h.keys.Order(), Password: h.keeper.Password, Taker: h.taker, Wake: func(host string) { h.link.Wake(host) }, Tools: h.keeper.Handed, Now: h.cfg.Now, Log: h.log})
-	h.backups = policy.New(h.state, policy.Deps{Hosts: h.assets, People: h.people, Alerts: h.alerts, Orders: h.jobs, Copies: kept{h}, Drills: proofs{h}, Cut: h.keeper.IsCut, Forecast: estimates{h}, Now: h.cfg.Now, Log: h.log})
+	h.backups = policy.New(h.state, policy.Deps{Hosts: h.assets, People: h.people, Alerts: h.alerts, Orders: h.jobs, Copies: kept{h}, Drills: proofs{h}, Cut: h.keeper.IsCut, Arrived: h.arrived, Forecast: estimates{h}, Now: h.cfg.Now, Log: h.log})
+}
+
+// arrived are the snapshots that the repository of a machine has not received since
+// a time: none where another hub has it, which alone knows.
+func (h *Hub) arrived(ctx context.Context, host string, since time.Time, ids []string) ([]string, error) {
+	repo, err := h.keeper.Repository(ctx, host)
+	var f *fault.Error
+	switch {
+	case errors.As(err, &f) && f.Key == "vault.elsewhere":
+		return nil, nil
+	case fault.Of(err) == fault.Missing:
+		return ids, nil
+	case err != nil:
+		return nil, err
+	}
+	received := map[string]bool{}
+	for _, r := range repo.Receipts() {
+		if r.Kind == restic.Snapshots && !r.At.Before(since) {
+			received[r.Name], received[policy.Short(r.Name)] = true, true
+		}
+	}
+	return slices.DeleteFunc(slices.Clone(ids), func(id string) bool { return received[id] }), nil
 }
 
 // taker is who wanted jobs of a kind done.

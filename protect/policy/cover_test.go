@@ -52,20 +52,26 @@ func TestWhatNobodyConfirmedIsNotThere(t *testing.T) {
 	}
 	w.save(w.nightly())
 	w.look(at.Add(31*time.Minute), w.hosts...)
-	w.done(w.runs(Filter{})[0], job.OK)
+	r := w.runs(Filter{})[0]
+	w.must(w.Ended(t.Context(), r.Host, w.says(r, job.OK))) // the agent says it is done, but the repository has nothing
 	w.now = w.now.Add(time.Hour)
 	o, err = w.Overview(t.Context(), "")
 	w.must(err)
-	// the agent says it is done, but nobody says that the repository has it
 	want := map[string]Mark{"copies": NotMet, "media": NotMet, "away": NotMet, "unreachable": NotMet, "zero": NotMet}
 	if diff := cmp.Diff(want, marks(o.Covers[0], "32110")); diff != "" {
 		t.Error(diff)
 	}
-	if l := o.Line; !l.Any || l.Time != nil || l.Loss != time.Hour || l.Proof != Never {
+	if l := o.Line; !l.Any || l.Time != nil || l.Loss != -1 || l.Proof != Never {
 		t.Errorf("%+v", l)
 	}
-	if m := marks(o.Covers[0], "own"); m["loss"] != Met || m["targets"] != NotMet || m["fresh"] != Met {
+	if m := marks(o.Covers[0], "own"); m["loss"] != NotMet || m["targets"] != NotMet {
 		t.Errorf("%v", m)
+	}
+	w.look(at.Add(31*time.Hour), w.hosts...)
+	o, err = w.Overview(t.Context(), "")
+	w.must(err)
+	if m := marks(o.Covers[0], "own"); m["fresh"] != NotMet {
+		t.Errorf("a night later: %v", m)
 	}
 }
 
