@@ -284,16 +284,70 @@ func elsewhere(host string, c copies.Copy) policy.Copy {
 type proofs struct{ *Hub }
 
 func (p proofs) ProofsOf(ctx context.Context, hosts []string) (all []policy.Proof, err error) {
+	policies, err := p.backups.Policies(ctx, "")
+	if err != nil {
+		return nil, err
+	}
 	for _, host := range hosts {
-		x, err := p.drills.LastProven(ctx, restoredrill.Of{Host: host})
+		shown, err := p.drills.Shown(ctx, host)
 		if err != nil {
 			return nil, err
 		}
-		if !x.At.IsZero() {
-			all = append(all, policy.Proof{Host: host, At: x.At, Passed: x.Standing != restoredrill.NotProven, What: string(x.Level), Path: "/protect/drills"})
+		of := slices.DeleteFunc(slices.Clone(policies), func(x policy.Policy) bool { return !slices.Contains(x.Hosts, host) })
+		for _, x := range shown {
+			for _, about := range drilled(x, of) {
+				all = append(all, policy.Proof{Host: host, Policy: about.Policy, Source: about.Source, At: x.At, Passed: x.Passed, What: string(x.Level), Path: "/protect/drills"})
+			}
 		}
 	}
 	return all, nil
+}
+
+// drilled is what a drill showed something of. Snapshots say it themselves. Where a
+// drill found something wrong and nobody knows in what, it is of all that it can be
+// of; where it passed, only of what it cannot but be of.
+func drilled(x restoredrill.Shown, policies []policy.Policy) (of []restoredrill.Thing) {
+	if x.Policy != "" {
+		return []restoredrill.Thing{x.Thing}
+	}
+	if x.Level == restoredrill.Bytes {
+		return []restoredrill.Thing{{}}
+	}
+	policies = slices.DeleteFunc(slices.Clone(policies), func(p policy.Policy) bool { return x.Class != "" && x.Class != p.Class })
+	if !x.Passed {
+		for _, p := range policies {
+			of = append(of, restoredrill.Thing{Policy: p.ID})
+		}
+		return of
+	}
+	if len(x.Paths) == 0 {
+		return only(sourcesOf(policies, ""))
+	}
+	for _, path := range x.Paths {
+		of = append(of, only(sourcesOf(policies, path))...)
+	}
+	return of
+}
+
+// sourcesOf are the sources of policies that a path in a snapshot can be of; all
+// where it is empty.
+func sourcesOf(policies []policy.Policy, path string) (of []restoredrill.Thing) {
+	for _, p := range policies {
+		for _, s := range p.Sources {
+			if path == "" || s.Holds(path) {
+				of = append(of, restoredrill.Thing{Policy: p.ID, Source: s.Name})
+			}
+		}
+	}
+	return of
+}
+
+// only is what there is but one of.
+func only(all []restoredrill.Thing) []restoredrill.Thing {
+	if len(all) == 1 {
+		return all
+	}
+	return nil
 }
 
 // doubtBackups calls the backups suspect that a machine makes while its site is

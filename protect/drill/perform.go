@@ -179,7 +179,7 @@ func (t *trial) open(ctx context.Context) error {
 	if err != nil {
 		return damaged(errors.Join(err, t.repo.Close()))
 	}
-	t.r.Snapshot = &Taken{ID: t.snap.ID, Time: t.snap.Time, AsOf: asOf}
+	t.r.Snapshot = &Taken{ID: t.snap.ID, Time: t.snap.Time, AsOf: asOf, Of: thingsOf(t.snap, t.wal)}
 	return nil
 }
 
