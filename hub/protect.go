@@ -226,8 +226,13 @@ func (r repositories) Reader(ctx context.Context, agent string, at time.Time) (*
 // kept tells policies what copies there are besides the machine itself.
 type kept struct{ *Hub }
 
-// CopiesOf tells of the hub's own repository of each machine and of its copies.
+// CopiesOf tells of the hub's own repository of each machine and of its copies, as
+// each policy of the machine has them.
 func (k kept) CopiesOf(ctx context.Context, hosts []string) (all []policy.Copy, err error) {
+	policies, err := k.backups.Policies(ctx, "")
+	if err != nil {
+		return nil, err
+	}
 	for _, host := range hosts {
 		r, err := k.keeper.Get(ctx, host)
 		if fault.Of(err) == fault.Missing {
@@ -236,22 +241,63 @@ func (k kept) CopiesOf(ctx context.Context, hosts []string) (all []policy.Copy, 
 		if err != nil {
 			return nil, err
 		}
-		if r.Snapshots > 0 {
-			all = append(all, atHub(host, r))
-		}
 		more, err := k.Hub.copies.Copies(ctx, host)
 		if err != nil {
 			return nil, err
 		}
-		for _, c := range more {
-			all = append(all, elsewhere(host, c))
+		made, err := k.backups.Made(ctx, host, policiesOf(policies, host))
+		if err != nil {
+			return nil, err
+		}
+		has := k.holds(ctx, host, r)
+		for id, runs := range made {
+			if r.Snapshots > 0 {
+				all = append(all, atHub(host, r).Holding(id, runs, has))
+			}
+			for _, c := range more {
+				x := elsewhere(host, c).Holding(id, runs, upTo(c))
+				x.Generations = min(x.Generations, c.Snapshots)
+				all = append(all, x)
+			}
 		}
 	}
 	return all, nil
 }
 
+// policiesOf are those that a machine is in.
+func policiesOf(all []policy.Policy, host string) []policy.Policy {
+	return slices.DeleteFunc(slices.Clone(all), func(p policy.Policy) bool { return !slices.Contains(p.Hosts, host) })
+}
+
+// holds says of a run whether the hub still has a snapshot that it made: some go
+// with time. A repository that cannot be opened has none.
+func (k kept) holds(ctx context.Context, host string, r vault.Repository) func(policy.Made) bool {
+	repo, err := k.keeper.Repository(ctx, host)
+	if err != nil {
+		k.log.Warn("a repository is not open, and counts for nothing", "host", host, "trouble", r.Trouble, "err", err)
+		return func(policy.Made) bool { return false }
+	}
+	var received []time.Time // the oldest first
+	for _, x := range repo.Receipts() {
+		if x.Kind == restic.Snapshots {
+			received = append(received, x.At)
+		}
+	}
+	return func(m policy.Made) bool {
+		n, _ := slices.BinarySearchFunc(received, m.From, time.Time.Compare)
+		return n < len(received) && !received[n].After(m.At)
+	}
+}
+
+// upTo says of a run whether a copy can have it: what the hub had received when the
+// copy was made last. A machine's own clock, by which snapshots are dated, makes no
+// copy newer.
+func upTo(c copies.Copy) func(policy.Made) bool {
+	return func(m policy.Made) bool { return c.Snapshots > 0 && !m.At.After(c.At) && !m.At.Before(c.Oldest) }
+}
+
 func atHub(host string, r vault.Repository) policy.Copy {
-	c := policy.Copy{Host: host, Medium: policy.AtHub, Place: r.Name, AppendOnly: true, Oldest: r.Begun, Newest: r.Snapshot, Generations: r.Snapshots, Damage: r.Trouble}
+	c := policy.Copy{Host: host, Medium: policy.AtHub, Place: r.Name, AppendOnly: true, Damage: r.Trouble}
 	switch r.Read.State {
 	case vault.LevelDamaged:
 		c.Damage = string(r.Read.State)
@@ -262,7 +308,7 @@ func atHub(host string, r vault.Repository) policy.Copy {
 }
 
 func elsewhere(host string, c copies.Copy) policy.Copy {
-	out := policy.Copy{Host: host, Place: c.Place, Site: c.Where, Newest: c.Newest, Oldest: c.Oldest, Generations: c.Snapshots}
+	out := policy.Copy{Host: host, Place: c.Place, Site: c.Where}
 	switch c.Kind {
 	case copies.Lock:
 		out.Medium = policy.Objects
@@ -293,7 +339,7 @@ func (p proofs) ProofsOf(ctx context.Context, hosts []string) (all []policy.Proo
 		if err != nil {
 			return nil, err
 		}
-		of := slices.DeleteFunc(slices.Clone(policies), func(x policy.Policy) bool { return !slices.Contains(x.Hosts, host) })
+		of := policiesOf(policies, host)
 		for _, x := range shown {
 			for _, about := range drilled(x, of) {
 				all = append(all, policy.Proof{Host: host, Policy: about.Policy, Source: about.Source, At: x.At, Passed: x.Passed, What: string(x.Level), Path: "/protect/drills"})

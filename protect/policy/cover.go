@@ -30,9 +30,10 @@ type Copy struct {
 	AppendOnly  bool      `json:"append_only"`           // whoever writes can neither change nor delete
 	LockedUntil time.Time `json:"locked_until,omitzero"` // object lock
 	Offline     bool      `json:"offline"`               // taken out, no wire leads there
-	Oldest      time.Time `json:"oldest"`                // of its generations
+	Oldest      time.Time `json:"oldest"`                // backup of the policy in it
 	Newest      time.Time `json:"newest"`                //
-	Generations int       `json:"generations"`           //
+	Generations int       `json:"generations"`           // backups of the policy in it that lie apart; not snapshots, of which a run makes many
+	TooOld      bool      `json:"too_old,omitempty"`     // Newest is older than the policy lets a copy be: it counts for nothing
 	ReadBack    time.Time `json:"read_back,omitzero"`    // when all of it was last read and found whole
 	Damage      string    `json:"damage,omitempty"`      // what was found wrong then; empty: nothing
 }
@@ -296,6 +297,7 @@ func (d *Desk) parts(ctx context.Context, policies []Policy) ([]Part, error) {
 		p := Part{Policy: by[f.Policy], Host: f.Host, Fresh: f, Copies: []Copy{}}
 		for _, c := range copies {
 			if c.Host == f.Host && (c.Policy == "" || c.Policy == f.Policy) {
+				c.TooOld = now.Sub(c.Newest) > p.Policy.CopyAge(c.Medium)
 				p.Copies = append(p.Copies, c)
 			}
 		}
