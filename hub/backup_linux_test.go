@@ -69,6 +69,8 @@ func TestAPolicyIsBackedUpAndProven(t *testing.T) {
 	c.Must(http.MethodGet, "/protect?site=clinic", nil, &o)
 	if len(o.Covers) != 1 || len(o.Covers[0].Parts) != 1 || len(o.Covers[0].Parts[0].Copies) != 1 || o.Covers[0].Parts[0].Copies[0].Medium != policy.AtHub || o.Covers[0].Proof != policy.Never {
 		t.Errorf("%+v", o.Covers)
+	} else if x := o.Covers[0].Parts[0].Copies[0]; x.Generations != 1 || !x.Newest.Equal(run.Ended) || x.TooOld {
+		t.Errorf("after one run the hub has %+v, which ended at %v", x, run.Ended)
 	}
 
 	back := planRecovery(c, class.ID)

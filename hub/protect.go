@@ -34,7 +34,7 @@ func (h *Hub) openProtection() error {
 	h.openBackups()
 	h.drills = restoredrill.New(h.state, restoredrill.Deps{Hosts: h.assets, Now: h.cfg.Now, Log: h.log, Dir: h.cfg.path("restore-drill"),
 		Source: restoredrill.Kept{Program: "restic", Dir: h.cfg.path("restore-drill"), Password: h.keeper.Password, View: h.viewOf},
-		Clean:  func(ctx context.Context, host string) (time.Time, bool, error) { return h.anomalies.CleanOf(ctx, host) }})
+		Clean:  func(ctx context.Context, host string) (time.Time, bool, error) { return h.anomalies.CleanOf(ctx, host) }, Received: from.received})
 	h.copies = copies.New(h.state, copies.Deps{Source: from, Keys: h.keys, Eject: copies.Ejector(h.cfg.path("hooks", "eject")), Now: h.cfg.Now, Log: h.log})
 	if err := h.openRestores(from); err != nil {
 		return err
@@ -173,7 +173,7 @@ func (r repositories) Open(ctx context.Context, agent string) (*restic.Repositor
 // Facts are when the hub received each snapshot, and whether reading the
 // repository again found damage.
 func (r repositories) Facts(ctx context.Context, agent string) (func(string) anomaly.Facts, error) {
-	repo, err := r.keeper.Repository(ctx, agent)
+	received, err := r.received(ctx, agent)
 	if err != nil {
 		return nil, err
 	}
@@ -181,15 +181,24 @@ func (r repositories) Facts(ctx context.Context, agent string) (func(string) ano
 	if err != nil {
 		return nil, err
 	}
-	received := map[string]time.Time{}
+	return func(id string) anomaly.Facts {
+		return anomaly.Facts{Received: received(id), Damaged: state.Read.State == vault.LevelDamaged}
+	}, nil
+}
+
+// received is when the hub received each snapshot, by its id.
+func (r repositories) received(ctx context.Context, agent string) (func(string) time.Time, error) {
+	repo, err := r.keeper.Repository(ctx, agent)
+	if err != nil {
+		return nil, err
+	}
+	at := map[string]time.Time{}
 	for _, receipt := range repo.Receipts() {
 		if receipt.Kind == restic.Snapshots {
-			received[receipt.Name] = receipt.At
+			at[receipt.Name] = receipt.At
 		}
 	}
-	return func(id string) anomaly.Facts {
-		return anomaly.Facts{Received: received[id], Damaged: state.Read.State == vault.LevelDamaged}
-	}, nil
+	return func(id string) time.Time { return at[id] }, nil
 }
 
 // Agents are those of a site that have backed up something.
