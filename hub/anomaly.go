@@ -51,7 +51,7 @@ func (s scored) Proven(ctx context.Context, agent string) (func(string) time.Tim
 	}
 	proven := map[string]time.Time{}
 	for _, r := range all {
-		if r.State == restoredrill.Passed && r.Definition.Host == agent && r.Snapshot != nil && r.EndedAt.After(proven[r.Snapshot.ID.String()]) {
+		if r.State == restoredrill.Passed && r.Definition.Level != restoredrill.Bytes && r.Definition.Host == agent && r.Snapshot != nil && r.EndedAt.After(proven[r.Snapshot.ID.String()]) {
 			proven[r.Snapshot.ID.String()] = r.EndedAt
 		}
 	}

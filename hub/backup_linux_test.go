@@ -2,6 +2,7 @@ package hub_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"net/http"
 	"os"
@@ -9,9 +10,11 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/sonae/sonae/action/order"
 	"github.com/sonae/sonae/agent"
 	"github.com/sonae/sonae/agent/backup"
 	"github.com/sonae/sonae/api"
@@ -66,6 +69,8 @@ func TestAPolicyIsBackedUpAndProven(t *testing.T) {
 	c.Must(http.MethodGet, "/protect?site=clinic", nil, &o)
 	if len(o.Covers) != 1 || len(o.Covers[0].Parts) != 1 || len(o.Covers[0].Parts[0].Copies) != 1 || o.Covers[0].Parts[0].Copies[0].Medium != policy.AtHub || o.Covers[0].Proof != policy.Never {
 		t.Errorf("%+v", o.Covers)
+	} else if x := o.Covers[0].Parts[0].Copies[0]; x.Generations != 1 || !x.Newest.Equal(run.Ended) || x.TooOld {
+		t.Errorf("after one run the hub has %+v, which ended at %v", x, run.Ended)
 	}
 
 	back := planRecovery(c, class.ID)
@@ -97,6 +102,15 @@ func TestAPolicyIsBackedUpAndProven(t *testing.T) {
 	if !slices.Equal(past, []string{"proof.passed", "backup.ok", "policy.made"}) {
 		t.Errorf("the history says %v", past)
 	}
+
+	var records policy.Class // of the same machine, and never restored
+	c.Must(http.MethodPost, "/protect/classes", api.DataClassFields{Site: "clinic", Name: "検査", Owner: c.Person.ID, Data: []string{"sensitive"}, MaxLoss: 24}, &records)
+	c.Must(http.MethodPost, "/protect/policies", api.BackupPolicyFields{Site: "clinic", Class: records.ID, Name: "検査 毎晩", Owner: c.Person.ID, Hosts: []string{host},
+		Sources: []job.Source{{Name: "db", Kind: job.PostgreSQL}}, Schedule: policy.Schedule{Times: []string{"02:00"}, Window: 120}, Keep: policy.Keep{Daily: 7}}, nil)
+	c.Must(http.MethodGet, "/protect?site=clinic", nil, &o)
+	if len(o.Covers) != 2 || o.Covers[0].Proof != policy.Proven || o.Covers[1].Proof != policy.Never || o.Line.Proof != policy.Never {
+		t.Errorf("a drill of one policy proves another one of the machine: %+v", o.Covers)
+	}
 }
 
 // runAgent runs the agent of a machine with its part that backs up.
@@ -106,8 +120,13 @@ func runAgent(t *testing.T, machine *hubtest.Agent, restic string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	jobs := backup.New(backup.Config{Dir: filepath.Join(machine.Dir, "backup"), Hooks: filepath.Join(machine.Dir, "hooks"), Restic: []string{restic}, Host: machine.Identity().Host,
-		Link: machine.Client, Ahead: a.Ahead, Now: time.Now, Log: hubtest.Log(t)})
+	work(t, a, backup.New(backup.Config{Dir: filepath.Join(machine.Dir, "backup"), Hooks: filepath.Join(machine.Dir, "hooks"), Restic: []string{restic}, Host: machine.Identity().Host,
+		Link: machine.Client, Ahead: a.Ahead, Now: time.Now, Log: hubtest.Log(t)}))
+}
+
+// work runs an agent until the test ends.
+func work(t *testing.T, a *agent.Agent, jobs agent.Worker) {
+	t.Helper()
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- a.Run(ctx, agent.Parts{Backup: jobs}) }()
@@ -117,6 +136,57 @@ func runAgent(t *testing.T, machine *hubtest.Agent, restic string) {
 			t.Error(err)
 		}
 	})
+}
+
+// liar is what does the jobs of a machine that somebody else owns: nothing, and it
+// says that all went well.
+type liar struct{ id string }
+
+func (liar) Can(k order.Kind) bool { return k == order.Backup }
+
+func (l liar) Do(_ context.Context, o order.Order) order.Result {
+	now := time.Now().UTC()
+	told := job.Result{Job: o.Action, Kind: job.Backup, State: job.OK, Start: now, End: now, Restic: "0.18.0", Sources: []job.SourceResult{
+		{Name: "data", Kind: job.Folder, State: job.OK, Snapshots: []job.Snapshot{{ID: l.id, Files: 40, Bytes: 4000, Complete: true}}}}}
+	report, err := json.Marshal(job.Report{Result: &told})
+	if err != nil {
+		return order.Result{Order: o.ID, Action: o.Action, Kind: o.Kind, Phase: order.Failed, Detail: err.Error(), At: now}
+	}
+	return order.Result{Order: o.ID, Action: o.Action, Kind: o.Kind, Phase: order.Done, Detail: string(job.OK), At: now, Report: report}
+}
+
+// TestAMachineThatOnlySaysThatItBacksUpHasNoBackup: the hub holds what an agent says
+// of its backup against what its repository received.
+func TestAMachineThatOnlySaysThatItBacksUpHasNoBackup(t *testing.T) {
+	h := hubtest.Start(t)
+	h.Site("clinic", "hospital")
+	machine, c := h.Enrol("clinic", "pc-1"), h.Person("sato", "", auth.Responder)
+	a, err := agent.New(agent.Config{Dir: machine.Dir, Version: "test", Heartbeat: time.Second}, machine.Client, time.Now, hubtest.Log(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	work(t, a, liar{strings.Repeat("0123abcd", 8)})
+	var class policy.Class
+	c.Must(http.MethodPost, "/protect/classes", api.DataClassFields{Site: "clinic", Name: "電子カルテ", Owner: c.Person.ID, Data: []string{"sensitive"}, MaxLoss: 24}, &class)
+	var made policy.Policy
+	c.Must(http.MethodPost, "/protect/policies", api.BackupPolicyFields{Site: "clinic", Class: class.ID, Name: "毎晩", Owner: c.Person.ID, Hosts: []string{machine.Identity().Host},
+		Sources: []job.Source{{Name: "data", Kind: job.Folder, Paths: []string{"/srv/data"}}}, Schedule: policy.Schedule{Times: []string{"01:00"}, Window: 120}, Keep: policy.Keep{Daily: 7}}, &made)
+	c.Must(http.MethodPost, "/protect/policies/"+made.ID+"/run", api.RunBackup{Host: machine.Identity().Host}, nil)
+	var got api.BackupRunOut
+	h.Await("the end of the run", func() bool {
+		if list := hubtest.List[api.BackupRunOut](c, "/protect/runs?policy="+made.ID); len(list) == 1 {
+			got = list[0]
+		}
+		return !got.Ended.IsZero()
+	})
+	if got.State != policy.Failed || got.Why != "not-received" || got.Detail != "0123abcd" {
+		t.Errorf("%+v", got.Run)
+	}
+	var o policy.Overview
+	c.Must(http.MethodGet, "/protect?site=clinic", nil, &o)
+	if !o.Line.Any || o.Line.Loss != -1 || len(o.Covers) != 1 || !o.Covers[0].Newest.IsZero() {
+		t.Errorf("%+v", o)
+	}
 }
 
 // TestAMachineWithoutResticGetsTheApprovedOne: an administrator brings restic, another

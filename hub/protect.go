@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -33,7 +34,7 @@ func (h *Hub) openProtection() error {
 	h.openBackups()
 	h.drills = restoredrill.New(h.state, restoredrill.Deps{Hosts: h.assets, Now: h.cfg.Now, Log: h.log, Dir: h.cfg.path("restore-drill"),
 		Source: restoredrill.Kept{Program: "restic", Dir: h.cfg.path("restore-drill"), Password: h.keeper.Password, View: h.viewOf},
-		Clean:  func(ctx context.Context, host string) (time.Time, bool, error) { return h.anomalies.CleanOf(ctx, host) }})
+		Clean:  func(ctx context.Context, host string) (time.Time, bool, error) { return h.anomalies.CleanOf(ctx, host) }, Received: from.received})
 	h.copies = copies.New(h.state, copies.Deps{Source: from, Keys: h.keys, Eject: copies.Ejector(h.cfg.path("hooks", "eject")), Now: h.cfg.Now, Log: h.log})
 	if err := h.openRestores(from); err != nil {
 		return err
@@ -47,7 +48,29 @@ func (h *Hub) openProtection() error {
 // openBackups makes what plans backups, and what orders them of machines.
 func (h *Hub) openBackups() {
 	h.jobs = dispatch.New(dispatch.Deps{Key: h.keys.Order(), Password: h.keeper.Password, Taker: h.taker, Wake: func(host string) { h.link.Wake(host) }, Tools: h.keeper.Handed, Now: h.cfg.Now, Log: h.log})
-	h.backups = policy.New(h.state, policy.Deps{Hosts: h.assets, People: h.people, Alerts: h.alerts, Orders: h.jobs, Copies: kept{h}, Drills: proofs{h}, Cut: h.keeper.IsCut, Forecast: estimates{h}, Now: h.cfg.Now, Log: h.log})
+	h.backups = policy.New(h.state, policy.Deps{Hosts: h.assets, People: h.people, Alerts: h.alerts, Orders: h.jobs, Copies: kept{h}, Drills: proofs{h}, Cut: h.keeper.IsCut, Arrived: h.arrived, Forecast: estimates{h}, Now: h.cfg.Now, Log: h.log})
+}
+
+// arrived are the snapshots that the repository of a machine has not received since
+// a time: none where another hub has it, which alone knows.
+func (h *Hub) arrived(ctx context.Context, host string, since time.Time, ids []string) ([]string, error) {
+	repo, err := h.keeper.Repository(ctx, host)
+	var f *fault.Error
+	switch {
+	case errors.As(err, &f) && f.Key == "vault.elsewhere":
+		return nil, nil
+	case fault.Of(err) == fault.Missing:
+		return ids, nil
+	case err != nil:
+		return nil, err
+	}
+	received := map[string]bool{}
+	for _, r := range repo.Receipts() {
+		if r.Kind == restic.Snapshots && !r.At.Before(since) {
+			received[r.Name], received[policy.Short(r.Name)] = true, true
+		}
+	}
+	return slices.DeleteFunc(slices.Clone(ids), func(id string) bool { return received[id] }), nil
 }
 
 // taker is who wanted jobs of a kind done.
@@ -150,7 +173,7 @@ func (r repositories) Open(ctx context.Context, agent string) (*restic.Repositor
 // Facts are when the hub received each snapshot, and whether reading the
 // repository again found damage.
 func (r repositories) Facts(ctx context.Context, agent string) (func(string) anomaly.Facts, error) {
-	repo, err := r.keeper.Repository(ctx, agent)
+	received, err := r.received(ctx, agent)
 	if err != nil {
 		return nil, err
 	}
@@ -158,15 +181,24 @@ func (r repositories) Facts(ctx context.Context, agent string) (func(string) ano
 	if err != nil {
 		return nil, err
 	}
-	received := map[string]time.Time{}
+	return func(id string) anomaly.Facts {
+		return anomaly.Facts{Received: received(id), Damaged: state.Read.State == vault.LevelDamaged}
+	}, nil
+}
+
+// received is when the hub received each snapshot, by its id.
+func (r repositories) received(ctx context.Context, agent string) (func(string) time.Time, error) {
+	repo, err := r.keeper.Repository(ctx, agent)
+	if err != nil {
+		return nil, err
+	}
+	at := map[string]time.Time{}
 	for _, receipt := range repo.Receipts() {
 		if receipt.Kind == restic.Snapshots {
-			received[receipt.Name] = receipt.At
+			at[receipt.Name] = receipt.At
 		}
 	}
-	return func(id string) anomaly.Facts {
-		return anomaly.Facts{Received: received[id], Damaged: state.Read.State == vault.LevelDamaged}
-	}, nil
+	return func(id string) time.Time { return at[id] }, nil
 }
 
 // Agents are those of a site that have backed up something.
@@ -203,8 +235,13 @@ func (r repositories) Reader(ctx context.Context, agent string, at time.Time) (*
 // kept tells policies what copies there are besides the machine itself.
 type kept struct{ *Hub }
 
-// CopiesOf tells of the hub's own repository of each machine and of its copies.
+// CopiesOf tells of the hub's own repository of each machine and of its copies, as
+// each policy of the machine has them.
 func (k kept) CopiesOf(ctx context.Context, hosts []string) (all []policy.Copy, err error) {
+	policies, err := k.backups.Policies(ctx, "")
+	if err != nil {
+		return nil, err
+	}
 	for _, host := range hosts {
 		r, err := k.keeper.Get(ctx, host)
 		if fault.Of(err) == fault.Missing {
@@ -213,22 +250,63 @@ func (k kept) CopiesOf(ctx context.Context, hosts []string) (all []policy.Copy, 
 		if err != nil {
 			return nil, err
 		}
-		if r.Snapshots > 0 {
-			all = append(all, atHub(host, r))
-		}
 		more, err := k.Hub.copies.Copies(ctx, host)
 		if err != nil {
 			return nil, err
 		}
-		for _, c := range more {
-			all = append(all, elsewhere(host, c))
+		made, err := k.backups.Made(ctx, host, policiesOf(policies, host))
+		if err != nil {
+			return nil, err
+		}
+		has := k.holds(ctx, host, r)
+		for id, runs := range made {
+			if r.Snapshots > 0 {
+				all = append(all, atHub(host, r).Holding(id, runs, has))
+			}
+			for _, c := range more {
+				x := elsewhere(host, c).Holding(id, runs, upTo(c))
+				x.Generations = min(x.Generations, c.Snapshots)
+				all = append(all, x)
+			}
 		}
 	}
 	return all, nil
 }
 
+// policiesOf are those that a machine is in.
+func policiesOf(all []policy.Policy, host string) []policy.Policy {
+	return slices.DeleteFunc(slices.Clone(all), func(p policy.Policy) bool { return !slices.Contains(p.Hosts, host) })
+}
+
+// holds says of a run whether the hub still has a snapshot that it made: some go
+// with time. A repository that cannot be opened has none.
+func (k kept) holds(ctx context.Context, host string, r vault.Repository) func(policy.Made) bool {
+	repo, err := k.keeper.Repository(ctx, host)
+	if err != nil {
+		k.log.Warn("a repository is not open, and counts for nothing", "host", host, "trouble", r.Trouble, "err", err)
+		return func(policy.Made) bool { return false }
+	}
+	var received []time.Time // the oldest first
+	for _, x := range repo.Receipts() {
+		if x.Kind == restic.Snapshots {
+			received = append(received, x.At)
+		}
+	}
+	return func(m policy.Made) bool {
+		n, _ := slices.BinarySearchFunc(received, m.From, time.Time.Compare)
+		return n < len(received) && !received[n].After(m.At)
+	}
+}
+
+// upTo says of a run whether a copy can have it: what the hub had received when the
+// copy was made last. A machine's own clock, by which snapshots are dated, makes no
+// copy newer.
+func upTo(c copies.Copy) func(policy.Made) bool {
+	return func(m policy.Made) bool { return c.Snapshots > 0 && !m.At.After(c.At) && !m.At.Before(c.Oldest) }
+}
+
 func atHub(host string, r vault.Repository) policy.Copy {
-	c := policy.Copy{Host: host, Medium: policy.AtHub, Place: r.Name, AppendOnly: true, Oldest: r.Begun, Newest: r.Snapshot, Generations: r.Snapshots, Damage: r.Trouble}
+	c := policy.Copy{Host: host, Medium: policy.AtHub, Place: r.Name, AppendOnly: true, Damage: r.Trouble}
 	switch r.Read.State {
 	case vault.LevelDamaged:
 		c.Damage = string(r.Read.State)
@@ -239,7 +317,7 @@ func atHub(host string, r vault.Repository) policy.Copy {
 }
 
 func elsewhere(host string, c copies.Copy) policy.Copy {
-	out := policy.Copy{Host: host, Place: c.Place, Site: c.Where, Newest: c.Newest, Oldest: c.Oldest, Generations: c.Snapshots}
+	out := policy.Copy{Host: host, Place: c.Place, Site: c.Where}
 	switch c.Kind {
 	case copies.Lock:
 		out.Medium = policy.Objects
@@ -261,16 +339,70 @@ func elsewhere(host string, c copies.Copy) policy.Copy {
 type proofs struct{ *Hub }
 
 func (p proofs) ProofsOf(ctx context.Context, hosts []string) (all []policy.Proof, err error) {
+	policies, err := p.backups.Policies(ctx, "")
+	if err != nil {
+		return nil, err
+	}
 	for _, host := range hosts {
-		x, err := p.drills.LastProven(ctx, restoredrill.Of{Host: host})
+		shown, err := p.drills.Shown(ctx, host)
 		if err != nil {
 			return nil, err
 		}
-		if !x.At.IsZero() {
-			all = append(all, policy.Proof{Host: host, At: x.At, Passed: x.Standing != restoredrill.NotProven, What: string(x.Level), Path: "/protect/drills"})
+		of := policiesOf(policies, host)
+		for _, x := range shown {
+			for _, about := range drilled(x, of) {
+				all = append(all, policy.Proof{Host: host, Policy: about.Policy, Source: about.Source, At: x.At, Passed: x.Passed, What: string(x.Level), Path: "/protect/drills"})
+			}
 		}
 	}
 	return all, nil
+}
+
+// drilled is what a drill showed something of. Snapshots say it themselves. Where a
+// drill found something wrong and nobody knows in what, it is of all that it can be
+// of; where it passed, only of what it cannot but be of.
+func drilled(x restoredrill.Shown, policies []policy.Policy) (of []restoredrill.Thing) {
+	if x.Policy != "" {
+		return []restoredrill.Thing{x.Thing}
+	}
+	if x.Level == restoredrill.Bytes {
+		return []restoredrill.Thing{{}}
+	}
+	policies = slices.DeleteFunc(slices.Clone(policies), func(p policy.Policy) bool { return x.Class != "" && x.Class != p.Class })
+	if !x.Passed {
+		for _, p := range policies {
+			of = append(of, restoredrill.Thing{Policy: p.ID})
+		}
+		return of
+	}
+	if len(x.Paths) == 0 {
+		return only(sourcesOf(policies, ""))
+	}
+	for _, path := range x.Paths {
+		of = append(of, only(sourcesOf(policies, path))...)
+	}
+	return of
+}
+
+// sourcesOf are the sources of policies that a path in a snapshot can be of; all
+// where it is empty.
+func sourcesOf(policies []policy.Policy, path string) (of []restoredrill.Thing) {
+	for _, p := range policies {
+		for _, s := range p.Sources {
+			if path == "" || s.Holds(path) {
+				of = append(of, restoredrill.Thing{Policy: p.ID, Source: s.Name})
+			}
+		}
+	}
+	return of
+}
+
+// only is what there is but one of.
+func only(all []restoredrill.Thing) []restoredrill.Thing {
+	if len(all) == 1 {
+		return all
+	}
+	return nil
 }
 
 // doubtBackups calls the backups suspect that a machine makes while its site is

@@ -56,6 +56,7 @@ func (h backupsOf) Overview(_ context.Context, site string) (policy.Overview, er
 		{Policy: policies[0], Host: "ho-2", Fresh: fresh[0], Proof: &policy.Proof{Host: "ho-2", At: start.Add(-30 * 24 * time.Hour), Passed: true, What: "database"}, Copies: []policy.Copy{
 			{Host: "ho-2", Medium: policy.AtHub, Place: "ハブ本体", Site: "hospital", AppendOnly: true, Oldest: start.Add(-39 * 24 * time.Hour), Newest: start.Add(-12 * time.Hour), Generations: 37, ReadBack: start.Add(-10 * time.Hour)},
 			{Host: "ho-2", Medium: policy.Taken, Place: "耐火金庫 3号", Site: "callcentre", Offline: true, Oldest: start.Add(-35 * 24 * time.Hour), Newest: start.Add(-7 * 24 * time.Hour), Generations: 5, ReadBack: start.Add(-7 * 24 * time.Hour)},
+			{Host: "ho-2", Medium: policy.Second, Place: "別館", Site: "callcentre", AppendOnly: true, Oldest: start.Add(-35 * 24 * time.Hour), Newest: start.Add(-20 * 24 * time.Hour), Generations: 9, ReadBack: start.Add(-20 * 24 * time.Hour), TooOld: true},
 		}},
 		{Policy: policies[1], Host: "ho-1", Fresh: fresh[1], Copies: []policy.Copy{}},
 	}

@@ -50,9 +50,12 @@ type Deps struct {
 	// Clean is the last clean point of a host, a receive time; false: nobody
 	// confirmed one. May be nil.
 	Clean func(ctx context.Context, host string) (time.Time, bool, error)
-	Dir   string // where restored data may lie for as long as a drill runs; wiped at every start
-	Now   clock.Now
-	Log   *slog.Logger
+	// Received is when the hub received each snapshot of a host, by its id. Nil: the
+	// clock of the machine is all that is known.
+	Received func(ctx context.Context, host string) (func(id string) time.Time, error)
+	Dir      string // where restored data may lie for as long as a drill runs; wiped at every start
+	Now      clock.Now
+	Log      *slog.Logger
 }
 
 // Desk keeps definitions and runs, and runs what is due. It is safe for

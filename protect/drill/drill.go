@@ -373,6 +373,7 @@ type Taken struct {
 	ID   restic.ID `json:"id"`
 	Time time.Time `json:"time"`           // by the clock of the machine that made it
 	AsOf time.Time `json:"as_of,omitzero"` // what the view was limited to
+	Of   []Thing   `json:"of,omitempty"`   // what it, and the WAL that was restored with it, say they are of
 }
 
 // Human is a step that people took, which no machine measures: fetching a tape,

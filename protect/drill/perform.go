@@ -1,6 +1,7 @@
 package drill
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -169,6 +170,9 @@ func (t *trial) open(ctx context.Context) error {
 	t.r.Versions = append(t.r.Versions, t.repo.Version())
 	t.r.Streams = 1
 	all, err := t.repo.Reader().Snapshots(ctx)
+	if err == nil {
+		err = t.order(ctx, all)
+	}
 	switch {
 	case err != nil:
 	case t.n.gathered():
@@ -179,7 +183,7 @@ func (t *trial) open(ctx context.Context) error {
 	if err != nil {
 		return damaged(errors.Join(err, t.repo.Close()))
 	}
-	t.r.Snapshot = &Taken{ID: t.snap.ID, Time: t.snap.Time, AsOf: asOf}
+	t.r.Snapshot = &Taken{ID: t.snap.ID, Time: t.snap.Time, AsOf: asOf, Of: thingsOf(t.snap, t.wal)}
 	return nil
 }
 
@@ -192,21 +196,33 @@ func damaged(err error) error {
 	return err
 }
 
-// pick returns the newest snapshot that covers all paths.
+// order puts snapshots in the order in which the hub received them, the newest
+// first: a machine's own clock may be wrong, or lie, and then an old one would be
+// tried for ever.
+func (t *trial) order(ctx context.Context, all []restic.Snapshot) error {
+	received := func(string) time.Time { return time.Time{} }
+	if t.Received != nil {
+		var err error
+		if received, err = t.Received(ctx, t.n.Host); err != nil {
+			return err
+		}
+	}
+	slices.SortStableFunc(all, func(a, b restic.Snapshot) int {
+		return cmp.Or(received(b.ID.String()).Compare(received(a.ID.String())), b.Time.Compare(a.Time))
+	})
+	return nil
+}
+
+// pick returns the first snapshot that covers all paths.
 func pick(all []restic.Snapshot, paths []string) (restic.Snapshot, error) {
-	var best restic.Snapshot
-	for _, s := range all {
-		if covers(s, paths) && s.Time.After(best.Time) {
-			best = s
-		}
+	i := slices.IndexFunc(all, func(s restic.Snapshot) bool { return s.Tree != nil && covers(s, paths) })
+	switch {
+	case i >= 0:
+		return all[i], nil
+	case len(all) == 0:
+		return restic.Snapshot{}, wrong{"the repository holds no snapshot"}
 	}
-	if best.Tree == nil {
-		if len(all) == 0 {
-			return best, wrong{"the repository holds no snapshot"}
-		}
-		return best, wrong{fmt.Sprintf("none of %d snapshots holds %s", len(all), strings.Join(paths, ", "))}
-	}
-	return best, nil
+	return restic.Snapshot{}, wrong{fmt.Sprintf("none of %d snapshots holds %s", len(all), strings.Join(paths, ", "))}
 }
 
 // covers says whether a snapshot was made of what holds all paths.

@@ -33,6 +33,8 @@ type Line struct {
 	Proved   time.Time `json:"proved,omitzero"` // the end of the last run that passed
 	Next     time.Time `json:"next,omitzero"`   // zero: only when a person wants it
 	Last     *Run      `json:"last,omitempty"`  // newest, whatever came of it
+
+	proof *Run // that passed last
 }
 
 // Lines lists drills with what is known about each, those of one site where one
@@ -80,8 +82,8 @@ func (d *Desk) line(ctx context.Context, n Definition, now time.Time) (Line, err
 		}
 		wrong = wrong || r.State == Failed
 		unknown = unknown || r.State == Impossible && r.Cancelled == ""
-		if r.State == Passed {
-			l.Proved = r.EndedAt
+		if r.State == Passed && r.Definition.proves(n) {
+			l.Proved, l.proof = r.EndedAt, r
 			break
 		}
 	}
@@ -98,6 +100,12 @@ func (d *Desk) line(ctx context.Context, n Definition, now time.Time) (Line, err
 		l.Standing = Proven
 	}
 	return l, nil
+}
+
+// proves says whether a run by one version of a drill says something about another:
+// it was of the same machine, and went as far.
+func (d Definition) proves(n Definition) bool {
+	return d.Host == n.Host && d.Level.Number() >= n.Level.Number()
 }
 
 // next is when a drill begins by itself: at its hour, its days after the last
@@ -134,9 +142,9 @@ func (o Of) is(n Definition) bool {
 	return (o.Class == "" || o.Class == n.Class) && (o.Host == "" || o.Host == n.Host) && (o.Service == "" || o.Service == n.Service) && (o.Site == "" || o.Site == n.Site)
 }
 
-// Proof is the last time that something was proved.
+// Proof is what is known about the restore of something that is worst off.
 type Proof struct {
-	At       time.Time `json:"at"` // zero: never
+	At       time.Time `json:"at"` // when the drill with the worst standing proved it last; zero: never
 	Run      string    `json:"run"`
 	Level    Level     `json:"level"`
 	Standing Standing  `json:"standing"` // the worst of all drills about it
@@ -150,45 +158,34 @@ func worse(a, b Standing) bool {
 	return slices.Index(Standings(), a) > slices.Index(Standings(), b)
 }
 
-// LastProven is the newest proof about something. Standing is Never where no
-// drill is about it.
+// LastProven is the proof of the drill about something that stands worst; of
+// several that stand alike, the oldest proof. Standing is Never where no drill
+// about it restores anything: reading a repository again does not, and counts only
+// when it found something wrong.
 func (d *Desk) LastProven(ctx context.Context, of Of) (Proof, error) {
 	lines, err := d.Lines(ctx, of.Site)
 	if err != nil {
 		return Proof{}, err
 	}
-	var p Proof
+	var last *Line
 	for _, l := range lines {
-		if !of.is(l.Definition) || l.Retired != "" {
-			continue
-		}
-		if p.Standing == "" || worse(l.Standing, p.Standing) {
-			p.Standing = l.Standing
-		}
-		if !l.Proved.After(p.At) {
-			continue
-		}
-		p.At, p.Level = l.Proved, l.Level
-		if r, ok, err := d.passed(ctx, l.ID); err != nil {
-			return Proof{}, err
-		} else if ok {
-			p.Run, p.DataAge = r.ID, r.DataAge
+		if of.is(l.Definition) && l.Counts() && (last == nil || worse(l.Standing, last.Standing) || l.Standing == last.Standing && l.Proved.Before(last.Proved)) {
+			last = &l
 		}
 	}
-	if p.Standing == "" {
-		p.Standing = Never
+	if last == nil {
+		return Proof{Standing: Never}, nil
+	}
+	p := Proof{Standing: last.Standing}
+	if r := last.proof; r != nil && last.Level != Bytes {
+		p.At, p.Level, p.Run, p.DataAge = last.Proved, last.Level, r.ID, r.DataAge
 	}
 	return p, nil
 }
 
-// passed is the last run of a drill that passed.
-func (d *Desk) passed(ctx context.Context, definition string) (Run, bool, error) {
-	all, err := d.all(ctx, kindRun, definition, Passed, 1, 0)
-	if err != nil || len(all) == 0 {
-		return Run{}, false, err
-	}
-	r, err := decode[Run](all[0])
-	return r, true, err
+// Counts says whether a drill says anything about restores.
+func (l Line) Counts() bool {
+	return l.Retired == "" && (l.Level != Bytes || l.Standing == NotProven)
 }
 
 // Measurement is what one run measured, for estimates. Times are in seconds.

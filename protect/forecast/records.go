@@ -249,28 +249,35 @@ func (x index) newest(s *plan.Service) time.Time {
 	})
 }
 
-// proven is when the drills that name the service proved it last; where none
-// does, the proof of the machine that was proven longest ago. Zero: something
-// was never proven, or was found wrong since.
+// proven is when the service was proven last, by the drill of those that name it
+// which proved it longest ago; where none does, by the drills of its machines. Zero:
+// something was never proven, or was found wrong since. Reading a repository again
+// proves nothing.
 func (x index) proven(s *plan.Service) time.Time {
-	var last time.Time
-	named := false
-	for _, l := range x.drills {
-		if s.Called(l.Service) {
-			named, last = true, later(last, proof(l))
-		}
+	named := func(l drill.Line) bool { return s.Called(l.Service) }
+	if slices.ContainsFunc(x.drills, func(l drill.Line) bool { return named(l) && l.Level != drill.Bytes }) {
+		return oldest(x.drills, named)
 	}
-	if named {
-		return last
-	}
-	return worst(x.machines[s.Key], func(host string) (last time.Time) {
-		for _, l := range x.drills {
-			if l.Host == host && (len(s.Classes) == 0 || l.Class == "" || slices.Contains(s.Classes, l.Class)) {
-				last = later(last, proof(l))
-			}
-		}
-		return last
+	return worst(x.machines[s.Key], func(host string) time.Time {
+		return oldest(x.drills, func(l drill.Line) bool {
+			return l.Host == host && (len(s.Classes) == 0 || l.Class == "" || slices.Contains(s.Classes, l.Class))
+		})
 	})
+}
+
+// oldest is the oldest of the last proofs of some drills; zero when one has none, or
+// there is no such drill.
+func oldest(drills []drill.Line, of func(drill.Line) bool) (at time.Time) {
+	first := true
+	for _, l := range drills {
+		if !l.Counts() || !of(l) {
+			continue
+		}
+		if t := proof(l); first || t.Before(at) {
+			at, first = t, false
+		}
+	}
+	return at
 }
 
 func proof(l drill.Line) time.Time {

@@ -105,6 +105,26 @@ func TestWhatIsMissingOrRefutedIsNotProven(t *testing.T) {
 	}
 }
 
+// A fresh read of the repository, or a fresh drill of something else, hides no old
+// proof.
+func TestTheOldestProofOfAServiceCounts(t *testing.T) {
+	p, l := house(t)
+	read := proved("電子カルテ", "", "ho-emr", noon())
+	read.Level = drill.Bytes
+	again := proved("電子カルテ", "", "ho-emr", noon().AddDate(0, 0, -1))
+	again.Level = drill.Files
+	l.lines = append(l.lines, read, again, proved("", "cl-db", "ho-db", noon()))
+	points, err := l.records().Points(t.Context(), p)
+	day := func(n int) time.Time { return noon().AddDate(0, 0, -n) }
+	if want := []Point{{"ad", day(3), day(20)}, {"db", day(1), day(30)}, {"emr", day(0), day(40)}}; err != nil || !slices.Equal(points, want) {
+		t.Errorf("points %v, want %v; %v", points, want, err)
+	}
+	l.lines = []drill.Line{read}
+	if points, err = l.records().Points(t.Context(), p); err != nil || slices.ContainsFunc(points, func(x Point) bool { return !x.Proven.IsZero() }) {
+		t.Errorf("proven by a read: %v, %v", points, err)
+	}
+}
+
 // TestADrillMovesTheForecast: what was measured moves the service and the line.
 func TestADrillMovesTheForecast(t *testing.T) {
 	p, l := house(t)

@@ -15,6 +15,8 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -96,6 +98,18 @@ type Source struct {
 	Connect   string     `json:"connect,omitempty"`    // libvirt: URI; empty: qemu:///system
 	Dir       string     `json:"dir,omitempty"`        // hub: its folder; ldap: that of the configuration; postgresql-base and -wal: where WAL is gathered; empty: the usual one
 	For       []string   `json:"for,omitempty"`        // hub: public keys (age1…) for which its backup is encrypted
+}
+
+// Holds says whether a path in a snapshot can be of this source: a folder of it, one
+// above or below it, or a stream.
+func (s Source) Holds(path string) bool {
+	if s.Kind != Folder {
+		return strings.HasPrefix(path, "/"+s.Name+".")
+	}
+	return slices.ContainsFunc(s.Paths, func(p string) bool {
+		p = "/" + strings.Trim(strings.ReplaceAll(strings.ReplaceAll(p, `\`, "/"), ":", ""), "/") // "C:\Users" is kept as "/C/Users"
+		return p == "/" || p == path || strings.HasPrefix(path, p+"/") || strings.HasPrefix(p, path+"/")
+	})
 }
 
 // Limits bound what a job takes from the machine. Zero: no bound.

@@ -30,9 +30,10 @@ type Copy struct {
 	AppendOnly  bool      `json:"append_only"`           // whoever writes can neither change nor delete
 	LockedUntil time.Time `json:"locked_until,omitzero"` // object lock
 	Offline     bool      `json:"offline"`               // taken out, no wire leads there
-	Oldest      time.Time `json:"oldest"`                // of its generations
+	Oldest      time.Time `json:"oldest"`                // backup of the policy in it
 	Newest      time.Time `json:"newest"`                //
-	Generations int       `json:"generations"`           //
+	Generations int       `json:"generations"`           // backups of the policy in it that lie apart; not snapshots, of which a run makes many
+	TooOld      bool      `json:"too_old,omitempty"`     // Newest is older than the policy lets a copy be: it counts for nothing
 	ReadBack    time.Time `json:"read_back,omitzero"`    // when all of it was last read and found whole
 	Damage      string    `json:"damage,omitempty"`      // what was found wrong then; empty: nothing
 }
@@ -55,14 +56,15 @@ type Drills interface {
 	ProofsOf(ctx context.Context, hosts []string) ([]Proof, error)
 }
 
-// Proof is the newest restore drill of a machine that came to an end.
+// Proof is what restore drills show now of something on a machine.
 type Proof struct {
 	Host   string    `json:"host"`
 	Policy string    `json:"policy,omitempty"` // empty: of all policies of the machine
+	Source string    `json:"source,omitempty"` // name of the policy's source that it is of; empty: of all
 	At     time.Time `json:"at"`
-	Passed bool      `json:"passed"`
-	What   string    `json:"what"` // what was proved, in words
-	Path   string    `json:"path"` // of its page
+	Passed bool      `json:"passed"` // false: what was found wrong is not mended yet
+	What   string    `json:"what"`   // what was proved, in words
+	Path   string    `json:"path"`   // of its page
 }
 
 // Forecast tells how long it would take until everything of a site (empty: of
@@ -126,20 +128,63 @@ type Part struct {
 	Host   string `json:"host"`
 	Fresh  Fresh  `json:"fresh"`
 	Copies []Copy `json:"copies"`
-	Proof  *Proof `json:"proof,omitempty"` // nil: never proven
+	Proof  *Proof `json:"proof,omitempty"` // of the source that is proven worst; nil: one was never proven
+	// Unproven are the names of sources that were never proven, where others were.
+	Unproven []string `json:"unproven,omitempty"`
 }
 
 // Proven says how a part's restore is proven.
-func (p Part) Proven(now time.Time) string {
+func (p Part) Proven(now time.Time) string { return proven(p.Proof, now) }
+
+func proven(p *Proof, now time.Time) string {
 	switch {
-	case p.Proof == nil:
+	case p == nil:
 		return Never
-	case !p.Proof.Passed:
+	case !p.Passed:
 		return Refuted
-	case now.Sub(p.Proof.At) > year:
+	case now.Sub(p.At) > year:
 		return Old
 	}
 	return Proven
+}
+
+// prove finds the proof of the part: that of the source which is proven worst. A
+// drill of one source says nothing about another.
+func (p *Part) prove(all []Proof, now time.Time) {
+	all = slices.DeleteFunc(slices.Clone(all), func(x Proof) bool {
+		return x.Host != p.Host || x.Policy != "" && x.Policy != p.Policy.ID
+	})
+	var worst *Proof
+	for _, s := range p.Policy.Sources {
+		one := proofOf(s.Name, all)
+		if one == nil {
+			p.Unproven = append(p.Unproven, s.Name)
+			continue
+		}
+		if worst == nil || worse(proven(one, now), one.At, proven(worst, now), worst.At) {
+			worst = one
+		}
+	}
+	if len(p.Unproven) == 0 || worst != nil && !worst.Passed {
+		p.Proof = worst
+	}
+	if len(p.Unproven) == len(p.Policy.Sources) { // it is no more than never
+		p.Unproven = nil
+	}
+}
+
+// proofOf is the newest proof of a source; one that found something wrong which is
+// not mended counts before all others.
+func proofOf(source string, all []Proof) (found *Proof) {
+	for _, x := range all {
+		if x.Source != "" && x.Source != source {
+			continue
+		}
+		if found == nil || found.Passed && !x.Passed || found.Passed == x.Passed && x.At.After(found.At) {
+			found = &x
+		}
+	}
+	return found
 }
 
 // Cover is what protects a class of data.
@@ -234,7 +279,7 @@ func (d *Desk) parts(ctx context.Context, policies []Policy) ([]Part, error) {
 		by[p.ID] = p
 		hosts = append(hosts, p.Hosts...)
 	}
-	hosts = sorted(hosts)
+	hosts, now := sorted(hosts), d.moment()
 	var copies []Copy
 	if d.deps.Copies != nil && len(hosts) > 0 {
 		if copies, err = d.deps.Copies.CopiesOf(ctx, hosts); err != nil {
@@ -252,14 +297,11 @@ func (d *Desk) parts(ctx context.Context, policies []Policy) ([]Part, error) {
 		p := Part{Policy: by[f.Policy], Host: f.Host, Fresh: f, Copies: []Copy{}}
 		for _, c := range copies {
 			if c.Host == f.Host && (c.Policy == "" || c.Policy == f.Policy) {
+				c.TooOld = now.Sub(c.Newest) > p.Policy.CopyAge(c.Medium)
 				p.Copies = append(p.Copies, c)
 			}
 		}
-		for _, x := range proofs {
-			if x.Host == f.Host && (x.Policy == "" || x.Policy == f.Policy) && (p.Proof == nil || x.At.After(p.Proof.At)) {
-				p.Proof = &x
-			}
-		}
+		p.prove(proofs, now)
 		out = append(out, p)
 	}
 	return out, nil

@@ -52,20 +52,26 @@ func TestWhatNobodyConfirmedIsNotThere(t *testing.T) {
 	}
 	w.save(w.nightly())
 	w.look(at.Add(31*time.Minute), w.hosts...)
-	w.done(w.runs(Filter{})[0], job.OK)
+	r := w.runs(Filter{})[0]
+	w.must(w.Ended(t.Context(), r.Host, w.says(r, job.OK))) // the agent says it is done, but the repository has nothing
 	w.now = w.now.Add(time.Hour)
 	o, err = w.Overview(t.Context(), "")
 	w.must(err)
-	// the agent says it is done, but nobody says that the repository has it
 	want := map[string]Mark{"copies": NotMet, "media": NotMet, "away": NotMet, "unreachable": NotMet, "zero": NotMet}
 	if diff := cmp.Diff(want, marks(o.Covers[0], "32110")); diff != "" {
 		t.Error(diff)
 	}
-	if l := o.Line; !l.Any || l.Time != nil || l.Loss != time.Hour || l.Proof != Never {
+	if l := o.Line; !l.Any || l.Time != nil || l.Loss != -1 || l.Proof != Never {
 		t.Errorf("%+v", l)
 	}
-	if m := marks(o.Covers[0], "own"); m["loss"] != Met || m["targets"] != NotMet || m["fresh"] != Met {
+	if m := marks(o.Covers[0], "own"); m["loss"] != NotMet || m["targets"] != NotMet {
 		t.Errorf("%v", m)
+	}
+	w.look(at.Add(31*time.Hour), w.hosts...)
+	o, err = w.Overview(t.Context(), "")
+	w.must(err)
+	if m := marks(o.Covers[0], "own"); m["fresh"] != NotMet {
+		t.Errorf("a night later: %v", m)
 	}
 }
 
@@ -164,5 +170,52 @@ func TestMachinesWithPersonalDataAndWithoutAPolicyAreNamed(t *testing.T) {
 	w.save(w.nightly())
 	if o, err = w.Overview(t.Context(), ""); err != nil || len(o.Bare) != 0 || o.Machine != 2 {
 		t.Errorf("%+v, %v", o.Bare, err)
+	}
+}
+
+// A drill of one policy, or of one of its sources, says nothing about another one
+// of the same machine.
+func TestADrillProvesOnlyWhatItRestored(t *testing.T) {
+	w := newWard(t, "sv")
+	db := w.nightly()
+	db.Name, db.Sources = "データベース", []job.Source{{Name: "db", Kind: job.PostgreSQL}, {Name: "wal", Kind: job.PostgreSQLWAL}}
+	db = w.save(db)
+	files := w.nightly()
+	files.Name, files.Sources = "書類", files.Sources[:1]
+	files = w.save(files)
+	host := w.hosts[0]
+	proof := func(p Policy, source string, ago time.Duration, passed bool) Proof {
+		return Proof{Host: host, Policy: p.ID, Source: source, At: at.Add(-ago), Passed: passed}
+	}
+	for name, tt := range map[string]struct {
+		proofs    []Proof
+		db, files string
+		line      string
+		lacks     []string // of the policy db
+	}{
+		"files alone":           {[]Proof{proof(files, "data", day, true)}, Never, Proven, Never, nil},
+		"one source of two":     {[]Proof{proof(files, "data", day, true), proof(db, "db", day, true)}, Never, Proven, Never, []string{"wal"}},
+		"all of it":             {[]Proof{proof(files, "data", day, true), proof(db, "db", day, true), proof(db, "wal", day, true)}, Proven, Proven, Proven, nil},
+		"a database long ago":   {[]Proof{proof(files, "data", day, true), proof(db, "db", 420*day, true), proof(db, "wal", day, true)}, Old, Proven, Old, nil},
+		"damage in one source":  {[]Proof{proof(files, "data", day, true), proof(db, "db", day, true), proof(db, "wal", 9*day, false), proof(db, "wal", day, true)}, Refuted, Proven, Refuted, nil},
+		"damage in all of it":   {[]Proof{proof(files, "data", day, true), proof(db, "db", day, true), proof(db, "wal", day, true), {Host: host, At: at.Add(-9 * day)}}, Refuted, Refuted, Refuted, nil},
+		"of another machine":    {[]Proof{{Host: "ho-x", At: at, Passed: true}}, Never, Never, Never, nil},
+		"of a policy that went": {[]Proof{{Host: host, Policy: "bp-x", Source: "db", At: at, Passed: true}}, Never, Never, Never, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w.Desk.deps.Drills = proofsOf(tt.proofs)
+			o, err := w.Overview(t.Context(), "")
+			w.must(err)
+			got := map[string]Part{}
+			for _, p := range o.Covers[0].Parts {
+				got[p.Policy.ID] = p
+			}
+			if a, b := got[db.ID].Proven(at), got[files.ID].Proven(at); a != tt.db || b != tt.files || o.Line.Proof != tt.line {
+				t.Errorf("database %s, files %s, line %s; want %s, %s, %s", a, b, o.Line.Proof, tt.db, tt.files, tt.line)
+			}
+			if diff := cmp.Diff(tt.lacks, got[db.ID].Unproven); diff != "" {
+				t.Error(diff)
+			}
+		})
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/sonae/sonae/alert"
@@ -44,9 +45,9 @@ type Orders interface {
 	Stop(ctx context.Context, host, job string) error
 }
 
-// Deps is what a Desk works with. Orders, Copies, Drills, Forecast and Cut may be
-// nil: then no run can begin, no copy, no proof and no time is known, and no path
-// is cut.
+// Deps is what a Desk works with. Orders, Copies, Drills, Forecast, Cut and Arrived
+// may be nil: then no run can begin, no copy, no proof and no time is known, no path
+// is cut, and what agents say of their backups is all that is known of them.
 type Deps struct {
 	Hosts    Hosts
 	People   People
@@ -56,7 +57,8 @@ type Deps struct {
 	Drills   Drills
 	Forecast Forecast
 	Cut      func(ctx context.Context, site string) (bool, error) // whether the path to its repositories is cut now
-	PerSite  int                                                  // runs at once on one site; 0: PerSite
+	Arrived  Arrived
+	PerSite  int // runs at once on one site; 0: PerSite
 	Now      clock.Now
 	Log      *slog.Logger
 }
@@ -70,6 +72,9 @@ type Desk struct {
 	db   *state.DB
 	deps Deps
 	log  *slog.Logger
+
+	mu      sync.Mutex
+	unasked map[string]time.Time // since when nobody can say what arrived, by run
 }
 
 // New makes a Desk on an open state.
@@ -77,7 +82,7 @@ func New(db *state.DB, deps Deps) *Desk {
 	if deps.PerSite <= 0 {
 		deps.PerSite = PerSite
 	}
-	return &Desk{db: db, deps: deps, log: deps.Log.With("part", "policy")}
+	return &Desk{db: db, deps: deps, log: deps.Log.With("part", "policy"), unasked: map[string]time.Time{}}
 }
 
 func (d *Desk) moment() time.Time { return state.Time(state.Nanos(d.deps.Now())) }

@@ -37,6 +37,7 @@ type ward struct {
 	alerts *alert.Desk
 	agents agents
 	cut    bool // the path to the repositories
+	vault  repository
 	class  Class
 	hosts  []string
 }
@@ -61,6 +62,16 @@ func (a *agents) Stop(_ context.Context, _, id string) error {
 	return nil
 }
 
+// repository is what the machines of a ward send to.
+type repository struct {
+	received map[string]time.Time // by the id of the snapshot
+	shut     error                // it cannot be asked
+}
+
+func (v *repository) arrived(_ context.Context, _ string, since time.Time, ids []string) ([]string, error) {
+	return slices.DeleteFunc(slices.Clone(ids), func(id string) bool { at, ok := v.received[id]; return ok && !at.Before(since) }), v.shut
+}
+
 type people struct{}
 
 func (people) Person(_ context.Context, id string) (auth.Person, error) {
@@ -72,10 +83,10 @@ func (people) Person(_ context.Context, id string) (auth.Person, error) {
 
 func newWard(t *testing.T, machines ...string) *ward {
 	t.Helper()
-	w := &ward{t: t, db: statetest.Open(t), now: at}
+	w := &ward{t: t, db: statetest.Open(t), now: at, vault: repository{received: map[string]time.Time{}}}
 	log := slog.New(slog.NewTextHandler(t.Output(), nil))
 	w.reg, w.alerts = asset.New(w.db, w.clock, log), alert.New(w.db, w.clock, log)
-	w.Desk = New(w.db, Deps{Hosts: w.reg, People: people{}, Alerts: w.alerts, Orders: &w.agents, Cut: func(context.Context, string) (bool, error) { return w.cut, nil }, Now: w.clock, Log: log})
+	w.Desk = New(w.db, Deps{Hosts: w.reg, People: people{}, Alerts: w.alerts, Orders: &w.agents, Cut: func(context.Context, string) (bool, error) { return w.cut, nil }, Arrived: w.vault.arrived, Now: w.clock, Log: log})
 	w.Round = w.NewRound()
 	w.must(w.reg.SaveSite(t.Context(), asset.Site{ID: "hospital", Name: "病院", Kind: asset.Hospital}, keeper))
 	for _, name := range machines {
@@ -152,9 +163,20 @@ func (w *ward) states() []State {
 	return out
 }
 
-// done tells the end of a run as its agent does.
+// done tells the end of a run as its agent does, whose snapshots have arrived.
 func (w *ward) done(r Run, s job.State) {
 	w.t.Helper()
-	w.must(w.Ended(w.t.Context(), r.Host, job.Result{Job: r.ID, Kind: job.Backup, State: s, Start: w.now.Add(-time.Minute), End: w.now,
-		Sources: []job.SourceResult{{Name: "data", Kind: job.Folder, State: s, Snapshots: []job.Snapshot{{ID: "0123abcd", Files: 10, Bytes: 1000, Added: 100, Complete: s == job.OK}}}}}))
+	for _, id := range []string{"0123abcd", "4567abcd"} {
+		w.vault.received[id] = w.now
+	}
+	w.must(w.Ended(w.t.Context(), r.Host, w.says(r, s)))
+}
+
+// says is what an agent says at the end of a run, true or not.
+func (w *ward) says(r Run, s job.State) job.Result {
+	of := func(name string, kind job.SourceKind, id string) job.SourceResult {
+		return job.SourceResult{Name: name, Kind: kind, State: s, Snapshots: []job.Snapshot{{ID: id, Files: 10, Bytes: 500, Added: 50, Complete: s == job.OK}}}
+	}
+	return job.Result{Job: r.ID, Kind: job.Backup, State: s, Start: w.now.Add(-time.Minute), End: w.now,
+		Sources: []job.SourceResult{of("data", job.Folder, "0123abcd"), of("db", job.PostgreSQL, "4567abcd")}}
 }

@@ -7,7 +7,7 @@
 // and for each class of data what is missing of 3-2-1-1-0 and of the ministry's
 // rule. Always true: every version of a policy, a class and a run is kept, with
 // its digest in the ledger; a backup counts only when the agent said that all of
-// it was read (job.OK) and nobody called it suspect; what nobody has confirmed is
+// it was read (job.OK), its repository received it, and nobody called it suspect; what nobody has confirmed is
 // "not known", never fulfilled.
 package policy
 

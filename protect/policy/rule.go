@@ -74,7 +74,7 @@ func own(c Class, v Cover) Rule {
 // lacksTarget says whether a part has no copy where its policy wants one.
 func lacksTarget(p Part) bool {
 	return slices.ContainsFunc(p.Policy.Targets, func(m Medium) bool {
-		return !slices.ContainsFunc(p.Copies, func(c Copy) bool { return c.Medium == m && c.Damage == "" && c.Generations > 0 })
+		return !slices.ContainsFunc(p.Copies, func(c Copy) bool { return c.Medium == m && c.Counts() })
 	})
 }
 
@@ -91,10 +91,14 @@ func flawless(parts []Part, now time.Time) Check {
 	return Check{Key: "zero", Mark: mark(flaws == 0), Have: flaws}
 }
 
-// alive are the copies of a part from which something could come back.
+// alive are the copies of a part from which something could come back that is of
+// use: a tape of last year is none.
 func alive(p Part) []Copy {
-	return slices.DeleteFunc(slices.Clone(p.Copies), func(c Copy) bool { return c.Damage != "" || c.Generations == 0 })
+	return slices.DeleteFunc(slices.Clone(p.Copies), func(c Copy) bool { return !c.Counts() })
 }
+
+// Counts says whether a copy is one for the rules.
+func (c Copy) Counts() bool { return c.Damage == "" && c.Generations > 0 && !c.TooOld }
 
 func kinds(all []Copy) int {
 	seen := map[Medium]bool{}

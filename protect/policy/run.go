@@ -71,8 +71,8 @@ type Doubt struct {
 // Leaf is the line of the ledger that binds the version.
 func (r Run) Leaf() (leaf.Leaf, error) { return leaf.Of(leafRun, ref(r.ID, r.Version), r.At, r) }
 
-// Counts is when the hub received the backup; zero when the run made none that
-// counts.
+// Counts is when the hub heard that it has the backup; zero when the run made none
+// that counts.
 func (r Run) Counts() time.Time {
 	if r.State == OK {
 		return r.Ended
@@ -121,9 +121,11 @@ func (r Run) Made() (ids []string) {
 func Short(id string) string { return id[:min(8, len(id))] }
 
 // ended is the state that a result leaves. What an agent says is never better
-// than what it is known to be: a doubt stays.
+// than what it is known to be: a doubt stays, and what never arrived is no backup.
 func (r Run) ended(told job.State) State {
 	switch {
+	case unproved(r.Why):
+		return Failed
 	case r.Doubt != nil && (told == job.OK || told == job.Partial):
 		return Suspect
 	case told == job.OK:
@@ -151,4 +153,8 @@ const (
 	whyAway      = "away"      // the machine was off, or not heard, all the window
 	whyGone      = "host-gone" // the machine was removed from the register
 	whyCut       = "cut"       // the path to the repositories of the site was cut
+
+	whyNotReceived = "not-received" // the repository did not receive what the agent says it made
+	whyNothing     = "nothing"      // the agent says it is done, and names no snapshot
+	whyNotAsked    = "not-asked"    // the repository could not be asked for long
 )

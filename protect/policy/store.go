@@ -197,6 +197,15 @@ func (d *Desk) Policy(ctx context.Context, id string) (Policy, error) {
 	return p, nil
 }
 
+// version returns a policy as it was.
+func (d *Desk) version(ctx context.Context, id string, version int) (Policy, error) {
+	p, err := scan[Policy](d.db.QueryRow(ctx, `SELECT body FROM protect_policy WHERE id = $1 AND version = $2`, id, version), "protect.policy.missing")
+	if err != nil {
+		return p, fmt.Errorf("policy %s: %w", ref(id, version), err)
+	}
+	return p, nil
+}
+
 // Versions returns all versions of a policy, the newest first.
 func (d *Desk) Versions(ctx context.Context, id string) ([]Policy, error) {
 	all, err := list[Policy](d.db.Query(ctx, `SELECT body FROM protect_policy WHERE id = $1 ORDER BY version DESC LIMIT 200`, id))

@@ -137,22 +137,34 @@ func (d *Desk) Heard(ctx context.Context, host string, p job.Progress) error {
 	})
 }
 
-// Ended takes how an agent says that a job ended. It counts once; a run that was
-// given up meanwhile is as the agent says after all.
+// Ended takes how an agent says that a job ended, and holds it against what the
+// repository received. It counts once; a run that was given up meanwhile is as it
+// turns out after all. While the repository cannot be asked the answer is not
+// taken: fault.Busy, and the agent tells it again.
 func (d *Desk) Ended(ctx context.Context, host string, told job.Result) error {
 	if !told.State.Ended() {
 		return nil
 	}
-	why, err := d.forbidden(ctx, told)
+	r, err := d.Run(ctx, told.Job)
 	if err != nil {
 		return d.dropped(err, host, told.Job)
 	}
+	if !r.takes(host, told) {
+		return nil
+	}
+	why, detail, err := d.unconfirmed(ctx, r, told)
+	if err == nil && why == "" {
+		why, err = d.forbidden(ctx, r, told)
+	}
+	if err != nil {
+		return err
+	}
 	_, err = d.alter(ctx, told.Job, host, func(r *Run) (bool, error) {
-		if r.Host != host || r.Result != nil || r.State == Queued || r.State == Missed || told.Kind != job.Backup {
+		if !r.takes(host, told) {
 			return false, nil
 		}
 		told.Host = host
-		r.Result, r.Why, r.Detail = &told, why, ""
+		r.Result, r.Why, r.Detail = &told, why, detail
 		r.State, r.Ended = r.ended(told.State), r.At
 		if r.Began.IsZero() { // quicker than its first word of progress
 			r.Began = r.Ordered
@@ -162,15 +174,16 @@ func (d *Desk) Ended(ctx context.Context, host string, told job.Result) error {
 	return d.dropped(err, host, told.Job)
 }
 
+// takes says whether a run waits for what a machine tells of its end.
+func (r Run) takes(host string, told job.Result) bool {
+	return r.Host == host && r.Result == nil && r.State != Queued && r.State != Missed && told.Kind == job.Backup
+}
+
 // forbidden is why a job came to nothing, where the hub knows it better than the
 // machine: behind a path that is cut restic hears no more than "forbidden".
-func (d *Desk) forbidden(ctx context.Context, told job.Result) (why string, _ error) {
+func (d *Desk) forbidden(ctx context.Context, r Run, told job.Result) (why string, _ error) {
 	if d.deps.Cut == nil || told.State != job.Failed && told.State != job.CouldNotRun {
 		return "", nil
-	}
-	r, err := d.Run(ctx, told.Job)
-	if err != nil {
-		return "", err
 	}
 	cut, err := d.deps.Cut(ctx, r.Site)
 	if err != nil || !cut {

@@ -328,16 +328,21 @@ func copyReach(p Page, c policy.Copy) string {
 	}
 }
 
-// coverPlaces are the distinct places of the copies of a class.
+// coverPlaces are the distinct places of the copies of a class, each as the policy
+// has it that has least there.
 func coverPlaces(v policy.Cover) []policy.Copy {
 	var out []policy.Copy
-	seen := map[string]bool{}
+	seen := map[string]int{}
 	for _, part := range v.Parts {
 		for _, c := range part.Copies {
 			key := part.Host + "\x00" + string(c.Medium) + "\x00" + c.Place
-			if !seen[key] {
-				seen[key] = true
+			i, ok := seen[key]
+			switch {
+			case !ok:
+				seen[key] = len(out)
 				out = append(out, c)
+			case c.Generations < out[i].Generations || c.TooOld && !out[i].TooOld:
+				out[i] = c
 			}
 		}
 	}
