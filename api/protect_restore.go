@@ -25,8 +25,8 @@ type Restores interface {
 	Entry(ctx context.Context, w restore.Where, at string) (restore.Entry, error)
 	Search(ctx context.Context, w restore.Where, at, part string, limit int) ([]restore.Entry, bool, error)
 	Compare(ctx context.Context, w restore.Where, with, at string, limit int) (restore.Difference, error)
-	Download(ctx context.Context, w restore.Where, at string, begin func(restore.Entry), out io.Writer) error
-	Archive(ctx context.Context, w restore.Where, at string, format restore.Format, begin func(), out io.Writer) error
+	Download(ctx context.Context, t restore.Taking, begin func(restore.Entry), out io.Writer) error
+	Archive(ctx context.Context, t restore.Taking, format restore.Format, begin func(), out io.Writer) error
 	Ask(ctx context.Context, n restore.NewRequest, by auth.Person) (restore.Request, error)
 	Points(ctx context.Context, agent string) ([]anomaly.Point, error)
 	Request(ctx context.Context, id string) (restore.Request, error)
@@ -133,8 +133,18 @@ type restoreDiff struct {
 	Limit int    `query:"limit" minimum:"1" maximum:"1000" default:"500"`
 }
 
-type restoreArchive struct {
+// RestoreTake names what is taken out. (Exported like Paging.)
+type RestoreTake struct {
 	RestoreWhere
+	Despite string `query:"despite" maxLength:"1000" doc:"why it is taken whatever a scan would find, such as for evidence; recorded. Absent: only what was looked at leaves"`
+}
+
+func (t RestoreTake) taking(who auth.Person) restore.Taking {
+	return restore.Taking{Where: t.where(), Path: t.Path, By: who, Despite: t.Despite}
+}
+
+type restoreArchive struct {
+	RestoreTake
 	Format string `query:"format" enum:"tar.zst,zip" default:"tar.zst"`
 }
 
@@ -192,19 +202,19 @@ func (s *server) restoreOperations() {
 			d, err := s.Restores.Compare(ctx, in.where(), in.With, in.Path, in.Limit)
 			return &body[restore.Difference]{d}, err
 		})
-	register(s, operation{"get-restore-file", http.MethodGet, at + "/file", "The content of one file; who takes it is recorded", 0}, agentRule[RestoreWhere](s, auth.ProtectRestore),
-		func(_ context.Context, who auth.Person, in *RestoreWhere) (*huma.StreamResponse, error) {
+	register(s, operation{"get-restore-file", http.MethodGet, at + "/file", "The content of one file, once it was looked at; who takes it is recorded", 0}, agentRule[RestoreTake](s, auth.ProtectRestore),
+		func(_ context.Context, who auth.Person, in *RestoreTake) (*huma.StreamResponse, error) {
 			return s.stream(download(path.Base(in.Path), "application/octet-stream"), func(ctx context.Context, w io.Writer) error {
 				s.People.Viewed(ctx, who, "backup-file", in.ID)
-				return s.Restores.Download(ctx, in.where(), in.Path, func(restore.Entry) {}, w)
+				return s.Restores.Download(ctx, in.taking(who), func(restore.Entry) {}, w)
 			}), nil
 		})
-	register(s, operation{"get-restore-archive", http.MethodGet, at + "/archive", "A folder as one stream; who takes it is recorded", 0}, agentRule[restoreArchive](s, auth.ProtectRestore),
+	register(s, operation{"get-restore-archive", http.MethodGet, at + "/archive", "A folder as one stream, no file before it was looked at; who takes it is recorded", 0}, agentRule[restoreArchive](s, auth.ProtectRestore),
 		func(_ context.Context, who auth.Person, in *restoreArchive) (*huma.StreamResponse, error) {
 			kind := map[string]string{"zip": "application/zip", "tar.zst": "application/zstd"}[in.Format]
 			return s.stream(download(path.Base(in.Path)+"."+in.Format, kind), func(ctx context.Context, w io.Writer) error {
 				s.People.Viewed(ctx, who, "backup-file", in.ID)
-				return s.Restores.Archive(ctx, in.where(), in.Path, restore.Format(in.Format), func() {}, w)
+				return s.Restores.Archive(ctx, in.taking(who), restore.Format(in.Format), func() {}, w)
 			}), nil
 		})
 	s.requestOperations()

@@ -32,6 +32,10 @@ func (t Text) In(lang string) string {
 // answers to a finding must then not cost what cannot be had back.
 const TagScored = "sonae.scored"
 
+// TagTampering is a tag of rules about somebody who tries to harm backups: what
+// is kept of the machine is guarded until a person has looked.
+const TagTampering = "sonae.backup-tampering"
+
 // Rule is what people see of a rule.
 type Rule struct {
 	ID    string         `json:"id"`

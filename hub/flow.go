@@ -88,7 +88,7 @@ func (h *Hub) flow() []bus.Join {
 		bus.On("task.changed", "notify-task", h.tellTask).Led(),                      // a late task → people, until it is over
 		bus.On("incident.changed", "task-post", h.followCommand),                     // who commands → who held the role, from when to when
 		bus.On("duty.changed", "task-clocks", h.followClocks),                        // facts    → times of tasks that come from clocks
-		bus.On("copy.harmed", "alarm-copy", h.alarmCopy),                             // a copy that is damaged, touched or late → alert
+		bus.On("copy.harmed", "alarm-copy", h.alarmCopy),                             // a copy that is damaged, touched or late → finding
 		bus.On("incident.opened", "chronology-before", h.followBackups),              // incident → what happened to the backups of its machines
 		bus.On("incident.changed", "chronology-scope", h.history.Follow),             // a scope that grew → the same
 		bus.On("protect.run", "chronology-run", h.history.Run),                       // a backup that failed or is in doubt → chronology

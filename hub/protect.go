@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/sonae/sonae/detect"
 	"github.com/sonae/sonae/event"
 	"github.com/sonae/sonae/evidence/antivirus"
 	"github.com/sonae/sonae/fault"
@@ -418,9 +419,19 @@ func (h *Hub) followBackups(ctx context.Context, m incident.OpenedMessage) error
 	return h.history.Follow(ctx, m.Incident)
 }
 
-// alarmCopy makes an alert of a copy that people must look after.
+// alarmCopy makes a finding of a copy that people must look after: the alert
+// comes of it, and what is kept of the machine is frozen if somebody did it.
 func (h *Hub) alarmCopy(ctx context.Context, t copies.Trouble) error {
-	return h.alerts.Handle(ctx, t.Finding())
+	site := t.Place.Site
+	r, err := h.keeper.Get(ctx, t.Result.Agent)
+	switch {
+	case err == nil:
+		site = r.Site
+	case fault.Of(err) != fault.Missing: // a copy of another hub's machine has none here
+		return err
+	}
+	f := t.Finding(site)
+	return h.publish(ctx, "finding."+f.Host, "finding:"+f.ID, []detect.Finding{f})
 }
 
 // noteRestore writes down what became of a restore that belongs to an incident.

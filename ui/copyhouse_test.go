@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -13,6 +14,7 @@ import (
 	"github.com/sonae/sonae/auth"
 	"github.com/sonae/sonae/blob"
 	"github.com/sonae/sonae/fault"
+	"github.com/sonae/sonae/i18n"
 	"github.com/sonae/sonae/protect/anomaly"
 	"github.com/sonae/sonae/protect/copy"
 	"github.com/sonae/sonae/protect/job"
@@ -227,15 +229,37 @@ func (r restoresOf) Compare(context.Context, restore.Where, string, string, int)
 	return restore.Difference{Added: 1, Content: 1, Changes: []restore.Change{{What: "added", Path: all[1].Path, After: &all[1]}, {What: "content", Path: all[3].Path, Before: &before, After: &all[3]}}}, nil
 }
 
-func (r restoresOf) Download(_ context.Context, _ restore.Where, at string, _ func(restore.Entry), out io.Writer) error {
-	if at == "/none" {
+func (r restoresOf) Scans() bool { return !r.unscanned }
+
+// infected is the file that the scan stops.
+const infected = "/srv/records/予約者名簿.csv"
+
+func (r restoresOf) stops(t restore.Taking) error {
+	if t.Despite != "" {
+		r.did("despite " + t.Despite + " " + t.Path + " by " + t.By.ID)
+		return nil
+	}
+	if strings.HasPrefix(infected, t.Path) {
+		return fault.New(fault.Conflict, "protect.restore.infected", infected, "Win.Test.EICAR")
+	}
+	return nil
+}
+
+func (r restoresOf) Download(_ context.Context, t restore.Taking, _ func(restore.Entry), out io.Writer) error {
+	if t.Path == "/none" {
 		return fault.New(fault.Missing, "protect.restore.no-file")
 	}
-	_, err := io.WriteString(out, "content of "+at)
+	if err := r.stops(t); err != nil {
+		return err
+	}
+	_, err := io.WriteString(out, "content of "+t.Path)
 	return err
 }
 
-func (r restoresOf) Archive(_ context.Context, _ restore.Where, _ string, f restore.Format, _ func(), out io.Writer) error {
+func (r restoresOf) Archive(_ context.Context, t restore.Taking, f restore.Format, _ func(), out io.Writer) error {
+	if err := r.stops(t); err != nil {
+		return err
+	}
 	_, err := io.WriteString(out, "as "+string(f))
 	return err
 }
@@ -334,10 +358,10 @@ func TestCopiesAndRestoresThroughTheirPages(t *testing.T) {
 			t.Errorf("%s without what it needs: %d", path, got.status)
 		}
 	}
-	if got := r.get(browse + "/file?path=/srv/records/予約者名簿.csv"); got.status != http.StatusOK || got.body != "content of /srv/records/予約者名簿.csv" || !strings.Contains(got.header.Get("Content-Disposition"), "attachment") {
+	if got := r.get(browse + "/file?path=/srv/records/再来.csv"); got.status != http.StatusOK || got.body != "content of /srv/records/再来.csv" || !strings.Contains(got.header.Get("Content-Disposition"), "attachment") {
 		t.Errorf("a file: %d %q", got.status, got.body)
 	}
-	if got := r.get(browse + "/archive?path=/srv&format=zip"); got.body != "as zip" || got.header.Get("Content-Type") != "application/zip" {
+	if got := r.get(browse + "/archive?path=/srv/records/2026&format=zip"); got.body != "as zip" || got.header.Get("Content-Type") != "application/zip" {
 		t.Errorf("a folder: %d %q", got.status, got.body)
 	}
 	if got := r.get(browse + "/file?path=/none"); got.status != http.StatusNotFound {
@@ -365,5 +389,41 @@ func TestCopiesAndRestoresThroughTheirPages(t *testing.T) {
 		if got := b.post("/protect/restore/requests/rs-1/approve"); got.status != http.StatusForbidden {
 			t.Errorf("%s approves: %d", who, got.status)
 		}
+	}
+}
+
+// What the scan stops is named on the page, in both languages, and leaves only on
+// the word of a person; where nothing scans, the page says so before.
+func TestWhatTheScanStopsIsNamedAndNeedsAReason(t *testing.T) {
+	h := newHouse().inCourse()
+	v, _ := h.open(t)
+	r := v.as("responder")
+	browse := "/protect/restore/machines/ho-2/" + snapshotID(2)
+	for _, lang := range i18n.Languages() {
+		for _, path := range []string{"/file?path=" + url.QueryEscape(infected), "/archive?format=zip&path=/srv"} {
+			got := r.get(browse + path + "&lang=" + lang)
+			if got.status != http.StatusConflict || got.header.Get("Content-Disposition") != "" || !strings.Contains(got.body, "Win.Test.EICAR") || !strings.Contains(got.body, infected) ||
+				!strings.Contains(got.body, i18n.T(lang, "protect.restore.despite.do", nil)) {
+				t.Errorf("%s in %s: %d, or the page does not name the file, the find and what can be done", path, lang, got.status)
+			}
+		}
+	}
+	form := []string{"at", "%2Fsrv%2Frecords", "take", url.QueryEscape(infected), "format", "zip"}
+	if got := r.post(browse+"/taken", form...); got.status != http.StatusUnprocessableEntity || len(h.purposes) > 0 {
+		t.Errorf("without a reason: %d, did %q", got.status, h.purposes)
+	}
+	got := r.post(browse+"/taken", append(form, "despite", "警察に渡す")...)
+	if got.status != http.StatusOK || got.body != "as zip" || !strings.Contains(got.header.Get("Content-Disposition"), "attachment") || !slices.Equal(h.purposes, []string{"despite 警察に渡す " + infected + " by pe-responder"}) {
+		t.Errorf("with a reason: %d, did %q", got.status, h.purposes)
+	}
+	if got := v.as("executive").post(browse+"/taken", append(form, "despite", "x")...); got.status != http.StatusForbidden {
+		t.Errorf("an executive: %d", got.status)
+	}
+	if page := r.get(browse).body; strings.Contains(page, i18n.T("ja", "protect.restore.take.nobody", nil)) || strings.Contains(page, " download>") {
+		t.Error("the page says that nobody looks, or its links hide what was found")
+	}
+	h.unscanned = true
+	if page := r.get(browse).body; !strings.Contains(page, i18n.T("ja", "protect.restore.take.nobody", nil)) {
+		t.Error("the page does not say that nobody looks")
 	}
 }

@@ -510,8 +510,9 @@ type Restores interface {
 	Folder(ctx context.Context, w restore.Where, at, after string, limit int) (restore.Page[restore.Entry], error)
 	Search(ctx context.Context, w restore.Where, at, part string, limit int) ([]restore.Entry, bool, error)
 	Compare(ctx context.Context, w restore.Where, with, at string, limit int) (restore.Difference, error)
-	Download(ctx context.Context, w restore.Where, at string, begin func(restore.Entry), out io.Writer) error
-	Archive(ctx context.Context, w restore.Where, at string, format restore.Format, begin func(), out io.Writer) error
+	Scans() bool
+	Download(ctx context.Context, t restore.Taking, begin func(restore.Entry), out io.Writer) error
+	Archive(ctx context.Context, t restore.Taking, format restore.Format, begin func(), out io.Writer) error
 	Ask(ctx context.Context, n restore.NewRequest, by auth.Person) (restore.Request, error)
 	Request(ctx context.Context, id string) (restore.Request, error)
 	Requests(ctx context.Context) ([]restore.Request, error)

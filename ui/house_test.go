@@ -69,6 +69,8 @@ type house struct {
 	acts          []action.Action
 	bagList       []evidence.Bag
 	purposes      []string
+	allKeys       bool // every repository has a second key
+	unscanned     bool // nothing looks at what is taken out
 	duties        map[string]duty.Assessment
 	reasons       []string             // why facts were stated anew
 	dutyDecided   []duty.Decision      //

@@ -52,7 +52,7 @@ func protectPolicyRoutes() []route {
 		return route{pattern: "POST " + pattern, verb: auth.ProtectChange, kind: "protect", do: do, back: back}
 	}
 	return []route{
-		see("/protect", (*call).protectOverview, "protect"),
+		see("/protect", (*call).protectOverview, "protect", "vault"),
 		see("/protect/policies", (*call).backupPolicies, "protect"),
 		see("/protect/policies/{policy}", (*call).backupPolicy),
 		{pattern: "POST /protect/policies/{policy}", verb: auth.ProtectChange, kind: "protect", raw: (*call).saveBackupPolicy, back: (*call).backupPolicy},
@@ -75,8 +75,13 @@ func (c *call) mustProtect(v auth.Verb, site string) error {
 
 func (c *call) protectOverview() (screen, error) {
 	o, err := c.BackupPolicies.Overview(c.ctx(), c.who.Site)
+	if err != nil {
+		return screen{}, err
+	}
+	d := view.ProtectOverviewData{Overview: o, Pages: protectPages()}
+	d.Repositories, err = c.Vault.Repositories(c.ctx(), c.who.Site)
 	p := c.page("protect", c.t("protect.policy.overview"))
-	return screen{page: p, body: view.ProtectOverview(p, view.ProtectOverviewData{Overview: o, Pages: protectPages()})}, err
+	return screen{page: p, body: view.ProtectOverview(p, d)}, err
 }
 
 func (c *call) backupPolicies() (screen, error) {

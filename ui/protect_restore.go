@@ -3,6 +3,7 @@ package ui
 import (
 	"fmt"
 	"mime"
+	"net/http"
 	"net/url"
 	"path"
 	"slices"
@@ -92,10 +93,10 @@ func (c *call) restoreBrowse() (screen, error) {
 	if err != nil {
 		return screen{}, err
 	}
-	d := view.BrowseData{Pages: protectPages(), Where: w, Path: c.query("path"), Search: strings.TrimSpace(c.query("name"))}
-	if c.err != nil { // a refused form: the folder that it was on
-		if d.Path, err = url.QueryUnescape(c.form("at")); err != nil {
-			return screen{}, errMissing
+	d := view.BrowseData{Pages: protectPages(), Where: w, Path: c.query("path"), Search: strings.TrimSpace(c.query("name")), Scans: c.Restores.Scans()}
+	if c.err != nil {
+		if err := c.refusedIn(&d); err != nil {
+			return screen{}, err
 		}
 	}
 	if d.Path == "" {
@@ -130,6 +131,24 @@ func (c *call) restoreBrowse() (screen, error) {
 	}
 	p := c.page("protect", c.t("protect.restore.at", "host", c.hostName(w.Agent), "time", d.Snapshot.Time.In(clock.Tokyo()).Format("2006-01-02 15:04")))
 	return screen{page: p, body: view.RestoreBrowse(p, d)}, nil
+}
+
+// refusedIn finds the folder that a refused form was on, and what was to be taken:
+// a file that the scan stopped is shown where it lies.
+func (c *call) refusedIn(d *view.BrowseData) error {
+	if c.r.Method == http.MethodGet {
+		d.Take = path.Clean("/" + c.query("path"))
+		if d.Path = d.Take; c.query("format") == "" {
+			d.Path = path.Dir(d.Take)
+		}
+		return nil
+	}
+	var err, bad error
+	d.Path, err = url.QueryUnescape(c.form("at"))
+	if d.Take, bad = url.QueryUnescape(c.form("take")); err != nil || bad != nil {
+		return errMissing
+	}
+	return nil
 }
 
 // sourceOf is what a snapshot is of, as its policy says; the zero value where
@@ -195,34 +214,56 @@ func (c *call) restoreAttachment(kind, name string) {
 	c.w.Header().Set("Content-Disposition", mime.FormatMediaType("attachment", map[string]string{"filename": strings.ToValidUTF8(name, "_")}))
 }
 
-// restoreFile hands out one file; who takes it is recorded.
+// restoreFile hands out one file, once it was looked at; who takes it is recorded.
 func (c *call) restoreFile() (bool, error) {
-	w, err := c.restoreWhere()
+	t, err := c.taking(c.query("path"), "")
 	if err != nil {
 		return false, err
 	}
-	at := path.Clean("/" + c.query("path"))
-	c.People.Viewed(c.ctx(), c.who, "backup-file", w.Agent)
-	out := &lateWriter{c: c, header: func() { c.restoreAttachment("application/octet-stream", path.Base(at)) }}
-	err = out.end(c.Restores.Download(c.ctx(), w, at, func(restore.Entry) {}, out))
+	c.People.Viewed(c.ctx(), c.who, "backup-file", t.Agent)
+	out := &lateWriter{c: c, header: func() { c.restoreAttachment("application/octet-stream", path.Base(t.Path)) }}
+	err = out.end(c.Restores.Download(c.ctx(), t, func(restore.Entry) {}, out))
 	return err == nil || out.wrote, err
 }
 
-// restoreArchive hands out a folder; who takes it is recorded.
+// restoreArchive hands out a folder, no file of it before it was looked at; who
+// takes it is recorded.
 func (c *call) restoreArchive() (bool, error) {
+	return c.takeFolder(c.query("path"), restore.Format(c.query("format")), "")
+}
+
+// takeDespite hands out what a scan would stop, or nobody looked at, for the
+// reason that a person gives; packed, so that nobody opens it by a click.
+func (c *call) takeDespite() (bool, error) {
+	at, err := url.QueryUnescape(c.form("take"))
+	if err != nil {
+		return false, errMissing
+	}
+	why := c.form("despite")
+	if why == "" {
+		return false, fault.New(fault.Invalid, "protect.restore.reason")
+	}
+	return c.takeFolder(at, restore.Format(c.form("format")), why)
+}
+
+func (c *call) taking(at, despite string) (restore.Taking, error) {
 	w, err := c.restoreWhere()
+	return restore.Taking{Where: w, Path: path.Clean("/" + at), By: c.who, Despite: despite}, err
+}
+
+func (c *call) takeFolder(at string, format restore.Format, despite string) (bool, error) {
+	t, err := c.taking(at, despite)
 	if err != nil {
 		return false, err
 	}
-	at, format := path.Clean("/"+c.query("path")), restore.Format(c.query("format"))
-	name := path.Base(at)
-	if at == "/" {
-		name = c.hostName(w.Agent)
+	name := path.Base(t.Path)
+	if t.Path == "/" {
+		name = c.hostName(t.Agent)
 	}
 	kind := map[restore.Format]string{restore.Zip: "application/zip", restore.TarZst: "application/zstd"}[format]
-	c.People.Viewed(c.ctx(), c.who, "backup-file", w.Agent)
+	c.People.Viewed(c.ctx(), c.who, "backup-file", t.Agent)
 	out := &lateWriter{c: c, header: func() { c.restoreAttachment(kind, name+"."+string(format)) }}
-	err = out.end(c.Restores.Archive(c.ctx(), w, at, format, func() {}, out))
+	err = out.end(c.Restores.Archive(c.ctx(), t, format, func() {}, out))
 	return err == nil || out.wrote, err
 }
 

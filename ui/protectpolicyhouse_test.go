@@ -2,6 +2,7 @@ package ui
 
 import (
 	"context"
+	"html"
 	"net/http"
 	"net/url"
 	"slices"
@@ -11,6 +12,8 @@ import (
 
 	"github.com/sonae/sonae/auth"
 	"github.com/sonae/sonae/fault"
+	"github.com/sonae/sonae/i18n"
+	"github.com/sonae/sonae/protect/engine"
 	"github.com/sonae/sonae/protect/job"
 	"github.com/sonae/sonae/protect/policy"
 	"github.com/sonae/sonae/ready/asset"
@@ -69,6 +72,9 @@ func (h backupsOf) Overview(_ context.Context, site string) (policy.Overview, er
 	}
 	o.Line = policy.Sum(o.Covers)
 	o.Line.Time = &policy.Estimate{P50: 26 * time.Hour, P90: 53 * time.Hour, Plan: "pl-1"}
+	if old := backupRunsAll()[2]; site == "" || site == old.Site {
+		o.Reduced = append(o.Reduced, policy.Reduced{Host: old.Host, Run: old.ID, Restic: old.Result.Restic, Lacks: old.Result.Reduced})
+	}
 	if site == "" {
 		o.Bare = append(o.Bare, policy.Bare{Host: asset.Host{ID: "ho-2", Name: "ehr-ws-014", Site: "hospital"}, Services: []string{"透析の記録"}, Data: []string{"sensitive"}})
 	}
@@ -160,6 +166,7 @@ func backupRunsAll() []policy.Run {
 	ok.Began, ok.Ended, ok.Result = ok.At, ok.At.Add(134*time.Second), result("br-2", job.OK)
 	suspect := run("br-3", policy.Suspect, 24*time.Hour)
 	suspect.Began, suspect.Ended, suspect.Result = suspect.At, suspect.At.Add(300*time.Second), result("br-3", job.Partial)
+	suspect.Result.Restic, suspect.Result.Reduced = "0.14.0", engine.Restic{Version: engine.Version{Minor: 14}}.Lacks()
 	suspect.Doubt = &policy.Doubt{Why: "暗号化を検知した機器", By: "sonae", At: start.Add(-23 * time.Hour)}
 	missed := run("br-4", policy.Missed, 36*time.Hour)
 	missed.Why, missed.Ended, missed.By = "away", start.Add(-32*time.Hour), "sonae"
@@ -266,5 +273,30 @@ func TestRightsToBackups(t *testing.T) {
 	}
 	if got := v.as("responder").post("/protect/policies/bp-1/run", "host", "ho-2"); got.status != http.StatusSeeOther || !slices.Equal(h.ranNow, []string{"bp-1 ho-2"}) {
 		t.Errorf("%d, ran %v", got.status, h.ranNow)
+	}
+}
+
+// What an old restic lacks is said on the run's page and on the overview, in
+// words and with a mark, in both languages; who is full is not named.
+func TestAReducedResticIsSaid(t *testing.T) {
+	h := newHouse()
+	v, _ := h.open(t)
+	r := v.as("responder")
+	lacks := engine.Restic{Version: engine.Version{Minor: 14}}.Lacks()
+	for _, lang := range i18n.Languages() {
+		for _, path := range []string{"/protect", "/protect/runs/br-3"} {
+			got := r.get(path + "?lang=" + lang).body
+			if !strings.Contains(got, "▲") || !strings.Contains(got, "0.14.0") {
+				t.Errorf("%s in %s shows no mark or no version", path, lang)
+			}
+			for _, what := range lacks {
+				if key := "protect.engine.lacks." + what; !i18n.Has(key) || !strings.Contains(got, html.EscapeString(i18n.T(lang, key, nil))) {
+					t.Errorf("%s in %s does not say %s", path, lang, key)
+				}
+			}
+		}
+	}
+	if got := r.get("/protect/runs/br-2").body; strings.Contains(got, i18n.T("ja", "protect.reduced.mark", nil)) {
+		t.Error("a full restic is called reduced")
 	}
 }

@@ -337,6 +337,7 @@ func routes() []route {
 		{pattern: "GET /protect/restore/machines/{id}/{snapshot}/compare", verb: auth.ProtectRestore, kind: "protect", of: "host", page: (*call).compareSnapshots},
 		{pattern: "GET /protect/restore/machines/{id}/{snapshot}/file", verb: auth.ProtectRestore, kind: "protect", of: "host", raw: (*call).restoreFile, back: (*call).restoreBrowse},
 		{pattern: "GET /protect/restore/machines/{id}/{snapshot}/archive", verb: auth.ProtectRestore, kind: "protect", of: "host", raw: (*call).restoreArchive, back: (*call).restoreBrowse},
+		{pattern: "POST /protect/restore/machines/{id}/{snapshot}/taken", verb: auth.ProtectRestore, kind: "protect", of: "host", raw: (*call).takeDespite, back: (*call).restoreBrowse},
 		{pattern: "GET /protect/restore/requests/{request}", verb: auth.ProtectSee, kind: "protect", page: (*call).restore, topics: []string{"restore"}},
 		{pattern: "POST /protect/restore/requests/{request}/{step}", verb: auth.View, kind: "page", do: (*call).stepRestore, back: (*call).restore},
 

@@ -3,11 +3,13 @@ package ui
 import (
 	"context"
 	"strings"
+	"testing"
 	"time"
 
 	"github.com/sonae/sonae/auth"
 	"github.com/sonae/sonae/detect"
 	"github.com/sonae/sonae/fault"
+	"github.com/sonae/sonae/i18n"
 	"github.com/sonae/sonae/protect/repository"
 	"github.com/sonae/sonae/protect/vault"
 )
@@ -22,10 +24,13 @@ func (h vaultHouse) Repositories(ctx context.Context, site string) ([]vault.Repo
 			Day: 2 << 30, Usual: 300 << 20, Quota: 100 << 30, QuotaWhy: "契約どおり", Working: true, Upload: vault.LevelSound,
 			Read: vault.Level{State: vault.LevelDamaged, At: start.Add(-10 * time.Hour), Why: "data/ab/ab12: offset 20: mac: the MAC does not fit"}, Refused: 12, RefusedAt: start.Add(-20 * time.Minute),
 			Escrow: vault.EscrowPrinted, EscrowAt: start.Add(-80 * 24 * time.Hour), Cut: "vc-1", Frozen: "vc-2", Hold: &vault.Hold{Why: "警察の照会", At: start.Add(-2 * time.Hour), By: "pe-approver"}},
-		{Agent: "ho-2", Site: "hospital", Name: "EMR-SV-01", Upload: vault.LevelNever, Read: vault.Level{State: vault.LevelNever}, Escrow: vault.EscrowNone},
+		{Agent: "ho-2", Site: "hospital", Name: "EMR-SV-01", Begun: start.Add(-time.Hour), Upload: vault.LevelNever, Read: vault.Level{State: vault.LevelNever}, Escrow: vault.EscrowNone},
 	}
 	var out []vault.Repository
 	for _, r := range all {
+		if h.allKeys {
+			r.Escrow = vault.EscrowSealed
+		}
 		if site == "" || r.Site == site {
 			out = append(out, r)
 		}
@@ -288,4 +293,23 @@ func (h vaultHouse) PruneByID(ctx context.Context, id string) (vault.Prune, erro
 		}
 	}
 	return vault.Prune{}, missing("vault.missing")
+}
+
+// The overview counts repositories that nobody opens once the hub is lost, names
+// them, and leads to where one decides who gets their keys; in both languages.
+func TestRepositoriesWithoutASecondKeyAreSaid(t *testing.T) {
+	h := newHouse()
+	v, _ := h.open(t)
+	for _, lang := range i18n.Languages() {
+		got := v.as("responder").get("/protect?lang=" + lang).body
+		for _, want := range []string{i18n.T(lang, "protect.keys.missing", map[string]string{"count": "1"}), "EMR-SV-01", `href="/protect/repositories#h-recipients"`} {
+			if !strings.Contains(got, want) {
+				t.Errorf("in %s it does not say %q", lang, want)
+			}
+		}
+	}
+	h.allKeys = true
+	if got := v.as("responder").get("/protect").body; !strings.Contains(got, i18n.T("ja", "protect.keys.all", nil)) || strings.Contains(got, "#h-recipients") {
+		t.Error("it complains where every repository has a second key")
+	}
 }

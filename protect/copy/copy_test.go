@@ -16,6 +16,7 @@ import (
 	"github.com/sonae/sonae/blob"
 	"github.com/sonae/sonae/blob/blobtest"
 	"github.com/sonae/sonae/clock"
+	"github.com/sonae/sonae/detect"
 	"github.com/sonae/sonae/fault"
 	"github.com/sonae/sonae/ledger/leaf"
 	"github.com/sonae/sonae/protect/restic"
@@ -245,8 +246,13 @@ func TestACopyInAFolder(t *testing.T) {
 		t.Fatal(err)
 	}
 	h.later(p)
-	if s := h.cycleNow(p); s.Problem != Touched || s.Snapshots != 1 {
+	s := h.cycleNow(p)
+	if s.Problem != Touched || s.Snapshots != 1 {
 		t.Errorf("after a removed file: %+v", s)
+	}
+	// … and it is a finding that freezes what is kept of the machine
+	if f := (Trouble{Place: p, Result: s.Result}).Finding("hospital"); f.Site != "hospital" || f.Host != "emr-1" || !slices.Contains(f.Rule.Tags, detect.TagTampering) || !slices.Contains(f.Rule.Tags, detect.TagScored) {
+		t.Errorf("the finding is %+v", f)
 	}
 
 	// what is damaged at the hub is not copied, and no snapshot that needs it
@@ -259,6 +265,8 @@ func TestACopyInAFolder(t *testing.T) {
 	h.later(p)
 	if s := h.cycleNow(p); s.Problem != SourceDamaged || s.Snapshots != 1 {
 		t.Errorf("with a damaged source: %+v", s)
+	} else if f := (Trouble{Place: p, Result: s.Result}).Finding("hospital"); len(f.Rule.Tags) > 0 {
+		t.Errorf("a damaged disk is called tampering: %v", f.Rule.Tags)
 	}
 
 	// a place that is gone is no damage

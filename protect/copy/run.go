@@ -46,6 +46,7 @@ type Result struct {
 	Proven      bool      `json:"proven"`       // the storage refused to shorten, remove and overwrite in this cycle (lock)
 
 	Problem  string   `json:"problem,omitempty"`  // key of the words for what is wrong
+	Tampered bool     `json:"tampered,omitempty"` // somebody touched it or its lock, whatever Problem says besides
 	Why      string   `json:"why,omitempty"`      // for whoever repairs it
 	Damaged  []string `json:"damaged,omitempty"`  // the first files that were wrong or gone
 	Damages  int      `json:"damages,omitempty"`  // all of them
@@ -173,8 +174,13 @@ func (c *cycle) wrong(problem, why string) {
 	if c.res.Problem == "" || problem == Damage {
 		c.res.Problem, c.res.Why = problem, why
 	}
+	c.res.Tampered = c.res.Tampered || tampering(problem)
 	c.res.Sound = false
 }
+
+// tampering says whether a problem is somebody's doing: media fail and lines
+// break, but no file removes itself and no storage forgets its lock.
+func tampering(problem string) bool { return problem == Touched || problem == LockLost }
 
 // harmed notes a file that is not what it was, and whether it is again.
 func (c *cycle) harmed(f file, repaired bool) {

@@ -331,8 +331,10 @@ func (d *Desk) visit(outer context.Context, w visit) {
 
 // fail notes for all agents of a visit that it could not even begin.
 func (d *Desk) fail(ctx context.Context, w visit, cause error) {
+	problem := problemOf(cause)
 	for _, agent := range w.agents {
-		if err := d.keep(ctx, w, Result{PlaceID: w.place.ID, Agent: agent, MediumID: w.medium, Began: d.moment(), Ended: d.moment(), Problem: problemOf(cause), Why: cause.Error()}); err != nil {
+		r := Result{PlaceID: w.place.ID, Agent: agent, MediumID: w.medium, Began: d.moment(), Ended: d.moment(), Problem: problem, Tampered: tampering(problem), Why: cause.Error()}
+		if err := d.keep(ctx, w, r); err != nil {
 			d.Log.Error("a failed copy is not on record", "err", err)
 		}
 	}
@@ -373,6 +375,7 @@ func (d *Desk) once(ctx context.Context, w visit, agent string, progress func(st
 		r.At = r.Ended
 	} else if r.Problem == "" {
 		r.Problem, r.Why = problemOf(err), err.Error()
+		r.Tampered = tampering(r.Problem)
 		r.Sound = r.Sound && r.Problem == Failed // not reached is not damaged
 	}
 	return r, errors.Join(err, d.keep(ctx, w, r))

@@ -17,6 +17,8 @@ import (
 	"regexp"
 	"strconv"
 	"time"
+
+	"github.com/sonae/sonae/protect/job"
 )
 
 // Version of restic.
@@ -123,12 +125,12 @@ func newer(a, b Version) bool {
 
 // Things that versions of restic lack, from its change log.
 const (
-	LacksSparse    = "sparse"    // holes of a disk image are written out (before 0.15)
-	LacksStored    = "stored"    // how much was stored is not told (before 0.17)
-	LacksACL       = "acl"       // rights of Windows files are not kept (before 0.17)
-	LacksOverwrite = "overwrite" // a restore replaces everything, it cannot go on (before 0.17)
-	LacksProgress  = "progress"  // a restore says nothing about its progress (before 0.17)
-	LacksChunker   = "chunker"   // sizes of pieces can give contents away (before 0.18)
+	LacksSparse    = "sparse"         // holes of a disk image are written out (before 0.15)
+	LacksStored    = "stored"         // how much was stored is not told (before 0.17)
+	LacksACL       = "acl"            // rights of Windows files are not kept (before 0.17)
+	LacksOverwrite = "overwrite"      // a restore replaces everything, it cannot go on (before 0.17)
+	LacksProgress  = "progress"       // a restore says nothing about its progress (before 0.17)
+	LacksChunker   = job.LacksChunker // sizes of pieces can give contents away (before 0.18)
 )
 
 // Lacks lists what this version cannot do, the most important first. A version

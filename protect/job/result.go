@@ -1,6 +1,9 @@
 package job
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // State is how a job, or one source of it, ended.
 type State string
@@ -75,6 +78,15 @@ type Result struct {
 	Sources []SourceResult `json:"sources,omitempty"`
 	Hooks   []HookResult   `json:"hooks,omitempty"`
 	Restore *Restored      `json:"restored,omitempty"`
+}
+
+// LacksChunker is the one thing that a restic may lack and still be a full one:
+// sizes of its pieces can give contents away, but nothing is lost by it.
+const LacksChunker = "chunker"
+
+// Degraded says whether the work was done with a reduced restic (縮退).
+func (r Result) Degraded() bool {
+	return slices.ContainsFunc(r.Reduced, func(what string) bool { return what != LacksChunker })
 }
 
 // Report is what order.Result.Report holds of a job: one of the two.

@@ -207,11 +207,21 @@ type Bare struct {
 	Data     []string   `json:"data"`     // asset.DataClasses
 }
 
+// Reduced is a machine whose newest backup was made by a restic that lacks
+// something that matters.
+type Reduced struct {
+	Host   string   `json:"host"`
+	Run    string   `json:"run"` // id
+	Restic string   `json:"restic"`
+	Lacks  []string `json:"lacks"` // keys of the words protect.engine.lacks.…
+}
+
 // Overview is how well a site, or all of them, is protected.
 type Overview struct {
 	At      time.Time `json:"at"`
 	Covers  []Cover   `json:"covers"`
 	Bare    []Bare    `json:"bare"`
+	Reduced []Reduced `json:"reduced"` // machines that work with less, one line each
 	Line    Line      `json:"line"`
 	Machine int       `json:"machines"` // that are in any policy
 	Known   bool      `json:"known"`    // somebody tells which copies there are
@@ -229,7 +239,7 @@ type Line struct {
 // Overview holds the classes of a site, or of all when it is empty, against what
 // is known now.
 func (d *Desk) Overview(ctx context.Context, site string) (Overview, error) {
-	o := Overview{At: d.moment(), Covers: []Cover{}, Bare: []Bare{}, Known: d.deps.Copies != nil}
+	o := Overview{At: d.moment(), Covers: []Cover{}, Bare: []Bare{}, Reduced: []Reduced{}, Known: d.deps.Copies != nil}
 	classes, err := d.Classes(ctx, site)
 	if err != nil {
 		return o, err
@@ -252,6 +262,9 @@ func (d *Desk) Overview(ctx context.Context, site string) (Overview, error) {
 		o.Covers = append(o.Covers, Judge(c, of, o.At))
 	}
 	if o.Bare, err = d.bare(ctx, site, covered); err != nil {
+		return o, err
+	}
+	if o.Reduced, err = d.reduced(ctx, policies); err != nil {
 		return o, err
 	}
 	o.Line = Sum(o.Covers)
@@ -363,6 +376,25 @@ func Sum(all []Cover) Line {
 		}
 	}
 	return l
+}
+
+// reduced lists machines whose newest backup was made with a reduced restic.
+func (d *Desk) reduced(ctx context.Context, policies []Policy) ([]Reduced, error) {
+	out := []Reduced{}
+	var hosts []string
+	for _, p := range policies {
+		hosts = append(hosts, p.Hosts...)
+	}
+	for _, host := range sorted(hosts) {
+		r, err := d.newestOf(ctx, host, policies)
+		if err != nil {
+			return nil, err
+		}
+		if r.Result != nil && r.Result.Degraded() {
+			out = append(out, Reduced{Host: host, Run: r.ID, Restic: r.Result.Restic, Lacks: r.Result.Reduced})
+		}
+	}
+	return out, nil
 }
 
 // bare lists machines that hold personal data and are in no policy.

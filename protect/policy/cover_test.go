@@ -219,3 +219,32 @@ func TestADrillProvesOnlyWhatItRestored(t *testing.T) {
 		})
 	}
 }
+
+// The overview names machines whose newest backup was made by an old restic, also
+// when it failed, and no others.
+func TestMachinesWithAReducedResticAreNamed(t *testing.T) {
+	w := newWard(t, "a", "b", "c")
+	w.save(w.nightly())
+	told := map[string]job.Result{
+		w.hosts[0]: {State: job.OK, Restic: "0.14.0", Reduced: []string{"acl", "chunker"}},
+		w.hosts[1]: {State: job.OK, Restic: "0.17.3", Reduced: []string{job.LacksChunker}},
+		w.hosts[2]: {State: job.Failed, Restic: "0.14.0", Reduced: []string{"acl", "chunker"}, Error: "no room"},
+	}
+	for i := range w.hosts { // not all of a site work at once
+		w.look(at.Add(31*time.Minute+time.Duration(i)*time.Minute), w.hosts...)
+		for _, r := range w.runs(Filter{Going: true}) {
+			result := told[r.Host]
+			result.Job, result.Kind, result.Start, result.End = r.ID, job.Backup, w.now, w.now
+			w.must(w.Ended(t.Context(), r.Host, result))
+		}
+	}
+	o, err := w.Overview(t.Context(), "")
+	w.must(err)
+	var got []string
+	for _, x := range o.Reduced {
+		got = append(got, x.Host+" "+x.Restic+" "+x.Lacks[0])
+	}
+	if diff := cmp.Diff(sorted([]string{w.hosts[0] + " 0.14.0 acl", w.hosts[2] + " 0.14.0 acl"}), got); diff != "" {
+		t.Error(diff)
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -303,6 +304,31 @@ func (d *Desk) Progress(ctx context.Context) (map[string]Told, error) {
 	}
 	return all, found.Err()
 }
+
+// newestOf returns the newest backup of a machine, under any of the policies,
+// that came to an end and told with which restic: one that failed says what the
+// machine works with as well as one that counts. The zero value: none.
+func (d *Desk) newestOf(ctx context.Context, host string, policies []Policy) (newest Run, err error) {
+	for _, p := range policies {
+		if !slices.Contains(p.Hosts, host) {
+			continue
+		}
+		all, _, err := d.Runs(ctx, Filter{Policy: p.ID, Host: host, Limit: lookedAt})
+		if err != nil {
+			return newest, err
+		}
+		for _, r := range all {
+			if r.Result != nil && r.Result.Restic != "" && r.Ended.After(newest.Ended) {
+				newest = r
+			}
+		}
+	}
+	return newest, nil
+}
+
+// lookedAt bounds the runs that are read to learn what a machine works with:
+// those that were missed or still go on tell nothing.
+const lookedAt = 20
 
 // lastOf returns the newest slot that was queued or missed, and the newest
 // backup that counts, of a policy on a machine. Zero: none.

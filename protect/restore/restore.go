@@ -5,7 +5,8 @@
 // folders as one stream, differences between two snapshots; requests with who
 // asked, who approved, what the scan found, how far the agent is and who
 // released the result. Always true: nothing of a file leaves before its bytes
-// were compared with their SHA-256; no machine gets an order that a second
+// were compared with their SHA-256, nor before what scans here looked at it, unless
+// a person says in writing why; no machine gets an order that a second
 // person has not approved and that was not scanned or passed by name; every
 // version of a request has its digest in the ledger; paths and names, which may
 // be personal data, enter the ledger only as salted digests.

@@ -67,7 +67,7 @@ func repository(t *testing.T) *stock {
 	p.Run(t, "init")
 	restictest.Odd(t, s.src)
 	restictest.Small(t, filepath.Join(s.src, "charts"), 230)
-	restictest.Write(t, filepath.Join(s.src, "bad", "letter.doc"), []byte("Dear "+signature))
+	restictest.Write(t, filepath.Join(s.src, "bad", "letter.doc"), []byte("Dear "+signature+" "+clamdtest.Marker))
 	if err := os.Chmod(filepath.Join(s.src, "one"), 0o711|fs.ModeSetuid); err != nil {
 		t.Fatal(err)
 	}
@@ -158,6 +158,17 @@ func start(t *testing.T) *house {
 
 func (h *house) where(i int) Where { return Where{Agent: "emr-1", Snapshot: h.ids[i]} }
 
+func (h *house) taking(i int, at string) Taking {
+	return Taking{Where: h.where(i), Path: at, By: anna}
+}
+
+// despite takes what the tests' scanner would stop.
+func (h *house) despite(i int, at string) Taking {
+	t := h.taking(i, at)
+	t.Despite = "evidence"
+	return t
+}
+
 func TestSnapshotsAreListedWithTheCleanOne(t *testing.T) {
 	statetest.OnlySQLite(t, "it is about the repository")
 	h := start(t)
@@ -245,12 +256,12 @@ func TestAFileComesBackByteByByte(t *testing.T) {
 		}
 		var got bytes.Buffer
 		begun := 0
-		if err := h.Download(t.Context(), h.where(1), h.src+"/"+name, func(e Entry) { begun = int(e.Size) }, &got); err != nil || !bytes.Equal(got.Bytes(), want) || begun != len(want) {
+		if err := h.Download(t.Context(), h.taking(1, h.src+"/"+name), func(e Entry) { begun = int(e.Size) }, &got); err != nil || !bytes.Equal(got.Bytes(), want) || begun != len(want) {
 			t.Errorf("%q: %d bytes, %v; want %d", name, got.Len(), err, len(want))
 		}
 	}
 	for _, name := range []string{"fifo", "dangling", "日本語"} {
-		if err := h.Download(t.Context(), h.where(1), h.src+"/"+name, func(Entry) { t.Error("begun") }, io.Discard); fault.Of(err) != fault.Invalid {
+		if err := h.Download(t.Context(), h.taking(1, h.src+"/"+name), func(Entry) { t.Error("begun") }, io.Discard); fault.Of(err) != fault.Invalid {
 			t.Errorf("%q: got %v, want invalid", name, err)
 		}
 	}
@@ -260,7 +271,7 @@ func TestAFolderComesBackWithRightsTimesAndLinks(t *testing.T) {
 	statetest.OnlySQLite(t, "it is about the repository")
 	h := start(t)
 	var out bytes.Buffer
-	if err := h.Archive(t.Context(), h.where(1), h.src, TarZst, func() {}, &out); err != nil {
+	if err := h.Archive(t.Context(), h.despite(1, h.src), TarZst, func() {}, &out); err != nil {
 		t.Fatal(err)
 	}
 	z, err := zstd.NewReader(&out)
@@ -309,7 +320,7 @@ func TestAFolderAsZip(t *testing.T) {
 	statetest.OnlySQLite(t, "it is about the repository")
 	h := start(t)
 	var out bytes.Buffer
-	if err := h.Archive(t.Context(), h.where(1), h.src+"/charts", Zip, func() {}, &out); err != nil {
+	if err := h.Archive(t.Context(), h.taking(1, h.src+"/charts"), Zip, func() {}, &out); err != nil {
 		t.Fatal(err)
 	}
 	z, err := zip.NewReader(bytes.NewReader(out.Bytes()), int64(out.Len()))
@@ -336,7 +347,7 @@ func TestAFolderAsZip(t *testing.T) {
 	if files != 230 {
 		t.Errorf("%d files, want 230", files)
 	}
-	if err := h.Archive(t.Context(), h.where(1), h.src, "rar", func() { t.Error("begun") }, io.Discard); fault.Of(err) != fault.Invalid {
+	if err := h.Archive(t.Context(), h.taking(1, h.src), "rar", func() { t.Error("begun") }, io.Discard); fault.Of(err) != fault.Invalid {
 		t.Errorf("an unknown format: %v", err)
 	}
 }

@@ -27,14 +27,15 @@ const (
 	Zip    Format = "zip"     // for Windows: rights and times are kept, owners are not
 )
 
-// Download writes the content of one file. Its bytes are compared with their
-// SHA-256 before they are written; begin is called before the first one.
-func (d *Desk) Download(ctx context.Context, w Where, at string, begin func(Entry), out io.Writer) error {
-	at, err := clean(at)
+// Download writes the content of one file, once it was looked at. Its bytes are
+// compared with their SHA-256 before they are written; begin is called before the
+// first one.
+func (d *Desk) Download(ctx context.Context, t Taking, begin func(Entry), out io.Writer) error {
+	at, err := clean(t.Path)
 	if err != nil {
 		return err
 	}
-	repo, root, err := d.tree(ctx, w)
+	repo, root, err := d.tree(ctx, t.Where)
 	if err != nil {
 		return err
 	}
@@ -45,8 +46,17 @@ func (d *Desk) Download(ctx context.Context, w Where, at string, begin func(Entr
 	if n == nil || n.Type != "file" {
 		return fault.New(fault.Invalid, "protect.restore.no-plain-file")
 	}
+	content := func(w io.Writer) error { return repo.Content(ctx, n, w) }
+	if t.Despite != "" {
+		err = d.despite(ctx, t)
+	} else {
+		err = d.inspect(ctx, at, content)
+	}
+	if err != nil {
+		return err
+	}
 	begin(entry(at, n))
-	if err := repo.Content(ctx, n, out); err != nil {
+	if err := content(out); err != nil {
 		return fmt.Errorf("read %s: %w", at, err)
 	}
 	return nil
@@ -58,21 +68,30 @@ type sink interface {
 	Close() error
 }
 
-// Archive writes a folder, or one file, as one stream. What is no file, folder
-// or link (pipes, sockets, devices) is left out.
-func (d *Desk) Archive(ctx context.Context, w Where, at string, format Format, begin func(), out io.Writer) error {
-	at, err := clean(at)
+// Archive writes a folder, or one file, as one stream; no file of it before it was
+// looked at. What is no file, folder or link (pipes, sockets, devices) is left out.
+func (d *Desk) Archive(ctx context.Context, t Taking, format Format, begin func(), out io.Writer) error {
+	at, err := clean(t.Path)
 	if err != nil {
 		return err
 	}
 	if format != TarZst && format != Zip {
 		return fault.New(fault.Invalid, "protect.restore.format")
 	}
-	repo, root, err := d.tree(ctx, w)
+	repo, root, err := d.tree(ctx, t.Where)
 	if err != nil {
 		return err
 	}
 	n, tree, err := find(ctx, repo, root, at)
+	if err != nil {
+		return err
+	}
+	guarded := func(to sink) sink { return to }
+	if t.Despite != "" {
+		err = d.despite(ctx, t)
+	} else {
+		guarded, err = d.guard(ctx, repo, at, n, tree)
+	}
 	if err != nil {
 		return err
 	}
@@ -81,6 +100,7 @@ func (d *Desk) Archive(ctx context.Context, w Where, at string, format Format, b
 	if err != nil {
 		return err
 	}
+	to = guarded(to)
 	if err := pack(ctx, repo, n, tree, to); err != nil {
 		return fmt.Errorf("pack %s: %w", at, err) // without its end, so that nobody takes it for whole
 	}

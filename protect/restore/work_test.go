@@ -151,7 +151,7 @@ func TestAFileThatIsTooLargeIsKnownByItsHash(t *testing.T) {
 		t.Fatalf("%+v", got.Scan)
 	}
 	sum := sha256.New()
-	if err := h.Download(t.Context(), h.where(0), h.src+"/random", func(Entry) {}, sum); err != nil {
+	if err := h.Download(t.Context(), h.despite(0, h.src+"/random"), func(Entry) {}, sum); err != nil {
 		t.Fatal(err)
 	}
 	known := hex.EncodeToString(sum.Sum(nil))

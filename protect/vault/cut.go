@@ -75,7 +75,7 @@ type Suspect struct {
 const (
 	tagEncrypted = "attack.t1486"
 	tagInhibited = "attack.t1490"
-	tagTampering = "sonae.backup-tampering"
+	tagTampering = detect.TagTampering
 )
 
 // Scored says whether an alarming finding rests on a score alone. A path that is

@@ -48,6 +48,12 @@ const (
 	EscrowPrinted = "printed" // a sheet with its password was printed too
 )
 
+// Keyless says that somebody's data is in it and nobody opens it once the hub is
+// lost. One that another hub keeps is counted too: what is in it is not known here.
+func (r Repository) Keyless() bool {
+	return r.Escrow == EscrowNone && (!r.Begun.IsZero() || r.Elsewhere != "")
+}
+
 // Repositories are those of a site, of all where it is empty, by name.
 func (v *Vault) Repositories(ctx context.Context, site string) ([]Repository, error) {
 	all, err := v.settingsOfAll(ctx)

@@ -2,6 +2,7 @@ package view
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -10,6 +11,7 @@ import (
 	"github.com/sonae/sonae/i18n"
 	"github.com/sonae/sonae/protect/job"
 	"github.com/sonae/sonae/protect/policy"
+	"github.com/sonae/sonae/protect/vault"
 	"github.com/sonae/sonae/ready/asset"
 )
 
@@ -17,7 +19,13 @@ import (
 // the sub-navigation may offer.
 type ProtectOverviewData struct {
 	policy.Overview
-	Pages []string
+	Repositories []vault.Repository
+	Pages        []string
+}
+
+// keyless are the repositories that nobody opens once the hub is lost.
+func (d ProtectOverviewData) keyless() []vault.Repository {
+	return slices.DeleteFunc(slices.Clone(d.Repositories), func(r vault.Repository) bool { return !r.Keyless() })
 }
 
 // BackupPoliciesData is the page of all policies, by class of data.

@@ -3,6 +3,7 @@ package view
 import (
 	"net/url"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -44,6 +45,8 @@ type BrowseData struct {
 	List     restore.Page[restore.Entry]
 	Search   string
 	More     bool
+	Scans    bool         // something looks at what is taken out
+	Take     string       // what was to be taken and did not leave; empty: nothing was
 	Hosts    []asset.Host // that may get the data
 	Others   []restore.Snapshot
 
@@ -145,6 +148,20 @@ func entryMark(kind string) string {
 
 // takeable says whether an entry can be chosen for a restore by its name.
 func takeable(e restore.Entry) bool { return e.Path == shown(e.Path) }
+
+// takes are what can be taken from a folder, the folder itself last.
+func takes(d BrowseData) []string {
+	var out []string
+	for _, e := range d.List.Items {
+		if e.Type == "file" || e.Type == "dir" {
+			out = append(out, e.Path)
+		}
+	}
+	if out = append(out, d.Path); d.Take != "" && !slices.Contains(out, d.Take) { // further down a long list
+		out = append(out, d.Take)
+	}
+	return out
+}
 
 // scanText is what the scan says in one line.
 func scanText(p Page, s restore.Scan) string {
