@@ -3,6 +3,7 @@ package vault
 import (
 	"bytes"
 	"encoding/json"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -158,6 +159,19 @@ func TestAlarmCutsThePathAndAPersonReleasesIt(t *testing.T) {
 	r, err := w.Get(ctx, "ho-1")
 	if err != nil || r.Refused != 1 || r.Cut != "" || r.Snapshots != 2 {
 		t.Errorf("%+v, %v", r, err)
+	}
+}
+
+// A disk with no room but for the rest of the hub: people hear of it, nothing is cut.
+func TestNoRoomOnTheDiskIsTold(t *testing.T) {
+	w := newWorld(t, func(d *Deps) { d.MinFree = 1 << 60 })
+	_, err := w.Password(t.Context(), "ho-1")
+	w.ok(err)
+	if status, answer := w.send("ho-1", "POST", "ho-1/keys/"+strings.Repeat("ab", 32), "a key"); status != http.StatusInsufficientStorage || !strings.Contains(answer, "protect.full") {
+		t.Errorf("%d %s", status, answer)
+	}
+	if f := w.findings(RuleRoom); f[0].Host != "ho-1" || Alarming(f[0]) || !strings.Contains(f[0].Events[0].Fields["Reason"], "are to be left") {
+		t.Errorf("finding %+v", f[0])
 	}
 }
 
