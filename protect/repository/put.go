@@ -39,7 +39,8 @@ const maxKeys = 16
 //
 //	fault.Invalid  "protect.name"      it is not named after its SHA-256, or is too large
 //	fault.Invalid  "protect.junk"      the MAC does not fit, or it makes no sense
-//	fault.Denied   "protect.snapshot"  a time or host that cannot be
+//	fault.Denied   "protect.snapshot"  a host that cannot be
+//	fault.Denied   "protect.snapshot-time"  a time that cannot be, with a Skewed
 //	fault.Denied   "protect.key"       a key that the hub cannot open, or of another repository
 //	fault.Conflict "protect.exists"    config is there already, with other bytes
 //	fault.Conflict "protect.no-key"    there is no config yet, or no key that the hub can open

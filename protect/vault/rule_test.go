@@ -216,6 +216,15 @@ func TestWhatMayBeAnAccidentIsNoAttackTheFirstTime(t *testing.T) {
 	if pass.add(refusal{Refusal: repository.Refusal{Who: passPrefix + "1"}, key: "protect.role"}); pass.class() != odd {
 		t.Errorf("somebody with a pass: %v", pass.class())
 	}
+	for _, key := range []string{"protect.snapshot-time", "protect.snapshot-old"} { // a clock that is wrong is so for every backup
+		clocks := &bucket{}
+		for i := range 9 {
+			x.key, x.At, x.what = key, noon.Add(time.Duration(i)*time.Second), string(rune('a'+i))
+			if clocks.add(x); clocks.class() != skewed {
+				t.Errorf("%s: %v", key, clocks.class())
+			}
+		}
+	}
 	for key, want := range map[string]class{"protect.append-only": attack, "protect.quota": room, "protect.lost": lost, "protect.cut": quiet, "": quiet} {
 		if got := classOf(key); got != want {
 			t.Errorf("%s: %v", key, got)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/sonae/sonae/auth"
 	"github.com/sonae/sonae/backup"
+	"github.com/sonae/sonae/detect"
 	"github.com/sonae/sonae/event"
 	"github.com/sonae/sonae/fault"
 	"github.com/sonae/sonae/ledger/leaf"
@@ -160,6 +161,90 @@ func TestAlarmCutsThePathAndAPersonReleasesIt(t *testing.T) {
 	if err != nil || r.Refused != 1 || r.Cut != "" || r.Snapshots != 2 {
 		t.Errorf("%+v, %v", r, err)
 	}
+}
+
+// A machine whose clock is ahead: its backups are refused, people hear by how much it
+// is off, once, and the site goes on. Three snapshots of another name cut the path.
+func TestAWrongClockCutsNothingAndAnotherNameDoes(t *testing.T) {
+	w, ctx, src := newWorld(t), t.Context(), tree(t)
+	p := w.agent("ho-1")
+	p.Run(t, "init")
+	p.Run(t, "backup", "--host", "emr-1", src)
+	copied := p
+	copied.Repo, copied.Options = filepath.Join(t.TempDir(), "copied"), nil
+	w.ok(os.CopyFS(copied.Repo, os.DirFS(filepath.Join(w.Dir, "ho-1", "repository"))))
+	refused := func(key, host string, at time.Time) { // restic itself would try again for long
+		t.Helper()
+		before := names(t, copied.Repo)
+		copied.Run(t, "backup", "--host", host, "--time", at.Local().Format(time.DateTime), src)
+		for name, body := range names(t, copied.Repo) {
+			if before[name] == "" {
+				w.denied(key, "ho-1", "POST", "ho-1/snapshots/"+name, body)
+			}
+		}
+	}
+	all := func(rule string) int {
+		ids := map[string]bool{} // the same one again is the same
+		for _, some := range emitted[[]detect.Finding](w, "finding.%") {
+			for _, f := range some {
+				if f.Rule.ID == rule {
+					ids[f.ID] = true
+				}
+			}
+		}
+		return len(ids)
+	}
+	for i := range 3 {
+		refused("protect.snapshot-time", "emr-1", w.moment().Add(2*time.Hour+time.Duration(i)*time.Second))
+		w.ahead.Add(int64(tellAgain)) // so that each is told for itself
+	}
+	f := w.findings(RuleClock)
+	if what := f[0].Rule.What["en"]; f[0].Host != "ho-1" || Alarming(f[0]) || slices.Contains(f[0].Rule.Tags, tagTampering) || f[0].Rule.Level != event.Medium || !strings.Contains(what, "59m") && !strings.Contains(what, "2h0m") {
+		t.Errorf("finding %+v", f[0])
+	}
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+		list, err := w.RefusalsOf(ctx, "ho-1")
+		if w.ok(err); len(list) == 3 || time.Now().After(end) {
+			if len(list) != 3 || list[0].Key != "protect.snapshot-time" {
+				t.Errorf("%+v", list)
+			}
+			break
+		}
+	}
+	if clock, bad, strange := all(RuleClock), all(RuleTampering), all(RuleOdd); clock != 1 || bad+strange > 0 {
+		t.Errorf("%d findings about the clock, %d of tampering, %d odd", clock, bad, strange)
+	}
+	if cut, err := w.IsCut(ctx, "hospital"); err != nil || cut {
+		t.Errorf("cut %v, %v", cut, err)
+	}
+	p.Run(t, "backup", "--host", "emr-1", src)
+
+	for i := range 3 {
+		refused("protect.snapshot", "somebody", w.moment().Add(time.Duration(i)*time.Hour)) // a wrong clock is no excuse
+	}
+	w.ahead.Add(int64(tellAgain))
+	f = w.findings(RuleTampering)
+	if _, fresh, err := w.Alarm(ctx, f[0]); err != nil || !fresh {
+		t.Errorf("another host's name three times: %v", err)
+	}
+}
+
+// names are the snapshots of a repository, and what lies there.
+func names(t *testing.T, repo string) map[string]string {
+	t.Helper()
+	out := map[string]string{}
+	paths, err := filepath.Glob(filepath.Join(repo, "snapshots", "*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range paths {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out[filepath.Base(path)] = string(b)
+	}
+	return out
 }
 
 // A disk with no room but for the rest of the hub: people hear of it, nothing is cut.
