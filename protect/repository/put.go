@@ -12,6 +12,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -60,7 +61,32 @@ func (r *Repository) Put(ctx context.Context, who string, kind restic.Kind, name
 	if err != nil && fault.Of(err) != "" {
 		r.refused(who, kind, name, err)
 	}
+	r.tellBack(who, kind, name)
 	return err
+}
+
+// tellBack tells, once, that the hub's clock was set back: until it has caught up
+// with the log, times of receipt are later than they should be.
+func (r *Repository) tellBack(who string, kind restic.Kind, name string) {
+	r.mu.Lock()
+	last, back := r.journal.last, r.journal.back
+	fresh := back > r.s.c.Skew && !r.toldBack
+	r.toldBack = back > r.s.c.Skew
+	r.mu.Unlock()
+	if fresh {
+		r.refused(who, kind, name, fault.New("", "protect.clock-back").With(SetBack{last, back}))
+	}
+}
+
+// SetBack says that the hub's clock was set back after files had come.
+type SetBack struct {
+	Last time.Time // of the log
+	By   time.Duration
+}
+
+// Error says by how much.
+func (s SetBack) Error() string {
+	return fmt.Sprintf("let in; the hub's clock is %s behind the last file that was received, on %s", s.By.Round(time.Second), s.Last.Format(time.RFC3339))
 }
 
 func (r *Repository) refused(who string, kind restic.Kind, name string, err error) {

@@ -175,6 +175,7 @@ type Repository struct {
 	gone     map[string]Gone     // snapshots, by name
 	aside    map[fileKey]setBack // what was taken out and can still be read
 	prunes   []pruned            // that were carried out, the oldest first
+	toldBack bool                // that the hub's clock was set back
 
 	sweeping sync.Mutex // one pruning at a time
 }

@@ -19,6 +19,7 @@ const (
 	RuleTampering = "sonae-backup-tampering"
 	RuleOdd       = "sonae-backup-odd"
 	RuleClock     = "sonae-backup-clock"
+	RuleClockBack = "sonae-backup-clock-back"
 	RuleRoom      = "sonae-backup-room"
 	RuleDamage    = "sonae-backup-damage"
 	RuleUnread    = "sonae-backup-unread"
@@ -55,6 +56,14 @@ func rules() map[string]detect.Rule {
 				"en": "While it is ahead, backups by hand with restic are not taken. While it is behind, a generation that is chosen by its time is the wrong one. A clock alone never cuts the path to the repository."},
 			Next: detect.Text{"ja": "1. その機器とハブの時計を、正しい時計と見比べます。 2. 違うほうを合わせ、時刻の同期(NTP)を直します。 3. 次の控えが取れたかを見ます。",
 				"en": "1. Compare the clocks of that machine and of the hub with a right one. 2. Set the one that is wrong and repair its time synchronisation (NTP). 3. See whether the next backup succeeds."}},
+		{ID: RuleClockBack, Level: event.Medium, Tags: []string{tagImpact},
+			Title: detect.Text{"ja": "ハブの時計が戻りました", "en": "The hub's clock was set back"},
+			What: detect.Text{"ja": "{host} の保管庫は {Time} までの記録を持ち、ハブの時計はそれより {Off} 遅れています。ハブの時計は、一度進みすぎてから戻ったか、今が遅れています。",
+				"en": "The repository of {host} has received files until {Time}, and the hub's clock is {Off} behind that. It was ahead and came back, or it is behind now."},
+			Affects: detect.Text{"ja": "控えは無事で、これからも受け取り、読めます。ただし、時計が追いつくまでに届いた控えは、受け取った時刻が実際より後になります。時点を選んで戻すときに注意してください。",
+				"en": "Backups are intact, are taken and can be read. But what comes until the clock has caught up has a time of receipt that is too late: mind it when you restore as of a time."},
+			Next: detect.Text{"ja": "1. ハブの時計を、正しい時計と見比べます。 2. 時刻の同期(NTP)を直します。 3. 誰かが時計を変えたのなら、その理由を確かめます。",
+				"en": "1. Compare the hub's clock with a right one. 2. Repair its time synchronisation (NTP). 3. If somebody set it, find out why."}},
 		{ID: RuleRoom, Level: event.High, Tags: []string{tagImpact},
 			Title: detect.Text{"ja": "保管庫に空きがなく、控えを受け取れません", "en": "A repository has no room for backups"},
 			What:  detect.Text{"ja": "{host} の控えは、割り当てた容量かハブのディスクがいっぱいで、受け取れませんでした。", "en": "Backups of {host} were not taken because its quota or the hub's disk is full."},
@@ -121,12 +130,23 @@ func (r Refusals) finding(c class, site string, reason error) (f detect.Finding,
 	switch c {
 	case lost:
 		fields["Damage"] = fields["What"]
-	case skewed: // every backup of the day says the same
-		unique = r.Last.UTC().Format(time.DateOnly)
-		var off repository.Skewed
-		if errors.As(reason, &off) {
-			fields["Time"], fields["Off"] = off.Time.UTC().Format(time.RFC3339), off.Ahead.Abs().Round(time.Second).String()
-		}
+	case skewed:
+		rule, unique = r.clock(reason, fields)
 	}
 	return finding(rule, r.Agent, site, unique, r.Last, fields), true
+}
+
+// clock says whose clock is wrong, and by how much. Every backup says the same
+// until it is right again: it is one thing to be told, of a day or of one setting back.
+func (r Refusals) clock(reason error, fields map[string]string) (rule, unique string) {
+	var machine repository.Skewed
+	var hub repository.SetBack
+	switch {
+	case errors.As(reason, &hub):
+		fields["Time"], fields["Off"] = hub.Last.UTC().Format(time.RFC3339), hub.By.Round(time.Second).String()
+		return RuleClockBack, fields["Time"]
+	case errors.As(reason, &machine):
+		fields["Time"], fields["Off"] = machine.Time.UTC().Format(time.RFC3339), machine.Ahead.Abs().Round(time.Second).String()
+	}
+	return RuleClock, r.Last.UTC().Format(time.DateOnly)
 }

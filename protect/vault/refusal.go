@@ -39,7 +39,7 @@ func classOf(key string) class {
 		return attack
 	case "protect.name", "protect.junk", "protect.snapshot", "protect.no-key":
 		return odd
-	case "protect.snapshot-time", "protect.snapshot-old":
+	case "protect.snapshot-time", "protect.snapshot-old", "protect.clock-back":
 		return skewed
 	case "protect.quota", "protect.full":
 		return room

@@ -18,6 +18,8 @@ import (
 	"github.com/sonae/sonae/event"
 	"github.com/sonae/sonae/fault"
 	"github.com/sonae/sonae/ledger/leaf"
+	"github.com/sonae/sonae/protect/repository"
+	"github.com/sonae/sonae/protect/restic"
 	"github.com/sonae/sonae/protect/restic/restictest"
 )
 
@@ -245,6 +247,80 @@ func names(t *testing.T, repo string) map[string]string {
 		out[filepath.Base(path)] = string(b)
 	}
 	return out
+}
+
+// The hub's clock goes forward by a day, a backup comes, and the clock comes back:
+// what comes then is read within the hour, copied, drilled and brought back all the
+// same, and people hear of it once.
+func TestAClockThatWasSetBackHidesNothing(t *testing.T) {
+	w, ctx, src := newWorld(t), t.Context(), tree(t)
+	p := w.agent("ho-1")
+	p.Run(t, "init")
+	w.ahead.Store(int64(24 * time.Hour))
+	p.Run(t, "backup", "--host", "emr-1", src)
+	w.ok(w.readDue(ctx, "ho-1"))
+	w.ahead.Store(0)
+	for i, name := range []string{"3.txt", "4.txt"} {
+		was, err := w.View(ctx, "ho-1", time.Time{})
+		w.ok(err)
+		kept := restictest.Noise(20_000 + i)
+		restictest.Write(t, filepath.Join(src, name), kept)
+		p.Run(t, "backup", "--host", "emr-1", src)
+		repo, err := w.Repository(ctx, "ho-1")
+		w.ok(err)
+		now, err := w.View(ctx, "ho-1", time.Time{}) // copies and drills read this
+		w.ok(err)
+		if a, b := shown(t, was), shown(t, now); a != i+1 || b != i+2 {
+			t.Errorf("%d snapshots before, %d after", a, b)
+		}
+		w.ahead.Add(int64(newEvery))
+		w.ok(w.readDue(ctx, "ho-1"))
+		reads, err := w.Reads(ctx, "ho-1")
+		w.ok(err)
+		reads = slices.DeleteFunc(reads, func(r Read) bool { return r.Scope != ReadNew })
+		newest := slices.MaxFunc(reads, func(a, b Read) int { return a.Upto.Compare(b.Upto) })
+		if newest.Result != Sound || newest.Packs == 0 || !newest.Upto.Equal(repo.Last()) {
+			t.Errorf("what came was not read: %+v", newest)
+		}
+	}
+	last := newestSnapshot(t, w)
+	token, err := w.OpenPass(ctx, Opening{For: "rs-1", Agent: "ho-1", Host: "ho-2", Why: "復元", AsOf: w.moment(), Snapshot: last, AskedBy: anna.ID, ApprovedBy: ben.ID})
+	w.ok(err)
+	if status, _ := w.sendBoth("ho-2", token, "GET", "ho-1/snapshots/"+last, ""); status != http.StatusOK {
+		t.Errorf("a restore does not see its snapshot: %d", status)
+	}
+	token, err = w.OpenPass(ctx, Opening{For: "rs-2", Agent: "ho-1", Host: "ho-2", Why: "復元", AsOf: w.moment(), AskedBy: anna.ID, ApprovedBy: ben.ID})
+	w.ok(err)
+	if status, _ := w.sendBoth("ho-2", token, "GET", "ho-1/snapshots/"+last, ""); status != http.StatusNotFound {
+		t.Errorf("a restore as of a time sees what the log says came later: %d", status)
+	}
+	f := w.findings(RuleClockBack)
+	if f[0].Host != "ho-1" || Alarming(f[0]) || f[0].Rule.Level != event.Medium || len(f) != 1 || !strings.Contains(f[0].Rule.What["en"], "h") {
+		t.Errorf("%d findings, %+v", len(f), f[0])
+	}
+}
+
+// shown is how many snapshots a view has.
+func shown(t *testing.T, v *repository.View) (n int) {
+	t.Helper()
+	if err := v.List(t.Context(), restic.Snapshots, func(string, int64) error { n++; return nil }); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// newestSnapshot is the one that was received last.
+func newestSnapshot(t *testing.T, w *world) string {
+	t.Helper()
+	repo, err := w.Repository(t.Context(), "ho-1")
+	w.ok(err)
+	last := ""
+	for _, x := range repo.Receipts() {
+		if x.Kind == restic.Snapshots {
+			last = x.Name
+		}
+	}
+	return last
 }
 
 // A disk with no room but for the rest of the hub: people hear of it, nothing is cut.
