@@ -8,6 +8,7 @@ package hub
 
 import (
 	"fmt"
+	"math"
 	"net"
 	"net/url"
 	"os"
@@ -57,7 +58,7 @@ type Config struct {
 	// Witnesses are asked to cosign the ledger's checkpoints; empty: nobody is.
 	Witnesses []witness.Peer
 	// MinFree is how many bytes the disk must have left for intake; below it
-	// agents are told to wait.
+	// agents are told to wait. Backups stop earlier: see backupFree.
 	MinFree uint64
 	// Hub is the name of this hub, different from those of others that share
 	// what follows; empty: the name of the machine.
@@ -147,6 +148,11 @@ func (c Config) state() string {
 	}
 	return c.path("state.db")
 }
+
+// backupFree is how many bytes of the disk backups leave: eight times MinFree, 2 GiB
+// by default. Events, evidence and what was decided lie on the same disk, and one
+// machine that sends too much must not stop the hub.
+func (c Config) backupFree() int64 { return int64(min(c.MinFree, math.MaxInt64/8) * 8) }
 
 func (c Config) window() time.Duration {
 	switch {

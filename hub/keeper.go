@@ -28,7 +28,7 @@ func (h *Hub) openKeeper() (err error) {
 			return err
 		}
 	}
-	h.keeper, err = vault.New(h.state, vault.Deps{Dir: h.cfg.path("repositories"), Hub: several, Keys: h.keys, Hosts: h.assets, Needs: needs{h}, Depot: depot, Now: h.cfg.Now, Log: h.log})
+	h.keeper, err = vault.New(h.state, vault.Deps{Dir: h.cfg.path("repositories"), Hub: several, Keys: h.keys, Hosts: h.assets, Needs: needs{h}, Depot: depot, MinFree: h.cfg.backupFree(), Now: h.cfg.Now, Log: h.log})
 	if err == nil {
 		h.onClose(h.keeper.Close)
 	}

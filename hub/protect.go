@@ -113,8 +113,11 @@ type sender struct{ *Hub }
 
 // Send opens the pass of a restore and orders it.
 func (s sender) Send(ctx context.Context, r restore.Request) error {
-	token, err := s.keeper.OpenPass(ctx, vault.Opening{For: r.ID, Agent: r.From.Agent, Host: r.Host, Incident: r.Incident, Why: r.Reason, AsOf: r.Seen(),
-		AskedBy: r.AskedBy, ApprovedBy: r.ApprovedBy})
+	o := vault.Opening{For: r.ID, Agent: r.From.Agent, Host: r.Host, Incident: r.Incident, Why: r.Reason, AsOf: r.Seen(), AskedBy: r.AskedBy, ApprovedBy: r.ApprovedBy}
+	if r.From.AsOf.IsZero() { // else a person says until when
+		o.Snapshot = r.From.Snapshot
+	}
+	token, err := s.keeper.OpenPass(ctx, o)
 	if err != nil {
 		return err
 	}
@@ -134,20 +137,13 @@ func (h *Hub) closePass(ctx context.Context, r restore.Request) error {
 	return h.keeper.ClosePass(ctx, r.ID)
 }
 
-// viewOf is a repository as it was at a time, and the folder that it lies in.
+// viewOf is a repository as it was at a time, zero: as it is now, and the folder that it lies in.
 func (h *Hub) viewOf(ctx context.Context, host string, at time.Time) (restic.Backend, string, error) {
-	r, err := h.keeper.Repository(ctx, host)
+	view, err := h.keeper.View(ctx, host, at)
 	if err != nil {
 		return nil, "", err
 	}
-	return r.AsOf(h.orNow(at)), filepath.Join(h.cfg.path("repositories"), host, "repository"), nil
-}
-
-func (h *Hub) orNow(at time.Time) time.Time {
-	if at.IsZero() {
-		return h.cfg.Now()
-	}
-	return at
+	return view, filepath.Join(h.cfg.path("repositories"), host, "repository"), nil
 }
 
 // repositories are those of the keeper, as the others need them.
@@ -216,12 +212,12 @@ func (r repositories) Agents(ctx context.Context, site string) ([]string, error)
 
 // Repository is one as it is now, and what opens it.
 func (r repositories) Repository(ctx context.Context, agent string) (restic.Backend, []string, error) {
-	repo, err := r.keeper.Repository(ctx, agent)
+	view, err := r.keeper.View(ctx, agent, time.Time{})
 	if err != nil {
 		return nil, nil, err
 	}
 	password, err := r.keeper.Password(ctx, agent)
-	return repo.AsOf(r.keeper.Now()), []string{password}, err
+	return view, []string{password}, err
 }
 
 // Reader reads one as it was at a time, its indexes loaded.

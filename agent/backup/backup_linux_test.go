@@ -42,6 +42,7 @@ type bench struct {
 	stop    func()
 	repos   string // of the hub
 	quota   atomic.Int64
+	ahead   atomic.Int64 // how far the hub's clock is ahead, ns
 }
 
 // setUp runs the real agent with an identity of the real port; the hub's
@@ -52,7 +53,7 @@ func setUp(t *testing.T, restics ...string) *bench {
 	client, id := hub.Enrol("hospital")
 	b := &bench{t: t, hub: hub, id: id, hooks: filepath.Join(t.TempDir(), "hooks"), dir: t.TempDir(), repos: t.TempDir()}
 	quiet := slog.New(slog.NewTextHandler(io.Discard, nil))
-	repos, err := repository.New(repository.Config{Dir: b.repos, Now: time.Now, Log: quiet, Refused: func(r repository.Refusal) { t.Logf("refused: %v", r.Err) },
+	repos, err := repository.New(repository.Config{Dir: b.repos, Now: func() time.Time { return time.Now().Add(time.Duration(b.ahead.Load())) }, Log: quiet, Refused: func(r repository.Refusal) { t.Logf("refused: %v", r.Err) },
 		Agent: func(context.Context, string) (repository.Agent, error) {
 			return repository.Agent{Passwords: []string{password}, Hostnames: []string{"emr-1"}, Quota: b.quota.Load()}, nil
 		}})
@@ -91,7 +92,8 @@ func (b *bench) start() {
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	runner := backup.New(backup.Config{Dir: filepath.Join(b.dir, "backup"), Hooks: b.hooks, Restic: b.restics, Host: b.id.Host, Link: b.client, Now: time.Now, Log: log})
+	runner := backup.New(backup.Config{Dir: filepath.Join(b.dir, "backup"), Hooks: b.hooks, Restic: b.restics, Host: b.id.Host, Link: b.client, Now: time.Now, Log: log,
+		Ahead: func() time.Duration { return time.Duration(b.ahead.Load()) }})
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- a.Run(ctx, agent.Parts{Backup: runner}) }()
@@ -369,5 +371,32 @@ func TestAFullRepositoryIsSaid(t *testing.T) {
 	b.quota.Store(0)
 	if r := b.do(folders(large)); r.State != job.OK {
 		t.Errorf("with room again: %+v", r)
+	}
+}
+
+// A machine whose clock is wrong backs up all the same, by the hub's clock: the hub
+// refuses what is ten minutes ahead.
+func TestAWrongClockCostsNoBackup(t *testing.T) {
+	for name, ahead := range map[string]time.Duration{"the machine is ahead": -3 * time.Hour, "the machine is behind": 5 * time.Hour, "both agree": 0} {
+		t.Run(name, func(t *testing.T) {
+			b := setUp(t)
+			b.ahead.Store(int64(ahead))
+			src := t.TempDir()
+			restictest.Small(t, src, 3)
+			begun := time.Now().Truncate(time.Second)
+			r := b.do(folders(src))
+			if r.State != job.OK {
+				t.Fatalf("%+v", r)
+			}
+			p := restictest.Newest(t).At(filepath.Join(b.repos, b.id.Host, "repository"), "--no-lock", "-q")
+			p.Env = []string{"RESTIC_PASSWORD=" + password}
+			var list []struct{ Time time.Time }
+			if err := json.Unmarshal(p.Run(t, "snapshots", "--json"), &list); err != nil || len(list) != 1 {
+				t.Fatalf("%v, %v", list, err)
+			}
+			if at := list[0].Time.Add(-ahead); at.Before(begun) || at.After(time.Now()) {
+				t.Errorf("the snapshot is of %s, the hub's clock said %s", list[0].Time, begun.Add(ahead))
+			}
+		})
 	}
 }

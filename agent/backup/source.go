@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
+	"time"
 
 	"github.com/sonae/sonae/protect/engine"
 	"github.com/sonae/sonae/protect/job"
@@ -98,6 +99,7 @@ func (w *work) folder(ctx context.Context, s job.Source, res *job.SourceResult) 
 func (w *work) save(ctx context.Context, res *job.SourceResult, s job.Source, b engine.Backup) {
 	w.tell.step("backup", s.Name)
 	b.Hostname = w.name()
+	b.Time = w.when()
 	b.Tags = append([]string{"policy:" + w.job.Policy, "job:" + w.job.ID, "source:" + s.Name}, w.job.Tags...)
 	snapshot, unread, err := w.restic.Backup(ctx, w.repo, b, w.tell.status)
 	if engine.CauseOf(err) == engine.Locked && w.restic.Unlock(ctx, w.repo) == nil {
@@ -119,6 +121,20 @@ func (w *work) save(ctx context.Context, res *job.SourceResult, s job.Source, b 
 	if err != nil && engine.CauseOf(err) != engine.Unread {
 		note(res, engine.State(err), err)
 	}
+}
+
+// clockOff is how far two clocks may be apart before the hub's counts. The hub
+// takes no snapshot that is ten minutes ahead.
+const clockOff = time.Minute
+
+// when is the hub's time where the clock of this machine is wrong: a backup must
+// not be lost because of it. Zero: this machine's is right.
+func (w *work) when() time.Time {
+	ahead := w.cfg.Ahead()
+	if ahead.Abs() < clockOff {
+		return time.Time{}
+	}
+	return w.cfg.Now().Add(ahead)
 }
 
 // name is that of the machine in snapshots. The hub takes none but of machines

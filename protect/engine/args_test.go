@@ -1,8 +1,12 @@
 package engine
 
 import (
+	"context"
+	"io"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // What a policy says reaches restic: shadow copies of Windows, what is left out,
@@ -17,5 +21,9 @@ func TestWhatResticIsTold(t *testing.T) {
 		if got := strings.Join(b.args(Restic{Version: Version{Minor: minor}}), " "); got != want {
 			t.Errorf("0.%d\ngot  %s\nwant %s", minor, got, want)
 		}
+	}
+	b = Backup{Time: time.Date(2026, 11, 29, 3, 4, 5, 678, time.Local), Name: "/emr.dump", Stream: func(context.Context, io.Writer) error { return nil }}
+	if got, want := b.args(Restic{Version: Version{Minor: 14}}), []string{"--time", "2026-11-29 03:04:05", "--stdin", "--stdin-filename", "/emr.dump"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"github.com/sonae/sonae/protect/job"
 )
@@ -19,6 +20,9 @@ type Backup struct {
 	OneSystem bool     // stay in the file systems of Paths
 	Shadow    bool     // Windows: from a VSS shadow copy
 	Read      int      // files read at once; 0: as restic likes
+	// Time is what the snapshot says of when it was made, to the second; zero: the
+	// clock of this machine.
+	Time time.Time
 
 	// Stream writes what is backed up instead of Paths, as a file called Name
 	// ("/emr.dump"; restic 0.18 makes no folders above it). When it returns an error, no snapshot is made. ctx ends
@@ -95,6 +99,9 @@ func (b Backup) args(r Restic) []string {
 	args := r.locking()
 	if b.Hostname != "" {
 		args = append(args, "--host", b.Hostname)
+	}
+	if !b.Time.IsZero() {
+		args = append(args, "--time", b.Time.Local().Format(time.DateTime))
 	}
 	for _, t := range b.Tags {
 		args = append(args, "--tag", t)

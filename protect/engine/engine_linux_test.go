@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -81,6 +82,31 @@ func same(t *testing.T, a, b string, but ...string) {
 	if out, err := exec.Command("diff", append(args, a, b)...).CombinedOutput(); err != nil && !bytes.Contains(out, []byte("is a fifo")) {
 		t.Errorf("%v\n%.2000s", err, out)
 	}
+}
+
+// A machine whose clock is wrong says the time that it is told, also of what is
+// streamed, and the snapshot after it finds its parent.
+func TestASnapshotHasTheTimeThatItIsTold(t *testing.T) {
+	each(t, func(t *testing.T, r engine.Restic, repo engine.Repo) {
+		src := t.TempDir()
+		restictest.Small(t, src, 3)
+		at := time.Now().Add(-31 * time.Hour).Truncate(time.Second)
+		whole := func(_ context.Context, w io.Writer) error { _, err := io.WriteString(w, "dump"); return err }
+		for i, b := range []engine.Backup{{Paths: []string{src}}, {Paths: []string{src}}, {Name: "/emr.dump", Stream: whole}} {
+			b.Time = at.Add(time.Duration(i) * time.Minute)
+			s, _, err := r.Backup(t.Context(), repo, b, nil)
+			if err != nil || i == 1 && s.New != 0 {
+				t.Fatalf("%+v, %v", s, err)
+			}
+			list, err := r.Snapshots(t.Context(), repo)
+			if err != nil || len(list) != i+1 {
+				t.Fatalf("%v, %v", list, err)
+			}
+			if !slices.ContainsFunc(list, func(l engine.Listed) bool { return strings.HasPrefix(l.ID, s.ID) && l.Time.Equal(b.Time) }) {
+				t.Errorf("%+v of %s", list, b.Time)
+			}
+		}
+	})
 }
 
 // A restore that was interrupted goes on, and what was changed meanwhile, even

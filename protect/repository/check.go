@@ -206,9 +206,6 @@ func (r *Repository) checkSnapshot(ctx context.Context, who, name string, raw []
 		return junk(err)
 	}
 	now := r.s.c.Now()
-	if ahead := s.Time.Sub(now); ahead > r.s.c.Skew {
-		return fault.New(fault.Denied, "protect.snapshot").With(fmt.Errorf("its time %s is %s ahead of the hub's clock", s.Time.Format(time.RFC3339), ahead.Round(time.Second)))
-	}
 	r.mu.Lock()
 	hosts := slices.Clone(r.known.Hostnames)
 	began := r.began(who, now)
@@ -217,13 +214,30 @@ func (r *Repository) checkSnapshot(ctx context.Context, who, name string, raw []
 	if len(hosts) > 0 && !slices.Contains(hosts, s.Hostname) {
 		return fault.New(fault.Denied, "protect.snapshot").With(fmt.Errorf("host %.80q is none of %q", s.Hostname, hosts))
 	}
+	if ahead := s.Time.Sub(now); ahead > r.s.c.Skew { // after the name: a wrong clock excuses no other one
+		return fault.New(fault.Denied, "protect.snapshot-time").With(Skewed{s.Time, ahead})
+	}
 	if err := r.checkTree(ctx, key, s, whole); err != nil {
 		return junk(err)
 	}
 	if s.Time.Before(began.Add(-r.s.c.Skew)) { // a clock that is behind must not cost a backup: let in, and told
-		r.refused(who, restic.Snapshots, name, fault.New("", "protect.snapshot-old").With(fmt.Errorf("let in; its time %s lies before the backup began at %s", s.Time.Format(time.RFC3339), began.Format(time.RFC3339))))
+		r.refused(who, restic.Snapshots, name, fault.New("", "protect.snapshot-old").With(Skewed{s.Time, s.Time.Sub(began)}))
 	}
 	return nil
+}
+
+// Skewed is why the time of a snapshot cannot be: one of the two clocks is wrong.
+type Skewed struct {
+	Time  time.Time     // of the snapshot, by the clock of its machine
+	Ahead time.Duration // of the hub's clock then; negative: behind
+}
+
+// Error says by how much.
+func (s Skewed) Error() string {
+	if s.Ahead < 0 {
+		return fmt.Sprintf("let in; its time %s lies %s before the backup began by the hub's clock", s.Time.Format(time.RFC3339), -s.Ahead.Round(time.Second))
+	}
+	return fmt.Sprintf("its time %s is %s ahead of the hub's clock", s.Time.Format(time.RFC3339), s.Ahead.Round(time.Second))
 }
 
 // checkTree reads the snapshot's first tree, which proves that its pack and

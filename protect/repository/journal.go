@@ -38,6 +38,7 @@ type journal struct {
 	lines int
 	head  string // chain of the last line
 	last  time.Time
+	back  time.Duration // by how much the clock was behind when the last line came
 }
 
 // pruning is the kind of lines that bind a plan: what it takes out is gone from
@@ -127,13 +128,15 @@ func Heads(dir, agent string, each func(lines int, digest string)) error {
 }
 
 // append writes a line and returns it with its time, which is never before that
-// of the line above: where the hub's clock is set back, later files stay later.
+// of the line above: where the hub's clock is set back, later files stay later, so
+// that a view as of the last line never gains a file.
 // It is durable when append returns without error. After an error the log is
 // as it was before.
 func (j *journal) append(l line) (line, error) {
 	var err error
-	if l.At.Before(j.last) {
-		l.At = j.last
+	back := j.last.Sub(l.At)
+	if back > 0 {
+		l.At = j.last.Add(1)
 	}
 	if l.Chain, err = l.chain(j.head); err != nil {
 		return line{}, err
@@ -149,7 +152,7 @@ func (j *journal) append(l line) (line, error) {
 	if err != nil {
 		return line{}, errors.Join(fmt.Errorf("receive log: %w", err), j.file.Truncate(j.size))
 	}
-	j.size, j.lines, j.head, j.last = j.size+int64(len(b)), j.lines+1, l.Chain, l.At
+	j.size, j.lines, j.head, j.last, j.back = j.size+int64(len(b)), j.lines+1, l.Chain, l.At, max(back, 0)
 	return l, nil
 }
 

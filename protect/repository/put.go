@@ -9,8 +9,10 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -38,7 +40,8 @@ const maxKeys = 16
 //
 //	fault.Invalid  "protect.name"      it is not named after its SHA-256, or is too large
 //	fault.Invalid  "protect.junk"      the MAC does not fit, or it makes no sense
-//	fault.Denied   "protect.snapshot"  a time or host that cannot be
+//	fault.Denied   "protect.snapshot"  a host that cannot be
+//	fault.Denied   "protect.snapshot-time"  a time that cannot be, with a Skewed
 //	fault.Denied   "protect.key"       a key that the hub cannot open, or of another repository
 //	fault.Conflict "protect.exists"    config is there already, with other bytes
 //	fault.Conflict "protect.no-key"    there is no config yet, or no key that the hub can open
@@ -46,7 +49,7 @@ const maxKeys = 16
 //	fault.Denied   "protect.gone"      a snapshot that people let go
 //	fault.Busy     "protect.working"   what it builds on was pruned while it came
 //	fault.Busy     "protect.quota"     the agent has no room left
-//	fault.Busy     "protect.full"      the disk has no room left
+//	fault.Busy     "protect.full"      the disk has no room left, or only what others need
 func (r *Repository) Put(ctx context.Context, who string, kind restic.Kind, name string, size int64, body io.Reader) error {
 	if kind == restic.ConfigFile {
 		name = "" // it has none of its own
@@ -58,7 +61,32 @@ func (r *Repository) Put(ctx context.Context, who string, kind restic.Kind, name
 	if err != nil && fault.Of(err) != "" {
 		r.refused(who, kind, name, err)
 	}
+	r.tellBack(who, kind, name)
 	return err
+}
+
+// tellBack tells, once, that the hub's clock was set back: until it has caught up
+// with the log, times of receipt are later than they should be.
+func (r *Repository) tellBack(who string, kind restic.Kind, name string) {
+	r.mu.Lock()
+	last, back := r.journal.last, r.journal.back
+	fresh := back > r.s.c.Skew && !r.toldBack
+	r.toldBack = back > r.s.c.Skew
+	r.mu.Unlock()
+	if fresh {
+		r.refused(who, kind, name, fault.New("", "protect.clock-back").With(SetBack{last, back}))
+	}
+}
+
+// SetBack says that the hub's clock was set back after files had come.
+type SetBack struct {
+	Last time.Time // of the log
+	By   time.Duration
+}
+
+// Error says by how much.
+func (s SetBack) Error() string {
+	return fmt.Sprintf("let in; the hub's clock is %s behind the last file that was received, on %s", s.By.Round(time.Second), s.Last.Format(time.RFC3339))
 }
 
 func (r *Repository) refused(who string, kind restic.Kind, name string, err error) {
@@ -153,12 +181,40 @@ func (r *Repository) reserve(n int64) (done func(), err error) {
 	if quota := r.known.Quota; quota > 0 && r.used+r.coming+n > quota {
 		return nil, fault.New(fault.Busy, "protect.quota").With(fmt.Errorf("%d of %d bytes are used, %d are coming, %d more are too many", r.used, quota, r.coming, n))
 	}
+	if err := r.s.reserve(n); err != nil {
+		return nil, err
+	}
 	r.coming += n
 	return func() {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		r.coming -= n
+		r.s.coming.Add(-n)
 	}, nil
+}
+
+// reserve sets n bytes of the disk aside: fault.Busy "protect.full" where less than
+// Config.MinFree would be left. What has come of an open upload counts twice, on
+// the disk and as coming: rather too early than too late.
+func (s *Service) reserve(n int64) error {
+	coming := s.coming.Add(n)
+	free, err := s.free()
+	if err == nil && s.c.MinFree > 0 && free-coming < s.c.MinFree {
+		err = fault.New(fault.Busy, "protect.full").With(fmt.Errorf("%d bytes are free, %d are coming, %d are to be left", free, coming, s.c.MinFree))
+	}
+	if err != nil {
+		s.coming.Add(-n)
+	}
+	return err
+}
+
+// free is how many bytes the disk has left for the hub.
+func (s *Service) free() (int64, error) {
+	var st unix.Statfs_t
+	if err := unix.Statfs(s.c.Dir, &st); err != nil {
+		return 0, fmt.Errorf("free space of %s: %w", s.c.Dir, err)
+	}
+	return int64(min(st.Bavail, math.MaxInt64/uint64(st.Bsize)) * uint64(st.Bsize)), nil
 }
 
 // write stores a body of at most limit bytes beside, synced.

@@ -26,6 +26,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sonae/sonae/clock"
@@ -75,6 +76,9 @@ type Config struct {
 	Log    *slog.Logger
 	// Skew is how far ahead the clock of an agent may be; 0 means 10 minutes.
 	Skew time.Duration
+	// MinFree is how many bytes of the disk no upload takes: what else of the hub
+	// lies on it must go on. 0: not looked at.
+	MinFree int64
 }
 
 // Service opens repositories. It is safe for concurrent use; one process at a
@@ -84,11 +88,14 @@ type Service struct {
 	log  *slog.Logger
 	keys sync.Mutex // one key is derived at a time: it takes up to 256 MiB
 
+	coming atomic.Int64 // bytes that may come with open uploads, of all agents
+
 	mu   sync.Mutex
 	open map[string]*Repository
 }
 
-// New makes the service. Every field of Config but Stored and Skew is needed.
+// New makes the service. Every field of Config but Stored, Skew and MinFree is
+// needed.
 func New(c Config) (*Service, error) {
 	if c.Skew == 0 {
 		c.Skew = 10 * time.Minute
@@ -168,6 +175,7 @@ type Repository struct {
 	gone     map[string]Gone     // snapshots, by name
 	aside    map[fileKey]setBack // what was taken out and can still be read
 	prunes   []pruned            // that were carried out, the oldest first
+	toldBack bool                // that the hub's clock was set back
 
 	sweeping sync.Mutex // one pruning at a time
 }

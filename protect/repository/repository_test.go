@@ -270,11 +270,20 @@ func TestReceiveTimesNeverGoBack(t *testing.T) {
 	s.now = at.Add(-30 * time.Minute)
 	s.send(t, dir, restic.Snapshots)
 	r := s.repo(t)
-	if n := count(t, r.AsOf(at.Add(-time.Second)), restic.Snapshots); n != 0 {
-		t.Errorf("%d snapshots before their index", n)
+	if n := count(t, r.AsOf(at), restic.Snapshots); n != 0 { // a view of then has no file more because the clock was set back
+		t.Errorf("%d snapshots when only their index was there", n)
 	}
-	if n := count(t, r.AsOf(at), restic.Snapshots); n != 1 {
-		t.Errorf("%d snapshots", n)
+	if n := count(t, r.AsOf(r.Last()), restic.Snapshots); n != 1 || r.Last().Before(at) || r.Last().After(at.Add(time.Second)) {
+		t.Errorf("%d snapshots as of %s", n, r.Last())
+	}
+	back := 0
+	for _, x := range s.told {
+		if strings.Contains(x, "protect.clock-back") {
+			back++
+		}
+	}
+	if back != 1 {
+		t.Errorf("told: %v", s.told)
 	}
 }
 

@@ -19,6 +19,27 @@ type View struct {
 	asOf time.Time // zero: now
 }
 
+// Last is the time of the newest line of the log: a view as of it holds everything
+// that is there, and nothing that comes later. The hub's own clock does not say so:
+// where it went forward once and came back, it is behind the log for as long. With
+// nothing received yet it is the clock's.
+func (r *Repository) Last() time.Time {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.journal.lines == 0 {
+		return r.s.c.Now()
+	}
+	return r.journal.last
+}
+
+// ReceivedAt is when a file was received; ok is false when it was not.
+func (r *Repository) ReceivedAt(kind restic.Kind, name string) (at time.Time, ok bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	rec, ok := r.received[fileKey{kind, name}]
+	return rec.at, ok
+}
+
 // AsOf returns the repository with what had been received by t.
 func (r *Repository) AsOf(t time.Time) *View { return r.view(t) }
 

@@ -3,6 +3,7 @@ package vault
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"maps"
 	"strconv"
 	"strings"
@@ -10,12 +11,15 @@ import (
 
 	"github.com/sonae/sonae/detect"
 	"github.com/sonae/sonae/event"
+	"github.com/sonae/sonae/protect/repository"
 )
 
 // Rules of findings about repositories.
 const (
 	RuleTampering = "sonae-backup-tampering"
 	RuleOdd       = "sonae-backup-odd"
+	RuleClock     = "sonae-backup-clock"
+	RuleClockBack = "sonae-backup-clock-back"
 	RuleRoom      = "sonae-backup-room"
 	RuleDamage    = "sonae-backup-damage"
 	RuleUnread    = "sonae-backup-unread"
@@ -38,12 +42,28 @@ func rules() map[string]detect.Rule {
 				"en": "1. Phone: did somebody run restic's forget or prune there by hand? 2. If nobody did, isolate the machine and preserve evidence. 3. Look for alerts about encryption on other machines of the site. 4. Once the cause is known, release the path with the reason."}},
 		{ID: RuleOdd, Level: event.Medium, Tags: []string{tagImpact},
 			Title: detect.Text{"ja": "保管庫が合わないファイルを拒みました", "en": "The repository refused a file that does not fit"},
-			What: detect.Text{"ja": "{host} から来たファイルの名前・鍵・時刻のどれかが合わず、受け取りませんでした。対象は What、理由は Reason にあります。",
-				"en": "A file that came from {host} did not fit by its name, key or time and was not taken. What names it, Reason says why."},
-			Affects: detect.Text{"ja": "その回の控えは完成していないおそれがあります。メモリーや通信の故障、時計のずれでも起きます。繰り返せば、控えを壊そうとする操作として扱います。",
-				"en": "That backup may not be complete. Faulty memory, a faulty line or a wrong clock cause it too. When it happens again and again it counts as tampering."},
-			Next: detect.Text{"ja": "1. その機器の時計を確かめます。 2. 次の控えが取れたかを見ます。 3. 繰り返すなら、機器の点検と侵入の両方を疑います。",
-				"en": "1. Check the clock of that machine. 2. See whether the next backup succeeds. 3. If it happens again, suspect the machine and an intruder."}},
+			What: detect.Text{"ja": "{host} から来たファイルの名前か鍵が合わず、受け取りませんでした。対象は What、理由は Reason にあります。",
+				"en": "A file that came from {host} did not fit by its name or key and was not taken. What names it, Reason says why."},
+			Affects: detect.Text{"ja": "その回の控えは完成していないおそれがあります。メモリーや通信の故障でも起きます。繰り返せば、控えを壊そうとする操作として扱います。",
+				"en": "That backup may not be complete. Faulty memory or a faulty line cause it too. When it happens again and again it counts as tampering."},
+			Next: detect.Text{"ja": "1. 次の控えが取れたかを見ます。 2. 繰り返すなら、機器の点検と侵入の両方を疑います。",
+				"en": "1. See whether the next backup succeeds. 2. If it happens again, suspect the machine and an intruder."}},
+		{ID: RuleClock, Level: event.Medium, Tags: []string{tagImpact},
+			Title: detect.Text{"ja": "機器の時計が合わず、控えの時刻が正しくありません", "en": "The clock of a machine is wrong, and so is the time of its backups"},
+			What: detect.Text{"ja": "{host} の控えの時刻 {Time} が、ハブの時計と {Off} ずれています。機器の時計か、ハブの時計が違っています。進んでいる控えは受け取っていません。遅れている控えは受け取りました。",
+				"en": "The time {Time} of a backup of {host} is {Off} off the hub's clock. The clock of the machine or that of the hub is wrong. A backup that is ahead was not taken; one that is behind was."},
+			Affects: detect.Text{"ja": "時計が進んでいる間、restic を手で使う控えは取れません。遅れていれば、控えの時刻で世代を選ぶときに取り違えます。時計だけが理由では、保管庫への経路は切れません。",
+				"en": "While it is ahead, backups by hand with restic are not taken. While it is behind, a generation that is chosen by its time is the wrong one. A clock alone never cuts the path to the repository."},
+			Next: detect.Text{"ja": "1. その機器とハブの時計を、正しい時計と見比べます。 2. 違うほうを合わせ、時刻の同期(NTP)を直します。 3. 次の控えが取れたかを見ます。",
+				"en": "1. Compare the clocks of that machine and of the hub with a right one. 2. Set the one that is wrong and repair its time synchronisation (NTP). 3. See whether the next backup succeeds."}},
+		{ID: RuleClockBack, Level: event.Medium, Tags: []string{tagImpact},
+			Title: detect.Text{"ja": "ハブの時計が戻りました", "en": "The hub's clock was set back"},
+			What: detect.Text{"ja": "{host} の保管庫は {Time} までの記録を持ち、ハブの時計はそれより {Off} 遅れています。ハブの時計は、一度進みすぎてから戻ったか、今が遅れています。",
+				"en": "The repository of {host} has received files until {Time}, and the hub's clock is {Off} behind that. It was ahead and came back, or it is behind now."},
+			Affects: detect.Text{"ja": "控えは無事で、これからも受け取り、読めます。ただし、時計が追いつくまでに届いた控えは、受け取った時刻が実際より後になります。時点を選んで戻すときに注意してください。",
+				"en": "Backups are intact, are taken and can be read. But what comes until the clock has caught up has a time of receipt that is too late: mind it when you restore as of a time."},
+			Next: detect.Text{"ja": "1. ハブの時計を、正しい時計と見比べます。 2. 時刻の同期(NTP)を直します。 3. 誰かが時計を変えたのなら、その理由を確かめます。",
+				"en": "1. Compare the hub's clock with a right one. 2. Repair its time synchronisation (NTP). 3. If somebody set it, find out why."}},
 		{ID: RuleRoom, Level: event.High, Tags: []string{tagImpact},
 			Title: detect.Text{"ja": "保管庫に空きがなく、控えを受け取れません", "en": "A repository has no room for backups"},
 			What:  detect.Text{"ja": "{host} の控えは、割り当てた容量かハブのディスクがいっぱいで、受け取れませんでした。", "en": "Backups of {host} were not taken because its quota or the hub's disk is full."},
@@ -101,13 +121,32 @@ func finding(rule, agent, site, unique string, at time.Time, fields map[string]s
 // finding is what refusals of a class are for people; ok is false when nobody
 // needs to know.
 func (r Refusals) finding(c class, site string, reason error) (f detect.Finding, ok bool) {
-	rule, ok := map[class]string{odd: RuleOdd, attack: RuleTampering, room: RuleRoom, lost: RuleDamage}[c]
+	rule, ok := map[class]string{odd: RuleOdd, attack: RuleTampering, skewed: RuleClock, room: RuleRoom, lost: RuleDamage}[c]
 	if !ok {
 		return detect.Finding{}, false
 	}
 	fields := map[string]string{"What": strings.Join(r.What, "\n"), "Count": strconv.Itoa(r.Count), "Reason": reason.Error(), "Key": r.Key}
-	if c == lost {
+	unique := r.ID
+	switch c {
+	case lost:
 		fields["Damage"] = fields["What"]
+	case skewed:
+		rule, unique = r.clock(reason, fields)
 	}
-	return finding(rule, r.Agent, site, r.ID, r.Last, fields), true
+	return finding(rule, r.Agent, site, unique, r.Last, fields), true
+}
+
+// clock says whose clock is wrong, and by how much. Every backup says the same
+// until it is right again: it is one thing to be told, of a day or of one setting back.
+func (r Refusals) clock(reason error, fields map[string]string) (rule, unique string) {
+	var machine repository.Skewed
+	var hub repository.SetBack
+	switch {
+	case errors.As(reason, &hub):
+		fields["Time"], fields["Off"] = hub.Last.UTC().Format(time.RFC3339), hub.By.Round(time.Second).String()
+		return RuleClockBack, fields["Time"]
+	case errors.As(reason, &machine):
+		fields["Time"], fields["Off"] = machine.Time.UTC().Format(time.RFC3339), machine.Ahead.Abs().Round(time.Second).String()
+	}
+	return RuleClock, r.Last.UTC().Format(time.DateOnly)
 }

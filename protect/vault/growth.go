@@ -58,7 +58,11 @@ func (v *Vault) watchGrowth(ctx context.Context, agent string) error {
 		return err
 	}
 	now := v.moment()
-	today, usual, yes := unusual(repo.Receipts(), now, v.floor())
+	upto := now
+	if last := repo.Last(); last.After(upto) { // the clock was set back
+		upto = last
+	}
+	today, usual, yes := unusual(repo.Receipts(), upto, v.floor())
 	if !yes {
 		return nil
 	}

@@ -187,6 +187,19 @@ func (r *Repository) count(repo *repository.Repository, reads []Read, now time.T
 	r.Read = levelOf(reads, r.Begun, now)
 }
 
+// View is the repository of an agent as of a time; zero: as it is now, whatever
+// comes later.
+func (v *Vault) View(ctx context.Context, agent string, asOf time.Time) (*repository.View, error) {
+	repo, err := v.repository(ctx, agent)
+	if err != nil {
+		return nil, err
+	}
+	if asOf.IsZero() {
+		asOf = repo.Last()
+	}
+	return repo.AsOf(asOf), nil
+}
+
 // ReaderOf reads the repository of an agent as of a time (zero: now), for other
 // parts of the hub: snapshots, contents, statistics. It never writes.
 func (v *Vault) ReaderOf(ctx context.Context, agent string, asOf time.Time) (*restic.Repository, error) {

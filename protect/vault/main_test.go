@@ -64,7 +64,7 @@ type world struct {
 	port  *httptest.Server
 }
 
-func newWorld(t *testing.T) *world {
+func newWorld(t *testing.T, change ...func(*Deps)) *world {
 	t.Helper()
 	w := &world{t: t, dir: t.TempDir(), hosts: register{
 		"ho-1": {ID: "ho-1", Name: "emr-1", Site: "hospital"}, "ho-2": {ID: "ho-2", Name: "desk-1", Site: "callcentre"},
@@ -75,7 +75,11 @@ func newWorld(t *testing.T) *world {
 	w.ok(err)
 	depot, err := blob.OpenFolder(filepath.Join(w.dir, "depot"))
 	w.ok(err)
-	w.Vault, err = New(statetest.Open(t), Deps{Depot: depot, Dir: filepath.Join(w.dir, "repositories"), Keys: w.keys, Hosts: w.hosts, Now: func() time.Time { return time.Now().Add(time.Duration(w.ahead.Load())) }, Log: log})
+	deps := Deps{Depot: depot, Dir: filepath.Join(w.dir, "repositories"), Keys: w.keys, Hosts: w.hosts, Now: func() time.Time { return time.Now().Add(time.Duration(w.ahead.Load())) }, Log: log}
+	for _, c := range change {
+		c(&deps)
+	}
+	w.Vault, err = New(statetest.Open(t), deps)
 	w.ok(err)
 	who := rest.Who{Host: secret.AgentOf,
 		Agent: func(ctx context.Context, site, host string) (rest.Client, error) {

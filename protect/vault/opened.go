@@ -9,6 +9,7 @@ import (
 
 	"github.com/sonae/sonae/auth"
 	"github.com/sonae/sonae/fault"
+	"github.com/sonae/sonae/protect/restic"
 	"github.com/sonae/sonae/state"
 )
 
@@ -21,6 +22,7 @@ type Opening struct {
 	Incident   string
 	Why        string
 	AsOf       time.Time // what was received later cannot be seen with it; zero: all can
+	Snapshot   string    // can be seen with it, whenever the log says that it came; empty: none besides
 	AskedBy    string
 	ApprovedBy string
 }
@@ -57,6 +59,9 @@ func (v *Vault) OpenPass(ctx context.Context, o Opening) (token string, err erro
 	switch {
 	case fault.Of(err) == fault.Missing:
 		now := v.moment()
+		if o.AsOf, err = v.seen(ctx, o); err != nil {
+			return "", err
+		}
 		p := keptPass{Pass{ID: id, Agent: r.Agent, Site: r.Site, Incident: o.Incident, Restore: o.For, Host: o.Host, Why: why, AsOf: o.AsOf, Lasts: openLasts, State: PassHolds,
 			AskedBy: o.AskedBy, AskedAt: now, DecidedBy: o.ApprovedBy, DecidedAt: now, Until: now.Add(openLasts), TakenBy: o.Host, TakenAt: now}, v.mac(token)}
 		return token, v.create(ctx, version{ID: id, Kind: kindPass, Agent: p.Agent, Site: p.Site, By: Hub}, p, p.opened())
@@ -64,6 +69,22 @@ func (v *Vault) OpenPass(ctx context.Context, o Opening) (token string, err erro
 		return "", err
 	}
 	return token, v.holdOn(ctx, id, held.Pass, o)
+}
+
+// seen is the time as of which a restore reads: where the hub's clock was set back,
+// the snapshot that it is about was received later than the restore was asked for.
+func (v *Vault) seen(ctx context.Context, o Opening) (time.Time, error) {
+	if o.AsOf.IsZero() || o.Snapshot == "" {
+		return o.AsOf, nil
+	}
+	repo, err := v.repository(ctx, o.Agent)
+	if err != nil {
+		return time.Time{}, err
+	}
+	if at, ok := repo.ReceivedAt(restic.Snapshots, o.Snapshot); ok && at.After(o.AsOf) {
+		return at, nil
+	}
+	return o.AsOf, nil
 }
 
 // passOf is the id of the pass of a restore.

@@ -112,14 +112,24 @@ func readThatNight(before []Read, night string) bool {
 	return false
 }
 
-// newDue is since when what came was not read, and whether it is time to.
+// newDue is since when what came was not read, and whether it is time to. A read
+// that seems to come from the future was made before the clock was set back: it
+// keeps none from being made now.
 func newDue(before []Read, now time.Time) (since time.Time, due bool) {
-	for _, r := range before { // the newest first
+	lately := func(r Read) bool { age := now.Sub(r.Begun); return age >= 0 && age < newEvery }
+	found, soon := false, false
+	for _, r := range before {
 		if r.Scope != ReadPart && r.Result != Unread {
-			return r.Upto, now.Sub(r.Upto) >= newEvery
+			found, soon = true, soon || lately(r)
+			if r.Upto.After(since) {
+				since = r.Upto
+			}
 		}
 	}
-	return time.Time{}, len(before) == 0 || now.Sub(before[0].Begun) >= newEvery
+	if found {
+		return since, !soon
+	}
+	return time.Time{}, len(before) == 0 || !lately(before[0])
 }
 
 func newSince(all []repository.Receipt, since time.Time) bool {
@@ -166,7 +176,7 @@ func (v *Vault) readAll(ctx context.Context, agent string) error {
 // read reads packs and keeps what came of it.
 func (v *Vault) read(ctx context.Context, repo *repository.Repository, r Read, only func(restic.ID) bool) error {
 	r.Begun = v.moment()
-	r.ID, r.Upto = clock.ID("vd", r.Begun), r.Begun
+	r.ID, r.Upto = clock.ID("vd", r.Begun), repo.Last()
 	view := repo.AsOf(r.Upto) // what comes meanwhile is for the next one: its index may be missing yet
 	reader, err := view.Reader(ctx)
 	if err == nil {

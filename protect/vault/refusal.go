@@ -19,23 +19,28 @@ import (
 type class int
 
 // Classes: it means nothing new; it may be an accident; nobody does that by
-// accident; there is no room; what was received is not there any more.
+// accident; one of two clocks is wrong; there is no room; what was received is not
+// there any more.
 const (
 	quiet class = iota
 	odd
 	attack
+	skewed
 	room
 	lost
 )
 
 // classOf sorts refusals by the key of their reason. Bytes that do not fit may
-// have been damaged on the way, and a clock may be wrong, once.
+// have been damaged on the way, once. A clock that is wrong is wrong for every
+// backup: however often it is refused, that is no attack.
 func classOf(key string) class {
 	switch key {
 	case "protect.append-only", "protect.exists", "protect.lock", "protect.role", "protect.key":
 		return attack
-	case "protect.name", "protect.junk", "protect.snapshot", "protect.snapshot-old", "protect.no-key":
+	case "protect.name", "protect.junk", "protect.snapshot", "protect.no-key":
 		return odd
+	case "protect.snapshot-time", "protect.snapshot-old", "protect.clock-back":
+		return skewed
 	case "protect.quota", "protect.full":
 		return room
 	case "protect.lost", "protect.log-changed":
@@ -166,7 +171,7 @@ func (b *bucket) class() class {
 	switch {
 	case c == attack && strings.HasPrefix(first.Who, passPrefix): // a person with a pass tried too much; nobody has the agent's credentials
 		return odd
-	case c == odd && first.key != "protect.snapshot-old" && len(b.recent) == oddMost && b.recent[oddMost-1].At.Sub(b.recent[0].At) <= oddWithin:
+	case c == odd && len(b.recent) == oddMost && b.recent[oddMost-1].At.Sub(b.recent[0].At) <= oddWithin:
 		return attack
 	}
 	return c

@@ -164,6 +164,29 @@ func TestEveryPackIsReadWithinThirtyNights(t *testing.T) {
 	}
 }
 
+func TestAReadFromTheFutureKeepsNoneFromBeingMade(t *testing.T) {
+	day := 24 * time.Hour
+	read := func(begun, upto time.Duration) Read {
+		return Read{Scope: ReadNew, Result: Sound, Begun: noon.Add(begun), Upto: noon.Add(upto)}
+	}
+	for name, tt := range map[string]struct {
+		before []Read
+		since  time.Duration
+		due    bool
+	}{
+		"an hour ago":                        {[]Read{read(-time.Hour, -time.Hour)}, -time.Hour, true},
+		"a minute ago":                       {[]Read{read(-time.Minute, -time.Minute)}, -time.Minute, false},
+		"before the clock was set back":      {[]Read{read(day, day)}, day, true},
+		"before and after it was set back":   {[]Read{read(day, day), read(-time.Minute, day+1)}, day + 1, false},
+		"before, and an hour ago":            {[]Read{read(day, day), read(-time.Hour, day+1)}, day + 1, true},
+		"before, and the last could not run": {[]Read{read(day, day), {Scope: ReadNew, Result: Unread, Begun: noon.Add(-time.Minute)}}, day, true},
+	} {
+		if since, due := newDue(tt.before, noon); !since.Equal(noon.Add(tt.since)) || due != tt.due {
+			t.Errorf("%s: since %s, %v", name, since, due)
+		}
+	}
+}
+
 func TestGrowthIsComparedWithTheUsualDay(t *testing.T) {
 	gib := int64(1 << 30)
 	days := func(today int64, before ...int64) (out []repository.Receipt) {
@@ -215,6 +238,15 @@ func TestWhatMayBeAnAccidentIsNoAttackTheFirstTime(t *testing.T) {
 	pass := &bucket{}
 	if pass.add(refusal{Refusal: repository.Refusal{Who: passPrefix + "1"}, key: "protect.role"}); pass.class() != odd {
 		t.Errorf("somebody with a pass: %v", pass.class())
+	}
+	for _, key := range []string{"protect.snapshot-time", "protect.snapshot-old"} { // a clock that is wrong is so for every backup
+		clocks := &bucket{}
+		for i := range 9 {
+			x.key, x.At, x.what = key, noon.Add(time.Duration(i)*time.Second), string(rune('a'+i))
+			if clocks.add(x); clocks.class() != skewed {
+				t.Errorf("%s: %v", key, clocks.class())
+			}
+		}
 	}
 	for key, want := range map[string]class{"protect.append-only": attack, "protect.quota": room, "protect.lost": lost, "protect.cut": quiet, "": quiet} {
 		if got := classOf(key); got != want {

@@ -58,8 +58,10 @@ type Deps struct {
 	Needs Needs      // nil: nobody says anything about snapshots
 	Depot blob.Store // of tools
 	Floor int64      // bytes a day that are never unusual growth; 0: 1 GiB
-	Now   clock.Now
-	Log   *slog.Logger
+	// MinFree is how many bytes of the disk no upload takes; 0: not looked at.
+	MinFree int64
+	Now     clock.Now
+	Log     *slog.Logger
 }
 
 // Vault keeps all repositories of a hub. It is safe for concurrent use.
@@ -86,7 +88,7 @@ func New(db *state.DB, deps Deps) (*Vault, error) {
 	if v.Dir, err = filepath.Abs(deps.Dir); err != nil {
 		return nil, err
 	}
-	v.service, err = repository.New(repository.Config{Dir: v.Dir, Agent: v.known, Refused: v.refused, Stored: v.noteStored, Now: deps.Now, Log: deps.Log})
+	v.service, err = repository.New(repository.Config{Dir: v.Dir, Agent: v.known, Refused: v.refused, Stored: v.noteStored, Now: deps.Now, Log: deps.Log, MinFree: deps.MinFree})
 	if err != nil {
 		return nil, err
 	}

@@ -3,6 +3,7 @@ package vault
 import (
 	"bytes"
 	"encoding/json"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,9 +14,12 @@ import (
 
 	"github.com/sonae/sonae/auth"
 	"github.com/sonae/sonae/backup"
+	"github.com/sonae/sonae/detect"
 	"github.com/sonae/sonae/event"
 	"github.com/sonae/sonae/fault"
 	"github.com/sonae/sonae/ledger/leaf"
+	"github.com/sonae/sonae/protect/repository"
+	"github.com/sonae/sonae/protect/restic"
 	"github.com/sonae/sonae/protect/restic/restictest"
 )
 
@@ -158,6 +162,177 @@ func TestAlarmCutsThePathAndAPersonReleasesIt(t *testing.T) {
 	r, err := w.Get(ctx, "ho-1")
 	if err != nil || r.Refused != 1 || r.Cut != "" || r.Snapshots != 2 {
 		t.Errorf("%+v, %v", r, err)
+	}
+}
+
+// A machine whose clock is ahead: its backups are refused, people hear by how much it
+// is off, once, and the site goes on. Three snapshots of another name cut the path.
+func TestAWrongClockCutsNothingAndAnotherNameDoes(t *testing.T) {
+	w, ctx, src := newWorld(t), t.Context(), tree(t)
+	p := w.agent("ho-1")
+	p.Run(t, "init")
+	p.Run(t, "backup", "--host", "emr-1", src)
+	copied := p
+	copied.Repo, copied.Options = filepath.Join(t.TempDir(), "copied"), nil
+	w.ok(os.CopyFS(copied.Repo, os.DirFS(filepath.Join(w.Dir, "ho-1", "repository"))))
+	refused := func(key, host string, at time.Time) { // restic itself would try again for long
+		t.Helper()
+		before := names(t, copied.Repo)
+		copied.Run(t, "backup", "--host", host, "--time", at.Local().Format(time.DateTime), src)
+		for name, body := range names(t, copied.Repo) {
+			if before[name] == "" {
+				w.denied(key, "ho-1", "POST", "ho-1/snapshots/"+name, body)
+			}
+		}
+	}
+	all := func(rule string) int {
+		ids := map[string]bool{} // the same one again is the same
+		for _, some := range emitted[[]detect.Finding](w, "finding.%") {
+			for _, f := range some {
+				if f.Rule.ID == rule {
+					ids[f.ID] = true
+				}
+			}
+		}
+		return len(ids)
+	}
+	for i := range 3 {
+		refused("protect.snapshot-time", "emr-1", w.moment().Add(2*time.Hour+time.Duration(i)*time.Second))
+		w.ahead.Add(int64(tellAgain)) // so that each is told for itself
+	}
+	f := w.findings(RuleClock)
+	if what := f[0].Rule.What["en"]; f[0].Host != "ho-1" || Alarming(f[0]) || slices.Contains(f[0].Rule.Tags, tagTampering) || f[0].Rule.Level != event.Medium || !strings.Contains(what, "59m") && !strings.Contains(what, "2h0m") {
+		t.Errorf("finding %+v", f[0])
+	}
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+		list, err := w.RefusalsOf(ctx, "ho-1")
+		if w.ok(err); len(list) == 3 || time.Now().After(end) {
+			if len(list) != 3 || list[0].Key != "protect.snapshot-time" {
+				t.Errorf("%+v", list)
+			}
+			break
+		}
+	}
+	if clock, bad, strange := all(RuleClock), all(RuleTampering), all(RuleOdd); clock != 1 || bad+strange > 0 {
+		t.Errorf("%d findings about the clock, %d of tampering, %d odd", clock, bad, strange)
+	}
+	if cut, err := w.IsCut(ctx, "hospital"); err != nil || cut {
+		t.Errorf("cut %v, %v", cut, err)
+	}
+	p.Run(t, "backup", "--host", "emr-1", src)
+
+	for i := range 3 {
+		refused("protect.snapshot", "somebody", w.moment().Add(time.Duration(i)*time.Hour)) // a wrong clock is no excuse
+	}
+	w.ahead.Add(int64(tellAgain))
+	f = w.findings(RuleTampering)
+	if _, fresh, err := w.Alarm(ctx, f[0]); err != nil || !fresh {
+		t.Errorf("another host's name three times: %v", err)
+	}
+}
+
+// names are the snapshots of a repository, and what lies there.
+func names(t *testing.T, repo string) map[string]string {
+	t.Helper()
+	out := map[string]string{}
+	paths, err := filepath.Glob(filepath.Join(repo, "snapshots", "*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range paths {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out[filepath.Base(path)] = string(b)
+	}
+	return out
+}
+
+// The hub's clock goes forward by a day, a backup comes, and the clock comes back:
+// what comes then is read within the hour, copied, drilled and brought back all the
+// same, and people hear of it once.
+func TestAClockThatWasSetBackHidesNothing(t *testing.T) {
+	w, ctx, src := newWorld(t), t.Context(), tree(t)
+	p := w.agent("ho-1")
+	p.Run(t, "init")
+	w.ahead.Store(int64(24 * time.Hour))
+	p.Run(t, "backup", "--host", "emr-1", src)
+	w.ok(w.readDue(ctx, "ho-1"))
+	w.ahead.Store(0)
+	for i, name := range []string{"3.txt", "4.txt"} {
+		was, err := w.View(ctx, "ho-1", time.Time{})
+		w.ok(err)
+		kept := restictest.Noise(20_000 + i)
+		restictest.Write(t, filepath.Join(src, name), kept)
+		p.Run(t, "backup", "--host", "emr-1", src)
+		repo, err := w.Repository(ctx, "ho-1")
+		w.ok(err)
+		now, err := w.View(ctx, "ho-1", time.Time{}) // copies and drills read this
+		w.ok(err)
+		if a, b := shown(t, was), shown(t, now); a != i+1 || b != i+2 {
+			t.Errorf("%d snapshots before, %d after", a, b)
+		}
+		w.ahead.Add(int64(newEvery))
+		w.ok(w.readDue(ctx, "ho-1"))
+		reads, err := w.Reads(ctx, "ho-1")
+		w.ok(err)
+		reads = slices.DeleteFunc(reads, func(r Read) bool { return r.Scope != ReadNew })
+		newest := slices.MaxFunc(reads, func(a, b Read) int { return a.Upto.Compare(b.Upto) })
+		if newest.Result != Sound || newest.Packs == 0 || !newest.Upto.Equal(repo.Last()) {
+			t.Errorf("what came was not read: %+v", newest)
+		}
+	}
+	last := newestSnapshot(t, w)
+	token, err := w.OpenPass(ctx, Opening{For: "rs-1", Agent: "ho-1", Host: "ho-2", Why: "復元", AsOf: w.moment(), Snapshot: last, AskedBy: anna.ID, ApprovedBy: ben.ID})
+	w.ok(err)
+	if status, _ := w.sendBoth("ho-2", token, "GET", "ho-1/snapshots/"+last, ""); status != http.StatusOK {
+		t.Errorf("a restore does not see its snapshot: %d", status)
+	}
+	token, err = w.OpenPass(ctx, Opening{For: "rs-2", Agent: "ho-1", Host: "ho-2", Why: "復元", AsOf: w.moment(), AskedBy: anna.ID, ApprovedBy: ben.ID})
+	w.ok(err)
+	if status, _ := w.sendBoth("ho-2", token, "GET", "ho-1/snapshots/"+last, ""); status != http.StatusNotFound {
+		t.Errorf("a restore as of a time sees what the log says came later: %d", status)
+	}
+	f := w.findings(RuleClockBack)
+	if f[0].Host != "ho-1" || Alarming(f[0]) || f[0].Rule.Level != event.Medium || len(f) != 1 || !strings.Contains(f[0].Rule.What["en"], "h") {
+		t.Errorf("%d findings, %+v", len(f), f[0])
+	}
+}
+
+// shown is how many snapshots a view has.
+func shown(t *testing.T, v *repository.View) (n int) {
+	t.Helper()
+	if err := v.List(t.Context(), restic.Snapshots, func(string, int64) error { n++; return nil }); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// newestSnapshot is the one that was received last.
+func newestSnapshot(t *testing.T, w *world) string {
+	t.Helper()
+	repo, err := w.Repository(t.Context(), "ho-1")
+	w.ok(err)
+	last := ""
+	for _, x := range repo.Receipts() {
+		if x.Kind == restic.Snapshots {
+			last = x.Name
+		}
+	}
+	return last
+}
+
+// A disk with no room but for the rest of the hub: people hear of it, nothing is cut.
+func TestNoRoomOnTheDiskIsTold(t *testing.T) {
+	w := newWorld(t, func(d *Deps) { d.MinFree = 1 << 60 })
+	_, err := w.Password(t.Context(), "ho-1")
+	w.ok(err)
+	if status, answer := w.send("ho-1", "POST", "ho-1/keys/"+strings.Repeat("ab", 32), "a key"); status != http.StatusInsufficientStorage || !strings.Contains(answer, "protect.full") {
+		t.Errorf("%d %s", status, answer)
+	}
+	if f := w.findings(RuleRoom); f[0].Host != "ho-1" || Alarming(f[0]) || !strings.Contains(f[0].Events[0].Fields["Reason"], "are to be left") {
+		t.Errorf("finding %+v", f[0])
 	}
 }
 

@@ -108,8 +108,15 @@ type hub struct {
 
 func start(t *testing.T, dir string) *hub {
 	t.Helper()
+	return startWith(t, dir, func(*repository.Config) {})
+}
+
+func startWith(t *testing.T, dir string, change func(*repository.Config)) *hub {
+	t.Helper()
 	h := &hub{t: t, dir: dir}
-	s, err := repository.New(config(dir, h.note, h.clock))
+	c := config(dir, h.note, h.clock)
+	change(&c)
+	s, err := repository.New(c)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,6 +15,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/sonae/sonae/protect/repository"
+	"github.com/sonae/sonae/protect/restic"
 	"github.com/sonae/sonae/protect/restic/restictest"
 )
 
@@ -187,14 +190,7 @@ func TestOneAgentBacksUpInParallel(t *testing.T) {
 // The disk becomes full in the middle of a backup: the client is told, nothing
 // half-written is seen, and what was there can be read.
 func TestFullDisk(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("mounting a small disk needs root")
-	}
-	dir := t.TempDir()
-	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=24m"); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = unix.Unmount(dir, unix.MNT_DETACH) })
+	dir := smallDisk(t)
 	h := start(t, filepath.Join(dir, "hub"))
 	r := h.restic(restictest.Newest(t), "emr-1")
 	src := t.TempDir()
@@ -221,4 +217,101 @@ func TestFullDisk(t *testing.T) {
 	if parts, _ := filepath.Glob(filepath.Join(h.dir, "emr-1", "incoming", "*")); len(parts) > 0 {
 		t.Errorf("left over: %v", parts)
 	}
+}
+
+// smallDisk is a disk of 24 MiB.
+func smallDisk(t *testing.T) string {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("mounting a small disk needs root")
+	}
+	dir := t.TempDir()
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=24m"); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = unix.Unmount(dir, unix.MNT_DETACH) })
+	return dir
+}
+
+// Uploads end before the room goes that the rest of the hub needs, also where many
+// come at once; reading and locks go on, and backups do so once there is room.
+func TestUploadsLeaveTheHubItsRoom(t *testing.T) {
+	const least = 8 << 20
+	dir := smallDisk(t)
+	h := startWith(t, filepath.Join(dir, "hub"), func(c *repository.Config) { c.MinFree = least })
+	free := func() uint64 {
+		var st unix.Statfs_t
+		if err := unix.Statfs(dir, &st); err != nil {
+			t.Fatal(err)
+		}
+		return st.Bavail * uint64(st.Bsize)
+	}
+	r := h.restic(restictest.Newest(t), "emr-1")
+	src := t.TempDir()
+	restictest.Write(t, filepath.Join(src, "noise"), restictest.Noise(2<<20))
+	r.Run(t, "init")
+	r.Run(t, "backup", src)
+	h.told("")
+
+	body := restictest.Noise(5 << 20)
+	name := restic.Sum(body).String()
+	repo, err := h.s.Repository(t.Context(), "emr-1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	begun, end := make(chan struct{}), make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		_ = repo.Put(t.Context(), "emr-1", restic.Data, name, int64(len(body)), &waiting{begun: begun, end: end})
+	})
+	<-begun
+	restictest.Write(t, filepath.Join(dir, "others"), make([]byte, int(free())-least-len(body)))
+	small := restictest.Noise(60 << 10) // there is room but for what comes from the other agent
+	if status, said := h.send("emr-2", "POST", "emr-2/keys/"+restic.Sum(small).String(), small); status != 507 || !strings.Contains(said, "protect.full") || !h.told("protect.full") {
+		t.Errorf("more than the disk has: %d %s", status, said)
+	}
+	if err := os.Remove(filepath.Join(dir, "others")); err != nil {
+		t.Fatal(err)
+	}
+	close(end)
+	wg.Wait()
+
+	big := t.TempDir()
+	restictest.Write(t, filepath.Join(big, "noise"), restictest.Noise(60<<20))
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	if out, err := r.Try(ctx, "backup", big); err == nil {
+		t.Fatalf("60 MB fit into 24: %s", out)
+	}
+	if n := free(); n < least || !h.told("protect.full") {
+		t.Errorf("%d bytes are left, %d are the hub's", n, least)
+	}
+	same(t, src, restored(t, r, src, "latest"))
+	stolen := filepath.Join(t.TempDir(), "stolen")
+	if err := os.CopyFS(stolen, os.DirFS(h.folder("emr-1"))); err != nil {
+		t.Fatal(err)
+	}
+	lock := exclusive(t, restictest.Newest(t).At(stolen))
+	if status, body := h.send("emr-1", "POST", "emr-1/locks/"+restic.Sum(lock).String(), lock); status != 200 {
+		t.Errorf("a lock: %d %s", status, body)
+	}
+	if err := unix.Mount("", dir, "", unix.MS_REMOUNT, "size=64m"); err != nil {
+		t.Fatal(err)
+	}
+	r.Run(t, "backup", src)
+	if report := verify(t, h.folder("emr-1")); len(report.Snapshots) != 2 {
+		t.Errorf("%d snapshots", len(report.Snapshots))
+	}
+}
+
+// waiting is a body of which nothing comes until its end.
+type waiting struct {
+	once       sync.Once
+	begun, end chan struct{}
+}
+
+func (w *waiting) Read([]byte) (int, error) {
+	w.once.Do(func() { close(w.begun) })
+	<-w.end
+	return 0, io.ErrUnexpectedEOF
 }
