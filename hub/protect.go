@@ -255,7 +255,10 @@ func (k kept) CopiesOf(ctx context.Context, hosts []string) (all []policy.Copy, 
 		if err != nil {
 			return nil, err
 		}
-		has := k.holds(ctx, host, r)
+		has, err := k.holds(ctx, host, r)
+		if err != nil {
+			return nil, err
+		}
 		for id, runs := range made {
 			if r.Snapshots > 0 {
 				all = append(all, atHub(host, r).Holding(id, runs, has))
@@ -276,12 +279,14 @@ func policiesOf(all []policy.Policy, host string) []policy.Policy {
 }
 
 // holds says of a run whether the hub still has a snapshot that it made: some go
-// with time. A repository that cannot be opened has none.
-func (k kept) holds(ctx context.Context, host string, r vault.Repository) func(policy.Made) bool {
+// with time.
+func (k kept) holds(ctx context.Context, host string, r vault.Repository) (func(policy.Made) bool, error) {
+	if r.Snapshots == 0 {
+		return nil, nil
+	}
 	repo, err := k.keeper.Repository(ctx, host)
 	if err != nil {
-		k.log.Warn("a repository is not open, and counts for nothing", "host", host, "trouble", r.Trouble, "err", err)
-		return func(policy.Made) bool { return false }
+		return nil, err
 	}
 	var received []time.Time // the oldest first
 	for _, x := range repo.Receipts() {
@@ -292,7 +297,7 @@ func (k kept) holds(ctx context.Context, host string, r vault.Repository) func(p
 	return func(m policy.Made) bool {
 		n, _ := slices.BinarySearchFunc(received, m.From, time.Time.Compare)
 		return n < len(received) && !received[n].After(m.At)
-	}
+	}, nil
 }
 
 // upTo says of a run whether a copy can have it: what the hub had received when the
