@@ -99,7 +99,7 @@ func (w *work) folder(ctx context.Context, s job.Source, res *job.SourceResult) 
 func (w *work) save(ctx context.Context, res *job.SourceResult, s job.Source, b engine.Backup) {
 	w.tell.step("backup", s.Name)
 	b.Hostname = w.name()
-	b.Time = w.when()
+	b.Time = w.when(s.Kind)
 	b.Tags = append([]string{"policy:" + w.job.Policy, "job:" + w.job.ID, "source:" + s.Name}, w.job.Tags...)
 	snapshot, unread, err := w.restic.Backup(ctx, w.repo, b, w.tell.status)
 	if engine.CauseOf(err) == engine.Locked && w.restic.Unlock(ctx, w.repo) == nil {
@@ -128,10 +128,12 @@ func (w *work) save(ctx context.Context, res *job.SourceResult, s job.Source, b 
 const clockOff = time.Minute
 
 // when is the hub's time where the clock of this machine is wrong: a backup must
-// not be lost because of it. Zero: this machine's is right.
-func (w *work) when() time.Time {
+// not be lost because of it. Zero: this machine's. Points in time of a database are
+// by the server's own clock, and the hub takes what is behind: these keep it.
+func (w *work) when(k job.SourceKind) time.Time {
 	ahead := w.cfg.Ahead()
-	if ahead.Abs() < clockOff {
+	inTime := k == job.PostgreSQLBase || k == job.PostgreSQLWAL
+	if ahead.Abs() < clockOff || inTime && ahead > 0 {
 		return time.Time{}
 	}
 	return w.cfg.Now().Add(ahead)

@@ -5,6 +5,7 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -120,5 +121,30 @@ func TestAReportIsBounded(t *testing.T) {
 	}
 	if b := pack(job.Report{Result: &r}); len(b) == 0 || len(b) > maxReport || r.Sources[99].Unread != 50 {
 		t.Errorf("%d bytes", len(b))
+	}
+}
+
+func TestTheHubsClockCountsWhereOursIsWrong(t *testing.T) {
+	now := time.Date(2026, 11, 29, 3, 0, 0, 0, time.UTC)
+	for name, tt := range map[string]struct {
+		ahead time.Duration // of the hub's clock
+		kind  job.SourceKind
+		hubs  bool
+	}{
+		"both agree":                  {20 * time.Second, job.Folder, false},
+		"ours is behind":              {time.Hour, job.Folder, true},
+		"ours is ahead":               {-time.Hour, job.Folder, true},
+		"WAL, ours is behind":         {time.Hour, job.PostgreSQLWAL, false},
+		"WAL, ours is ahead":          {-time.Hour, job.PostgreSQLWAL, true},
+		"base backup, ours is behind": {time.Hour, job.PostgreSQLBase, false},
+	} {
+		w := &work{Runner: &Runner{cfg: Config{Ahead: func() time.Duration { return tt.ahead }, Now: func() time.Time { return now }}}}
+		want := time.Time{}
+		if tt.hubs {
+			want = now.Add(tt.ahead)
+		}
+		if got := w.when(tt.kind); !got.Equal(want) {
+			t.Errorf("%s: %s instead of %s", name, got, want)
+		}
 	}
 }

@@ -208,6 +208,17 @@ func (s *Service) reserve(n int64) error {
 	return err
 }
 
+// mayRewrite says whether a pruning may write n bytes more. It frees room only
+// afterwards, so that half of what uploads leave is for it; the rest is for the hub.
+func (s *Service) mayRewrite(n int64) error {
+	least := s.c.MinFree / 2
+	free, err := s.free()
+	if err == nil && least > 0 && free-n < least {
+		err = fmt.Errorf("the disk has too little room: %d bytes are free, %d are written anew, %d are to be left", free, n, least)
+	}
+	return err
+}
+
 // free is how many bytes the disk has left for the hub.
 func (s *Service) free() (int64, error) {
 	var st unix.Statfs_t

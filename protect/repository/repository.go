@@ -76,8 +76,8 @@ type Config struct {
 	Log    *slog.Logger
 	// Skew is how far ahead the clock of an agent may be; 0 means 10 minutes.
 	Skew time.Duration
-	// MinFree is how many bytes of the disk no upload takes: what else of the hub
-	// lies on it must go on. 0: not looked at.
+	// MinFree is how many bytes of the disk no upload takes, and half of it no pruning:
+	// what else of the hub lies on it must go on. 0: not looked at.
 	MinFree int64
 }
 

@@ -239,7 +239,10 @@ func (w *writer) add(ctx context.Context, pack restic.ID, b restic.Blob) error {
 		}
 	}
 	if w.file == nil {
-		var err error
+		err := w.s.r.s.mayRewrite(max(newPack, int64(b.Length)))
+		if err != nil {
+			return err
+		}
 		if w.file, err = os.CreateTemp(w.s.r.prunedPath(w.s.plan.Decision, newDir), "pack-*"); err != nil {
 			return err
 		}

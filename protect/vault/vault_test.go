@@ -474,6 +474,52 @@ func TestDamageIsNamedUntilAllIsSoundAgain(t *testing.T) {
 	level(LevelSound)
 }
 
+// A thief with the key sends a pack with a true table whose contents are junk, and its
+// index: both are let in, and the read within the hour names it before backups that
+// build on it are older than that.
+func TestAPackOfJunkWithATrueTableIsNamedWithinTheHour(t *testing.T) {
+	w, ctx, src := newWorld(t), t.Context(), tree(t)
+	p := w.agent("ho-1")
+	p.Run(t, "init")
+	p.Run(t, "backup", "--host", "emr-1", src)
+	w.ok(w.readDue(ctx, "ho-1"))
+	repo, err := w.Repository(ctx, "ho-1")
+	w.ok(err)
+	view, err := w.View(ctx, "ho-1", time.Time{})
+	w.ok(err)
+	reader, err := view.Reader(ctx)
+	w.ok(err)
+	raw, err := os.ReadFile(filepath.Join(repo.Folder(), "index", w.one("ho-1", "index")))
+	w.ok(err)
+	var packs []restic.PackBlobs
+	_, err = reader.Key().Index(raw, func(p restic.PackBlobs) error { packs = append(packs, p); return nil })
+	w.ok(err)
+	name := packs[0].Pack.String()
+	pack, err := os.ReadFile(filepath.Join(repo.Folder(), "data", name[:2], name))
+	w.ok(err)
+	pack[packs[0].Blobs[0].Offset+20] ^= 1
+	packs[0].Pack = restic.Sum(pack)
+	index, err := reader.Key().SealIndex(packs[:1])
+	w.ok(err)
+	for _, f := range []struct {
+		kind string
+		body []byte
+	}{{"data", pack}, {"index", index}} {
+		if status, answer := w.send("ho-1", "POST", "ho-1/"+f.kind+"/"+restic.Sum(f.body).String(), string(f.body)); status != http.StatusOK {
+			t.Fatalf("%s: %d %s", f.kind, status, answer)
+		}
+	}
+	w.ahead.Store(int64(newEvery))
+	w.ok(w.readDue(ctx, "ho-1"))
+	r, err := w.Get(ctx, "ho-1")
+	if w.ok(err); r.Read.State != LevelDamaged || !strings.Contains(r.Read.Why, packs[0].Pack.String()) {
+		t.Errorf("level %+v", r.Read)
+	}
+	if f := w.findings(RuleDamage); !strings.Contains(f[0].Rule.What["en"], packs[0].Pack.String()) {
+		t.Errorf("finding %+v", f[0])
+	}
+}
+
 func TestEveryChangedRowAndLineIsNamed(t *testing.T) {
 	w, ctx, src := newWorld(t), t.Context(), tree(t)
 	p := w.agent("ho-1")

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -219,6 +220,59 @@ func TestPoisonedIndexIsRefused(t *testing.T) {
 		t.Errorf("%d files were sent, want an index and a snapshot", sent)
 	}
 	a.unharmed("emr-1")
+}
+
+// An index about packs that are there is compared with what these say of themselves,
+// blob by blob: every client would read nonsense else.
+func TestAnIndexThatPointsElsewhereIsRefused(t *testing.T) {
+	a := attack(t, "emr-1")
+	folder, err := restic.OpenFolder(a.folder("emr-1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer folder.Close()
+	repo, err := restic.Open(t.Context(), folder, restictest.Password)
+	if err != nil {
+		t.Fatal(err)
+	}
+	send := func(change func(*restic.PackBlobs)) (int, string) {
+		t.Helper()
+		var packs []restic.PackBlobs
+		raw := bytes.Clone(a.files["index/"+a.one("index")])
+		if _, err := repo.Key().Index(raw, func(p restic.PackBlobs) error { packs = append(packs, p); return nil }); err != nil {
+			t.Fatal(err)
+		}
+		i := slices.IndexFunc(packs, func(p restic.PackBlobs) bool { return len(p.Blobs) > 1 })
+		change(&packs[i])
+		sealed, err := repo.Key().SealIndex(packs)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return a.send("emr-1", "POST", "emr-1/index/"+restic.Sum(sealed).String(), sealed)
+	}
+	for name, change := range map[string]func(p *restic.PackBlobs){
+		"an offset":                func(p *restic.PackBlobs) { p.Blobs[1].Offset++ },
+		"a length":                 func(p *restic.PackBlobs) { p.Blobs[1].Length-- },
+		"a decompressed length":    func(p *restic.PackBlobs) { p.Blobs[1].Plain++ },
+		"two ids":                  func(p *restic.PackBlobs) { p.Blobs[0].ID, p.Blobs[1].ID = p.Blobs[1].ID, p.Blobs[0].ID },
+		"a blob that is not there": func(p *restic.PackBlobs) { p.Blobs[1].ID[0] ^= 1 },
+		"another kind":             func(p *restic.PackBlobs) { p.Blobs[1].Kind ^= 1 },
+		"past the end of the pack": func(p *restic.PackBlobs) { p.Blobs[1].Offset = 1 << 30 },
+		"a blob more":              func(p *restic.PackBlobs) { b := p.Blobs[0]; b.ID[0] ^= 1; p.Blobs = append(p.Blobs, b) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			status, body := send(change)
+			a.refusedAs("protect.junk", status, body)
+			if !strings.Contains(body, "has no") {
+				t.Errorf("refused for another reason: %s", body)
+			}
+		})
+	}
+	a.told("")
+	a.unharmed("emr-1")
+	if status, body := send(func(*restic.PackBlobs) {}); status != 200 { // sealed in the same way, and true
+		t.Errorf("a true index: %d %s", status, body)
+	}
 }
 
 func TestKeysThatTheHubCannotOpenAreRefused(t *testing.T) {

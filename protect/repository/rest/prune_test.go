@@ -146,6 +146,43 @@ func TestWhatNobodyNeedsGoes(t *testing.T) {
 	sound(t, g.folder("emr-1"), 3)
 }
 
+// TestPruningLeavesTheHubItsRoom: what is written anew needs room before any is freed.
+// Without it nothing goes, and with it the same decision is carried out.
+func TestPruningLeavesTheHubItsRoom(t *testing.T) {
+	g := grow(t)
+	g.server.Close()
+	if err := g.s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	prune := func(least int64) error {
+		c, later := config(g.dir, g.note, g.clock), time.Hour
+		c.MinFree = least
+		c.Now = func() time.Time { later += time.Hour; return time.Now().Add(later) }
+		s, err := repository.New(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		r, err := s.Repository(t.Context(), "emr-1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = r.Prune(t.Context(), "vg-1", []string{g.ids[0], g.ids[2]})
+		return err
+	}
+	if err := prune(1 << 60); err == nil || fault.Of(err) == fault.Busy || !strings.Contains(err.Error(), "room") { // busy: it would be tried again in silence
+		t.Errorf("without room: %v", err)
+	}
+	if left, err := os.ReadDir(filepath.Join(g.dir, "emr-1", "pruned")); err != nil || len(left) > 0 {
+		t.Errorf("what is left of it: %v, %v", left, err)
+	}
+	sound(t, g.folder("emr-1"), 4)
+	if err := prune(1 << 20); err != nil {
+		t.Errorf("with room: %v", err)
+	}
+	sound(t, g.folder("emr-1"), 2)
+}
+
 // views compares what was there just after each backup with what should be, and
 // reads all of it with our reader.
 func (g *grown) views(want map[int][]string) {
