@@ -129,6 +129,7 @@ type cycle struct {
 	key   *restic.Key // nil: nobody here knows a password
 	mu    sync.Mutex
 	res   *Result
+	held  bool // the storage held its lock the last time
 }
 
 // copiers is how many files are brought over at a time.
@@ -174,13 +175,16 @@ func (c *cycle) wrong(problem, why string) {
 	if c.res.Problem == "" || problem == Damage {
 		c.res.Problem, c.res.Why = problem, why
 	}
-	c.res.Tampered = c.res.Tampered || tampering(problem)
+	c.res.Tampered = c.res.Tampered || tampering(problem, c.held)
 	c.res.Sound = false
 }
 
 // tampering says whether a problem is somebody's doing: media fail and lines
-// break, but no file removes itself and no storage forgets its lock.
-func tampering(problem string) bool { return problem == Touched || problem == LockLost }
+// break, but no file removes itself and no storage forgets a lock that it held the
+// last time. One that never held any was set up wrongly.
+func tampering(problem string, held bool) bool {
+	return problem == Touched || problem == LockLost && held
+}
 
 // harmed notes a file that is not what it was, and whether it is again.
 func (c *cycle) harmed(f file, repaired bool) {

@@ -333,7 +333,11 @@ func (d *Desk) visit(outer context.Context, w visit) {
 func (d *Desk) fail(ctx context.Context, w visit, cause error) {
 	problem := problemOf(cause)
 	for _, agent := range w.agents {
-		r := Result{PlaceID: w.place.ID, Agent: agent, MediumID: w.medium, Began: d.moment(), Ended: d.moment(), Problem: problem, Tampered: tampering(problem), Why: cause.Error()}
+		last, err := d.last(ctx, w.place.ID, agent)
+		if err != nil {
+			d.Log.Error("what a copy was before cannot be read", "err", err)
+		}
+		r := Result{PlaceID: w.place.ID, Agent: agent, MediumID: w.medium, Began: d.moment(), Ended: d.moment(), Problem: problem, Tampered: tampering(problem, last.Proven), Why: cause.Error()}
 		if err := d.keep(ctx, w, r); err != nil {
 			d.Log.Error("a failed copy is not on record", "err", err)
 		}
@@ -366,6 +370,7 @@ func (d *Desk) once(ctx context.Context, w visit, agent string, progress func(st
 		r.ReadAt, r.Sound, r.LockedUntil, r.Proven = last.ReadAt, last.Sound, last.LockedUntil, last.Proven
 	}
 	r.MediumID, r.Began = w.medium, d.moment()
+	held := r.Proven
 	err = d.cycle(ctx, w, agent, &r, progress)
 	if ctx.Err() != nil { // somebody stopped it, or the hub ends: the next cycle goes on
 		return r, ctx.Err()
@@ -375,7 +380,7 @@ func (d *Desk) once(ctx context.Context, w visit, agent string, progress func(st
 		r.At = r.Ended
 	} else if r.Problem == "" {
 		r.Problem, r.Why = problemOf(err), err.Error()
-		r.Tampered = tampering(r.Problem)
+		r.Tampered = tampering(r.Problem, held)
 		r.Sound = r.Sound && r.Problem == Failed // not reached is not damaged
 	}
 	return r, errors.Join(err, d.keep(ctx, w, r))
@@ -393,7 +398,7 @@ func (d *Desk) cycle(ctx context.Context, w visit, agent string, r *Result, prog
 	}
 	defer func() { err = errors.Join(err, to.Close()) }()
 	old := r.ReadAt.Add(time.Duration(w.place.Reread) * 24 * time.Hour)
-	c := &cycle{src: src, passwords: passwords, to: to, limit: limiter(w.place.Rate), now: d.moment(), progress: progress, res: r,
+	c := &cycle{src: src, passwords: passwords, to: to, limit: limiter(w.place.Rate), now: d.moment(), progress: progress, res: r, held: r.Proven,
 		reread: !r.Sound || r.ReadAt.IsZero() || !d.Now().Before(old) || w.medium != ""}
 	return c.run(ctx)
 }
