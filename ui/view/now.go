@@ -14,9 +14,9 @@ import (
 // NowData is the situation, for everyone.
 type NowData struct {
 	Incidents []IncidentLine
-	Stopped   []action.Action // isolations in force: what they stop
-	Approvals []action.Action // wait for this viewer
-	Requested []action.Action // wait for somebody else
+	Stopped   []action.Action   // isolations in force: what they stop
+	Approvals []action.Action   // wait for this viewer
+	Requested []action.Action   // wait for somebody else
 	Restores  []restore.Request // wait for this viewer: approval, or what the scan holds
 	Passes    []vault.Pass      // wait for this viewer
 	Headless  []incident.Incident
