@@ -13,16 +13,16 @@ TEST_PACKAGES  = $(BUILD_PACKAGES) iproute2 nftables transmission-daemon transmi
 
 # Packages in which goroutines meet. Their tests run once, with the race
 # detector; those of all others run without it.
-RACE = ./hub ./bus ./state ./ledger/... ./auth ./alert ./notify ./incident ./playbook ./action ./agent/... ./source/agentlink/... ./ui ./blob/... ./search ./detect ./detect/keep ./detect/tuning ./scan ./protect/repository/...
+RACE = ./hub ./bus ./state ./ledger/... ./auth ./alert ./notify ./incident ./playbook ./action ./agent/... ./source/agentlink/... ./ui ./blob/... ./search ./detect ./detect/keep ./detect/tuning ./scan ./protect/repository/... ./protect/vault
 
 # C that was translated to Go keeps its data outside of what the detector looks
 # at, and a hash of a password is sums: to tell it of each access there is slow
 # and finds nothing.
-UNRACED = -gcflags=modernc.org/sqlite/lib=-race=false -gcflags=golang.org/x/crypto/argon2=-race=false
+UNRACED = -gcflags=modernc.org/sqlite/lib=-race=false -gcflags=golang.org/x/crypto/argon2=-race=false -gcflags=golang.org/x/crypto/scrypt=-race=false
 
 # Packages that take longest begin first. Many wait for other programs most of
 # the time, so more of them run at once than there are processors.
-SLOW = ./cmd/sonae ./protect/restic ./protect/repository/rest ./protect/drill ./protect/engine ./protect/vault ./archive ./action/device ./report
+SLOW = ./cmd/sonae ./protect/restic ./protect/repository/rest ./protect/drill ./protect/engine ./archive ./action/device ./report
 JOBS ?= $(shell echo $$(($$(nproc) * 2)))
 
 # The revision goes into the programs where git can tell it; a copy without
