@@ -66,6 +66,7 @@ require (
 	github.com/emersion/go-sasl v0.0.0-20241020182733-b788ff22d5a6
 	github.com/emersion/go-smtp v0.25.1
 	github.com/hirochachacha/go-smb2 v1.1.0
+	github.com/restic/chunker v0.4.0
 	github.com/wneessen/go-mail v0.7.3
 	github.com/xuri/excelize/v2 v2.11.0
 )

@@ -48,7 +48,7 @@ func (h *Hub) openProtection() error {
 
 // openBackups makes what plans backups, and what orders them of machines.
 func (h *Hub) openBackups() {
-	h.jobs = dispatch.New(dispatch.Deps{Key: h.keys.Order(), Password: h.keeper.Password, Taker: h.taker, Wake: func(host string) { h.link.Wake(host) }, Tools: h.keeper.Handed, Now: h.cfg.Now, Log: h.log})
+	h.jobs = dispatch.New(dispatch.Deps{Key: h.keys.Order(), Password: h.keeper.Ready, Taker: h.taker, Wake: func(host string) { h.link.Wake(host) }, Tools: h.keeper.Handed, Now: h.cfg.Now, Log: h.log})
 	h.backups = policy.New(h.state, policy.Deps{Hosts: h.assets, People: h.people, Alerts: h.alerts, Orders: h.jobs, Copies: kept{h}, Drills: proofs{h}, Cut: h.keeper.IsCut, Arrived: h.arrived, Forecast: estimates{h}, Now: h.cfg.Now, Log: h.log})
 }
 

@@ -259,7 +259,7 @@ func (w *work) fail(s job.State, err error) {
 // next from being saved.
 func (w *work) backup(ctx context.Context) {
 	w.tell.step("prepare", "")
-	if !w.door.begun(ctx) { // the first backup makes the repository
+	if !w.door.begun(ctx) { // the hub could not make it: restic learns why
 		if err := w.restic.Init(ctx, w.repo); err != nil {
 			w.fail(job.Worst(job.CouldNotRun, engine.State(err)), err)
 			return

@@ -30,7 +30,7 @@ import (
 // Deps is what a Desk works with.
 type Deps struct {
 	Key ed25519.PrivateKey // signs orders
-	// Password is that of a machine's repository.
+	// Password is that of a machine's repository, which must be there from then on.
 	Password func(ctx context.Context, host string) (string, error)
 	// Taker takes what agents say of jobs of a kind.
 	Taker func(job.Kind) Taker

@@ -177,7 +177,8 @@ type Repository struct {
 	prunes   []pruned            // that were carried out, the oldest first
 	toldBack bool                // that the hub's clock was set back
 
-	sweeping sync.Mutex // one pruning at a time
+	sweeping  sync.Mutex // one pruning at a time
+	beginning sync.Mutex // it is made once
 }
 
 // opened is a key file that was opened before it was received.

@@ -111,28 +111,37 @@ func (f *KeyFile) Again(password, second, who string, now time.Time) ([]byte, er
 	if err != nil {
 		return nil, err
 	}
-	out := KeyFile{Created: now, Username: who, Hostname: who, KDF: f.KDF, N: f.N, R: f.R, P: f.P, Salt: make([]byte, saltSize), Data: make([]byte, Overhead)}
-	if _, err := rand.Read(out.Salt); err != nil {
+	out := KeyFile{Created: now, Username: who, Hostname: who, KDF: f.KDF, N: f.N, R: f.R, P: f.P}
+	return out.seal(second, text)
+}
+
+// seal seals the text of a master key and returns the bytes of the file.
+func (f KeyFile) seal(password string, text []byte) ([]byte, error) {
+	f.Salt, f.Data = make([]byte, saltSize), make([]byte, Overhead)
+	if _, err := rand.Read(f.Salt); err != nil {
 		return nil, err
 	}
-	user, err := out.user(second)
+	user, err := f.user(password)
 	if err != nil {
 		return nil, err
 	}
-	if out.Data, err = user.seal(text); err != nil {
+	if f.Data, err = user.seal(text); err != nil {
 		return nil, err
 	}
-	return json.Marshal(out)
+	return json.Marshal(f)
+}
+
+// masterKey is the text of a master key.
+type masterKey struct {
+	MAC struct {
+		K []byte `json:"k"`
+		R []byte `json:"r"`
+	} `json:"mac"`
+	Encrypt []byte `json:"encrypt"`
 }
 
 func parseMaster(text []byte) (*Key, error) {
-	var m struct {
-		MAC struct {
-			K []byte `json:"k"`
-			R []byte `json:"r"`
-		} `json:"mac"`
-		Encrypt []byte `json:"encrypt"`
-	}
+	var m masterKey
 	if err := decodeBytes(text, &m); err != nil {
 		return nil, fmt.Errorf("master key: %w", err)
 	}

@@ -43,6 +43,24 @@ func (v *Vault) Password(ctx context.Context, agent string) (string, error) {
 	return v.open(s)
 }
 
+// Ready returns what Password does, and makes the repository when it is the first
+// time. What keeps it from that is no error: the agent's restic meets it as well,
+// and its job says so.
+func (v *Vault) Ready(ctx context.Context, agent string) (string, error) {
+	password, err := v.Password(ctx, agent)
+	if err != nil {
+		return "", err
+	}
+	repo, err := v.repository(ctx, agent)
+	if err == nil {
+		err = repo.Begin(ctx, Hub)
+	}
+	if err != nil {
+		v.Log.Warn("repository not made", "agent", agent, "error", err)
+	}
+	return password, nil
+}
+
 func (v *Vault) open(s settings) (string, error) {
 	plain, err := v.Keys.Unseal(s.Sealed, sealContext(s.Agent))
 	if err != nil {
