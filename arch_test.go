@@ -51,6 +51,7 @@ var only = map[string][]string{
 	"github.com/nats-io/":            {"bus"},
 	"github.com/duckdb/":             {"archive"},
 	"github.com/parquet-go/":         {"archive"},
+	"github.com/restic/":             {"protect/restic"},
 	"filippo.io/age":                 {"backup"},
 	"github.com/minio/":              {"blob"},
 	"modernc.org/sqlite":             {"state"},
