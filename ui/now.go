@@ -88,7 +88,7 @@ func (c *call) nowActions(d *view.NowData) error {
 }
 
 // nowRestores are what this viewer may decide for somebody else about data that is
-// to come back: nobody else would tell.
+// to come back or to go: nobody else would tell.
 func (c *call) nowRestores(d *view.NowData) error {
 	if !c.may(auth.ProtectDecide, auth.Resource{Kind: "protect", Site: c.who.Site}) {
 		return nil
@@ -109,6 +109,15 @@ func (c *call) nowRestores(d *view.NowData) error {
 	for _, x := range passes {
 		if x.At(c.at) == vault.PassAsked && c.may(auth.Approve, auth.Resource{Kind: "protect", ID: x.ID, Site: x.Site, RequestedBy: x.AskedBy}) {
 			d.Passes = append(d.Passes, x)
+		}
+	}
+	prunes, err := c.Vault.Prunes(c.ctx(), "")
+	if err != nil {
+		return fmt.Errorf("list prunings: %w", err)
+	}
+	for _, x := range prunes {
+		if x.At(c.at) == vault.PruneAsked && c.may(auth.Approve, protects(x.ID, x.Site, x.AskedBy)) {
+			d.Prunes = append(d.Prunes, x)
 		}
 	}
 	return nil

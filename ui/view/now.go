@@ -19,6 +19,7 @@ type NowData struct {
 	Requested []action.Action   // wait for somebody else
 	Restores  []restore.Request // wait for this viewer: approval, or what the scan holds
 	Passes    []vault.Pass      // wait for this viewer
+	Prunes    []vault.Prune     // wait for this viewer
 	Headless  []incident.Incident
 	Alerts    []AlertLine // open ones, most urgent first
 	AlertsAll int         // open ones in total
