@@ -55,7 +55,7 @@ func (v *Vault) Ready(ctx context.Context, agent string) (string, error) {
 	if err == nil {
 		err = repo.Begin(ctx, Hub)
 	}
-	if err != nil {
+	if err != nil && !elsewhere(err) {
 		v.Log.Warn("repository not made", "agent", agent, "error", err)
 	}
 	return password, nil
