@@ -140,8 +140,8 @@ func magic(f *os.File) string {
 	return string(b[:n])
 }
 
-// surveyAll reads what the dumps say of themselves. Dumps of roles come first then,
-// whatever their order.
+// surveyAll reads what the dumps say of themselves, and puts them in the order in
+// which they are loaded.
 func (t *trial) surveyAll(ctx context.Context, p *Phase) error {
 	for _, d := range t.dumps {
 		if err := t.survey(ctx, d); err != nil {
@@ -157,15 +157,18 @@ func (t *trial) surveyAll(ctx context.Context, p *Phase) error {
 			return refuse("protect.drill.two-servers")
 		}
 	}
-	slices.SortStableFunc(t.dumps, func(a, b *stored) int {
-		return cmp.Compare(order(a), order(b))
-	})
+	slices.SortStableFunc(t.dumps, func(a, b *stored) int { return cmp.Compare(a.order(), b.order()) })
 	return nil
 }
 
-func order(d *stored) int {
-	if d.cluster {
+// order is when a dump is loaded: roles of PostgreSQL before what needs them, the
+// schema mysql last, for behind it nobody can make accounts.
+func (d *stored) order() int {
+	switch {
+	case d.cluster:
 		return 0
+	case d.server == ofMariaDB && d.database == "mysql":
+		return 2
 	}
 	return 1
 }

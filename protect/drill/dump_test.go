@@ -3,7 +3,9 @@ package drill
 import (
 	"bytes"
 	"compress/gzip"
+	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -15,11 +17,12 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/sonae/sonae/fault"
+	"github.com/sonae/sonae/protect/restic"
 	"github.com/sonae/sonae/protect/restic/restictest"
 	"github.com/sonae/sonae/state/statetest"
 )
 
-// shelf is a folder of dumps that is backed up as a whole.
+// shelf is a repository of dumps.
 type shelf struct {
 	*bench
 	dir string
@@ -32,13 +35,15 @@ func newShelf(t *testing.T) *shelf {
 	return s
 }
 
-// put puts a dump on the shelf and backs it up, as an agent does.
+// put backs a dump up as an agent does: as a stream, which becomes a file.
 func (s *shelf) put(name string, dump []byte) string {
 	s.t.Helper()
-	at := filepath.Join(s.dir, name)
-	restictest.Write(s.t, at, dump)
-	s.program.Run(s.t, "backup", "--tag", "policy:bp-1", "--tag", "source:"+strings.SplitN(name, ".", 2)[0], at)
-	return at
+	cmd := s.program.Command(s.t.Context(), "backup", "--tag", "policy:bp-1", "--tag", "source:"+strings.SplitN(name, ".", 2)[0], "--stdin", "--stdin-filename", "/"+name)
+	cmd.Stdin = bytes.NewReader(dump)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		s.t.Fatalf("%v: %s", err, out)
+	}
+	return "/" + name
 }
 
 // dumped is what a program that makes a dump writes.
@@ -139,7 +144,7 @@ func TestADumpOfPostgreSQLIsLoadedAndAsked(t *testing.T) {
 	}
 
 	// as a vendor's program leaves it: SQL, packed, one a day, with a log beside it
-	s.put("daily/1124.sql", cutAt(t, plain, "COPY public.visit"))
+	restictest.Write(t, filepath.Join(s.dir, "daily/1124.sql"), cutAt(t, plain, "COPY public.visit"))
 	time.Sleep(10 * time.Millisecond)
 	restictest.Write(t, filepath.Join(s.dir, "daily/1125.sql.gz"), packedBytes(t, plain))
 	restictest.Write(t, filepath.Join(s.dir, "daily/z.log"), []byte("done"))
@@ -171,7 +176,7 @@ func TestADumpOfPostgreSQLIsLoadedAndAsked(t *testing.T) {
 		"with fewer rows":                            {slices.Concat(cutAt(t, plain, "15000\tpatient"), plain[bytes.Index(plain, []byte("\\.\n")):]), "h.sql", "14999, not 20000"},
 		"the schema alone":                           {o.dump("pg_dump", "--format=custom", "--schema-only", "emr"), "emr.i.dump", "no row in its 2 tables"},
 		"what is no dump, as an encryptor leaves it": {restictest.Noise(300_000), "emr.j.dump", "is no dump of"},
-		"an empty file":                              {nil, "emr.k.dump", "is no dump of"},
+		"a file of nothing":                          {[]byte("\n"), "emr.k.dump", "is no dump of"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s.t = t
@@ -194,7 +199,6 @@ func TestADumpOfPostgreSQLIsLoadedAndAsked(t *testing.T) {
 	}{
 		"a newer server":                {bytes.Replace(plain, []byte("-- Dumped from database version "), []byte("-- Dumped from database version 9"), 1), "no-program"},
 		"an extension that is not here": {bytes.Replace(plain, []byte("CREATE TABLE public.patient ("), []byte("CREATE EXTENSION nowhere;\nCREATE TABLE public.patient ("), 1), "no-program"},
-		"a tablespace of the site":      {bytes.Replace(plain, []byte("CREATE TABLE public.patient ("), []byte("SET default_tablespace = 'fast';\nCREATE TABLE public.patient ("), 1), "no-program"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s.t = t
@@ -281,6 +285,8 @@ func TestADumpOfMariaDBIsLoadedAndAsked(t *testing.T) {
 	if said := strings.Join(r.Versions, " "); !strings.Contains(said, "MariaDB 1") {
 		t.Errorf("%q", said)
 	}
+	// with the server's own accounts, as an agent saves them
+	wants(t, try(server, s.put("emr.mysql.sql", v.dump("--databases", "--", "mysql")), good), Passed, "")
 	// without CREATE DATABASE, and a question that would change something
 	wants(t, try(server, s.put("bare.sql", v.dump(name))), Passed, "")
 	change := server
@@ -384,5 +390,70 @@ func TestWhatMariaDBSaysOfItsTablesIsRead(t *testing.T) {
 		"mysql.x\nnote     : The storage engine for the table doesn't support check\nemr.y\nstatus   : OK\nemr.z\nCorrupt\n")
 	if want := []string{"emr.drug: Found key at page 1024 that points to record outside datafile", "emr.drug: Corrupt", "emr.z: corrupt"}; sound != 2 || !slices.Equal(bad, want) {
 		t.Errorf("%d sound, %q", sound, bad)
+	}
+}
+
+// What came back is proved, and nothing else: each dump says itself of what it is.
+func TestAllThatWasLoadedIsProved(t *testing.T) {
+	snap := func(source string) restic.Snapshot {
+		return restic.Snapshot{Tags: []string{"policy:bp-1", "job:bj-1", "source:" + source}}
+	}
+	d := &trial{snap: snap("emr"), dumps: []*stored{{snap: snap("emr")}, {snap: snap("rota")}}}
+	if diff := cmp.Diff([]Thing{{"bp-1", "emr"}, {"bp-1", "rota"}}, thingsOf(d.tried()...)); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestADumpOfEachDayMeansTheNewest(t *testing.T) {
+	s := newShelf(t)
+	at := time.Date(2026, 11, 20, 3, 0, 0, 0, time.UTC)
+	for i, name := range []string{"20261119.dmp", "20261121.dmp", "20261120.dmp.gz", "dump.log"} {
+		restictest.Write(t, filepath.Join(s.dir, name), []byte(name))
+		s.ok(os.Chtimes(filepath.Join(s.dir, name), at, at.AddDate(0, 0, []int{0, 2, 1, 3}[i])))
+	}
+	s.program.Run(t, "backup", s.dir)
+	for path, want := range map[string]string{s.dir: "20261121.dmp", s.dir + "/20261120.dmp.gz": "20261120.dmp.gz", s.dir + "/dump.log": "dump.log"} {
+		tr := &trial{Desk: s.Desk, n: Definition{Host: "ho-1", Level: Dump, Paths: []string{path}}, r: &Run{}}
+		s.ok(tr.open(t.Context()))
+		if err := tr.find(t.Context(), tr.dumps[0]); err != nil || filepath.Base(tr.dumps[0].file) != want {
+			t.Errorf("%s: %+v, %v; want %s", path, tr.dumps[0], err, want)
+		}
+		s.ok(tr.repo.Close())
+	}
+}
+
+// What a program says tells a machine that lacks something from a dump that is
+// wrong. Rows that it repeats are not read: they could say anything.
+func TestWhatThisMachineLacksIsNoFaultOfTheDump(t *testing.T) {
+	for said, want := range map[string]string{
+		"pg_restore: error: unsupported version (1.16) in file header":                                                                                         "protect.drill.no-program",
+		"psql:<stdin>:5: error: invalid command \\restrict":                                                                                                    "protect.drill.no-program",
+		"psql:<stdin>:9: ERROR:  unrecognized configuration parameter \"transaction_timeout\"":                                                                 "protect.drill.no-program",
+		"pg_restore: error: could not execute query: ERROR:  could not open extension control file \"/usr/share/x.control\": No such file or directory":        "protect.drill.no-program",
+		"psql:<stdin>:2: ERROR:  invalid locale name: \"ja_JP.UTF-8\"":                                                                                         "protect.drill.no-program",
+		"pg_restore: error: could not execute query: ERROR:  collation \"pg_catalog.ja_JP.utf8\" for encoding \"UTF8\" does not exist":                         "protect.drill.no-program",
+		"psql:<stdin>:53: ERROR:  invalid value for parameter \"default_tablespace\": \"fast\"":                                                                "protect.drill.no-program",
+		"psql:<stdin>:3: ERROR:  directory \"/data/fast\" does not exist":                                                                                      "protect.drill.no-program",
+		"ERROR 1193 (HY000) at line 24: Unknown system variable 'GTID_PURGED'":                                                                                 "protect.drill.no-program",
+		"ERROR 1286 (42000) at line 3: Unknown storage engine 'ROCKSDB'":                                                                                       "protect.drill.no-program",
+		"pg_restore: error: COPY failed for table \"x\": ERROR:  could not extend file \"base/5/1\": No space left on device":                                  "protect.drill.full",
+		"ERROR 1114 (HY000) at line 60: The table 'visits' is full":                                                                                            "protect.drill.full",
+		"psql:<stdin>:53: ERROR:  relation \"a\" does not exist":                                                                                               "",
+		"--------------\nINSERT INTO t VALUES ('ERROR 1114 No space left on device')\n--------------\nERROR 1062 (23000) at line 5: Duplicate entry":           "",
+		"pg_restore: error: COPY failed for table \"x\": ERROR:  extra data after last expected column\nCONTEXT:  COPY x, line 1: \"No space left on device\"": "",
+	} {
+		var f *fault.Error
+		key := ""
+		if err := lacking(said); errors.As(err, &f) {
+			key = f.Key
+		} else if err != nil {
+			key = err.Error()
+		}
+		if key != want {
+			t.Errorf("%s: %q, want %q", said, key, want)
+		}
+	}
+	if err := lacking("psql:<stdin>:7: server closed the connection unexpectedly\npsql:<stdin>:7: error: connection to server was lost"); err == nil || fault.Of(err) != "" {
+		t.Errorf("the server ended: %v", err)
 	}
 }

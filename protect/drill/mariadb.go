@@ -134,6 +134,8 @@ func (m *mariadb) load(ctx context.Context, p *Phase) error {
 		if err := m.ready(ctx, d); err != nil {
 			return err
 		}
+	}
+	for _, d := range m.dumps {
 		if err := m.one(ctx, d); err != nil {
 			return err
 		}
