@@ -5,6 +5,7 @@ import (
 	"compress/gzip"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -155,8 +156,11 @@ func TestADumpOfPostgreSQLIsLoadedAndAsked(t *testing.T) {
 	if load, _ := r.Phase(phaseLoad); load.Note != "2 tables, 23000 rows; 4 roles were made that no dump makes" || r.Files != 1 {
 		t.Errorf("%d files, %+v", r.Files, load)
 	}
-	whole := o.dump("pg_dumpall", "--no-role-passwords")
+	// that first drops what is not there, and makes what is there: what sites look over
+	whole := o.dump("pg_dumpall", "--no-role-passwords", "--clean")
 	wants(t, try(all, s.put("all.sql", whole)), Passed, "")
+	wants(t, try(server, s.put("again.sql", o.dump("pg_dump", "--clean", "--schema=public", "emr"))), Passed, "")
+	wants(t, try(server, s.put("emr.public.dump", o.dump("pg_dump", "--format=custom", "--schema=public", "emr"))), Passed, "")
 
 	half := packedBytes(t, plain)
 	damage := bytes.Replace(plain, []byte("CREATE TABLE public.visit ("), []byte("CREATE TABEL public.visit ("), 1)
@@ -351,6 +355,8 @@ func TestWhatADumpSaysOfItself(t *testing.T) {
 		"of pg_dump, cut in its rows": {"-- PostgreSQL database dump\nCOPY public.a (t) FROM stdin;\n-- PostgreSQL database dump complete\n", survey{server: ofPostgreSQL, copying: true, lines: 3}},
 		"of pg_dumpall": {"-- PostgreSQL database cluster dump\r\nCREATE ROLE ward;\nALTER ROLE ward WITH NOSUPERUSER;\nGRANT ward TO staff GRANTED BY postgres;\n-- PostgreSQL database dump complete\n\n-- PostgreSQL database cluster dump complete\n",
 			survey{server: ofPostgreSQL, cluster: true, creates: true, whole: true, needs: []string{"staff", "postgres"}, made: []string{"ward"}, lines: 7}},
+		"of pg_dump --clean": {"-- PostgreSQL database dump\nALTER TABLE ONLY public.a DROP CONSTRAINT a_pkey;\nDROP TABLE public.a;\n-- Name: a; Type: TABLE\nDROP TABLE public.b;\n",
+			survey{server: ofPostgreSQL, cleans: true, begun: true, lines: 5}},
 		"of pg_dumpall, cut behind its first database": {"-- PostgreSQL database cluster dump\n-- PostgreSQL database dump complete\n", survey{server: ofPostgreSQL, cluster: true, creates: true, lines: 2}},
 		"of mariadb-dump": {"/*M!999999\\- enable the sandbox mode */ \n-- MariaDB dump 10.19  Distrib\n--\n-- Host: localhost    Database: emr\n/*!50013 DEFINER=`app`@`%` SQL SECURITY DEFINER */\nINSERT INTO t VALUES ('DEFINER=`x`@`y`');\n-- Dump completed on 2026-11-29  1:02:03",
 			survey{server: ofMariaDB, whole: true, database: "emr", needs: []string{"`app`@`%`"}, lines: 7}},
@@ -405,6 +411,7 @@ func TestAllThatWasLoadedIsProved(t *testing.T) {
 }
 
 func TestADumpOfEachDayMeansTheNewest(t *testing.T) {
+	statetest.OnlySQLite(t, heavy)
 	s := newShelf(t)
 	at := time.Date(2026, 11, 20, 3, 0, 0, 0, time.UTC)
 	for i, name := range []string{"20261119.dmp", "20261121.dmp", "20261120.dmp.gz", "dump.log"} {
@@ -455,5 +462,13 @@ func TestWhatThisMachineLacksIsNoFaultOfTheDump(t *testing.T) {
 	}
 	if err := lacking("psql:<stdin>:7: server closed the connection unexpectedly\npsql:<stdin>:7: error: connection to server was lost"); err == nil || fault.Of(err) != "" {
 		t.Errorf("the server ended: %v", err)
+	}
+}
+
+func TestWhatADumpDropsFirstIsLeftOut(t *testing.T) {
+	const head, rest = "-- PostgreSQL database dump\nSET row_security = off;\n", "-- Name: a; Type: TABLE\nDROP TABLE late;\nrows without end"
+	got, err := io.ReadAll(unclean(strings.NewReader(head + "ALTER TABLE ONLY public.a DROP CONSTRAINT a_pkey;\nDROP INDEX public.i;\nDROP TABLE public.a;\n" + rest)))
+	if err != nil || string(got) != head+rest {
+		t.Errorf("%q, %v", got, err)
 	}
 }

@@ -24,6 +24,7 @@ type survey struct {
 	creates  bool     // it makes its own databases
 	whole    bool     // the last thing in it is the line that its program writes at the end
 	public   bool     // it makes the schema public, which every database has
+	cleans   bool     // it first drops what a server may have of it, and a new one does not
 	database string   // that it was made of, where it says so
 	encoding string   // of PostgreSQL
 	version  float64  // of PostgreSQL, that it needs at least: 9.6, 15
@@ -32,6 +33,7 @@ type survey struct {
 	made    []string // roles that it makes itself
 	line    []byte   // the beginning of one that has not ended
 	lines   int
+	begun   bool // what it drops is behind it
 	copying bool // rows are coming by
 }
 
@@ -104,6 +106,7 @@ func (s *survey) head(l string) {
 }
 
 func (s *survey) comment(l string) {
+	s.begun = s.begun || begun(l)
 	if v, ok := strings.CutPrefix(l, "-- Dumped from database version "); ok {
 		s.version = max(s.version, major(v))
 	}
@@ -137,7 +140,10 @@ func major(v string) float64 {
 }
 
 func (s *survey) postgres(l string) {
+	s.begun = s.begun || begun(l)
 	switch {
+	case !s.begun && dropping(l):
+		s.cleans = true
 	case strings.HasPrefix(l, "COPY ") && strings.HasSuffix(l, " FROM stdin;"):
 		s.copying = true
 	case strings.HasPrefix(l, "CREATE DATABASE "), strings.HasPrefix(l, `\connect `):
@@ -151,6 +157,14 @@ func (s *survey) postgres(l string) {
 	case begins(l, "ALTER ", "GRANT ", "REVOKE ", "CREATE POLICY ", "CREATE USER MAPPING ", "SET SESSION AUTHORIZATION "):
 		s.need(roles(l)...)
 	}
+}
+
+// begun says whether a line is the first behind what a dump of --clean drops, and
+// dropping whether it drops something. All of these stand on lines of their own.
+func begun(l string) bool { return begins(l, "-- Name: ", "-- Roles", `\connect `) }
+
+func dropping(l string) bool {
+	return begins(l, "DROP ") || begins(l, "ALTER ") && strings.Contains(l, " DROP ")
 }
 
 func begins(l string, with ...string) bool {
