@@ -184,3 +184,16 @@ func TestADrillOfDumpsIsWrittenWithoutScript(t *testing.T) {
 		t.Errorf("%+v", n)
 	}
 }
+
+// Beside what nobody proved stands the way to prove it, for those who may.
+func TestADrillIsOneStepFromWhatWasNeverProven(t *testing.T) {
+	v, _ := newHouse().inCourse().open(t)
+	const link = `href="/protect/drills/new?`
+	page := v.as("responder").get("/protect").body
+	if n := strings.Count(page, link); n == 0 || !strings.Contains(page, "host=ho-1") {
+		t.Errorf("%d links", n)
+	}
+	if page := v.as("executive").get("/protect").body; !strings.Contains(page, "未確認") || strings.Contains(page, link) {
+		t.Error("an executive is offered what they may not do")
+	}
+}
