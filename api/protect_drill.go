@@ -32,9 +32,9 @@ type RestoreDrillIn struct {
 	Service string       `json:"service,omitempty" maxLength:"100"`
 	Class   string       `json:"class,omitempty" maxLength:"100" doc:"data class"`
 	Host    string       `json:"host,omitempty" maxLength:"100" doc:"absent only for a whole"`
-	Level   string       `json:"level" enum:"bytes,files,database,moment,machine,whole"`
+	Level   string       `json:"level" enum:"bytes,files,database,dump,moment,machine,whole"`
 	Pick    drill.Pick   `json:"pick"`
-	Paths   []string     `json:"paths,omitempty" maxItems:"50" nullable:"false" doc:"in the snapshot: what is restored, the cluster or its base.tar, the repository of pgBackRest, the disk"`
+	Paths   []string     `json:"paths,omitempty" maxItems:"50" nullable:"false" doc:"in the snapshot: what is restored, the cluster or its base.tar, dumps or folders whose newest file is one, the repository of pgBackRest, the disk"`
 	Every   int          `json:"every,omitempty" minimum:"0" maximum:"1000000" doc:"each n-th file is compared by hash"`
 	Server  drill.Server `json:"server,omitempty"`
 	Point   drill.Point  `json:"point,omitempty"`

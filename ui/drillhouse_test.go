@@ -162,3 +162,38 @@ func TestDrillsAreWrittenAndRunWithoutScript(t *testing.T) {
 		t.Errorf("a run of another drill: %d", a.status)
 	}
 }
+
+// A hospital that has only dumps can write a drill of them: what an address says
+// stands in the form, whose questions are those of a database.
+func TestADrillOfDumpsIsWrittenWithoutScript(t *testing.T) {
+	h := newHouse().inCourse()
+	v, _ := h.open(t)
+	v = v.as("responder")
+	page := v.get("/protect/drills/new?level=dump&host=ho-1&path=%2Femr.emr.dump&path=%2Femr.roles.sql").body
+	for _, want := range []string{`<option value="dump" selected`, "ダンプを空のデータベースに読み込んで調べる", ">/emr.emr.dump\n/emr.roles.sql</textarea>"} {
+		if !strings.Contains(page, want) {
+			t.Errorf("the form does not say %s", want)
+		}
+	}
+	a := v.post("/protect/drills", "name", "電子カルテのダンプ", "level", "dump", "host", "ho-1", "pick", "newest", "paths", "/emr.emr.dump\r\n/emr.roles.sql\r\n", "days", "7", "hour", "3",
+		"checks", "emr: SELECT count(*) FROM patient => 10..\r\n", "last_db", "emr", "last_sql", "SELECT max(at) FROM patient")
+	if to := a.header.Get("Location"); !strings.HasPrefix(to, "/protect/drills/rd-2") || len(h.drilled) != 1 {
+		t.Fatalf("%d, went to %q, %+v", a.status, to, h.drilled)
+	}
+	if n := h.drilled[0]; n.Level != drill.Dump || len(n.Paths) != 2 || len(n.Server.Checks) != 1 || n.Server.Last.SQL == "" {
+		t.Errorf("%+v", n)
+	}
+}
+
+// Beside what nobody proved stands the way to prove it, for those who may.
+func TestADrillIsOneStepFromWhatWasNeverProven(t *testing.T) {
+	v, _ := newHouse().inCourse().open(t)
+	const link = `href="/protect/drills/new?`
+	page := v.as("responder").get("/protect").body
+	if n := strings.Count(page, link); n == 0 || !strings.Contains(page, "host=ho-1") {
+		t.Errorf("%d links", n)
+	}
+	if page := v.as("executive").get("/protect").body; !strings.Contains(page, "未確認") || strings.Contains(page, link) {
+		t.Error("an executive is offered what they may not do")
+	}
+}

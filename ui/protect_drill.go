@@ -85,9 +85,14 @@ func (c *call) drillForm(d drill.Definition) (view.RestoreDrillForm, error) {
 	return f, err
 }
 
+// newRestoreDrill offers what an address says of a drill that is to be written.
 func (c *call) newRestoreDrill() (screen, error) {
 	p := c.page("protect", c.t("protect.drill.new"))
-	f, err := c.drillForm(drill.Definition{Level: drill.Files, Days: 30, Hour: 3, Every: 10})
+	n := drill.Definition{Level: drill.Files, Host: c.query("host"), Class: c.query("class"), Paths: c.r.URL.Query()["path"], Days: 30, Hour: 3, Every: 10}
+	if l := drill.Level(c.query("level")); slices.Contains(drill.Levels(), l) {
+		n.Level = l
+	}
+	f, err := c.drillForm(n)
 	return screen{page: p, body: view.NewRestoreDrill(p, f, protectPages())}, err
 }
 
@@ -154,7 +159,7 @@ func (c *call) enteredDrill() (drill.Definition, error) {
 		}
 	}
 	switch n.Level {
-	case drill.Database, drill.Moment:
+	case drill.Database, drill.Dump, drill.Moment:
 		n.Server = drill.Server{User: c.form("db_user"), Last: drill.Query{Database: c.form("last_db"), SQL: c.form("last_sql")}}
 		if n.Server.Checks, err = drill.ParseChecks(c.r.PostForm.Get("checks")); err != nil {
 			return n, err

@@ -37,7 +37,7 @@ mount -t proc proc /proc
 ip link set lo up
 hostname drill
 mount --rbind "$scratch" /mnt
-for d in /run /tmp /var/tmp /home /root /srv /var/lib/postgresql /var/spool; do
+for d in /run /tmp /var/tmp /home /root /srv /var/lib/postgresql /var/lib/mysql /var/spool; do
 	if [ -d "$d" ]; then mount -t tmpfs -o mode=755,size=1m drill "$d"; fi
 done
 mkdir /run/drill
@@ -189,10 +189,14 @@ func (p *process) kill() {
 }
 
 // call runs a program to its end and returns what it said; rc is its exit
-// status. The error is none of the program's.
+// status. The error is none of the program's. What cmd writes elsewhere is not
+// returned.
 func call(ctx context.Context, cmd *exec.Cmd) (stdout, stderr string, rc int, err error) {
 	var out, errs tail
-	cmd.Stdout, cmd.Stderr = &out, &errs
+	cmd.Stderr = &errs
+	if cmd.Stdout == nil {
+		cmd.Stdout = &out
+	}
 	p, err := launch(cmd)
 	if err != nil {
 		return "", "", 0, err

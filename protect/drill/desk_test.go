@@ -193,6 +193,9 @@ func TestDefinitionsThatCannotRunAreRefused(t *testing.T) {
 		"gathered WAL, for a shell": {func(n *Definition) {
 			n.Level, n.Point, n.Paths = Moment, Point{Before: 60}, []string{"/emr.base.tar", "/wal;id"}
 		}, fault.Invalid},
+		"dumps":                      {func(n *Definition) { n.Level, n.Paths = Dump, []string{"/emr.emr.dump", "/emr.roles.sql"} }, ""},
+		"a dump of no path":          {func(n *Definition) { n.Level, n.Paths = Dump, nil }, fault.Invalid},
+		"a dump, for psql":           {func(n *Definition) { n.Level, n.Server.Checks[0].SQL = Dump, `\! id` }, fault.Invalid},
 		"a guest that says nothing":  {func(n *Definition) { n.Level = Machine }, fault.Invalid},
 		"a guest":                    {func(n *Definition) { n.Level, n.Guest = Machine, Guest{Marks: []string{"ready"}} }, ""},
 		"a whole of nothing":         {func(n *Definition) { n.Level = Whole }, fault.Invalid},

@@ -2,7 +2,7 @@
 // tries it, by itself, and keeps what that took (復元訓練).
 //
 // In: definitions of drills, an opener of repositories, the machine's own
-// programs (restic, PostgreSQL, pgBackRest, qemu). Out: runs with their phases,
+// programs (restic, PostgreSQL, MariaDB, pgBackRest, qemu). Out: runs with their phases,
 // what was wrong, measured rates, when something was last proved. Always true: a
 // run passed only if everything it was to look at was looked at and was right;
 // one that could not run says so and why, and never passed; what was restored
@@ -31,13 +31,14 @@ const (
 	Bytes    Level = "bytes"    // L1: every byte of the repository is read and checked
 	Files    Level = "files"    // L2: files are restored and compared
 	Database Level = "database" // L3: PostgreSQL starts on its restored cluster and is checked
+	Dump     Level = "dump"     // L3: dumps are loaded into an empty PostgreSQL or MariaDB, which is checked
 	Moment   Level = "moment"   // L3: PostgreSQL at a moment, from a repository of pgBackRest
 	Machine  Level = "machine"  // L4: a machine boots from its restored disk and answers
 	Whole    Level = "whole"    // L5: other drills in the order in which services depend on each other
 )
 
 // Levels lists all.
-func Levels() []Level { return []Level{Bytes, Files, Database, Moment, Machine, Whole} }
+func Levels() []Level { return []Level{Bytes, Files, Database, Dump, Moment, Machine, Whole} }
 
 // Number is the level's place on the scale from 1 to 5.
 func (l Level) Number() int {
@@ -97,9 +98,9 @@ type Check struct {
 	Is  string   `json:"is,omitempty" maxLength:"1000"`
 }
 
-// Server is how a restored PostgreSQL is checked.
+// Server is how a restored database is checked.
 type Server struct {
-	User   string  `json:"user,omitempty" maxLength:"63"` // a superuser of the cluster; postgres when empty
+	User   string  `json:"user,omitempty" maxLength:"63"` // a superuser of the restored cluster; postgres when empty. A dump comes into a server of our own
 	Checks []Check `json:"checks,omitempty" maxItems:"100" nullable:"false"`
 	// Last yields the time of the newest record, from which the age of the data
 	// is known. Its SQL may be empty.
@@ -138,9 +139,10 @@ type Definition struct {
 	Level   Level  `json:"level"`
 	Pick    Pick   `json:"pick"`
 	// Paths in the snapshot: what is restored (Files; none: all), the cluster's
-	// folder or the tar of a base backup, and then its tablespaces (Database), the
-	// repository of pgBackRest, or the tar of a base backup and the folder of
-	// gathered WAL (Moment), the disk image (Machine).
+	// folder or the tar of a base backup, and then its tablespaces (Database), dumps
+	// of one server, or folders whose newest file is one (Dump), the repository of
+	// pgBackRest, or the tar of a base backup and the folder of gathered WAL (Moment),
+	// the disk image (Machine).
 	Paths  []string `json:"paths,omitempty"`
 	Every  int      `json:"every,omitempty"` // each n-th file is compared by hash; 1: all of them
 	Server Server   `json:"server,omitzero"`
@@ -235,6 +237,11 @@ func (d *Definition) checkLevel() error {
 	case Database:
 		if len(d.Paths) == 0 {
 			return refuse("protect.drill.one-path")
+		}
+		return d.Server.check()
+	case Dump:
+		if len(d.Paths) == 0 {
+			return refuse("protect.drill.dump-path")
 		}
 		return d.Server.check()
 	case Moment:

@@ -23,8 +23,11 @@ const (
 	phaseCompare   = "compare"   // files with the snapshot, as our own reader has it
 	phaseManifest  = "manifest"  // pg_verifybackup
 	phaseRewind    = "rewind"    // pgBackRest restores
+	phaseSurvey    = "survey"    // what a dump says of itself, and whether it is whole
 	phaseStart     = "start"     // until the service answers
+	phaseLoad      = "load"      // of a dump into a server
 	phaseAmcheck   = "amcheck"   // tables and indexes
+	phaseTables    = "tables"    // the same of MariaDB
 	phaseAsk       = "ask"       // questions in SQL
 	phaseDump      = "dump"      // everything is read once as a dump
 	phaseStop      = "stop"      //
@@ -50,6 +53,9 @@ type trial struct {
 	dir  string // scratch
 	cell *cell
 	wal  restic.Snapshot // Moment, from gathered WAL: the snapshot that holds it
+
+	dumps   []*stored // Dump
+	granted int       // roles or accounts that were made for dumps, which no dump makes
 }
 
 // perform runs a drill to its end and writes into r what came of it.
@@ -139,6 +145,8 @@ func (t *trial) all(ctx context.Context) (err error) {
 		return t.files(ctx)
 	case Database:
 		return t.database(ctx)
+	case Dump:
+		return t.loadDumps(ctx)
 	case Moment:
 		return t.pointInTime(ctx)
 	}
@@ -177,14 +185,25 @@ func (t *trial) open(ctx context.Context) error {
 	case err != nil:
 	case t.n.gathered():
 		err = t.pickBoth(all)
+	case t.n.Level == Dump:
+		err = t.pickDumps(all)
 	default:
 		t.snap, err = pick(all, t.n.Paths)
 	}
 	if err != nil {
 		return damaged(errors.Join(err, t.repo.Close()))
 	}
-	t.r.Snapshot = &Taken{ID: t.snap.ID, Time: t.snap.Time, AsOf: asOf, Of: thingsOf(t.snap, t.wal)}
+	t.r.Snapshot = &Taken{ID: t.snap.ID, Time: t.snap.Time, AsOf: asOf, Of: thingsOf(t.tried()...)}
 	return nil
+}
+
+// tried are the snapshots that are restored.
+func (t *trial) tried() []restic.Snapshot {
+	out := []restic.Snapshot{t.snap, t.wal}
+	for _, d := range t.dumps {
+		out = append(out, d.snap)
+	}
+	return out
 }
 
 // damaged tells what is wrong with a repository from what kept us from looking.

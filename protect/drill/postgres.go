@@ -55,6 +55,7 @@ type postgres struct {
 	bin    string // folder of the programs
 	server *process
 	said   tail
+	empty  bool // it is a server of our own: what is wrong with its start is wrong with this machine
 }
 
 // database starts PostgreSQL on its restored cluster and looks at all of it.
@@ -144,18 +145,23 @@ func (pg *postgres) prepare() error {
 	if err := pg.links(dir); err != nil {
 		return err
 	}
-	for name, text := range map[string]string{"pg_hba.conf": "local all all trust\n", "pg_ident.conf": "", "postgresql.conf": settings} {
-		if err := os.WriteFile(filepath.Join(pg.dir, name), []byte(text), 0o644); err != nil {
-			return err
-		}
-	}
-	if err := pg.cell.folder("sock"); err != nil {
+	if err := pg.configure(); err != nil {
 		return err
 	}
 	if err := pg.cell.own(dir); err != nil {
 		return err
 	}
 	return os.Chmod(dir, 0o700)
+}
+
+// configure writes the configuration and makes the place of the socket.
+func (pg *postgres) configure() error {
+	for name, text := range map[string]string{"pg_hba.conf": "local all all trust\n", "pg_ident.conf": "", "postgresql.conf": settings} {
+		if err := os.WriteFile(filepath.Join(pg.dir, name), []byte(text), 0o644); err != nil {
+			return err
+		}
+	}
+	return pg.cell.folder("sock")
 }
 
 // links makes tablespaces, and a log of changes that lies elsewhere, lead to
@@ -205,16 +211,16 @@ func (pg *postgres) manifest(ctx context.Context) error {
 }
 
 // note keeps what a program found wrong; rc is its exit status.
-func (pg *postgres) note(phase string, rc int, said string) {
+func (t *trial) note(phase string, rc int, said string) {
 	if rc == 0 {
 		return
 	}
 	all := lines(said)
 	for _, l := range all {
-		pg.r.problem(phase, l)
+		t.r.problem(phase, l)
 	}
 	if len(all) == 0 {
-		pg.r.problem(phase, "ended with status "+strconv.Itoa(rc))
+		t.r.problem(phase, "ended with status "+strconv.Itoa(rc))
 	}
 }
 
@@ -228,22 +234,31 @@ func (pg *postgres) inspect(ctx context.Context, more string) error {
 			return err
 		}
 	}
-	if err := pg.phase(ctx, phaseStart, func(p *Phase) error { return pg.start(ctx) }); err != nil {
-		return err
+	defer pg.off()
+	return pg.steps(ctx, []step{{phaseStart, func(ctx context.Context, _ *Phase) error { return pg.start(ctx) }},
+		{phaseAmcheck, pg.amcheck}, {phaseAsk, pg.ask}, {phaseDump, pg.dump}, {phaseStop, pg.halt}, {phaseChecksums, pg.checksums}})
+}
+
+// off ends a server that runs still.
+func (pg *postgres) off() {
+	if pg.server != nil {
+		pg.server.kill()
 	}
-	defer func() {
-		if pg.server != nil {
-			pg.server.kill()
-		}
-	}()
-	for _, step := range []struct {
-		name string
-		do   func(context.Context, *Phase) error
-	}{{phaseAmcheck, pg.amcheck}, {phaseAsk, pg.ask}, {phaseDump, pg.dump}, {phaseStop, pg.halt}, {phaseChecksums, pg.checksums}} {
-		if step.name == phaseAsk && len(pg.n.Server.Checks) == 0 && pg.n.Server.Last.SQL == "" {
+}
+
+// step is one part of a run and what is done in it.
+type step struct {
+	name string
+	do   func(context.Context, *Phase) error
+}
+
+// steps does one after the other. Without questions none are asked.
+func (t *trial) steps(ctx context.Context, all []step) error {
+	for _, s := range all {
+		if s.name == phaseAsk && len(t.n.Server.Checks) == 0 && t.n.Server.Last.SQL == "" {
 			continue
 		}
-		if err := pg.phase(ctx, step.name, func(p *Phase) error { return step.do(ctx, p) }); err != nil {
+		if err := t.phase(ctx, s.name, func(p *Phase) error { return s.do(ctx, p) }); err != nil {
 			return err
 		}
 	}
@@ -275,6 +290,9 @@ func (pg *postgres) start(ctx context.Context) error {
 		}
 		select {
 		case <-pg.server.done:
+			if pg.empty {
+				return fmt.Errorf("an empty PostgreSQL does not start: %s", clean(pg.said.String(), 400))
+			}
 			pg.died()
 			return wrong{"PostgreSQL does not start on it"}
 		case <-ctx.Done():
@@ -298,8 +316,8 @@ func (pg *postgres) died() {
 
 // sql asks one question that changes nothing.
 func (pg *postgres) sql(ctx context.Context, database, query string) (stdout, stderr string, rc int, err error) {
-	args := append([]string{"env", "PGOPTIONS=-c default_transaction_read_only=on -c statement_timeout=1h", "PGCONNECT_TIMEOUT=10"},
-		pg.tool("psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-d", "dbname="+database, "-c", query)...)
+	args := append([]string{"env", "PGOPTIONS=-c default_transaction_read_only=on -c statement_timeout=1h", "PGCONNECT_TIMEOUT=10", "PGCLIENTENCODING=UTF8"},
+		pg.tool("psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-d", connect(database), "-c", query)...)
 	return pg.call(ctx, args...)
 }
 
@@ -326,10 +344,23 @@ func joined(out string) string {
 	return strings.ReplaceAll(strings.ReplaceAll(out, ":\n    ", ": "), "\n    ", " ")
 }
 
-// ask asks the drill's questions and compares the answers.
-func (pg *postgres) ask(ctx context.Context, p *Phase) error {
-	for _, c := range pg.n.Server.Checks {
-		out, stderr, rc, err := pg.sql(ctx, c.Database, c.SQL)
+// connect names a database, whatever its name is.
+func connect(database string) string {
+	return "dbname='" + strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(database) + "'"
+}
+
+// asker asks a server one question that changes nothing.
+type asker func(ctx context.Context, database, query string) (stdout, stderr string, rc int, err error)
+
+func (pg *postgres) ask(ctx context.Context, _ *Phase) error {
+	return pg.questions(ctx, pg.sql, func(q string) string { return "SELECT extract(epoch FROM (" + q + ")::timestamptz)" })
+}
+
+// questions asks the drill's questions and compares the answers; epoch turns the
+// one for the time of the newest record into seconds.
+func (t *trial) questions(ctx context.Context, sql asker, epoch func(string) string) error {
+	for _, c := range t.n.Server.Checks {
+		out, stderr, rc, err := sql(ctx, c.Database, c.SQL)
 		if err != nil {
 			return err
 		}
@@ -337,35 +368,35 @@ func (pg *postgres) ask(ctx context.Context, p *Phase) error {
 		if rc != 0 {
 			a.Got = clean(stderr, 300)
 		}
-		pg.r.Answers = append(pg.r.Answers, a)
+		t.r.Answers = append(t.r.Answers, a)
 		if !a.OK {
-			pg.r.problem(phaseAsk, fmt.Sprintf("%s: %s, not %s", a.What, a.Got, a.Want))
+			t.r.problem(phaseAsk, fmt.Sprintf("%s: %s, not %s", a.What, a.Got, a.Want))
 		}
 	}
-	if pg.n.Server.Last.SQL == "" {
+	if t.n.Server.Last.SQL == "" {
 		return nil
 	}
-	return pg.age(ctx)
+	return t.age(ctx, sql, epoch)
 }
 
 // age asks how old the newest record was when the snapshot was made.
-func (pg *postgres) age(ctx context.Context) error {
-	q := pg.n.Server.Last
-	out, stderr, rc, err := pg.sql(ctx, q.Database, "SELECT extract(epoch FROM ("+strings.TrimRight(strings.TrimSpace(q.SQL), ";")+")::timestamptz)")
+func (t *trial) age(ctx context.Context, sql asker, epoch func(string) string) error {
+	q := t.n.Server.Last
+	out, stderr, rc, err := sql(ctx, q.Database, epoch(strings.TrimRight(strings.TrimSpace(q.SQL), ";")))
 	if err != nil {
 		return err
 	}
 	at, parseErr := strconv.ParseFloat(strings.TrimSpace(out), 64)
 	if rc != 0 || parseErr != nil {
-		pg.r.problem(phaseAsk, "time of the newest record: "+clean(out+stderr, 300))
+		t.r.problem(phaseAsk, "time of the newest record: "+clean(out+stderr, 300))
 		return nil
 	}
-	saved := pg.snap.Time
-	if pg.n.gathered() {
-		saved = pg.n.Point.moment(pg.wal.Time)
+	saved := t.snap.Time
+	if t.n.gathered() {
+		saved = t.n.Point.moment(t.wal.Time)
 	}
 	age := float64(saved.UnixNano())/1e9 - at
-	pg.r.DataAge = &age
+	t.r.DataAge = &age
 	return nil
 }
 

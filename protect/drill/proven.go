@@ -199,7 +199,7 @@ type Measurement struct {
 	Bytes          int64     `json:"bytes"` // that were restored
 	Files          int64     `json:"files"`
 	Streams        int       `json:"streams"`
-	Seconds        float64   `json:"seconds"`         // of restoring alone
+	Seconds        float64   `json:"seconds"`         // of restoring alone; a dump's loading is part of it
 	StartupSeconds float64   `json:"startup_seconds"` // from the start of the service to its first answer
 	VerifySeconds  float64   `json:"verify_seconds"`
 	HumanSeconds   float64   `json:"human_seconds"`
@@ -212,8 +212,8 @@ type Measurement struct {
 func (r Run) Measure() (Measurement, bool) {
 	n := r.Definition
 	m := Measurement{Run: r.ID, Definition: n.ID, Class: n.Class, Service: n.Service, Host: n.Host, Level: n.Level, Bytes: r.Bytes, Files: r.Files, Streams: max(r.Streams, 1),
-		Seconds: r.seconds(phaseRestore, phaseRewind), StartupSeconds: r.seconds(phaseStart), HumanSeconds: r.HumanSeconds(), DataAge: r.DataAge, At: r.EndedAt,
-		VerifySeconds: r.seconds(phaseCompare, phaseManifest, phaseAmcheck, phaseAsk, phaseDump, phaseChecksums)}
+		Seconds: r.seconds(phaseRestore, phaseRewind, phaseLoad), StartupSeconds: r.seconds(phaseStart), HumanSeconds: r.HumanSeconds(), DataAge: r.DataAge, At: r.EndedAt,
+		VerifySeconds: r.seconds(phaseCompare, phaseManifest, phaseSurvey, phaseAmcheck, phaseTables, phaseAsk, phaseDump, phaseChecksums)}
 	return m, r.State == Passed && m.Seconds > 0 && n.Level != Bytes && n.Level != Whole
 }
 

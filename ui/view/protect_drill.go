@@ -2,6 +2,7 @@ package view
 
 import (
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -9,6 +10,8 @@ import (
 	"github.com/sonae/sonae/auth"
 	"github.com/sonae/sonae/i18n"
 	"github.com/sonae/sonae/protect/drill"
+	"github.com/sonae/sonae/protect/job"
+	"github.com/sonae/sonae/protect/policy"
 	"github.com/sonae/sonae/ready/asset"
 )
 
@@ -112,5 +115,37 @@ func drillWhen(p Page, l drill.Definition) string {
 }
 
 func oneALine(all []string) string { return strings.Join(all, "\n") }
+
+// drillFor is the page on which a drill is written, with what is known of one that
+// proves the first source of a part that nobody proved.
+func drillFor(x policy.Part) string {
+	q := url.Values{"host": {x.Host}, "class": {x.Policy.Class}}
+	for _, s := range x.Policy.Sources {
+		if len(x.Unproven) > 0 && !slices.Contains(x.Unproven, s.Name) {
+			continue
+		}
+		level, paths := drillOf(s)
+		q["level"], q["path"] = []string{string(level)}, paths
+		break
+	}
+	return "/protect/drills/new?" + q.Encode()
+}
+
+// drillOf is the level of a drill that proves a source, and the paths of what the
+// source makes of it where its description says them.
+func drillOf(s job.Source) (level drill.Level, paths []string) {
+	stream := func(name, kind string) string { return "/" + s.Name + "." + url.PathEscape(name) + kind }
+	switch s.Kind {
+	case job.PostgreSQL, job.MariaDB:
+		kind := map[job.SourceKind]string{job.PostgreSQL: ".dump", job.MariaDB: ".sql"}[s.Kind]
+		for _, name := range s.Databases {
+			paths = append(paths, stream(name, kind))
+		}
+		return drill.Dump, paths
+	case job.PostgreSQLBase:
+		return drill.Database, []string{stream("base", ".tar")}
+	}
+	return drill.Files, nil
+}
 
 func drillPicks() []string { return []string{drill.Newest, drill.Clean, drill.AsOf} }
