@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -44,6 +45,7 @@ func trialOf() trial {
 // turn. In the end everything that was acknowledged is there once, whoever is
 // asked, and all of it verifies.
 func TestCluster(t *testing.T) {
+	t.Parallel()
 	x := newCluster(t, trialOf())
 	x.begin(t)
 	stop := x.people(t)
@@ -156,7 +158,10 @@ func (x *cluster) startHubs(t *testing.T, hosts []*netns.Host) {
 		p.host, p.base = h, "https://"+h.IP()+":8443"
 		x.hubs = append(x.hubs, &p)
 		x.start(t, &p)
-		await(t, time.Minute, "the hub writing its authority", func() bool { _, err := os.Stat(filepath.Join(p.dir, "ca.pem")); return err == nil })
+		await(t, time.Minute, "the hub writing its authority", func() bool {
+			b, err := os.ReadFile(filepath.Join(p.dir, "ca.pem")) // a file that is there may be empty still
+			return err == nil && x509.NewCertPool().AppendCertsFromPEM(b)
+		})
 		p.client = p.newClient(t)
 		p.awaitReady(t)
 	}
