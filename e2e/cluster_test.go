@@ -45,7 +45,6 @@ func trialOf() trial {
 // turn. In the end everything that was acknowledged is there once, whoever is
 // asked, and all of it verifies.
 func TestCluster(t *testing.T) {
-	t.Parallel()
 	x := newCluster(t, trialOf())
 	x.begin(t)
 	stop := x.people(t)
