@@ -12,8 +12,8 @@ TEST_PACKAGES  = $(BUILD_PACKAGES) iproute2 nftables transmission-daemon transmi
 	libvirt-daemon libvirt-daemon-driver-qemu libvirt-clients qemu-system-x86 samba samba-vfs-modules sshfs mariadb-server ldap-utils libreoffice-writer-nogui libreoffice-calc-nogui fuse3 pgbackrest zip
 
 # Packages in which goroutines meet. Their tests run once, with the race
-# detector; those of all others run without it.
-RACE = ./hub ./bus ./state ./ledger/... ./auth ./alert ./notify ./incident ./playbook ./action ./agent/... ./source/agentlink/... ./ui ./blob/... ./search ./detect ./detect/keep ./detect/tuning ./scan ./protect/repository/... ./protect/vault
+# detector; those of all others run without it. The longest begin first.
+RACE = ./hub ./agent/backup ./protect/repository/rest ./protect/vault ./ui ./bus ./state ./ledger/... ./auth ./alert ./notify ./incident ./playbook ./action ./agent/... ./source/agentlink/... ./blob/... ./search ./detect ./detect/keep ./detect/tuning ./scan ./protect/repository/...
 
 # C that was translated to Go keeps its data outside of what the detector looks
 # at, and a hash of a password is sums: to tell it of each access there is slow
@@ -24,6 +24,10 @@ UNRACED = -gcflags=modernc.org/sqlite/lib=-race=false -gcflags=golang.org/x/cryp
 # the time, so more of them run at once than there are processors.
 SLOW = ./cmd/sonae ./protect/restic ./protect/repository/rest ./protect/drill ./protect/engine ./archive ./action/device ./report
 JOBS ?= $(shell echo $$(($$(nproc) * 2)))
+
+# The same holds for tests of one package that say that they may run together:
+# each has a hub of its own and mostly waits for it.
+TOGETHER ?= $(shell echo $$(($$(nproc) + 1)))
 
 # The revision goes into the programs where git can tell it; a copy without
 # history, or one that belongs to another user, is built all the same.
@@ -76,11 +80,11 @@ s3:
 unit: web bpf s3
 	@echo "== unit: what is not tested with the race detector, with the real engines; all pages in a real browser"
 	@all=$$(go list $(SLOW) ./...) && raced=$$(go list $(RACE)) && \
-		sh tools/test.sh -tags e2e -p $(JOBS) -timeout 40m ./ui $$(echo "$$all" | grep -vxF "$$raced" | grep -v /e2e)
+		sh tools/test.sh -tags e2e -p $(JOBS) -parallel $(TOGETHER) -timeout 40m ./ui $$(echo "$$all" | grep -vxF "$$raced" | grep -v /e2e)
 
 race: web bpf s3
 	@echo "== race: packages in which goroutines meet, with the race detector and the real engines"
-	@sh tools/test.sh -race $(UNRACED) -p $(JOBS) -timeout 40m $(RACE)
+	@sh tools/test.sh -race $(UNRACED) -p $(JOBS) -parallel $(TOGETHER) -timeout 40m $(RACE)
 	go test -race -vet=off -timeout 5m -run 'Goroutines|Cache' ./detect/sigma
 
 # What of the Windows agent runs under Wine, which keeps its files in bin/wine.
@@ -93,13 +97,13 @@ windows:
 # Real clients in network namespaces and a real browser; needs root on Linux.
 e2e: need-test web bpf s3
 	@echo "== e2e: real BitTorrent clients, network namespaces, a real browser"
-	@sh tools/test.sh -tags e2e -p 1 -timeout 60m -count 1 ./e2e/...
+	@sh tools/test.sh -tags e2e -p 1 -parallel $(TOGETHER) -timeout 60m -count 1 ./e2e/...
 
 # Half an hour and more: 500 kills under 20,000 events a second, a full disk, a
 # wrong clock, a cut segment; three hubs killed in turn; 1,000 changed bytes.
 torture: need-test web s3
-	SONAE_TORTURE=full go test -tags e2e -p 1 -timeout 120m -count 1 -v -run 'TestTorture|TestCluster' ./e2e
-	SONAE_TORTURE=full go test -timeout 60m -count 1 -v -run 'TestTamper|TestBackups' ./cmd/sonae ./archive
+	SONAE_TORTURE=full go test -tags e2e -p 1 -parallel 1 -timeout 120m -count 1 -v -run 'TestTorture|TestCluster' ./e2e
+	SONAE_TORTURE=full go test -parallel 1 -timeout 60m -count 1 -v -run 'TestTamper|TestBackups' ./cmd/sonae ./archive
 	SONAE_RESTIC_FILES=20000 go test -timeout 30m -count 1 -v -run TestAgreesWithResticOnEveryFile ./protect/restic
 
 # Every parser of foreign bytes, and the compiled engine beside the naive one.

@@ -17,6 +17,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
@@ -106,12 +107,25 @@ func (s *server) operations() {
 	s.anomalyOperations()
 }
 
-// description serves the OpenAPI document, made once.
+// description serves the OpenAPI document. It is made once, when somebody first
+// asks for it: that takes as long as the rest of a hub's start.
 func (s *server) description(mux *http.ServeMux) {
 	doc := s.api.OpenAPI()
 	for _, unused := range []string{"ErrorModel", "ErrorDetail"} { // problems replace them
 		delete(doc.Components.Schemas.Map(), unused)
 	}
+	made := sync.OnceValue(func() map[string][]byte { return written(doc) })
+	for _, path := range []string{"/openapi.json", "/openapi.yaml"} {
+		kind := "application/openapi+" + strings.TrimPrefix(path, "/openapi.")
+		mux.HandleFunc("GET "+prefix+path, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", kind)
+			_, _ = w.Write(made()[path]) // a reader who hung up
+		})
+	}
+}
+
+// written is the document in both forms, by their paths.
+func written(doc *huma.OpenAPI) map[string][]byte {
 	asJSON, err := json.MarshalIndent(doc, "", "  ")
 	if err != nil {
 		panic(fmt.Sprintf("api: describe: %v", err)) // our own types
@@ -120,13 +134,7 @@ func (s *server) description(mux *http.ServeMux) {
 	if err != nil {
 		panic(fmt.Sprintf("api: describe: %v", err))
 	}
-	for path, body := range map[string][]byte{"/openapi.json": append(asJSON, '\n'), "/openapi.yaml": asYAML} {
-		kind := "application/openapi+" + strings.TrimPrefix(path, "/openapi.")
-		mux.HandleFunc("GET "+prefix+path, func(w http.ResponseWriter, _ *http.Request) {
-			w.Header().Set("Content-Type", kind)
-			_, _ = w.Write(body) // a reader who hung up
-		})
-	}
+	return map[string][]byte{"/openapi.json": append(asJSON, '\n'), "/openapi.yaml": asYAML}
 }
 
 // schemaName names a type in the description: the stages' types after their

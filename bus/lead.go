@@ -156,10 +156,12 @@ func (l *lease) write(ctx context.Context, f func() (uint64, error)) (bool, erro
 	return true, nil
 }
 
-// lostRace says that somebody else wrote first.
+// lostRace says that somebody else wrote first. A server says it in one way, a
+// cluster that keeps each message several times in another.
 func lostRace(err error) bool {
 	var api *jetstream.APIError
-	return errors.Is(err, jetstream.ErrKeyExists) || (errors.As(err, &api) && api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence)
+	return errors.Is(err, jetstream.ErrKeyExists) || errors.Is(err, jetstream.ErrKeyRevisionMismatch) || errors.As(err, &api) &&
+		(api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence || api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant)
 }
 
 // hold runs f while the lease is renewed. The monotonic clock of a machine

@@ -42,6 +42,7 @@ const (
 // middle, ended once by an order and once by the kernel, written down and
 // provable.
 func TestBlock(t *testing.T) {
+	t.Parallel()
 	f := newFence(t)
 	up, down, free := f.send(t, f.pc.host, f.out, 0), f.send(t, f.out, f.pc.host, 1), f.send(t, f.kept.host, f.out, 0)
 	f.keptIsRefused(t)

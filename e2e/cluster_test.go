@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -156,7 +157,10 @@ func (x *cluster) startHubs(t *testing.T, hosts []*netns.Host) {
 		p.host, p.base = h, "https://"+h.IP()+":8443"
 		x.hubs = append(x.hubs, &p)
 		x.start(t, &p)
-		await(t, time.Minute, "the hub writing its authority", func() bool { _, err := os.Stat(filepath.Join(p.dir, "ca.pem")); return err == nil })
+		await(t, time.Minute, "the hub writing its authority", func() bool {
+			b, err := os.ReadFile(filepath.Join(p.dir, "ca.pem")) // a file that is there may be empty still
+			return err == nil && x509.NewCertPool().AppendCertsFromPEM(b)
+		})
 		p.client = p.newClient(t)
 		p.awaitReady(t)
 	}

@@ -20,7 +20,8 @@ import (
 // after each step that somebody was told has happened, and looks for it after
 // the restart.
 func TestKilledInEveryStage(t *testing.T) {
-	s := newStory(t)
+	t.Parallel()
+	s := newStory(t, "ks")
 
 	// detection: the hub is dead when the clients start, the agent dies too
 	s.hub.process.Kill9()

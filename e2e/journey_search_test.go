@@ -44,9 +44,11 @@ func askingIn(lang string) asking {
 // TestSearchJourney is a night on duty with the search page: from the alert's
 // machine to evidence and to a rule of one's own, on a real hub.
 func TestSearchJourney(t *testing.T) {
+	t.Parallel()
 	programs := build(t)
 	for _, w := range []words{japanese, english} {
 		t.Run(w.lang, func(t *testing.T) {
+			t.Parallel()
 			began := time.Now()
 			j := newJourney(t, programs.hub, w)
 			c := j.hub.FirstAdmin()

@@ -81,9 +81,11 @@ var english = words{
 // TestJourney walks from the printed set-up link to the printed report, as the
 // people of a small hospital do in their first hour, in both languages.
 func TestJourney(t *testing.T) {
+	t.Parallel()
 	programs := build(t)
 	for _, w := range []words{japanese, english} {
 		t.Run(w.lang, func(t *testing.T) {
+			t.Parallel()
 			began := time.Now()
 			j := newJourney(t, programs.hub, w)
 			first := j.setUp(j.visitor())

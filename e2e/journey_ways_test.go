@@ -16,6 +16,7 @@ import (
 // TestOtherWays goes the same way without script, without a mouse, without
 // the rights for it, and without the hub.
 func TestOtherWays(t *testing.T) {
+	t.Parallel()
 	programs := build(t)
 	j := newJourney(t, programs.hub, japanese)
 	j.hub.Site("callcentre", "contractor")

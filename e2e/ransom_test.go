@@ -80,6 +80,7 @@ func TestRansom(t *testing.T) {
 	s.ended(t, iso.ID)
 	s.told(t, in, "alert.linked", "action.frozen", "action.verified.preserve", "evidence.sealed", "action.requested.isolate", "action.verified.isolate",
 		"action.released.part.order", "action.verified.freeze", "action.released.part.killed", "action.requested.part", "action.approved.part", "action.verified.kill", "action.released.order")
+	t.Parallel() // nothing is timed from here on
 	s.played(t, in, "Ransomware", func(f *duty.Facts) {
 		f.Personal, f.Sensitive, f.BadIntent, f.Ransomware, f.IdenticalCopy, f.Maximum = duty.Yes, duty.Yes, duty.Yes, duty.Yes, duty.Unknown, 4800
 	})

@@ -73,6 +73,7 @@ const (
 // of two people, and all of the times stand in the chronology and move the
 // forecast.
 func TestRecovery(t *testing.T) {
+	t.Parallel()
 	r := newRecovery(t)
 	r.backedUp(t)
 	expected := r.planned(t)

@@ -64,6 +64,7 @@ func (p plain) follow(what, to string)     { p.Follow(what, to) }
 // TestMainActionsOfTheRoom goes once through everything that is done in the
 // room of an incident by keyboard alone, and once without script.
 func TestMainActionsOfTheRoom(t *testing.T) {
+	t.Parallel()
 	for name, tt := range map[string]struct {
 		noScript bool
 		by       func(*browser.Visitor) hands
@@ -72,6 +73,7 @@ func TestMainActionsOfTheRoom(t *testing.T) {
 		"no script": {true, func(v *browser.Visitor) hands { return plain{v} }},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			h := hubtest.Start(t)
 			h.Site("callcentre", "contractor")
 			first, second := h.FirstAdmin(), h.Person("ono", "", auth.Approver, auth.Responder)

@@ -39,6 +39,7 @@ const stageTime = time.Minute
 // of them is killed in the middle. It is undone in reverse, once by an order
 // and once by the kernel without the hub.
 func TestSiteCut(t *testing.T) {
+	t.Parallel()
 	c := newCampus(t)
 	c.written(t)
 	running := each[[]*transfer]{

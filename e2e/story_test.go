@@ -55,7 +55,7 @@ const lease = 40 * time.Second
 // call centre starts a real BitTorrent client, and becomes a contained,
 // preserved, reported incident, whatever is killed in between.
 func TestStory(t *testing.T) {
-	s := newStory(t)
+	s := newStory(t, "st")
 	s.decent(t)
 
 	first := s.startClient(t)
@@ -80,6 +80,7 @@ func TestStory(t *testing.T) {
 	s.clocksAndReport(t, in)
 	s.chronologyIsComplete(t, in)
 	s.oneAlert(t)
+	t.Parallel() // nothing is timed from here on
 	s.played(t, in, "File sharing (P2P) at a contractor", func(f *duty.Facts) {
 		f.P2P, f.Shared, f.Confirmed = duty.Yes, duty.Unknown, 40
 	})
@@ -87,13 +88,13 @@ func TestStory(t *testing.T) {
 	s.nothingAcknowledgedIsMissing(t)
 }
 
-func newStory(t *testing.T) *story {
+func newStory(t *testing.T, name string) *story {
 	t.Helper()
 	if os.Getuid() != 0 {
 		t.Skip("needs root for network namespaces")
 	}
 	programs := build(t)
-	w := newWorld(t, "st")
+	w := newWorld(t, name)
 	s := &story{world: w}
 	hub := add(t, w, "hub", "192.168.10.5/24", "2001:db8:10::5/64")
 	pc := add(t, w, "pc", "192.168.50.10/24", "2001:db8:50::10/64")

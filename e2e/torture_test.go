@@ -55,6 +55,7 @@ func hardness() ordeal {
 // every entry that a person was told is written is in the chronology once, and
 // all of it verifies.
 func TestTorture(t *testing.T) {
+	t.Parallel()
 	x := newTorture(t, hardness())
 	x.start(t)
 	stop := x.writeEntries(t)

@@ -31,6 +31,7 @@ import (
 // agent with stock restic backs up into the hub's repository, the overview counts
 // that copy, a drill restores it and proves it, and the forecast moves.
 func TestAPolicyIsBackedUpAndProven(t *testing.T) {
+	t.Parallel()
 	program, err := exec.LookPath("restic")
 	if err != nil {
 		t.Skip("restic is not installed")
@@ -158,6 +159,7 @@ func (l liar) Do(_ context.Context, o order.Order) order.Result {
 // TestAMachineThatOnlySaysThatItBacksUpHasNoBackup: the hub holds what an agent says
 // of its backup against what its repository received.
 func TestAMachineThatOnlySaysThatItBacksUpHasNoBackup(t *testing.T) {
+	t.Parallel()
 	h := hubtest.Start(t)
 	h.Site("clinic", "hospital")
 	machine, c := h.Enrol("clinic", "pc-1"), h.Person("sato", "", auth.Responder)

@@ -32,6 +32,7 @@ func sent(i int, to, port string, bytes int64) event.Event {
 // TestWhatAHostDoesRaisesAnAlert sends connections as an agent does, and waits
 // for the alerts of the behaviours they add up to.
 func TestWhatAHostDoesRaisesAnAlert(t *testing.T) {
+	t.Parallel()
 	dir := hubtest.Folder(t)
 	policy := "segments:\n  - {name: wards, networks: [192.168.10.0/24]}\n  - {name: devices, networks: [192.168.20.0/24]}\nforbid:\n  - {from: wards, to: devices}\n"
 	if err := os.WriteFile(filepath.Join(dir, "segments.yml"), []byte(policy), 0o600); err != nil {

@@ -23,6 +23,7 @@ import (
 // frozen until a person looks, its path stays open, people are told once, and
 // letting go is refused.
 func TestWhoTouchesACopyFreezesWhatIsKept(t *testing.T) {
+	t.Parallel()
 	program, err := exec.LookPath("restic")
 	if err != nil {
 		t.Skip("restic is not installed")

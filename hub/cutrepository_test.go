@@ -19,6 +19,7 @@ import (
 // encrypts files; without anybody's help its site's path to the repositories is
 // cut, the incident says so, and a person releases it.
 func TestAnAlarmCutsThePathToTheRepositories(t *testing.T) {
+	t.Parallel()
 	h := hubtest.Start(t)
 	h.Site("clinic", "hospital")
 	agent, c := h.Enrol("clinic", "pc-1"), h.Person("sato", "", "responder")
@@ -65,6 +66,7 @@ func TestAnAlarmCutsThePathToTheRepositories(t *testing.T) {
 // request and approval; the hub's own repositories take nothing of its machines
 // from then on, the incident says so, and a person releases it.
 func TestPeopleWhoCutTheBackupPathCutTheRepositoryToo(t *testing.T) {
+	t.Parallel()
 	h := hubtest.Start(t)
 	h.Site("clinic", "hospital")
 	h.Enrol("clinic", "pc-1")

@@ -15,6 +15,7 @@ import (
 // TestDeadLettersAreForTheOwner asks through the socket, which only the owner
 // of the folder can open.
 func TestDeadLettersAreForTheOwner(t *testing.T) {
+	t.Parallel()
 	h := hubtest.Start(t)
 	for path, want := range map[string]int{"GET /dead": 200, "GET /dead?after=x": 400, "POST /dead/7": 404, "POST /dead/x": 400} {
 		method, path, _ := strings.Cut(path, " ")

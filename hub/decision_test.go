@@ -22,6 +22,7 @@ import (
 // afterwards; the chronology says all of it by itself, a stranger checks it, and
 // finds what is changed afterwards.
 func TestDecisionFromAlertToVerifiedChronology(t *testing.T) {
+	t.Parallel()
 	dir, program := hubtest.Folder(t), sonaeProgram(t)
 	h := hubtest.Process(t, dir, exec.Command(program, "serve", "--dir", dir, "--listen", "127.0.0.1:0", "--agents", "127.0.0.1:0", "--local", "127.0.0.1:0"))
 	one := h.FirstAdmin()

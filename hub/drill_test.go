@@ -21,11 +21,13 @@ import (
 // TestDrillGoesThroughTheWholeFlow plays the practice incident from the first
 // packet to the printed report through the hub's doors.
 func TestDrillGoesThroughTheWholeFlow(t *testing.T) {
+	t.Parallel()
 	playDrill(t, hubtest.Start(t))
 }
 
 // The same on PostgreSQL, where the folder then holds no rows.
 func TestDrillOnPostgreSQL(t *testing.T) {
+	t.Parallel()
 	h := hubtest.Start(t, hubtest.State(statetest.Postgres(t)))
 	playDrill(t, h)
 	if _, err := os.Stat(filepath.Join(h.Dir, "state.db")); !errors.Is(err, fs.ErrNotExist) {

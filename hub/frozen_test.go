@@ -45,6 +45,7 @@ func aFrozen(pid, ticks string) event.Event {
 // of that process. What it sends is looked at by a real clamd, which finds
 // something: that is an alert, too. Then somebody cancels.
 func TestWhatIsFrozenIsPreserved(t *testing.T) {
+	t.Parallel()
 	d := clamdtest.Start(t)
 	dir := hubtest.Folder(t)
 	if err := os.MkdirAll(filepath.Join(dir, "rules", "site"), 0o700); err != nil {
@@ -135,6 +136,7 @@ func preserved(t *testing.T, orders <-chan order.Order, pid int) order.Order {
 // TestAFreezeThatIsOverAtTheMachineIsOver: the agent says that what it froze is
 // gone; the action ends, people are told, and the chronology says how.
 func TestAFreezeThatIsOverAtTheMachineIsOver(t *testing.T) {
+	t.Parallel()
 	h := hubtest.Start(t)
 	h.Site("clinic", "hospital")
 	agent, admin := h.Enrol("clinic", "pc-1"), h.FirstAdmin()

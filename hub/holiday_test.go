@@ -20,6 +20,7 @@ import (
 // the page; the open incident whose final report falls on a new holiday says so
 // in its chronology, one line, and one that has ended does not.
 func TestNewHolidaysMoveAnOpenIncidentsClocks(t *testing.T) {
+	t.Parallel()
 	h := hubtest.Start(t)
 	admin := h.FirstAdmin()
 	var open, over incident.Incident

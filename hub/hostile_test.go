@@ -31,6 +31,7 @@ import (
 )
 
 func TestAgentsOfAnotherAuthorityStayOutside(t *testing.T) {
+	t.Parallel()
 	h := hubtest.Start(t)
 	h.Site("clinic", "hospital")
 	agent := h.Enrol("clinic", "pc-1")
@@ -89,6 +90,7 @@ func agentPort(t *testing.T, h *hubtest.Hub, certs []tls.Certificate, path strin
 }
 
 func TestEnrolmentTokenWorksOnce(t *testing.T) {
+	t.Parallel()
 	h := hubtest.Start(t)
 	h.Site("clinic", "hospital")
 	agent := h.Enrol("clinic", "pc-1")
@@ -111,6 +113,7 @@ func TestEnrolmentTokenWorksOnce(t *testing.T) {
 }
 
 func TestOrdersGoToTheirHostOnly(t *testing.T) {
+	t.Parallel()
 	h := hubtest.Start(t)
 	h.Site("clinic", "hospital")
 	one, two := h.Enrol("clinic", "pc-1"), h.Enrol("clinic", "pc-2")
@@ -174,6 +177,7 @@ func next(t *testing.T, from chan order.Order) order.Order {
 }
 
 func TestContractorSeesTheOwnSiteOnly(t *testing.T) {
+	t.Parallel()
 	h := hubtest.Start(t)
 	h.Site("clinic", "hospital")
 	h.Site("calls", "contractor")
@@ -214,6 +218,7 @@ func TestContractorSeesTheOwnSiteOnly(t *testing.T) {
 }
 
 func TestDoorsRefuseWhatNobodyShouldSend(t *testing.T) {
+	t.Parallel()
 	h := hubtest.Start(t)
 	admin := h.FirstAdmin()
 	send := func(method, path, body string, header map[string]string) int {
@@ -266,6 +271,7 @@ func TestDoorsRefuseWhatNobodyShouldSend(t *testing.T) {
 }
 
 func TestPlainHTTPStaysOnLoopback(t *testing.T) {
+	t.Parallel()
 	for _, addr := range []string{"0.0.0.0:0", ":0", "192.0.2.1:8080", "example.com:80", "[::]:0", "nonsense"} {
 		cfg := hubtest.Config(t)
 		cfg.Local = addr
@@ -280,6 +286,7 @@ func TestPlainHTTPStaysOnLoopback(t *testing.T) {
 }
 
 func TestSecondHubOnTheFolderIsRefused(t *testing.T) {
+	t.Parallel()
 	h := hubtest.Start(t)
 	h.FirstAdmin()
 	second, err := hub.New(t.Context(), hubtest.Config(t, hubtest.Dir(h.Dir)), hubtest.Log(t))
@@ -297,6 +304,7 @@ func TestSecondHubOnTheFolderIsRefused(t *testing.T) {
 
 // The name of a socket has at most 107 bytes, folders may have more.
 func TestFolderWithALongName(t *testing.T) {
+	t.Parallel()
 	dir := filepath.Join(t.TempDir(), strings.Repeat("とても長い名前の", 8))
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		t.Fatal(err)

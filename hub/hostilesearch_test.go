@@ -44,6 +44,7 @@ func prying(host, id string) []string {
 // TestSearchStaysWithinTheSite lets a contractor and a responder of one site
 // try everything that answers with events to see those of another one.
 func TestSearchStaysWithinTheSite(t *testing.T) {
+	t.Parallel()
 	h := hubtest.Start(t)
 	h.Site("clinic", "hospital")
 	h.Site("calls", "contractor")
@@ -221,6 +222,7 @@ func (p prier) writes(incident, kept string, at time.Time) {
 // TestEventsAreNoProgram shows events whose values want to be markup, script or
 // a formula on every page that shows events.
 func TestEventsAreNoProgram(t *testing.T) {
+	t.Parallel()
 	h := hubtest.Start(t)
 	h.Site("clinic", "hospital")
 	agent, c := h.Enrol("clinic", `<script>alert("host")</script>`), h.FirstAdmin()
@@ -266,6 +268,7 @@ func TestEventsAreNoProgram(t *testing.T) {
 // TestWrongQueriesAreExplained wants every refusal with a sentence, never an
 // error of the hub's own, for what cannot be read, is huge or costs much.
 func TestWrongQueriesAreExplained(t *testing.T) {
+	t.Parallel()
 	h := hubtest.Start(t)
 	h.Site("clinic", "hospital")
 	agent, c := h.Enrol("clinic", "pc-1"), h.FirstAdmin()
@@ -304,6 +307,7 @@ func TestWrongQueriesAreExplained(t *testing.T) {
 // TestReadersWhoDoNotRead lets one person open many long answers and read none
 // of them: others must be answered at once, and in the end that person too.
 func TestReadersWhoDoNotRead(t *testing.T) {
+	t.Parallel()
 	h := hubtest.Start(t, func(c *hub.Config) { c.Stall = 500 * time.Millisecond })
 	h.Site("clinic", "hospital")
 	agent, c, greedy := h.Enrol("clinic", "pc-1"), h.FirstAdmin(), h.Person("greedy", "", auth.Responder)

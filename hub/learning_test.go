@@ -33,6 +33,7 @@ import (
 // improvement planned; the incident ends, and still people are reminded until
 // what was promised is done. A stranger checks all of it.
 func TestPaperAndCausesAreProvedAndRemindPeople(t *testing.T) {
+	t.Parallel()
 	server := notifytest.StartMail(t)
 	later := &skew{}
 	h := startWith(t, hubtest.Now(later.now))

@@ -20,6 +20,8 @@ func (h *Hub) lock() error {
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		return errors.Join(fault.New(fault.Conflict, "hub.folder-in-use", h.cfg.Dir).With(fmt.Errorf("lock %s: %w", f.Name(), err)), f.Close())
 	}
-	h.onClose(f.Close)
+	// A program that is being started holds the file, too, for a moment: the
+	// lock is let go of by itself, not with the last of those who hold it.
+	h.onClose(func() error { return errors.Join(unix.Flock(int(f.Fd()), unix.LOCK_UN), f.Close()) })
 	return nil
 }

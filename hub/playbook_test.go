@@ -31,6 +31,7 @@ func bookNamed(t *testing.T, c *hubtest.Client, name string) api.PlaybookLine {
 // its incident offers the playbook, people walk through it on the page, the hub
 // is killed in the middle and goes on, and a stranger checks every line.
 func TestPlaybookFromAlertToVerifiedChronology(t *testing.T) {
+	t.Parallel()
 	dir, program := hubtest.Folder(t), sonaeProgram(t)
 	serve := func() *hubtest.Hub {
 		return hubtest.Process(t, dir, exec.Command(program, "serve", "--dir", dir, "--listen", "127.0.0.1:0", "--agents", "127.0.0.1:0", "--local", "127.0.0.1:0"))

@@ -35,6 +35,7 @@ import (
 // byte, the rights, times and extended attributes are back; nobody can read the
 // repository afterwards, and the chronology tells of every step.
 func TestWhatWasDestroyedIsRestored(t *testing.T) {
+	t.Parallel()
 	program, err := exec.LookPath("restic")
 	if err != nil {
 		t.Skip("restic is not installed")

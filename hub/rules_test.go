@@ -31,6 +31,7 @@ detection:
 // the good one raises an alert, the bad one is named, and a suppression holds
 // until it is ended.
 func TestPackIsTakenWhileTheHubRuns(t *testing.T) {
+	t.Parallel()
 	h := hubtest.Start(t)
 	h.Site("clinic", "hospital")
 	agent, admin := h.Enrol("clinic", "pc-1"), h.FirstAdmin()

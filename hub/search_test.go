@@ -73,6 +73,7 @@ func filled(page string) map[string]string {
 // TestSearchBecomesARule goes the way of a person: search, draft, back-test,
 // enable; then the next event raises an alert, until the rule is disabled.
 func TestSearchBecomesARule(t *testing.T) {
+	t.Parallel()
 	h := hubtest.Start(t)
 	h.Site("clinic", "hospital")
 	agent, c := h.Enrol("clinic", "pc-1"), h.FirstAdmin()
@@ -150,6 +151,7 @@ func alertOf(c *hubtest.Client, rule string) (alert.Alert, bool) {
 // TestFoundEventsBecomeEvidence goes from a search to a sealed bag that
 // verifies by itself, with the proof that the ledger holds the segment.
 func TestFoundEventsBecomeEvidence(t *testing.T) {
+	t.Parallel()
 	h := hubtest.Start(t)
 	h.Site("clinic", "hospital")
 	agent, c := h.Enrol("clinic", "pc-1"), h.FirstAdmin()

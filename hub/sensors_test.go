@@ -44,6 +44,7 @@ func netflowOf(now time.Time) []byte {
 // TestOtherSensorsAndThreatLists has a hub read Suricata's file and NetFlow,
 // and raise alerts by both, by a rule of its own and by a threat list.
 func TestOtherSensorsAndThreatLists(t *testing.T) {
+	t.Parallel()
 	eve := filepath.Join(t.TempDir(), "eve.json")
 	if err := os.WriteFile(eve, nil, 0o600); err != nil {
 		t.Fatal(err)
@@ -100,6 +101,7 @@ func TestOtherSensorsAndThreatLists(t *testing.T) {
 // TestWhatAMirrorOverhearsIsAboutTheMachineThatDidIt: nobody may cut off the
 // sensor for what another machine did.
 func TestWhatAMirrorOverhearsIsAboutTheMachineThatDidIt(t *testing.T) {
+	t.Parallel()
 	h := hubtest.Start(t)
 	one := h.FirstAdmin()
 	h.Site("callcentre", "contractor")
@@ -133,6 +135,7 @@ func TestWhatAMirrorOverhearsIsAboutTheMachineThatDidIt(t *testing.T) {
 // TestWhatIsCertainIsBlockedByItself where an approver said so beforehand: at
 // the gateway, for a machine that has no agent, and for nobody else.
 func TestWhatIsCertainIsBlockedByItself(t *testing.T) {
+	t.Parallel()
 	h := hubtest.Start(t)
 	one := h.FirstAdmin()
 	h.Site("callcentre", "contractor")

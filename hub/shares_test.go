@@ -14,6 +14,7 @@ import (
 // out of the shares; without anybody's help an alert is raised, an incident
 // opens, and what the agent did is an action in force that people may end.
 func TestAClientThatEncryptsAShareIsACase(t *testing.T) {
+	t.Parallel()
 	h := hubtest.Start(t)
 	h.Site("clinic", "hospital")
 	agent, admin := h.Enrol("clinic", "fs-1"), h.FirstAdmin()

@@ -112,6 +112,7 @@ func frozenEvent(pid, ticks string) event.Event {
 // alert, the incident and the evidence to the kill that two people wanted, and
 // another one back to a false alarm; then the agent falls silent.
 func TestWhatAGuardFrozeIsDecidedOnByPeople(t *testing.T) {
+	t.Parallel()
 	h := startWith(t, func(c *hub.Config) { c.Silent = 20 * time.Second })
 	h.Site("clinic", "hospital")
 	a, still := h.Enrol("clinic", "fs-1"), h.Enrol("clinic", "pc-2")
@@ -179,6 +180,7 @@ func TestWhatAGuardFrozeIsDecidedOnByPeople(t *testing.T) {
 // TestPolicyThatTwoPeopleApprovedIsFollowed freezes a process of an alert
 // without asking, names the policy, and says whom to tell.
 func TestPolicyThatTwoPeopleApprovedIsFollowed(t *testing.T) {
+	t.Parallel()
 	h := startWith(t)
 	h.Site("clinic", "hospital")
 	a := h.Enrol("clinic", "pc-1")

@@ -23,6 +23,7 @@ import (
 // owner, command is handed over on the pages with a code, and a stranger checks
 // every line.
 func TestHandOverFromPageToVerifiedChronology(t *testing.T) {
+	t.Parallel()
 	var ahead atomic.Int64
 	now := func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
 	program := sonaeProgram(t)

@@ -24,6 +24,7 @@ import (
 // the alert to a mail in the box of the person on call, whose answer keeps the
 // next one asleep; all of it stands in the chronology.
 func TestAnAlertIsMailedUntilSomebodyAnswers(t *testing.T) {
+	t.Parallel()
 	server := notifytest.StartMail(t)
 	start := time.Now()
 	later := &skew{}
@@ -103,6 +104,7 @@ func TestAnAlertIsMailedUntilSomebodyAnswers(t *testing.T) {
 // days ago are over, and so is the time of the first step of its playbook. Both
 // call who is on call, though somebody commands, until what is late is settled.
 func TestClocksAndLateStepsCallPeople(t *testing.T) {
+	t.Parallel()
 	server := notifytest.StartMail(t)
 	later := &skew{}
 	h := startWith(t, hubtest.Now(later.now))

@@ -118,7 +118,7 @@ func Open(ctx context.Context, dir, signerKey string, log *slog.Logger, options 
 	if err != nil {
 		stop()
 		l.leave()
-		return nil, errors.Join(fmt.Errorf("open ledger %s: %w", dir, err), l.index.set(nil, nil), l.lock.Close())
+		return nil, errors.Join(fmt.Errorf("open ledger %s: %w", dir, err), l.index.set(nil, nil), unlock(l.lock))
 	}
 	if l.indexDir != "" {
 		unseen := l.unseen
@@ -273,7 +273,7 @@ func (l *Ledger) Close() error {
 	if err != nil {
 		err = fmt.Errorf("close ledger: %w", err)
 	}
-	return errors.Join(err, l.index.set(nil, nil), l.lock.Close())
+	return errors.Join(err, l.index.set(nil, nil), unlock(l.lock))
 }
 
 // lockFolder makes sure that one process writes. The lock is on the folder
@@ -287,4 +287,10 @@ func lockFolder(dir string) (*os.File, error) {
 		return nil, errors.Join(fault.New(fault.Conflict, "ledger.in-use").With(err), f.Close())
 	}
 	return f, nil
+}
+
+// unlock lets go of the lock by itself: a program that is being started holds
+// the folder open, too, for a moment.
+func unlock(f *os.File) error {
+	return errors.Join(syscall.Flock(int(f.Fd()), syscall.LOCK_UN), f.Close())
 }

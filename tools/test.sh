@@ -36,7 +36,7 @@ packages=${again%;*} tests=${again#*;}
 flags=
 while [ $# -gt 0 ]; do
 	case $1 in
-	-p) shift ;;
+	-p | -parallel) shift ;;
 	-race | -*=*) flags="$flags $1" ;;
 	-*) flags="$flags $1 $2"; shift ;;
 	esac
@@ -47,5 +47,5 @@ done
 echo "== once more:$tests in$packages"
 # No word of these holds a space.
 # shellcheck disable=SC2086
-run $flags -p 1 -count 1 $packages || exit 1
+run $flags -p 1 -parallel 1 -count 1 $packages || exit 1
 echo "== passed the second time only, please look into it:$tests in$packages"

@@ -118,6 +118,7 @@ func (l *load) send(ctx context.Context, t *testing.T, a *hubtest.Agent, from ti
 // nothing is missing that was acknowledged before the backup began, and all of
 // it verifies.
 func TestRestoreRehearsal(t *testing.T) {
+	t.Parallel()
 	for name, engines := range map[string][2]bool{"sqlite": {false, false}, "sqlite to postgres": {false, true}, "postgres to sqlite": {true, false}} {
 		t.Run(name, func(t *testing.T) {
 			var from, to []string
@@ -197,6 +198,7 @@ func rehearse(t *testing.T, from, to []string) {
 // events and people write, and compares each with what was acknowledged before
 // it began.
 func TestBackupsUnderLoad(t *testing.T) {
+	t.Parallel()
 	identity, recipient := keyPair(t)
 	h := hubtest.Start(t)
 	one := h.FirstAdmin()
@@ -288,6 +290,7 @@ func relayed(t *testing.T, at string) {
 
 // TestExportMovesAStoppedHub, with a passphrase, to the other engine and back.
 func TestExportMovesAStoppedHub(t *testing.T) {
+	t.Parallel()
 	p := practise(t)
 	passphrase := filepath.Join(t.TempDir(), "passphrase")
 	if err := os.WriteFile(passphrase, []byte("練習のための合言葉\n"), 0o600); err != nil {

@@ -68,6 +68,7 @@ const kills = 4
 // kills the one that counts with SIGKILL, again and again, wherever it is. In the
 // end the findings are those of one engine that saw everything once.
 func TestCorrelationsThroughKills(t *testing.T) {
+	t.Parallel()
 	seed := uint64(time.Now().UnixNano())
 	if s := os.Getenv("SONAE_SEED"); s != "" {
 		seed, _ = strconv.ParseUint(s, 10, 64) // zero is a seed, too
@@ -363,6 +364,7 @@ func counts(h *hubtest.Hub) bool {
 // TestCorrelationsThroughARestore: what had been counted when a running hub was
 // backed up counts on in the hub that is made of the backup.
 func TestCorrelationsThroughARestore(t *testing.T) {
+	t.Parallel()
 	identity, recipient := keyPair(t)
 	dir := hubtest.Folder(t)
 	if err := os.MkdirAll(filepath.Join(dir, "rules"), 0o700); err != nil {

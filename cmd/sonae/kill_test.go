@@ -24,6 +24,7 @@ import (
 // middle of a practice incident and of an isolation. Afterwards nothing is
 // there twice, nothing is missing, and all of it verifies.
 func TestKilledHubLosesNothing(t *testing.T) {
+	t.Parallel()
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 0))

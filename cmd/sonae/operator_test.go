@@ -22,6 +22,7 @@ import (
 // each passes; the witness does not cosign it, and what the witness shows
 // names it.
 func TestOperatorIsCaught(t *testing.T) {
+	t.Parallel()
 	signer, key, err := note.GenerateKey(nil, "sonae")
 	if err != nil {
 		t.Fatal(err)

@@ -19,6 +19,7 @@ import (
 // released version up to date, on both engines. Its rows must still be those
 // that its ledger has the digests of.
 func TestMigrationsFromEachRelease(t *testing.T) {
+	t.Parallel()
 	dumps, err := filepath.Glob("../../state/testdata/release-*.sql")
 	if err != nil || len(dumps) == 0 {
 		t.Fatalf("no dumps: %v", err)

@@ -16,6 +16,7 @@ import (
 // left behind in $HUB, $BAG (id), $BAGZIP, $REPORT and $KEY; the key of
 // another ledger in $OTHERKEY; and Sonae's rules in $RULES.
 func TestScripts(t *testing.T) {
+	t.Parallel()
 	p := practise(t)
 	rules, err := filepath.Abs("../../detect/rules")
 	if err != nil {

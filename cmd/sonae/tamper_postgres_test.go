@@ -17,6 +17,7 @@ import (
 // TestTamperedRowsInPostgreSQL checks a hub whose rows lie in PostgreSQL, and
 // changes them in every way that changes names.
 func TestTamperedRowsInPostgreSQL(t *testing.T) {
+	t.Parallel()
 	at, dir := statetest.Postgres(t), hubtest.Folder(t)
 	h := hubtest.Start(t, hubtest.Dir(dir), hubtest.State(at))
 	c := h.Drill()

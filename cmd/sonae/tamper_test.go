@@ -30,6 +30,7 @@ func verified(args ...string) (code int, said string) {
 }
 
 func TestTamper(t *testing.T) {
+	t.Parallel()
 	p := practise(t)
 	dir, c := p.dir, p.Case
 	began := time.Now()

@@ -42,6 +42,7 @@ func grown(t *testing.T, dir, signer string, from, to int) (*ledger.Ledger, []le
 // TestVerifyWhatWasExported checks proofs, checkpoints and words with nothing
 // but the public key, as somebody does who never had the ledger.
 func TestVerifyWhatWasExported(t *testing.T) {
+	t.Parallel()
 	signer, key, err := note.GenerateKey(nil, "sonae")
 	if err != nil {
 		t.Fatal(err)

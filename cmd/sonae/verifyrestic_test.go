@@ -12,6 +12,7 @@ import (
 // A restic repository is verified without restic: intact, with one byte
 // changed, and what is said when it cannot be verified.
 func TestVerifyReadsAResticRepository(t *testing.T) {
+	t.Parallel()
 	p, src := restictest.All(t)[0].At(filepath.Join(t.TempDir(), "repo")), t.TempDir()
 	restictest.Small(t, src, 20)
 	p.Run(t, "init")

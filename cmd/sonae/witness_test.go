@@ -33,6 +33,7 @@ import (
 // witness printed; then the leaves are cosigned too. Scripts find the hub's
 // public key in key.txt, and in $COSIGNED the name of the cosigned checkpoint.
 func TestWitnessScripts(t *testing.T) {
+	t.Parallel()
 	signer, verifier, err := note.GenerateKey(nil, "sonae")
 	if err != nil {
 		t.Fatal(err)
@@ -170,6 +171,7 @@ func (h *heardLog) String() string {
 // TestKilledWitnessForgetsNothing kills a witness again and again while a hub
 // asks it. It must always know at least what it answered.
 func TestKilledWitnessForgetsNothing(t *testing.T) {
+	t.Parallel()
 	signer, verifier, err := note.GenerateKey(nil, "sonae")
 	if err != nil {
 		t.Fatal(err)
@@ -273,6 +275,7 @@ func witnessProcess(t *testing.T, dir, verifier string) (p witness.Peer, kill fu
 // TestWitnessedHub lets a whole hub be watched, then plays its operator, who
 // has every key of the hub and writes its history anew.
 func TestWitnessedHub(t *testing.T) {
+	t.Parallel()
 	dir := hubtest.Folder(t)
 	h := hubtest.Start(t, hubtest.Dir(dir)) // its ledger key is made here
 	key := h.Key()
