@@ -7,6 +7,7 @@ import (
 	"crypto/cipher"
 	"fmt"
 	"io"
+	"log/slog"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -18,6 +19,7 @@ import (
 
 	"github.com/sonae/sonae/auth"
 	"github.com/sonae/sonae/protect/restic/restictest"
+	"github.com/sonae/sonae/state"
 	"github.com/sonae/sonae/state/statetest"
 )
 
@@ -54,6 +56,18 @@ func gzipped(t *testing.T, b []byte) []byte {
 		t.Fatal(err)
 	}
 	return out.Bytes()
+}
+
+// own is a state in a file: what is stored is the same on every engine, and these
+// tests are about what is read.
+func own(t *testing.T) *state.DB {
+	t.Helper()
+	db, err := state.Open(t.Context(), filepath.Join(t.TempDir(), "state.db"), slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	return db
 }
 
 // pour backs up one stream as the agent does, scores, and returns the snapshot.
@@ -194,8 +208,7 @@ func TestTextThatHoldsRandomBytesIsFlagged(t *testing.T) {
 }
 
 func TestFewFilesOfAStagingFolder(t *testing.T) {
-	text := records(3, 3<<20)
-	other := records(4, 3<<20)
+	text, other := records(3, 3<<20), records(4, 3<<20)
 	sql := func(b []byte) []byte { return slices.Concat([]byte("--\n-- PostgreSQL database dump\n--\n\n"), b) }
 	for name, tt := range map[string]struct {
 		before, after map[string][]byte
@@ -216,7 +229,7 @@ func TestFewFilesOfAStagingFolder(t *testing.T) {
 		"encrypted always, and another one every day": {map[string][]byte{"db.gpg": encrypted(text, 0)}, map[string][]byte{"db.gpg": encrypted(other, 0)}, Calm, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := newWard(t, statetest.Open(t), 0)
+			w := newWard(t, own(t), 0)
 			w.folder(tt.before)
 			s := w.folder(tt.after)
 			if _, ok := reason(s, tt.rule); s.Verdict != tt.verdict || tt.rule != "" && !ok {
@@ -270,7 +283,7 @@ func TestADiskThatTurnsRandomFromTheInside(t *testing.T) {
 		"the whole disk was encrypted":       {disk(files), encrypted(disk(files), 512), Flagged},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := newWard(t, statetest.Open(t), 0)
+			w := newWard(t, own(t), 0)
 			w.folder(map[string][]byte{"ward.img": tt.before})
 			s := w.folder(map[string][]byte{"ward.img": tt.after})
 			if s.Verdict != tt.verdict {
@@ -297,7 +310,7 @@ func striped(b []byte, piece int) []byte {
 }
 
 func TestADiskThatIsEncryptedLittleByLittle(t *testing.T) {
-	w := newWard(t, statetest.Open(t), 0)
+	w := newWard(t, own(t), 0)
 	files := make([][]byte, 24)
 	for i := range files {
 		files[i] = records(uint64(i), 1<<20)
@@ -323,8 +336,8 @@ func TestADiskThatIsEncryptedLittleByLittle(t *testing.T) {
 // What programs write that compress is not taken for what programs write that
 // encrypt.
 func TestCompressedIsNotRandom(t *testing.T) {
-	text := records(5, 12<<20)
-	for _, tool := range []string{"gzip -c", "gzip -9 -c", "xz -1 -T1 -c", "zstd -q -c", "zstd -q -19 -c", "bzip2 -c"} {
+	text := records(5, 6<<20)
+	for _, tool := range []string{"gzip -c", "gzip -1 -c", "zstd -q -c", "bzip2 -c"} {
 		args := strings.Fields(tool)
 		if _, err := exec.LookPath(args[0]); err != nil {
 			t.Logf("%s is not there", args[0])
