@@ -75,7 +75,7 @@ func (h anomaliesOf) Snapshots(_ context.Context, series string, limit, offset i
 		case 6:
 			s.Verdict, s.Points = anomaly.Flagged, 100
 			s.Reasons = []anomaly.Reason{
-				{Rule: anomaly.RuleHead, Points: 100, N: 1, Form: anomaly.FormPostgreSQL, Since: start.Add(-51 * time.Hour).Format(time.RFC3339), Examples: []string{"/emr.電子カルテ.dump"}},
+				{Rule: anomaly.RuleHead, Points: 100, N: 1, Form: anomaly.FormPostgreSQL, Since: start.Add(-171 * time.Hour).Format(time.RFC3339), Examples: []string{"/emr.電子カルテ.dump"}},
 				{Rule: anomaly.RuleInside, Points: 100, N: 1, Form: anomaly.FormSQL, Examples: []string{"/emr.roles.sql"}},
 				{Rule: anomaly.RuleScrambled, Points: 91, N: 2, After: 0.71, Examples: []string{"/vm/ward.qcow2", "/vm/rota.qcow2"}}}
 			s.Answer = &anomaly.Answer{Planned: true, Reason: "ダンプの作り方を変えた", Ticket: "CHG-120", By: "pe-responder", At: at.Add(time.Hour)}

@@ -105,7 +105,7 @@ func (w *ward) scored(path string) Snapshot {
 }
 
 // folder backs up a folder of few files.
-func (w *ward) folder(files map[string][]byte) Snapshot {
+func (w *ward) folder(files map[string][]byte, options ...string) Snapshot {
 	w.t.Helper()
 	dir := filepath.Join(w.t.TempDir(), "dumps") // another one each time: its name in the snapshot is the same
 	at := filepath.Join(w.dir, "..", "staging")
@@ -118,7 +118,7 @@ func (w *ward) folder(files map[string][]byte) Snapshot {
 	if err := os.Rename(dir, at); err != nil {
 		w.t.Fatal(err)
 	}
-	w.p.Run(w.t, "backup", "--host", "ward", "--time", w.at.Format(time.DateTime), at)
+	w.p.Run(w.t, append([]string{"backup", "--host", "ward", "--time", w.at.Format(time.DateTime), at}, options...)...)
 	return w.scored(filepath.Clean(at))
 }
 
@@ -172,6 +172,27 @@ func TestStreamsThatDoNotBeginAsTheirSourceWritesThem(t *testing.T) {
 	}
 }
 
+// Of the log of a PostgreSQL a segment or two come each day: they are no many files,
+// and what is random in them is no reason by itself.
+func TestSegmentsOfTheLogThatAreNone(t *testing.T) {
+	w := newWard(t, own(t), 0)
+	segment := func(seed uint64) []byte {
+		return slices.Concat([]byte{0x10, 0xd1, 2, 0, 1, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0}, encrypted(records(seed, 100_000), 0))
+	}
+	name := func(i int) string { return fmt.Sprintf("0000000100000000%08X", i) }
+	all := map[string][]byte{"last-base": []byte(name(1)), name(1): segment(1)}
+	w.folder(all, "--tag", "source:log")
+	all[name(2)], all[name(3)+".partial"] = segment(2), make([]byte, 100_000)
+	if s := w.folder(all, "--tag", "source:log"); s.Verdict != Calm {
+		t.Errorf("an ordinary day: %+v", s.Score)
+	}
+	all[name(3)] = encrypted(segment(3), 0)
+	s := w.folder(all, "--tag", "source:log")
+	if r, ok := reason(s, RuleHead); s.Verdict != Flagged || !ok || r.Form != FormWAL || r.N != 1 {
+		t.Errorf("a segment was encrypted: %+v", s.Score)
+	}
+}
+
 func TestAStreamThatIsNoDumpFromTheFirstDayIsFlagged(t *testing.T) {
 	w := newWard(t, statetest.Open(t), 0)
 	bad := records(1, 1000)
@@ -208,7 +229,7 @@ func TestTextThatHoldsRandomBytesIsFlagged(t *testing.T) {
 }
 
 func TestFewFilesOfAStagingFolder(t *testing.T) {
-	text, other := records(3, 3<<20), records(4, 3<<20)
+	text, other, long := records(3, 2<<20), records(4, 2<<20), gzipped(t, records(5, 6<<20))
 	sql := func(b []byte) []byte { return slices.Concat([]byte("--\n-- PostgreSQL database dump\n--\n\n"), b) }
 	for name, tt := range map[string]struct {
 		before, after map[string][]byte
@@ -223,7 +244,7 @@ func TestFewFilesOfAStagingFolder(t *testing.T) {
 		"encrypted and renamed":                       {map[string][]byte{"db.sql": sql(text)}, map[string][]byte{"db.sql.locked": encrypted(sql(text), 0)}, Flagged, RuleHead},
 		"encrypted, under another date":               {map[string][]byte{"db-0706.sql": sql(text)}, map[string][]byte{"db-0706.sql": sql(text), "db-0707.sql": encrypted(sql(other), 0)}, Flagged, RuleHead},
 		"encrypted behind its beginning":              {map[string][]byte{"db.sql": sql(text)}, map[string][]byte{"db.sql": encrypted(sql(text), 4096)}, Flagged, RuleScrambled},
-		"compressed, encrypted behind its beginning":  {map[string][]byte{"db.gz": gzipped(t, text)}, map[string][]byte{"db.gz": encrypted(gzipped(t, text), 64)}, Flagged, RuleScrambled},
+		"compressed, encrypted behind its beginning":  {map[string][]byte{"db.gz": long}, map[string][]byte{"db.gz": encrypted(long, 64)}, Flagged, RuleScrambled},
 		"encrypted by hand":                           {map[string][]byte{"db.sql": sql(text)}, map[string][]byte{"db.sql": slices.Concat([]byte("Salted__12345678"), encrypted(text, 0))}, Question, RuleQuestion},
 		"behind its beginning, under another date":    {map[string][]byte{"db-1.sql": sql(text)}, map[string][]byte{"db-2.sql": encrypted(sql(other), 4096)}, Flagged, RuleScrambled},
 		"encrypted always, and another one every day": {map[string][]byte{"db.gpg": encrypted(text, 0)}, map[string][]byte{"db.gpg": encrypted(other, 0)}, Calm, ""},
