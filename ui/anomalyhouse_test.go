@@ -72,6 +72,13 @@ func (h anomaliesOf) Snapshots(_ context.Context, series string, limit, offset i
 			s.Answer = &anomaly.Answer{Planned: true, Reason: "保管前の暗号化", Ticket: "CHG-118", By: "pe-responder", At: at.Add(time.Hour)}
 		case 2:
 			s.Verdict, s.Problem = anomaly.Unread, "data/ab: offset 20: the MAC does not fit"
+		case 6:
+			s.Verdict, s.Points = anomaly.Flagged, 100
+			s.Reasons = []anomaly.Reason{
+				{Rule: anomaly.RuleHead, Points: 100, N: 1, Form: anomaly.FormPostgreSQL, Since: start.Add(-171 * time.Hour).Format(time.RFC3339), Examples: []string{"/emr.電子カルテ.dump"}},
+				{Rule: anomaly.RuleInside, Points: 100, N: 1, Form: anomaly.FormSQL, Examples: []string{"/emr.roles.sql"}},
+				{Rule: anomaly.RuleScrambled, Points: 91, N: 2, After: 0.71, Examples: []string{"/vm/ward.qcow2", "/vm/rota.qcow2"}}}
+			s.Answer = &anomaly.Answer{Planned: true, Reason: "ダンプの作り方を変えた", Ticket: "CHG-120", By: "pe-responder", At: at.Add(time.Hour)}
 		case 4:
 			s.Partial = true
 		case 29:

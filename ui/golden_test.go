@@ -181,6 +181,7 @@ var pages = []struct{ name, who, path string }{
 	{"protect-series-executive", "executive", "/protect/snapshots/sr-1"},
 	{"protect-snapshot", "responder", "/protect/snapshots/sr-1/" + snapshotName(1)},
 	{"protect-snapshot-answered", "executive", "/protect/snapshots/sr-1/" + snapshotName(2)},
+	{"protect-snapshot-stream", "responder", "/protect/snapshots/sr-1/" + snapshotName(7)},
 	{"protect-loss", "responder", "/protect/snapshots/sr-1/" + snapshotName(6) + "/loss"},
 	{"protect-vaults", "responder", "/protect/repositories"},
 	{"protect-vaults-approver", "approver", "/protect/repositories"},

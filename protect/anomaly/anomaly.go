@@ -7,9 +7,10 @@
 // may have meant it; clean points that a person confirmed, with the files that
 // they would cost. Always true: nothing that an agent says is believed but what
 // lies in its repository; a score names its reasons; snapshots with an alert
-// teach nothing about what is usual; folders that did not change are not read,
-// and of what did change a bounded part; what people decide stays in versions
-// and has its digest in the ledger.
+// teach nothing about what is usual; dumps and images of disks, of which a
+// snapshot has few, are judged one by one against their own past; folders that
+// did not change are not read, and of what did change a bounded part; what people
+// decide stays in versions and has its digest in the ledger.
 package anomaly
 
 import (

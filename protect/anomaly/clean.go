@@ -72,7 +72,7 @@ func (d *Desk) Propose(ctx context.Context, series string, begun time.Time, unce
 	}
 	out := Proposal{Series: series, Begun: begun, Uncertain: max(0, uncertain)}
 	for _, s := range all {
-		if at := s.since(); s.Alarming() && (out.Begun.IsZero() || at.Before(out.Begun)) {
+		if at := s.since(); s.Alarming() && (out.Begun.IsZero() || at.Before(out.Begun) || out.Because != "" && at.Equal(out.Begun)) { // a later one may say since when
 			out.Begun, out.Because = at, s.ID
 		}
 	}

@@ -19,6 +19,10 @@ const (
 	RuleSqueeze  = "squeeze"  // what changed cannot be compressed any more
 	RuleRewrote  = "rewrote"  // much was written anew, of which nothing stayed
 	RuleQuestion = "question" // many files were encrypted by a program that people use
+
+	RuleHead      = "head"      // a stream does not begin as it must
+	RuleInside    = "inside"    // text holds what text cannot hold
+	RuleScrambled = "scrambled" // a stream has turned random
 )
 
 // Verdict is what a score means.
@@ -67,6 +71,7 @@ type Reason struct {
 	Before   float64  `json:"before,omitempty"` // ratio before
 	After    float64  `json:"after,omitempty"`  // ratio now
 	Ending   string   `json:"ending,omitempty"`
+	Form     string   `json:"form,omitempty"`  // in which a stream must begin
 	Since    string   `json:"since,omitempty"` // first snapshot that it is about, RFC 3339
 	Examples []string `json:"examples,omitempty"`
 }
@@ -88,6 +93,8 @@ type Usual struct {
 	Slow    float64        `json:"slow"` // files lost of 1,000 beyond the slack, summed up
 	Sum     int            `json:"sum"`  // files lost since Since
 	Since   time.Time      `json:"since"`
+
+	Streams map[string]Course `json:"streams,omitempty"` // by path
 }
 
 // Score is what Judge makes of numbers.
@@ -152,19 +159,49 @@ func day(n Numbers, at time.Time) Day {
 // same numbers and the same past give the same score.
 func Judge(n Numbers, u Usual, at time.Time, files []File) (Score, Usual) {
 	d := day(n, at)
-	next := u.slower(n, d)
+	next, streams := u.slower(n, d).courses(n, at)
 	var s Score
-	for _, r := range []Reason{canaries(n), damage(n, u, d, next.Since), next.slow(n), noise(n, u, d), removed(n, u, d), newEnding(n), squeeze(n), rewrote(n), question(n)} {
+	for _, r := range append([]Reason{canaries(n), damage(n, u, d, next.Since), next.slow(n), noise(n, u, d), removed(n, u, d), newEnding(n), squeeze(n), rewrote(n), question(n)}, streams...) {
 		if r.Points == 0 {
 			continue
 		}
-		r.Examples = examples(r, n, files)
-		s.Reasons = append(s.Reasons, r)
-		if r.Rule != RuleQuestion {
-			s.Points += r.Points
+		if r.Examples == nil {
+			r.Examples = examples(r, n, files)
 		}
+		s.add(r)
 	}
-	s.Points = min(100, s.Points)
+	s.decide(Calm)
+	if s.Verdict != Flagged && s.Verdict != Question { // alerted days stay out
+		next.Days = append(slices.Clone(u.Days[max(0, len(u.Days)-keepDays+1):]), d)
+	}
+	return s, next
+}
+
+// begin scores the first snapshot of a series: with nothing to compare it with,
+// only what must be so whatever was before speaks.
+func begin(n Numbers, u Usual, at time.Time) (Score, Usual) {
+	next, streams := u.courses(n, at)
+	var s Score
+	for _, r := range streams {
+		s.add(r)
+	}
+	s.decide(First)
+	return s, next
+}
+
+// add counts a reason. A rule that has spoken of all files need not of one.
+func (s *Score) add(r Reason) {
+	if slices.ContainsFunc(s.Reasons, func(o Reason) bool { return o.Rule == RuleQuestion && r.Rule == RuleQuestion }) {
+		return
+	}
+	s.Reasons = append(s.Reasons, r)
+	if r.Rule != RuleQuestion {
+		s.Points = min(100, s.Points+r.Points)
+	}
+}
+
+// decide says what the points mean; calm is for those that mean nothing.
+func (s *Score) decide(calm Verdict) {
 	asked := slices.ContainsFunc(s.Reasons, func(r Reason) bool { return r.Rule == RuleQuestion })
 	switch {
 	case s.Points >= pointsFlagged:
@@ -174,12 +211,8 @@ func Judge(n Numbers, u Usual, at time.Time, files []File) (Score, Usual) {
 	case s.Points >= pointsWatch:
 		s.Verdict = Watch
 	default:
-		s.Verdict = Calm
+		s.Verdict = calm
 	}
-	if s.Verdict != Flagged && s.Verdict != Question { // alerted days stay out
-		next.Days = append(slices.Clone(u.Days[max(0, len(u.Days)-keepDays+1):]), d)
-	}
-	return s, next
 }
 
 // slower sums up what is lost at each snapshot (CUSUM): who encrypts little at a

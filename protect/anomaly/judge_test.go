@@ -53,6 +53,116 @@ func TestRulesSpeakWithTheirNumbers(t *testing.T) {
 	}
 }
 
+// TestStreamsAreJudgedAgainstTheirOwnPast has a stream of a GiB that was stored at
+// 0.4 of its size, and one that was compressed already.
+func TestStreamsAreJudgedAgainstTheirOwnPast(t *testing.T) {
+	const mib = 1 << 20
+	stream := func(change func(*Stream)) Numbers {
+		s := Stream{Path: "/vm/ward.img", Size: 1 << 30, OldForm: kindDisk, Form: kindDisk, Known: true, OldStored: 400 * mib, OldSlack: 600 * mib, Stored: 400 * mib, Slack: 600 * mib,
+			Gone: Grain{Bytes: 50 * mib, Loose: 50 * mib}, Fresh: Grain{Bytes: 50 * mib, Loose: 50 * mib}}
+		change(&s)
+		return Numbers{Files: 2, Bytes: 1 << 30, Changed: 1, Compared: 1, Signs: map[string]int{}, Streams: []Stream{s}}
+	}
+	grain := func(bytes, random, loose uint64) Grain { return Grain{bytes * mib, random * mib, loose * mib} }
+	packed := func(s *Stream) {
+		s.Path, s.OldForm, s.Form, s.OldStored, s.OldSlack, s.Stored, s.Slack = "/emr.dump.gz", kindGzip, kindGzip, 1000*mib, 2*mib, 1000*mib, 2*mib
+		s.Gone, s.Fresh = grain(1000, 0, 1), grain(1000, 0, 1)
+	}
+	for name, tt := range map[string]struct {
+		n       Numbers
+		verdict Verdict
+		rule    string
+	}{
+		"an ordinary day":                       {stream(func(s *Stream) {}), Calm, ""},
+		"it grew by what is compressed already": {stream(func(s *Stream) { s.Size, s.Stored, s.Fresh = 2<<30, 1400*mib, grain(1000, 0, 50) }), Calm, ""},
+		"it grew by what is encrypted":          {stream(func(s *Stream) { s.Size, s.Stored, s.Fresh = 2<<30, 1400*mib, grain(1000, 950, 50) }), Calm, ""},
+		"half of it was deleted":                {stream(func(s *Stream) { s.Stored, s.Slack, s.Gone = 200*mib, 300*mib, grain(550, 0, 550) }), Calm, ""},
+		"half of it was compressed (VACUUM FULL)": {stream(func(s *Stream) {
+			s.Stored, s.Slack, s.Gone, s.Fresh = 390*mib, 310*mib, grain(500, 0, 500), grain(200, 0, 10)
+		}), Calm, ""},
+		"all of it was written anew": {stream(func(s *Stream) { s.Gone, s.Fresh = grain(1000, 0, 1000), grain(1000, 0, 1000) }), Calm, ""},
+		"videos took the place of half of it": {stream(func(s *Stream) {
+			s.Stored, s.Slack, s.Gone, s.Fresh = 700*mib, 300*mib, grain(500, 0, 500), grain(500, 0, 0)
+		}), Calm, ""},
+		"half of it was encrypted": {stream(func(s *Stream) {
+			s.Stored, s.Slack, s.Gone, s.Fresh = 700*mib, 300*mib, grain(500, 0, 500), grain(500, 490, 10)
+		}), Flagged, RuleScrambled},
+		"a sixth of it was encrypted": {stream(func(s *Stream) {
+			s.Stored, s.Slack, s.Gone, s.Fresh = 500*mib, 500*mib, grain(170, 0, 170), grain(170, 165, 5)
+		}), Watch, RuleScrambled},
+		"encrypted, and made smaller": {stream(func(s *Stream) {
+			s.Stored, s.Slack, s.Gone, s.Fresh = 400*mib, 0, grain(1000, 0, 1000), grain(400, 400, 0)
+		}), Flagged, RuleScrambled},
+		"encrypted always":                          {stream(func(s *Stream) { packed(s); s.Gone, s.Fresh = grain(1000, 990, 0), grain(1000, 1000, 0) }), Calm, ""},
+		"compressed always":                         {stream(packed), Calm, ""},
+		"compressed, and now encrypted":             {stream(func(s *Stream) { packed(s); s.Fresh = grain(1000, 1000, 0) }), Flagged, RuleScrambled},
+		"compressed, and it is no gzip any more":    {stream(func(s *Stream) { packed(s); s.Fresh, s.Form, s.Even = grain(1000, 1000, 0), "", true }), Flagged, RuleHead},
+		"another program writes it":                 {stream(func(s *Stream) { packed(s); s.Form = "zstd" }), Calm, ""},
+		"of a kind that is not known, and not even": {stream(func(s *Stream) { packed(s); s.Form = "" }), Calm, ""},
+		"a person encrypted it":                     {stream(func(s *Stream) { packed(s); s.Fresh, s.Form = grain(1000, 1000, 0), kindSealed }), Question, RuleQuestion},
+		"its source says that it is another thing":  {stream(func(s *Stream) { packed(s); s.Due, s.Wrong = FormPostgreSQL, true }), Flagged, RuleHead},
+		"text with random bytes in it":              {stream(func(s *Stream) { s.Due, s.Alien = FormSQL, true }), Flagged, RuleInside},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, _ := Judge(tt.n, quiet(), monday, nil)
+			if s.Verdict != tt.verdict || tt.rule != "" && !slices.ContainsFunc(s.Reasons, func(r Reason) bool { return r.Rule == tt.rule && len(r.Examples) == 1 }) {
+				t.Errorf("got %+v, want %s because of %q", s, tt.verdict, tt.rule)
+			}
+		})
+	}
+}
+
+// What turns random comes together over weeks, goes back when it was restored, and
+// fades: a disk to which an archive came every year is none that was encrypted.
+func TestWhatTurnsRandomComesTogether(t *testing.T) {
+	const mib = 1 << 20
+	turn := func(s Stream, by int64) Stream {
+		s.OldStored, s.OldSlack = s.Stored, s.Slack
+		s.Stored, s.Slack = uint64(int64(s.Stored)+by), uint64(int64(s.Slack)-by)
+		s.Gone, s.Fresh = Grain{Bytes: 100 * mib, Loose: 100 * mib}, Grain{Bytes: 100 * mib, Random: 100 * mib}
+		return s
+	}
+	for name, tt := range map[string]struct {
+		by      []int64 // MiB of 600 on each day
+		every   int     // days
+		flagged bool
+	}{
+		"5 % a day":             {[]int64{30, 30, 30, 30, 30, 30}, 1, true},
+		"5 % a day, restored":   {[]int64{30, 30, 30, -90, 30, 30}, 1, false},
+		"5 % twice a year":      {[]int64{30, 30, 30, 30, 30, 30}, 180, false},
+		"less than counts":      {[]int64{2, 2, 2, 2, 2, 2}, 1, false},
+		"there and back (work)": {[]int64{60, -60, 60, -60, 60, -60}, 1, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			u, s, flagged := quiet(), Stream{Path: "/vm/ward.img", Size: 1 << 30, OldForm: kindDisk, Form: kindDisk, Known: true, Stored: 400 * mib, Slack: 600 * mib}, false
+			for i, by := range tt.by {
+				s = turn(s, by*mib)
+				var score Score
+				score, u = Judge(Numbers{Files: 1, Bytes: 1 << 30, Changed: 1, Signs: map[string]int{}, Streams: []Stream{s}}, u, monday.AddDate(0, 0, i*tt.every), nil)
+				flagged = flagged || score.Verdict == Flagged
+			}
+			if flagged != tt.flagged {
+				t.Errorf("flagged: %v; in the end %+v", flagged, u.Streams)
+			}
+		})
+	}
+}
+
+func TestStreamsAreKnownByTheirSource(t *testing.T) {
+	for name, want := range map[string]string{
+		"/emr.a.b.dump": FormPostgreSQL, "/emr.roles.sql": FormSQL, "/emr.base.tar": FormTar, "/emr.o=h.ldif": FormLDIF, "/emr.domain.xml": FormDomain, "/emr.hub.age": FormAge,
+		"/var/lib/sonae-wal/local_5432/0000000100000000000000A1": FormWAL, "/w/0000000100000000000000A1.partial": FormWAL,
+		"/emr.dump": "", "/emr.x/y.dump": "", "/other.x.dump": "", "/srv/emr.x.dump": "", "/w/last-base": "",
+	} {
+		if got := due("emr", name); got != want {
+			t.Errorf("%s: got %q, want %q", name, got, want)
+		}
+		if got := due("", name); got != "" {
+			t.Errorf("%s of no source: %q", name, got)
+		}
+	}
+}
+
 func TestAttackBelowEveryLimitAddsUp(t *testing.T) {
 	u := quiet()
 	for day := range 12 {
@@ -160,5 +270,9 @@ func FuzzInspect(f *testing.F) {
 			t.Errorf("impossible: %+v", l)
 		}
 		_ = listed(b)
+		_ = formOf(b)
+		for _, form := range []string{FormPostgreSQL, FormSQL, FormLDIF, FormTar, FormDomain, FormAge, FormWAL} {
+			_ = begins(form, b)
+		}
 	})
 }

@@ -25,6 +25,7 @@ const (
 	kindSQLite = "sqlite"
 	kindOLE    = "ole"
 	kindSealed = "sealed" // of a program that people encrypt with
+	kindDisk   = "disk"   // image of a disk or of a file system
 )
 
 // State says whether something about a file is as it must be.
@@ -56,7 +57,7 @@ func magics() []struct{ kind, magic string } {
 		{kindPDF, "%PDF-"}, {kindSQLite, "SQLite format 3\x00"}, {kindOLE, "\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"}, {"elf", "\x7fELF"}, {"exe", "MZ"}, {"gif", "GIF8"},
 		{"xz", "\xfd7zXZ\x00"}, {"zstd", "\x28\xb5\x2f\xfd"}, {"bzip2", "BZh"}, {"7z", "7z\xbc\xaf\x27\x1c"}, {"rar", "Rar!\x1a\x07"}, {"riff", "RIFF"},
 		{"tiff", "II*\x00"}, {"tiff", "MM\x00*"}, {"class", "\xca\xfe\xba\xbe"}, {"ar", "!<arch>\n"}, {"woff", "wOF"}, {"ogg", "OggS"}, {"flac", "fLaC"},
-		{"mp3", "ID3"}, {"mo", "\xde\x12\x04\x95"}, {"font", "\x00\x01\x00\x00\x00"}, {"pgdump", "PGDMP"}, {"qcow", "QFI\xfb"}, {"vmdk", "KDMV"}, {"bmp", "BM"},
+		{"mp3", "ID3"}, {"mo", "\xde\x12\x04\x95"}, {"font", "\x00\x01\x00\x00\x00"}, {"pgdump", "PGDMP"}, {"qcow", "QFI\xfb"}, {"vmdk", "KDMV"}, {"vhdx", "vhdxfile"}, {"bmp", "BM"},
 	}
 }
 
@@ -89,8 +90,18 @@ func kindOf(head []byte) string {
 		return "tar"
 	case isText(head[:min(len(head), window)]):
 		return kindText
+	case isDisk(head):
+		return kindDisk
 	}
 	return ""
+}
+
+// isDisk knows a boot sector, and the first blocks of ext4, XFS and LVM.
+func isDisk(b []byte) bool {
+	at := func(from int, magic string) bool {
+		return len(b) >= from+len(magic) && string(b[from:from+len(magic)]) == magic
+	}
+	return at(510, "\x55\xaa") || at(1080, "\x53\xef") || at(0, "XFSB") || at(512, "LABELONE")
 }
 
 // isOpenPGP knows the first packets of RFC 9580 that an encrypted message

@@ -65,6 +65,7 @@ type Numbers struct {
 	Ratio    float64 `json:"ratio"`
 
 	Canaries []string `json:"canaries,omitempty"`
+	Streams  []Stream `json:"streams,omitempty"` // that are new or changed
 }
 
 // Lost is the number of files that were made unusable.
@@ -128,7 +129,9 @@ type meter struct {
 	came                               map[key]int // contents that are new
 	names                              map[key]int // removed files by name and size
 	archives                           []change
-	left                               int64 // bytes that may still be read
+	source                             string   // of the job that made the snapshot; empty: not known
+	big                                []change // that may be of streams
+	left                               int64    // bytes that may still be read
 	oldSize, nowSize, oldKept, nowKept uint64
 	files                              []File // with a sign
 }
@@ -148,8 +151,11 @@ func (m *meter) measure(ctx context.Context, old, now *restic.ID, files int, siz
 	if err := w.folder(ctx, old, now, "/", 0); err != nil {
 		return Numbers{}, err
 	}
+	if err := m.streams(ctx); err != nil {
+		return Numbers{}, err
+	}
 	if old == nil { // nothing to compare with
-		return Numbers{Files: m.n.Files, Bytes: m.n.Bytes, New: m.n.New, Signs: map[string]int{}}, nil
+		return Numbers{Files: m.n.Files, Bytes: m.n.Bytes, New: m.n.New, Signs: map[string]int{}, Streams: m.n.Streams}, nil
 	}
 	m.moved()
 	if err := m.look(ctx); err != nil {
@@ -173,6 +179,7 @@ func (m *meter) take(c change) error {
 	if m.canary != nil && c.Old != nil && (m.canary(c.Path) || c.Was != "" && m.canary(c.Was)) && len(m.n.Canaries) < 20 {
 		m.n.Canaries = append(m.n.Canaries, c.Path)
 	}
+	m.weigh(c)
 	switch c.What {
 	case Added:
 		m.n.New, m.n.Files = m.n.New+1, m.n.Files+1

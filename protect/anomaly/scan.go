@@ -3,8 +3,10 @@ package anomaly
 import (
 	"cmp"
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -128,15 +130,18 @@ func (d *Desk) measure(ctx context.Context, repo *restic.Repository, p *past, s 
 		return err
 	}
 	m := newMeter(repo, a.ID, p.Usual.Endings, func(path string) bool { return decoys[path] })
+	m.source = p.Series.Source
 	n, err := m.measure(ctx, old, a.Tree, p.Files, p.Bytes)
 	if err != nil {
 		return err
 	}
 	s.Numbers = n
-	if old == nil {
-		s.Score = Score{Verdict: First}
+	if p.Usual, err = d.settle(ctx, p.Series.ID, p.Usual); err != nil {
+		return err
+	}
+	if usual := p.Usual; old == nil {
+		s.Score, p.Usual = begin(n, usual, s.Received)
 	} else {
-		usual := p.Usual
 		s.Score, p.Usual = Judge(n, usual, s.Received, m.files)
 		if a.Partial { // what could not be read is missing, and what is missing teaches nothing
 			s.Score, p.Usual = partial(s.Score), usual
@@ -148,6 +153,30 @@ func (d *Desk) measure(ctx context.Context, repo *restic.Repository, p *past, s 
 	s.Marked, s.Files = len(m.files), m.files[:min(len(m.files), maxShown)]
 	p.Tree, p.Files, p.Bytes = a.Tree, n.Files, n.Bytes
 	return nil
+}
+
+// settle lets go of streams that do not begin as they must where a person said
+// that it was meant: a snapshot of each night would have to be answered.
+func (d *Desk) settle(ctx context.Context, series string, u Usual) (Usual, error) {
+	open := func(c Course) bool { return !c.Wrong.IsZero() && !c.Meant }
+	if !slices.ContainsFunc(slices.Collect(maps.Values(u.Streams)), open) {
+		return u, nil
+	}
+	u.Streams = maps.Clone(u.Streams)
+	err := d.each(ctx, `SELECT body FROM anomaly_snapshot WHERE series = $1 AND verdict = 'flagged'`, func(rows *sql.Rows) error {
+		s, err := scanSnapshot(rows)
+		if err != nil || s.Answer == nil || !s.Answer.Planned {
+			return err
+		}
+		for _, x := range s.Numbers.Streams {
+			if c := u.Streams[x.Path]; x.Wrong && open(c) && !s.Received.Before(c.Wrong) {
+				c.Meant = true
+				u.Streams[x.Path] = c
+			}
+		}
+		return nil
+	}, series)
+	return u, err
 }
 
 // decoys are those of a machine, by their paths in its snapshots.

@@ -120,3 +120,14 @@ func (r *Repository) Footprint(n *Node) (stored uint64, err error) {
 	}
 	return stored, nil
 }
+
+// Lengths is how long a data blob is, and how many bytes it takes in the
+// repository. Load must have run.
+func (r *Repository) Lengths(id ID) (plain, stored uint64, err error) {
+	lo, hi := r.index.find(DataBlob, id)
+	if lo == hi {
+		return 0, 0, errors.Join(ErrMissing, errors.New("data blob "+id.String()))
+	}
+	e := r.index.entries[lo].blob()
+	return uint64(e.Size()), uint64(e.Length), nil
+}

@@ -153,7 +153,14 @@ func reasonText(p Page, r anomaly.Reason) string {
 	if t, err := time.Parse(time.RFC3339, r.Since); err == nil {
 		since = p.Time(t)
 	}
-	text := p.T("protect.anomaly.rule."+r.Rule, "n", p.Count(r.N), "of", p.Count(r.Of), "limit", p.Count(r.Limit), "before", percent(r.Before), "after", percent(r.After),
+	file, form := "", ""
+	if len(r.Examples) > 0 {
+		file = r.Examples[0]
+	}
+	if r.Form != "" {
+		form = p.T("protect.anomaly.form." + r.Form)
+	}
+	text := p.T("protect.anomaly.rule."+r.Rule, "file", file, "form", form, "n", p.Count(r.N), "of", p.Count(r.Of), "limit", p.Count(r.Limit), "before", percent(r.Before), "after", percent(r.After),
 		"ending", r.Ending, "since", since)
 	switch {
 	case r.Limit == 0 || r.Rule == anomaly.RuleCanary:
@@ -162,7 +169,7 @@ func reasonText(p Page, r anomaly.Reason) string {
 	default:
 		text += p.T("protect.anomaly.limit", "limit", p.Count(r.Limit))
 	}
-	if since != "" && r.Rule == anomaly.RuleDamage {
+	if since != "" && slices.Contains([]string{anomaly.RuleDamage, anomaly.RuleHead, anomaly.RuleScrambled}, r.Rule) {
 		text += p.T("protect.anomaly.since", "since", since)
 	}
 	return text
