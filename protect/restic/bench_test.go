@@ -1,6 +1,8 @@
 package restic_test
 
 import (
+	"fmt"
+	"os"
 	"path/filepath"
 	"strconv"
 	"testing"
@@ -61,4 +63,39 @@ func perCPU(b *testing.B, whose int, bytes int64) func() {
 	}
 	before := used()
 	return func() { b.ReportMetric(float64(bytes)*float64(b.N)/1e6/(used()-before), "MB/cpu-s") }
+}
+
+// BenchmarkSame compares small files with their snapshot, as a restore does with
+// all that came back.
+func BenchmarkSame(b *testing.B) {
+	p, src := restictest.Newest(b).At(filepath.Join(b.TempDir(), "repo")), b.TempDir()
+	restictest.Small(b, src, 2_000)
+	restictest.Write(b, filepath.Join(src, "large"), restictest.Noise(20<<20))
+	p.Run(b, "init")
+	p.Run(b, "backup", src)
+	r, all := load(b, p.Repo)
+	bytes := int64(0)
+	for b.Loop() {
+		bytes = 0
+		err := r.Walk(b.Context(), *all[0].Tree, func(at string, n *restic.Node) error {
+			if n.Type != "file" {
+				return nil
+			}
+			f, err := os.Open(at)
+			if err != nil {
+				return err
+			}
+			defer f.Close()
+			bytes += int64(n.Size)
+			if same, err := r.Same(b.Context(), n, f); err != nil || !same {
+				return fmt.Errorf("%s: %v, %w", at, same, err)
+			}
+			return nil
+		})
+		if err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.SetBytes(bytes)
+	b.ReportAllocs()
 }

@@ -3,7 +3,7 @@
 //
 // In: a Backend with the files of a repository, and a password. Out: its
 // snapshots, trees and contents, statistics, and a Report of what is damaged.
-// Always true: nothing is ever written (the bytes of a second key file, and of
+// Always true: nothing is ever written (the bytes of a new repository, of a second key file, and of
 // packs and indexes without what nobody needs, are made for whoever keeps the
 // repository); no byte is used before its MAC and its
 // SHA-256 were compared; memory is bounded by the number of blobs (about 60
@@ -19,6 +19,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 	"time"
 )
 
@@ -73,6 +74,8 @@ type Repository struct {
 	back  Backend
 	key   *Key
 	index *index // nil until Load
+
+	pieces sync.Pool // of *[pieceSize]byte, for Same
 }
 
 // Open finds the key file that password opens. Key files that cannot be read
