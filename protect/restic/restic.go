@@ -3,13 +3,14 @@
 //
 // In: a Backend with the files of a repository, and a password. Out: its
 // snapshots, trees and contents, statistics, and a Report of what is damaged.
-// Always true: nothing is ever written (the bytes of a new repository, of a second key file, and of
-// packs and indexes without what nobody needs, are made for whoever keeps the
-// repository); no byte is used before its MAC and its
+// Always true: nothing is ever written (the bytes of a new repository, of a
+// second key file, and of packs and indexes without what nobody needs, are made
+// for whoever keeps the repository); no byte is used before its MAC and its
 // SHA-256 were compared; memory is bounded by the number of blobs (about 60
 // bytes each) and by the largest blob, whatever the files claim; every refusal
 // names the file, and the offset where there is one. What the format is was
-// taken from restic's published design document; no code of it is used.
+// taken from restic's published design document; of its code nothing is used but
+// the library that chooses where files of a new repository are cut.
 package restic
 
 import (
