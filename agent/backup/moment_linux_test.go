@@ -1,10 +1,15 @@
 package backup_test
 
 import (
+	"archive/tar"
+	"cmp"
+	"errors"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -38,7 +43,9 @@ func TestAnOrderBringsPostgreSQLBackToAMoment(t *testing.T) {
 		return r.Sources[0].Snapshots[0]
 	}
 	saved(wal)
+	began := time.Now().Truncate(time.Second)
 	whole := saved(base)
+	ended := time.Now()
 	c.must(c.sql("postgres", "INSERT INTO visits SELECT n, 'since ' || n FROM generate_series(1001, 1500) n; SELECT pg_switch_wal()"))
 	const digest = "SELECT count(*) || ' ' || md5(string_agg(n || note, ',' ORDER BY n)) FROM visits"
 	want := c.must(c.sql("postgres", digest))
@@ -64,11 +71,18 @@ func TestAnOrderBringsPostgreSQLBackToAMoment(t *testing.T) {
 	if got.State != job.OK || r.Loaded != to+".cluster" || !r.Moment.Equal(moment) || r.Server != filepath.Base(filepath.Dir(c.bin)) || r.Files < 4 || r.Verified != r.Files {
 		t.Fatalf("%+v %+v", got, r)
 	}
+	begins, ends := inTar(t, filepath.Join(to, whole.Path))
+	if begins.Name != "backup_label" || ends.Name != "backup_manifest" || ends.ModTime.Before(began) || ends.ModTime.After(ended) {
+		t.Errorf("the hub, which reads them, finds %s at the begin and %s of %s at the end of a base backup that was made from %s to %s", begins.Name, ends.Name, ends.ModTime, began, ended)
+	}
 	if left, _ := filepath.Glob(filepath.Join(b.dir, "backup", "spared-*")); len(left) > 0 {
 		t.Errorf("left over: %v", left)
 	}
 	c.stop()
-	c.serve(to + ".cluster")
+	dir := to + ".cluster" // as the page says, but for where its socket is
+	c.must(c.cmd("pg_ctl", "start", "-t", "600", "-D", dir, "-l", dir+"/recovery.log", "-o", "-p 15433 -c listen_addresses= -c unix_socket_directories="+c.base))
+	c.stop = sync.OnceFunc(func() { _ = c.cmd("pg_ctl", "stop", "-m", "fast", "-D", dir).Run() })
+	t.Cleanup(c.stop)
 	linktest.Await(t, "the moment", func() bool { return c.must(c.sql("postgres", "SELECT pg_is_wal_replay_paused()")) == "t" })
 	if got := c.must(c.sql("postgres", digest)); got != want {
 		t.Errorf("at the moment there is %s, want %s", got, want)
@@ -102,6 +116,26 @@ func TestAnOrderBringsPostgreSQLBackToAMoment(t *testing.T) {
 	got = b.do(order(c.base+"/third", func(l *job.Loading) { l.WAL = &job.WAL{Snapshot: strange.ID, Path: c.base + "/strange"} }))
 	if got.State != job.Failed || !strings.Contains(got.Error, "another server") || got.Restore.Loaded != "" {
 		t.Errorf("WAL of another server: %+v", got)
+	}
+}
+
+// inTar is what a tar begins and ends with.
+func inTar(t *testing.T, at string) (begins, ends *tar.Header) {
+	t.Helper()
+	f, err := os.Open(at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for r := tar.NewReader(f); ; {
+		h, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			return begins, ends
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		begins, ends = cmp.Or(begins, h), h
 	}
 }
 
