@@ -273,6 +273,10 @@ const besidePort = "5433"
 // command that people copy.
 var version = regexp.MustCompile(`^[0-9]{1,3}(\.[0-9]{1,3})?$`)
 
+// besideOptions keep it apart: no network, and nothing into an archive that is
+// another's. Who recovers without hot_standby does not wait but stops.
+const besideOptions = "-p " + besidePort + " -c listen_addresses= -c archive_mode=off -c hot_standby=on"
+
 // startCommand starts a server on a cluster that was led to a moment; empty where
 // there is none. It is made of what was asked for: what a machine says is not run.
 func startCommand(r restore.Request) string {
@@ -281,7 +285,7 @@ func startCommand(r restore.Request) string {
 		return ""
 	}
 	dir := quoted(strings.TrimRight(r.Target, "/") + ".cluster")
-	return asServer(r) + " /usr/lib/postgresql/" + back.Server + "/bin/pg_ctl start -t 86400 -D " + dir + " -l " + dir + "/recovery.log -o '-p " + besidePort + " -c listen_addresses='"
+	return asServer(r) + " /usr/lib/postgresql/" + back.Server + "/bin/pg_ctl start -t 86400 -D " + dir + " -l " + dir + "/recovery.log -o '" + besideOptions + "'"
 }
 
 // askCommand asks the server that startCommand starts.
