@@ -35,7 +35,9 @@ func (b *bringing) load(ctx context.Context) error {
 		made = b.beside(clusterIn)
 		err = s.unfold(ctx, made, in)
 		if err == nil && l.WAL != nil {
-			err = b.rewind(ctx, s, made)
+			if err = b.rewind(ctx, s, made); err != nil {
+				_ = os.RemoveAll(made) // nobody shall take it for what was at the moment
+			}
 		}
 	}
 	if err == nil {

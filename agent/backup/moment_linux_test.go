@@ -80,7 +80,7 @@ func TestAnOrderBringsPostgreSQLBackToAMoment(t *testing.T) {
 	}
 	c.stop()
 	dir := to + ".cluster" // as the page says, but for where its socket is
-	c.must(c.cmd("pg_ctl", "start", "-t", "600", "-D", dir, "-l", dir+"/recovery.log", "-o", "-p 15433 -c listen_addresses= -c unix_socket_directories="+c.base))
+	c.must(c.cmd("pg_ctl", "start", "-t", "600", "-D", dir, "-l", dir+"/recovery.log", "-o", "-p 15433 -c listen_addresses= -c archive_mode=off -c hot_standby=on -c unix_socket_directories="+c.base))
 	c.stop = sync.OnceFunc(func() { _ = c.cmd("pg_ctl", "stop", "-m", "fast", "-D", dir).Run() })
 	t.Cleanup(c.stop)
 	linktest.Await(t, "the moment", func() bool { return c.must(c.sql("postgres", "SELECT pg_is_wal_replay_paused()")) == "t" })
@@ -116,6 +116,9 @@ func TestAnOrderBringsPostgreSQLBackToAMoment(t *testing.T) {
 	got = b.do(order(c.base+"/third", func(l *job.Loading) { l.WAL = &job.WAL{Snapshot: strange.ID, Path: c.base + "/strange"} }))
 	if got.State != job.Failed || !strings.Contains(got.Error, "another server") || got.Restore.Loaded != "" {
 		t.Errorf("WAL of another server: %+v", got)
+	}
+	if _, err := os.Lstat(c.base + "/third.cluster"); err == nil {
+		t.Error("a cluster stays that leads to no moment")
 	}
 }
 
