@@ -62,6 +62,7 @@ type RestoreIn struct {
 	Target   string       `json:"target,omitempty" maxLength:"1000" doc:"absolute folder; where everything was when absent"`
 	Over     bool         `json:"over,omitempty" doc:"replace files that differ"`
 	Every    int          `json:"every,omitempty" minimum:"0" maximum:"1000" doc:"compare the content of every n-th file only; of all when absent"`
+	Download int          `json:"download,omitempty" minimum:"0" maximum:"1073741824" doc:"KiB a second that the machine takes of the line; no bound when absent"`
 	Incident string       `json:"incident,omitempty" maxLength:"100"`
 	Reason   string       `json:"reason" minLength:"1" maxLength:"1000"`
 	Load     *RestoreLoad `json:"load,omitempty" doc:"what a database server makes of the one file that is brought back"`
@@ -70,18 +71,24 @@ type RestoreIn struct {
 // RestoreLoad makes a new database of a dump, or a folder of a base backup that
 // PostgreSQL has checked. Nothing that is there is changed.
 type RestoreLoad struct {
-	Kind     string `json:"kind" enum:"postgresql,postgresql-base"`
-	Database string `json:"database,omitempty" maxLength:"60" doc:"of a dump: name of the new database"`
-	Server   string `json:"server,omitempty" maxLength:"255" doc:"folder of its socket, or its address; the machine's own when absent"`
-	Port     int    `json:"port,omitempty" minimum:"0" maximum:"65535"`
-	User     string `json:"user,omitempty" maxLength:"32" doc:"account of the system; postgres when absent"`
+	Kind     string    `json:"kind" enum:"postgresql,postgresql-base"`
+	Database string    `json:"database,omitempty" maxLength:"60" doc:"of a dump: name of the new database"`
+	Server   string    `json:"server,omitempty" maxLength:"255" doc:"folder of its socket, or its address; the machine's own when absent"`
+	Port     int       `json:"port,omitempty" minimum:"0" maximum:"65535"`
+	User     string    `json:"user,omitempty" maxLength:"32" doc:"account of the system; postgres when absent"`
+	Moment   time.Time `json:"moment,omitempty" doc:"of a base backup: back to it, by the gathered WAL that leads there; when the base backup was made when absent"`
+	WAL      string    `json:"wal,omitempty" maxLength:"1000" doc:"with a moment: the folder of WAL, where the machine has those of several servers"`
 }
 
 func (l *RestoreLoad) loading() *job.Loading {
 	if l == nil {
 		return nil
 	}
-	return &job.Loading{Kind: job.SourceKind(l.Kind), Database: l.Database, Server: l.Server, Port: l.Port, User: l.User}
+	out := &job.Loading{Kind: job.SourceKind(l.Kind), Database: l.Database, Server: l.Server, Port: l.Port, User: l.User, Moment: l.Moment}
+	if l.WAL != "" {
+		out.WAL = &job.WAL{Path: l.WAL}
+	}
+	return out
 }
 
 // RestoreLine is a request and how far it is.
@@ -258,7 +265,7 @@ func (s *server) requestOperations() {
 				return nil, err
 			}
 			r, err := s.Restores.Ask(ctx, restore.NewRequest{Site: h.Site, Incident: b.Incident, From: restore.Where{Agent: b.Agent, Snapshot: b.Snapshot, AsOf: b.AsOf},
-				Paths: b.Paths, Host: b.Host, Target: b.Target, Over: b.Over, Every: b.Every, Load: b.Load.loading(), Reason: b.Reason}, who)
+				Paths: b.Paths, Host: b.Host, Target: b.Target, Over: b.Over, Every: b.Every, Load: b.Load.loading(), Download: b.Download, Reason: b.Reason}, who)
 			return &body[restore.Request]{r}, err
 		})
 	step := func(id, name, summary string, do func(r Restores, ctx context.Context, id string, by auth.Person) (restore.Request, error)) {

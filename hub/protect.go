@@ -115,7 +115,7 @@ type sender struct{ *Hub }
 func (s sender) Send(ctx context.Context, r restore.Request) error {
 	o := vault.Opening{For: r.ID, Agent: r.From.Agent, Host: r.Host, Incident: r.Incident, Why: r.Reason, AsOf: r.Seen(), AskedBy: r.AskedBy, ApprovedBy: r.ApprovedBy}
 	if r.From.AsOf.IsZero() { // else a person says until when
-		o.Snapshot = r.From.Snapshot
+		o.Snapshot = r.Latest()
 	}
 	token, err := s.keeper.OpenPass(ctx, o)
 	if err != nil {

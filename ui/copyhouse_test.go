@@ -188,7 +188,11 @@ func requests() []restore.Request {
 	wrong.Load = &job.Loading{Kind: job.PostgreSQL, Database: "emr_before"}
 	wrong.Result.State, wrong.Result.Restore = job.Failed, &job.Restored{Files: 231, Verified: 231, Bytes: 4_200_000, Wrong: 2, Changed: 1, Differ: []job.Differing{
 		{Path: "/srv/records/予約者名簿.csv", What: job.OtherContent}, {Path: "/srv/records/2026/op.txt", What: job.NotThere}, {Path: "/srv/records/2026", What: job.OtherMode}}}
-	return []restore.Request{asked, held, back, runs, wrong}
+	moment := back
+	moment.ID, moment.State, moment.Paths, moment.Target, moment.Download = "rs-6", restore.Released, []string{"/emr-db.base.tar"}, "/srv/it's back", 5000
+	moment.Load = &job.Loading{Kind: job.PostgreSQLBase, Moment: start.Add(-7 * time.Hour), WAL: &job.WAL{Snapshot: snapshotID(3), Path: "/var/lib/sonae-wal/local_5432"}}
+	moment.Result.Restore = &job.Restored{Files: 9, Verified: 9, Bytes: 4_200_000, Loaded: moment.Target + ".cluster", Moment: moment.Load.Moment, Server: "15"}
+	return []restore.Request{asked, held, back, runs, wrong, moment}
 }
 
 func (r restoresOf) Agents(context.Context, string) ([]string, error) { return []string{"ho-2"}, nil }
@@ -211,7 +215,10 @@ func (r restoresOf) Snapshot(_ context.Context, w restore.Where) (restore.Snapsh
 	return restore.Snapshot{}, fault.New(fault.Missing, "protect.restore.no-snapshot")
 }
 
-func (r restoresOf) Folder(_ context.Context, w restore.Where, _, _ string, _ int) (restore.Page[restore.Entry], error) {
+func (r restoresOf) Folder(_ context.Context, w restore.Where, at, _ string, _ int) (restore.Page[restore.Entry], error) {
+	if at == "/base" { // another stream
+		return restore.Page[restore.Entry]{Items: []restore.Entry{{Name: "emr-db.base.tar", Path: "/emr-db.base.tar", Type: "file", Size: 572_000_000, Mode: "-rw-r--r--", ModTime: start.Add(-54 * time.Hour), User: "root"}}}, nil
+	}
 	if w.Snapshot == snapshotID(1) { // one stream
 		return restore.Page[restore.Entry]{Items: []restore.Entry{{Name: "emr-db.emr.dump", Path: "/emr-db.emr.dump", Type: "file", Size: 341_000_000, Mode: "-rw-r--r--", ModTime: start.Add(-54 * time.Hour), User: "root"}}}, nil
 	}
@@ -271,6 +278,12 @@ func (r restoresOf) Ask(_ context.Context, n restore.NewRequest, _ auth.Person) 
 	what := "ask " + strings.Join(n.Paths, " ") + " to " + n.Host + n.Target
 	if n.Load != nil {
 		what += fmt.Sprint(" into ", n.Load.Database, " every ", n.Every, " for ", n.Incident)
+		if !n.Load.Moment.IsZero() {
+			what += fmt.Sprint(" at ", n.Load.Moment.Format(time.RFC3339), " by ", n.Load.WAL)
+		}
+	}
+	if n.Download != 0 {
+		what += fmt.Sprint(" at most ", n.Download)
 	}
 	r.did(what)
 	return requests()[0], nil
@@ -344,6 +357,10 @@ func TestCopiesAndRestoresThroughTheirPages(t *testing.T) {
 		{browse, []string{"at", "%2Fsrv", "paths", "/srv/records/2026", "host", "ho-2", "target", "/srv/back", "reason", "消えた"}, "ask /srv/records/2026 to ho-2/srv/back"},
 		{"/protect/restore/machines/ho-2/" + snapshotID(1), []string{"at", "%2F", "load", "postgresql", "stream", "/emr-db.emr.dump", "database", "emr_before", "host", "ho-2", "target", "/srv/back", "every", "10", "incident", "in-1", "reason", "消えた"},
 			"ask /emr-db.emr.dump to ho-2/srv/back into emr_before every 10 for in-1"},
+		{browse, []string{"at", "%2F", "moment", "2026-11-22T13:59:07", "stream", "/emr-db.base.tar", "host", "ho-2", "target", "/srv/back", "download", "5000", "reason", "消えた"},
+			"ask /emr-db.base.tar to ho-2/srv/back into  every 0 for  at 2026-11-22T04:59:07Z by <nil> at most 5000"},
+		{browse, []string{"at", "%2F", "load", "postgresql-base", "moment", "2026-11-22T13:59", "wal", "/srv/wal", "stream", "/emr-db.base.tar", "host", "ho-2", "target", "/srv/back", "reason", "消えた"},
+			"ask /emr-db.base.tar to ho-2/srv/back into  every 0 for  at 2026-11-22T04:59:00Z by &{ /srv/wal}"},
 		{"/protect/restore/requests/rs-1/approve", nil, "approve rs-1"},
 		{"/protect/restore/requests/rs-2/pass", []string{"reason", "検証用"}, "pass rs-2検証用"},
 		{"/protect/restore/requests/rs-3/release", nil, "release rs-3"},
@@ -356,6 +373,11 @@ func TestCopiesAndRestoresThroughTheirPages(t *testing.T) {
 	for path, says := range map[string]string{"/protect/copies": "名前を入れてください", "/protect/copies/pl-2/media/md-1": "封印番号を入れてください", browse: "理由を入れてください"} {
 		if got := r.post(path, "kind", "folder", "what", "handed", "about", "md-1", "at", "%2F"); got.status != http.StatusUnprocessableEntity || !strings.Contains(got.body, says) {
 			t.Errorf("%s without what it needs: %d", path, got.status)
+		}
+	}
+	for field, says := range map[string]string{"moment": "日付と時刻で入れてください", "download": "0 以上の数で入れてください"} {
+		if got := r.post(browse, "at", "%2F", "stream", "/emr-db.base.tar", "reason", "消えた", field, "きのう"); got.status != http.StatusUnprocessableEntity || !strings.Contains(got.body, says) {
+			t.Errorf("%s that is none: %d", field, got.status)
 		}
 	}
 	if got := r.get(browse + "/file?path=/srv/records/再来.csv"); got.status != http.StatusOK || got.body != "content of /srv/records/再来.csv" || !strings.Contains(got.header.Get("Content-Disposition"), "attachment") {
@@ -425,5 +447,15 @@ func TestWhatTheScanStopsIsNamedAndNeedsAReason(t *testing.T) {
 	h.unscanned = true
 	if page := r.get(browse).body; !strings.Contains(page, i18n.T("ja", "protect.restore.take.nobody", nil)) {
 		t.Error("the page does not say that nobody looks")
+	}
+	// without an antivirus program it is a threat list that stops a file
+	for _, lang := range i18n.Languages() {
+		if got := r.get(browse + "/file?path=" + url.QueryEscape(infected) + "&lang=" + lang); got.status != http.StatusConflict || !strings.Contains(got.body, "Win.Test.EICAR") ||
+			!strings.Contains(got.body, i18n.T(lang, "protect.restore.despite.do", nil)) {
+			t.Errorf("by a list, in %s: %d, or the page does not say what can be done", lang, got.status)
+		}
+	}
+	if page := r.get(browse).body; strings.Contains(page, i18n.T("ja", "protect.restore.despite.do", nil)) {
+		t.Error("where nothing was stopped, there is nothing to take in spite of it")
 	}
 }

@@ -74,6 +74,8 @@ var pages = []struct{ name, who, path string }{
 	{"protect-restore-restored", "responder", "/protect/restore/requests/rs-3"},
 	{"protect-restore-running", "responder", "/protect/restore/requests/rs-4"},
 	{"protect-restore-failed", "responder", "/protect/restore/requests/rs-5"},
+	{"protect-restore-moment", "responder", "/protect/restore/requests/rs-6"},
+	{"protect-restore-base", "responder", "/protect/restore/machines/ho-2/0101010101010101010101010101010101010101010101010101010101010101?path=/base"},
 	{"protect-restore-stream", "responder", "/protect/restore/machines/ho-2/0101010101010101010101010101010101010101010101010101010101010101"},
 	{"protect-plan", "responder", "/protect/plan"},
 	{"protect-plan-service", "responder", "/protect/plan/pl-1/services/emr"},

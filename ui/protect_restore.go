@@ -1,6 +1,7 @@
 package ui
 
 import (
+	"cmp"
 	"fmt"
 	"mime"
 	"net/http"
@@ -289,32 +290,56 @@ func (c *call) askRestore() (string, error) {
 	if err != nil {
 		return "", err
 	}
+	load, err := c.loading()
+	if err != nil {
+		return "", err
+	}
 	every, _ := strconv.Atoi(c.form("every")) // none: all
+	bound, err := strconv.Atoi(cmp.Or(c.form("download"), "0"))
+	if err != nil {
+		return "", fault.New(fault.Invalid, "protect.restore.download")
+	}
 	r, err := c.Restores.Ask(c.ctx(), restore.NewRequest{Site: from.Site, Incident: in, From: w, Paths: c.restorePaths(), Host: to.ID, Target: c.form("target"),
-		Over: c.form("over") != "", Every: every, Load: c.loading(), Reason: c.form("reason")}, c.who)
+		Over: c.form("over") != "", Every: every, Load: load, Download: bound, Reason: c.form("reason")}, c.who)
 	return done("/protect/restore/requests/"+url.PathEscape(r.ID)+"?done=restore-asked", err)
 }
 
 // restorePaths are what a person marked; a stream that is loaded need not be.
 func (c *call) restorePaths() []string {
-	if c.form("load") != "" {
+	if c.loadKind() != "" {
 		return []string{c.form("stream")}
 	}
 	return slices.Clone(c.r.PostForm["paths"])
 }
 
+// loadKind is the kind of stream that a database server is to load; empty: none is.
+// Who gives a moment means it, with or without a mark.
+func (c *call) loadKind() job.SourceKind {
+	if c.form("moment") != "" {
+		return job.PostgreSQLBase
+	}
+	return job.SourceKind(c.form("load"))
+}
+
 // loading is what a database server is to make of a stream, if the form says so.
-func (c *call) loading() *job.Loading {
-	kind := job.SourceKind(c.form("load"))
+func (c *call) loading() (*job.Loading, error) {
+	kind := c.loadKind()
 	if kind == "" {
-		return nil
+		return nil, nil
 	}
 	port, _ := strconv.Atoi(c.form("port")) // none: the usual one
 	l := &job.Loading{Kind: kind, Server: c.form("server"), Port: port, User: c.form("user")}
 	if kind == job.PostgreSQL {
 		l.Database = c.form("database")
 	}
-	return l
+	var err error
+	if l.Moment, err = c.restoreAsOf(c.form("moment")); err != nil {
+		return nil, fault.New(fault.Invalid, "protect.restore.moment-form")
+	}
+	if folder := c.form("wal"); folder != "" && !l.Moment.IsZero() {
+		l.WAL = &job.WAL{Path: folder}
+	}
+	return l, nil
 }
 
 // restoreIncident is the incident that a restore belongs to, if any; its

@@ -20,7 +20,7 @@ const slack = 2 * time.Second
 // files differ the restore has failed, and it says which.
 func (b *bringing) compare(ctx context.Context) error {
 	out, every := b.res.Restore, int64(max(1, b.job.Restore.Every))
-	seen := int64(0)
+	seen, before := int64(0), *out
 	err := b.each(ctx, func(at string, n *restic.Node) error {
 		if b.kept[at] {
 			out.Skipped++
@@ -41,7 +41,7 @@ func (b *bringing) compare(ctx context.Context) error {
 			out.Verified++
 		}
 		b.note(at, what)
-		b.tell.status(engine.Status{Files: out.Files, Bytes: out.Bytes, Errors: out.Wrong})
+		b.tell.status(engine.Status{Files: out.Files - before.Files, Bytes: out.Bytes - before.Bytes, Errors: out.Wrong})
 		return nil
 	})
 	if err == nil && out.Wrong > 0 {

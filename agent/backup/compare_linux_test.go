@@ -142,3 +142,22 @@ func TestLinksDoNotLeadARestoreAway(t *testing.T) {
 		t.Errorf("what the link led to holds %q, %v", raw, err)
 	}
 }
+
+// TestTheFolderOfWALIsTheRestoresOwn: one that was interrupted goes on in its folder,
+// another finds it taken.
+func TestTheFolderOfWALIsTheRestoresOwn(t *testing.T) {
+	w := &work{Runner: &Runner{cfg: Config{Dir: t.TempDir(), Now: time.Now}}, job: job.Job{ID: "rs-1"}}
+	dir := filepath.Join(t.TempDir(), "back.wal")
+	if err := errors.Join(w.claim(dir), os.Mkdir(dir, 0o700), w.claim(dir)); err != nil {
+		t.Errorf("an interrupted one: %v", err)
+	}
+	other := *w
+	other.job.ID = "rs-2"
+	if err := other.claim(dir); !errors.Is(err, os.ErrExist) {
+		t.Errorf("another one: %v", err)
+	}
+	w.forget()
+	if err := w.claim(dir); !errors.Is(err, os.ErrExist) {
+		t.Errorf("after its end: %v", err)
+	}
+}

@@ -1,6 +1,7 @@
 package backup
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -26,18 +27,44 @@ func (b *bringing) load(ctx context.Context) error {
 	}
 	defer f.Close()
 	in := &passing{r: f, tell: b.tell}
-	s := postgres(job.Source{Kind: l.Kind, Server: l.Server, Port: l.Port, User: l.User})
+	s := b.server()
 	made := l.Database
 	if l.Kind == job.PostgreSQL {
 		err = s.fill(ctx, made, in)
 	} else {
-		made = strings.TrimRight(b.job.Restore.Target, "/") + ".cluster"
+		made = b.beside(clusterIn)
 		err = s.unfold(ctx, made, in)
+		if err == nil && l.WAL != nil {
+			if err = b.rewind(ctx, s, made); err != nil {
+				_ = os.RemoveAll(made) // nobody shall take it for what was at the moment
+			}
+		}
 	}
 	if err == nil {
 		b.res.Restore.Loaded = made
 	}
 	return err
+}
+
+// Ends of the names of folders beside the target.
+const (
+	clusterIn = ".cluster" // of a base backup
+	walIn     = ".wal"     // that leads it to a moment
+)
+
+// beside is a folder beside the one that a restore goes to.
+func (w *work) beside(end string) string { return strings.TrimRight(w.job.Restore.Target, "/") + end }
+
+// free says whether the folder of a cluster can be made: somebody should learn it
+// before hours went by.
+func (b *bringing) free() error {
+	if b.job.Restore.Load.Kind != job.PostgreSQLBase {
+		return nil
+	}
+	if _, err := os.Lstat(b.beside(clusterIn)); !errors.Is(err, os.ErrNotExist) {
+		return cmp.Or(err, fmt.Errorf("%s: %w", b.beside(clusterIn), os.ErrExist))
+	}
+	return nil
 }
 
 // fill makes a new database of a dump. One that is there already is left alone,
@@ -59,11 +86,17 @@ func (p server) fill(ctx context.Context, name string, dump *passing) error {
 }
 
 // unfold makes a folder of a base backup, and has PostgreSQL check every file of
-// it. No server is started on it: where, and as what, is for people to say.
-func (p server) unfold(ctx context.Context, dir string, base *passing) error {
+// it. No server is started on it: where, and as what, is for people to say. One
+// that could not be made whole does not stay.
+func (p server) unfold(ctx context.Context, dir string, base *passing) (err error) {
 	if err := os.Mkdir(dir, 0o700); err != nil { // what is there is left alone
 		return err
 	}
+	defer func() {
+		if err != nil {
+			_ = os.RemoveAll(dir) // the reason is told; what it leaves is in the way only
+		}
+	}()
 	if err := give(dir, p.account); err != nil {
 		return err
 	}
@@ -72,25 +105,33 @@ func (p server) unfold(ctx context.Context, dir string, base *passing) error {
 	if err := in.feed(ctx, base, "tar", "--extract", "--file=-"); err != nil {
 		return err
 	}
-	check, err := verifier(dir)
+	version, err := versionOf(dir)
+	if err != nil {
+		return err
+	}
+	check, err := ofVersion(version, "pg_verifybackup")
 	if err != nil {
 		return err
 	}
 	return in.pour(ctx, io.Discard, check, "--exit-on-error", ".")
 }
 
-// verifier is the program that checks a base backup: that of its own version,
-// which Debian keeps apart.
-func verifier(dir string) (string, error) {
+// versionOf is the version of PostgreSQL whose programs read a cluster.
+func versionOf(dir string) (string, error) {
 	raw, err := os.ReadFile(filepath.Join(dir, "PG_VERSION"))
 	if err != nil {
 		return "", fmt.Errorf("the stream is no base backup: %w", err)
 	}
-	at := filepath.Join("/usr/lib/postgresql", filepath.Base(strings.TrimSpace(string(raw))), "bin", "pg_verifybackup")
+	return filepath.Base(strings.TrimSpace(string(raw))), nil
+}
+
+// ofVersion is a program of a version of PostgreSQL, which Debian keeps apart.
+func ofVersion(version, name string) (string, error) {
+	at := filepath.Join("/usr/lib/postgresql", version, "bin", name)
 	if _, err := os.Stat(at); err == nil {
 		return at, nil
 	}
-	return find("pg_verifybackup")
+	return find(name)
 }
 
 // feed runs a program that reads what is brought back.

@@ -127,6 +127,21 @@ func give(dir, account string) error {
 	return os.Chown(dir, uid, gid)
 }
 
+// giveAll gives a folder and all that is in it to an account of the system. Links
+// are not followed.
+func giveAll(dir, account string) error {
+	uid, gid, err := idsOf(account)
+	if err != nil {
+		return err
+	}
+	return filepath.WalkDir(dir, func(at string, _ fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		return os.Lchown(at, uid, gid)
+	})
+}
+
 // folderFor makes a folder that only an account of the system can look into, and
 // the agent. One that is there must belong to that account.
 func folderFor(dir, account string) error {

@@ -40,6 +40,12 @@ const rights = false
 
 func owned(fs.FileInfo, uint32, uint32) bool { return true }
 
+func idsOf(string) (uid, gid int, err error) {
+	return 0, 0, errors.New("on Windows a file cannot be given away")
+}
+
 func give(string, string) error { return errors.New("on Windows a folder cannot be given away") }
+
+func giveAll(string, string) error { return errors.New("on Windows a folder cannot be given away") }
 
 func folderFor(string, string) error { return errors.New("on Windows no WAL is gathered") }

@@ -36,7 +36,27 @@ func (w *work) restore(ctx context.Context) {
 	}
 }
 
-func (b *bringing) back(ctx context.Context) (err error) {
+// back brings back all that the job names, and has a database server load it.
+func (b *bringing) back(ctx context.Context) error {
+	load := b.job.Restore.Load
+	if load != nil {
+		if err := b.free(); err != nil {
+			return err
+		}
+	}
+	if err := b.bring(ctx); err != nil || load == nil {
+		return err
+	}
+	if load.WAL != nil {
+		if err := b.bringWAL(ctx, *load.WAL); err != nil {
+			return err
+		}
+	}
+	return b.load(ctx)
+}
+
+// bring brings back one snapshot, and compares it.
+func (b *bringing) bring(ctx context.Context) (err error) {
 	q := *b.job.Restore
 	q.Verify = false // our own reader compares
 	if q.Overwrite == job.Never {
@@ -52,7 +72,7 @@ func (b *bringing) back(ctx context.Context) (err error) {
 	b.tell.expect(b.files, b.bytes)
 	b.tell.step("restore", "")
 	out, err := b.restic.Restore(ctx, b.repo, q, b.tell.status)
-	b.res.Restore.Errors, b.res.Restore.Wrong = out.Errors, out.Wrong
+	b.res.Restore.Errors, b.res.Restore.Wrong = append(b.res.Restore.Errors, out.Errors...), b.res.Restore.Wrong+out.Wrong
 	if opened := b.opened(); err == nil {
 		err = opened
 	}
@@ -67,14 +87,14 @@ func (b *bringing) back(ctx context.Context) (err error) {
 		b.tell.expect(out.Files, out.Bytes)
 	}
 	b.tell.step("verify", "")
-	if err := b.compare(ctx); err != nil || q.Load == nil {
-		return err
-	}
-	return b.load(ctx)
+	return b.compare(ctx)
 }
 
 // forget removes what was remembered of a restore that has ended.
-func (w *work) forget() { _ = os.Remove(w.spared()) } // a leftover is never read: ids are not used twice
+func (w *work) forget() { // a leftover is never read: ids are not used twice
+	_ = os.Remove(w.spared())
+	_ = os.Remove(w.begunWAL())
+}
 
 // spareTime is how long it is remembered what was there before a restore that
 // never came to its end.
@@ -118,13 +138,17 @@ func (w *work) look(ctx context.Context) (*bringing, error) {
 	if err := b.opened(); err != nil {
 		return nil, err
 	}
-	err := b.each(ctx, func(_ string, n *restic.Node) error {
+	return b, b.count(ctx)
+}
+
+// count counts what is asked for.
+func (b *bringing) count(ctx context.Context) error {
+	return b.each(ctx, func(_ string, n *restic.Node) error {
 		if n.Type == "file" {
 			b.files, b.bytes = b.files+1, b.bytes+int64(n.Size)
 		}
 		return nil
 	})
-	return b, err
 }
 
 func (b *bringing) open(ctx context.Context) (err error) {

@@ -55,8 +55,12 @@ func (g gathering) fetch(ctx context.Context) error {
 	if err := folderFor(g.dir, g.account); err != nil {
 		return err
 	}
-	// a commit of this moment: a target until now is one that recovery can reach
-	end, err := g.value(ctx, "SELECT pg_catalog.pg_logical_emit_message(true, 'sonae', '')", "SELECT pg_catalog.pg_current_wal_flush_lsn()")
+	reaches, err := g.value(ctx, "SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')")
+	if err != nil {
+		return err
+	}
+	// a commit after this moment: a target until then is one that recovery can reach
+	end, err := g.value(ctx, "SET synchronous_commit = local", "SELECT pg_catalog.pg_logical_emit_message(true, 'sonae', '')", "SELECT pg_catalog.pg_current_wal_flush_lsn()")
 	if err != nil {
 		return err
 	}
@@ -74,7 +78,7 @@ func (g gathering) fetch(ctx context.Context) error {
 		}
 		return err
 	}
-	return nil
+	return os.WriteFile(filepath.Join(g.dir, job.WALReaches), []byte(reaches), 0o600)
 }
 
 // value asks the server, in transactions of their own, and returns the last answer.

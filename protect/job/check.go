@@ -159,7 +159,7 @@ func (l *Loading) check(r *Restoring) error {
 	switch {
 	case l.Kind != PostgreSQL && l.Kind != PostgreSQLBase:
 		return wrong("cannot be loaded", "restore.load.kind")
-	case len(r.Include) != 1 || r.Target == "/" || r.DryRun:
+	case len(r.Include) != 1 || strings.Trim(r.Target, "/") == "" || r.DryRun:
 		return wrong("takes one file in a folder of its own", "restore.load")
 	case l.Kind == PostgreSQL && !database.MatchString(l.Database):
 		return wrong("is no name of a database", "restore.load.database")
@@ -171,6 +171,25 @@ func (l *Loading) check(r *Restoring) error {
 		return wrong("is out of range", "restore.load.port")
 	case l.User != "" && !account.MatchString(l.User):
 		return wrong("is no account", "restore.load.user")
+	}
+	return l.checkMoment()
+}
+
+// checkMoment: nothing leads to a moment but WAL, and to nothing else WAL does.
+func (l *Loading) checkMoment() error {
+	switch {
+	case l.Moment.IsZero() && l.WAL == nil:
+		return nil
+	case l.Kind != PostgreSQLBase:
+		return wrong("belongs to base backups only", "restore.load.moment")
+	case l.Moment.IsZero():
+		return wrong("is missing", "restore.load.moment")
+	case l.WAL == nil:
+		return wrong("is missing", "restore.load.wal")
+	case !snapshotID.MatchString(l.WAL.Snapshot):
+		return wrong("is no id of a snapshot", "restore.load.wal.snapshot")
+	case !strings.HasPrefix(l.WAL.Path, "/") || strings.Trim(l.WAL.Path, "/") == "" || !Absolute(l.WAL.Path):
+		return wrong("is no folder", "restore.load.wal.path")
 	}
 	return nil
 }

@@ -153,14 +153,29 @@ type Restoring struct {
 
 // Loading is what a database server does with a stream that was brought back. It
 // changes nothing that is there: a dump becomes a new database, a base backup a
-// new folder beside the stream, which somebody starts a server on.
+// new folder beside the stream, which somebody starts a server on. WAL comes to one
+// more folder beside it.
 type Loading struct {
 	Kind     SourceKind `json:"kind"`               // postgresql or postgresql-base
 	Database string     `json:"database,omitempty"` // dump: name of the new database
 	Server   string     `json:"server,omitempty"`   // as in Source
 	Port     int        `json:"port,omitempty"`
 	User     string     `json:"user,omitempty"`
+	// Moment is when a base backup is brought back to: a server that is started on
+	// the folder runs through WAL until then. Zero: when the base backup was made.
+	Moment time.Time `json:"moment,omitzero"`
+	WAL    *WAL      `json:"wal,omitempty"` // which leads there; never without Moment
 }
+
+// WAL is a folder of gathered WAL in a snapshot of the same repository.
+type WAL struct {
+	Snapshot string `json:"snapshot"` // full id
+	Path     string `json:"path"`     // of the folder, inside the snapshot
+}
+
+// WALReaches is a file in a folder of gathered WAL: the time, by the clock of the
+// database server, of which everything is in the folder (RFC 3339).
+const WALReaches = "reaches"
 
 // Overwrite is what happens to a file that is there already.
 type Overwrite string

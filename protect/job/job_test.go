@@ -22,6 +22,13 @@ func TestAJobIsCheckedBeforeAnythingIsDone(t *testing.T) {
 		change(&r)
 		return job.Job{ID: "run-1", Kind: job.Restore, Restore: &r}
 	}
+	moment := func(change func(*job.Restoring)) job.Job {
+		return restore(func(r *job.Restoring) {
+			r.Include = []string{"/emr-db.base.tar"}
+			r.Load = &job.Loading{Kind: job.PostgreSQLBase, Moment: time.Date(2026, 11, 22, 5, 0, 0, 0, time.UTC), WAL: &job.WAL{Snapshot: strings.Repeat("cd", 32), Path: "/var/lib/sonae-wal/local_5432"}}
+			change(r)
+		})
+	}
 	for name, tt := range map[string]struct {
 		j    job.Job
 		want string // field that is wrong
@@ -50,6 +57,14 @@ func TestAJobIsCheckedBeforeAnythingIsDone(t *testing.T) {
 		"latest is no snapshot":        {restore(func(r *job.Restoring) { r.Snapshot = "latest" }), "restore.snapshot"},
 		"a relative target":            {restore(func(r *job.Restoring) { r.Target = "back" }), "restore.target"},
 		"unknown overwriting":          {restore(func(r *job.Restoring) { r.Overwrite = "sometimes" }), "restore.overwrite"},
+		"back to a moment":             {moment(func(*job.Restoring) {}), ""},
+		"a moment without WAL":         {moment(func(r *job.Restoring) { r.Load.WAL = nil }), "restore.load.wal"},
+		"WAL without a moment":         {moment(func(r *job.Restoring) { r.Load.Moment = time.Time{} }), "restore.load.moment"},
+		"a moment of a dump":           {moment(func(r *job.Restoring) { r.Load.Kind, r.Load.Database = job.PostgreSQL, "emr" }), "restore.load.moment"},
+		"WAL of an option":             {moment(func(r *job.Restoring) { r.Load.WAL.Snapshot = "--no-lock" }), "restore.load.wal.snapshot"},
+		"WAL of everything":            {moment(func(r *job.Restoring) { r.Load.WAL.Path = "/" }), "restore.load.wal.path"},
+		"WAL of a path that climbs":    {moment(func(r *job.Restoring) { r.Load.WAL.Path = "/var/../etc" }), "restore.load.wal.path"},
+		"a database beside the root":   {moment(func(r *job.Restoring) { r.Target = "//" }), "restore.load"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			err := tt.j.Check()

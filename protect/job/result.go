@@ -152,6 +152,10 @@ type Restored struct {
 	Changed int64       `json:"changed,omitempty"`
 	Differ  []Differing `json:"differ,omitempty"` // the first MaxErrors of Wrong and Changed
 	Loaded  string      `json:"loaded,omitempty"` // what a database server made of it: name of the database, or folder
+	// Moment is when a server comes back to that is started on Loaded, and Server
+	// the version of PostgreSQL that it is of; where Loading.Moment was asked for.
+	Moment time.Time `json:"moment,omitzero"`
+	Server string    `json:"server,omitempty"`
 }
 
 // Differing is one file that is not as it was saved.

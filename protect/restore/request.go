@@ -64,8 +64,9 @@ type Request struct {
 	Every    int      `json:"every,omitempty"` // only every n-th file is compared by its hashes; 0: all
 	// Load: what the machine's database server makes of the one file that is
 	// brought back.
-	Load   *job.Loading `json:"load,omitempty"`
-	Reason string       `json:"reason"`
+	Load     *job.Loading `json:"load,omitempty"`
+	Download int          `json:"download,omitempty"` // KiB/s that the machine takes of the line; 0: no bound
+	Reason   string       `json:"reason"`
 
 	State      State      `json:"state"`
 	At         time.Time  `json:"at"` // of this state
@@ -85,6 +86,22 @@ type Request struct {
 
 // Original says whether the data goes back to where it was.
 func (r Request) Original() bool { return r.Target == "/" && r.Host == r.From.Agent }
+
+// WAL is the folder of WAL that leads to the moment that is asked for; nil: none is.
+func (r Request) WAL() *job.WAL {
+	if r.Load == nil {
+		return nil
+	}
+	return r.Load.WAL
+}
+
+// Latest is the snapshot of those that are read which was saved last.
+func (r Request) Latest() string {
+	if wal := r.WAL(); wal != nil {
+		return wal.Snapshot
+	}
+	return r.From.Snapshot
+}
 
 // Seen is the time as of which the machine sees the repository: nothing that came
 // after somebody asked for the restore can be in it.
@@ -159,8 +176,12 @@ type NewRequest struct {
 	Host     string // empty: the machine itself
 	Target   string // empty: where everything was
 	Over     bool
-	Every    int          // only every n-th file is compared by its hashes; 0: all
-	Load     *job.Loading // what the machine's database server makes of the one file; nil: nothing
+	Every    int // only every n-th file is compared by its hashes; 0: all
+	// Load: what the machine's database server makes of the one file; nil: nothing.
+	// With a moment, the WAL that leads there is found; WAL.Path says in which
+	// folder it is looked for, where there are several.
+	Load     *job.Loading
+	Download int // KiB/s that the machine takes of the line; 0: no bound
 	Reason   string
 }
 
@@ -169,6 +190,7 @@ const (
 	maxPaths = 500
 	maxText  = 1000
 	maxEvery = 1000
+	maxSpeed = 1 << 30 // KiB/s
 )
 
 func (n *NewRequest) fill() error {
@@ -186,6 +208,8 @@ func (n *NewRequest) fill() error {
 		return fault.New(fault.Invalid, "protect.restore.paths", maxPaths)
 	case n.Every < 0 || n.Every > maxEvery:
 		return fault.New(fault.Invalid, "protect.restore.every", maxEvery)
+	case n.Download < 0 || n.Download > maxSpeed:
+		return fault.New(fault.Invalid, "protect.restore.download")
 	case !job.Absolute(n.Target):
 		return fault.New(fault.Invalid, "protect.restore.target")
 	}
@@ -222,8 +246,11 @@ func (d *Desk) Ask(ctx context.Context, n NewRequest, by auth.Person) (Request, 
 			return Request{}, err
 		}
 	}
+	if err := d.lead(ctx, &n); err != nil {
+		return Request{}, err
+	}
 	r := Request{ID: clock.ID("rs", d.Now()), Site: n.Site, Incident: n.Incident, From: n.From, Paths: n.Paths, Host: n.Host, Target: n.Target, Over: n.Over, Every: n.Every, Load: n.Load,
-		Reason: n.Reason, State: AskedFor, At: d.moment(), AskedBy: by.ID, AskedAt: d.moment()}
+		Download: n.Download, Reason: n.Reason, State: AskedFor, At: d.moment(), AskedBy: by.ID, AskedAt: d.moment()}
 	if err := r.Job().Check(); err != nil {
 		key := "protect.restore.target"
 		if n.Load != nil {
@@ -254,7 +281,7 @@ func (r Request) Job() job.Job {
 	if r.Over {
 		over = job.Always
 	}
-	return job.Job{ID: r.ID, Host: r.Host, Kind: job.Restore,
+	return job.Job{ID: r.ID, Host: r.Host, Kind: job.Restore, Limits: job.Limits{Download: r.Download},
 		Restore: &job.Restoring{Snapshot: r.From.Snapshot, Include: r.Paths, Target: r.Target, Overwrite: over, Verify: true, Every: r.Every, Load: r.Load}}
 }
 

@@ -82,6 +82,13 @@ func repository(t *testing.T) *stock {
 		t.Fatal(err)
 	}
 	p.Run(t, "backup", "--host", "emr-1", "--time", "2026-11-21 01:00:00", s.src)
+	s.open(t, 2)
+	return s
+}
+
+// open notes the key of a repository and its snapshots.
+func (s *stock) open(t *testing.T, snapshots int) {
+	t.Helper()
 	f, err := restic.OpenFolder(s.dir)
 	if err != nil {
 		t.Fatal(err)
@@ -93,12 +100,14 @@ func repository(t *testing.T) *stock {
 	}
 	s.key = repo.Key()
 	all, err := repo.Snapshots(t.Context())
-	if err != nil || len(all) != 2 {
+	if err != nil || len(all) != snapshots {
 		t.Fatal(len(all), err)
 	}
 	slices.SortFunc(all, func(a, b restic.Snapshot) int { return a.Time.Compare(b.Time) })
-	s.ids = []string{all[0].ID.String(), all[1].ID.String()}
-	return s
+	s.ids = nil
+	for _, one := range all {
+		s.ids = append(s.ids, one.ID.String())
+	}
 }
 
 type house struct {
@@ -147,8 +156,10 @@ func (h *house) Scan(_ context.Context, _ string, r io.Reader) (string, error) {
 	return "", err
 }
 
-func start(t *testing.T) *house {
-	h := &house{t: t, stock: repository(t)}
+func start(t *testing.T) *house { return startOn(t, repository(t)) }
+
+func startOn(t *testing.T, s *stock) *house {
+	h := &house{t: t, stock: s}
 	h.Desk = New(statetest.Open(t), Deps{Source: h, Scanners: []Scanner{h}, Sender: stopper{h}, Now: func() time.Time { return time.Now().Add(h.ahead) }, Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
 		Clean: func(context.Context, string) ([]anomaly.Point, error) {
 			return []anomaly.Point{{Series: "sr-1", Snapshot: h.ids[0], Later: []string{h.ids[1]}}}, nil
@@ -574,6 +585,7 @@ func TestRequestsThatCannotBe(t *testing.T) {
 		"no such snapshot":  {func(n *NewRequest) { n.From.Snapshot = strings.Repeat("0", 64) }, fault.Missing},
 		"a relative target": {func(n *NewRequest) { n.Target = "srv" }, fault.Invalid},
 		"a target upwards":  {func(n *NewRequest) { n.Target = "/srv/../etc" }, fault.Invalid},
+		"a bound below 0":   {func(n *NewRequest) { n.Download = -1 }, fault.Invalid},
 		"many paths":        {func(n *NewRequest) { n.Paths = make([]string, maxPaths+1) }, fault.Invalid},
 	} {
 		n := good()

@@ -184,9 +184,19 @@ func scannedBy(ctx context.Context, s Scanner, at string, content func(io.Writer
 	return found, err
 }
 
-// each walks all plain files of a request.
+// each walks all plain files of a request, those of the WAL too.
 func (d *Desk) each(ctx context.Context, r Request, f func(at string, n *restic.Node, content func(io.Writer) error) error) error {
-	repo, root, err := d.tree(ctx, r.From)
+	err := d.below(ctx, r.From, r.Paths, f)
+	if wal := r.WAL(); err == nil && wal != nil {
+		err = d.below(ctx, Where{r.From.Agent, wal.Snapshot, r.From.AsOf}, []string{wal.Path}, f)
+	}
+	return err
+}
+
+// below walks all plain files at paths of a snapshot, of all of it where there are
+// none.
+func (d *Desk) below(ctx context.Context, from Where, paths []string, f func(at string, n *restic.Node, content func(io.Writer) error) error) error {
+	repo, root, err := d.tree(ctx, from)
 	if err != nil {
 		return err
 	}
@@ -196,7 +206,6 @@ func (d *Desk) each(ctx context.Context, r Request, f func(at string, n *restic.
 		}
 		return f(at, n, func(w io.Writer) error { return repo.Content(ctx, n, w) })
 	}
-	paths := r.Paths
 	if len(paths) == 0 {
 		paths = []string{"/"}
 	}
@@ -393,7 +402,7 @@ func (d *Desk) Ended(ctx context.Context, host string, result job.Result) error 
 	}
 	_, err = d.change(ctx, r.ID, "sonae", []State{Ordered, Running}, func(r *Request) error {
 		r.Result, r.State = result, Restored
-		if why := wrong(result); why != "" {
+		if why := wrong(*r, result); why != "" {
 			r.State, r.Why = Failure, why
 		}
 		return nil
@@ -404,8 +413,9 @@ func (d *Desk) Ended(ctx context.Context, host string, result job.Result) error 
 	return err
 }
 
-// wrong says why a result is no success; empty when it is.
-func wrong(r job.Result) string {
+// wrong says why a result is no success; empty when it is. An old agent knows
+// nothing of moments, and would make a server of the base backup as it was.
+func wrong(asked Request, r job.Result) string {
 	switch {
 	case r.State != job.OK:
 		return cut(string(r.State) + ": " + r.Error)
@@ -415,6 +425,8 @@ func wrong(r job.Result) string {
 		return fmt.Sprintf("%d files could not be restored or differ", r.Restore.Wrong)
 	case r.Restore.Verified == 0 && r.Restore.Files > 0:
 		return "the files were not compared"
+	case asked.WAL() != nil && !r.Restore.Moment.Equal(asked.Load.Moment):
+		return "the database was not led to the moment: the agent of the machine is too old"
 	}
 	return ""
 }

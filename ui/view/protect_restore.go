@@ -1,8 +1,10 @@
 package view
 
 import (
+	"cmp"
 	"net/url"
 	"path"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -263,6 +265,38 @@ func loadable(all []restore.Entry) (kind job.SourceKind, name string) {
 	}
 	return "", ""
 }
+
+// besidePort is the port of a server that is started beside the one that is there.
+const besidePort = "5433"
+
+// version is what an agent may call the version of PostgreSQL: it becomes part of a
+// command that people copy.
+var version = regexp.MustCompile(`^[0-9]{1,3}(\.[0-9]{1,3})?$`)
+
+// besideOptions keep it apart: no network, and nothing into an archive that is
+// another's. Who recovers without hot_standby does not wait but stops.
+const besideOptions = "-p " + besidePort + " -c listen_addresses= -c archive_mode=off -c hot_standby=on"
+
+// startCommand starts a server on a cluster that was led to a moment; empty where
+// there is none. It is made of what was asked for: what a machine says is not run.
+func startCommand(r restore.Request) string {
+	back := r.Result.Restore
+	if r.WAL() == nil || back == nil || back.Moment.IsZero() || !version.MatchString(back.Server) || r.State == restore.Failure {
+		return ""
+	}
+	dir := quoted(strings.TrimRight(r.Target, "/") + ".cluster")
+	return asServer(r) + " /usr/lib/postgresql/" + back.Server + "/bin/pg_ctl start -t 86400 -D " + dir + " -l " + dir + "/recovery.log -o '" + besideOptions + "'"
+}
+
+// askCommand asks the server that startCommand starts.
+func askCommand(r restore.Request, query string) string {
+	return asServer(r) + " psql -p " + besidePort + " -d postgres -c " + quoted(query)
+}
+
+func asServer(r restore.Request) string { return "sudo -u " + cmp.Or(r.Load.User, "postgres") }
+
+// quoted is a text as one word of a shell.
+func quoted(text string) string { return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'" }
 
 // portText is a port in a form.
 func portText(n int) string {
