@@ -381,6 +381,7 @@ type Taken struct {
 	Time time.Time `json:"time"`           // by the clock of the machine that made it
 	AsOf time.Time `json:"as_of,omitzero"` // what the view was limited to
 	Of   []Thing   `json:"of,omitempty"`   // what it, and the WAL that was restored with it, say they are of
+	Part []Thing   `json:"part,omitempty"` // those of Of of which the same backup holds dumps that are not tried: it proves none of them
 }
 
 // Human is a step that people took, which no machine measures: fetching a tape,

@@ -44,6 +44,38 @@ func (t *trial) pickDumps(all []restic.Snapshot) error {
 	return nil
 }
 
+// leave notes what the backups of these dumps hold besides, and nobody tries. The
+// roles of a server are no data, and a drill makes those that it needs.
+func (t *trial) leave(all []restic.Snapshot) {
+	for _, s := range all {
+		other := slices.ContainsFunc(t.dumps, func(d *stored) bool { return d.snap.ID == s.ID })
+		same := slices.ContainsFunc(t.dumps, func(d *stored) bool { return d.snap.ID != s.ID && sameBackup(d.snap, s) })
+		if other || !same || len(s.Paths) == 1 && strings.HasSuffix(s.Paths[0], ".roles.sql") {
+			continue
+		}
+		t.left = append(t.left, strings.Join(s.Paths, ", "))
+		for _, of := range thingsOf(s) {
+			if !slices.Contains(t.r.Snapshot.Part, of) {
+				t.r.Snapshot.Part = append(t.r.Snapshot.Part, of)
+			}
+		}
+	}
+}
+
+// sameBackup says whether two snapshots are of one source in one job.
+func sameBackup(a, b restic.Snapshot) bool {
+	of := func(s restic.Snapshot) (out []string) {
+		for _, tag := range s.Tags {
+			if strings.HasPrefix(tag, "policy:") || strings.HasPrefix(tag, "job:") || strings.HasPrefix(tag, "source:") {
+				out = append(out, tag)
+			}
+		}
+		slices.Sort(out)
+		return out
+	}
+	return len(of(a)) == 3 && slices.Equal(of(a), of(b))
+}
+
 // loadDumps brings dumps back, loads them into an empty server and looks at what
 // came of it.
 func (t *trial) loadDumps(ctx context.Context) (err error) {
@@ -150,6 +182,9 @@ func (t *trial) surveyAll(ctx context.Context, p *Phase) error {
 			return err
 		}
 		p.Bytes, p.Files = p.Bytes+d.bytes, p.Files+1
+		if len(t.left) > 0 {
+			p.Note = clean("not tried, of the same backup: "+strings.Join(t.left, ", "), 400)
+		}
 		switch {
 		case d.server == "":
 			return wrong{d.file + " is no dump of PostgreSQL, MariaDB or MySQL: nothing at its beginning says so"}

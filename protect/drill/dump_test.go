@@ -410,6 +410,42 @@ func TestAllThatWasLoadedIsProved(t *testing.T) {
 	}
 }
 
+// A source of several databases is proved by a drill that loads all of them: who
+// named one of two has proved nothing, an older drill of both still counts, and
+// roles, other backups and other sources do not matter.
+func TestOneDumpOfTwoProvesNothing(t *testing.T) {
+	ids := byte(0)
+	snap := func(job, source, path string) restic.Snapshot {
+		ids++
+		return restic.Snapshot{ID: restic.ID{ids}, Paths: []string{path}, Tags: []string{"source:" + source, "policy:bp-1", "job:" + job}}
+	}
+	a, b := snap("bj-2", "emr", "/emr.a.dump"), snap("bj-2", "emr", "/emr.b.dump")
+	all := []restic.Snapshot{a, b, snap("bj-2", "emr", "/emr.roles.sql"), snap("bj-1", "emr", "/emr.gone.dump"), snap("bj-2", "rota", "/rota.c.dump")}
+	held := func(tried ...restic.Snapshot) Run {
+		d := &trial{r: &Run{State: Passed, Definition: Definition{Level: Dump}, Snapshot: &Taken{}}}
+		for _, s := range tried {
+			d.dumps = append(d.dumps, &stored{snap: s})
+		}
+		d.snap = tried[0]
+		d.r.Snapshot.Of = thingsOf(d.tried()...)
+		d.leave(all)
+		return *d.r
+	}
+	n := Definition{Level: Dump}
+	one, both := held(a), held(b, a)
+	if len(shown(n, []Run{one})) != 0 {
+		t.Error("one of two proves both")
+	}
+	both.ID = "older"
+	if out := shown(n, []Run{one, both}); len(out) != 1 || !out[0].Passed || out[0].Run != "older" || out[0].Source != "emr" {
+		t.Errorf("%+v", out)
+	}
+	one.State = Failed
+	if out := shown(n, []Run{one, both}); len(out) != 1 || out[0].Passed {
+		t.Errorf("what fails speaks against all of it: %+v", out)
+	}
+}
+
 func TestADumpOfEachDayMeansTheNewest(t *testing.T) {
 	statetest.OnlySQLite(t, heavy)
 	s := newShelf(t)

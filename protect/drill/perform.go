@@ -55,6 +55,7 @@ type trial struct {
 	wal  restic.Snapshot // Moment, from gathered WAL: the snapshot that holds it
 
 	dumps   []*stored // Dump
+	left    []string  // Dump: paths of the same backups that are not tried
 	granted int       // roles or accounts that were made for dumps, which no dump makes
 }
 
@@ -194,6 +195,9 @@ func (t *trial) open(ctx context.Context) error {
 		return damaged(errors.Join(err, t.repo.Close()))
 	}
 	t.r.Snapshot = &Taken{ID: t.snap.ID, Time: t.snap.Time, AsOf: asOf, Of: thingsOf(t.tried()...)}
+	if t.n.Level == Dump {
+		t.leave(all)
+	}
 	return nil
 }
 

@@ -92,7 +92,7 @@ func shown(n Definition, runs []Run) (out []Shown) {
 			continue
 		}
 		for _, t := range of {
-			if seen[t] {
+			if seen[t] || r.State == Passed && r.Snapshot != nil && slices.Contains(r.Snapshot.Part, t) {
 				continue
 			}
 			seen[t] = true
