@@ -227,7 +227,11 @@ func (a *audit) checkGC() {
 	err = json.Unmarshal(b, &s)
 	again, errAgain := json.Marshal(s)
 	if err != nil || errAgain != nil || !bytes.Equal(b, again) {
-		a.differ(fileGCState, max(0, firstDifference(b, again)), "is not in canonical form")
+		at := max(0, firstDifference(b, again))
+		if err != nil { // a number that cannot be read is wrong from its first digit on
+			at = min(at, int64(len(`{"fromSize":`)))
+		}
+		a.differ(fileGCState, at, "is not in canonical form")
 		return
 	}
 	if s.FromSize > a.size || s.FromSize%layout.TileWidth != 0 {

@@ -159,6 +159,19 @@ func TestVerifyNamesEveryChange(t *testing.T) {
 			put(t, dir, file, good)
 		}
 	})
+	t.Run("a number that begins with a zero", func(t *testing.T) {
+		good := get(t, dir, fileGCState)
+		bad := bytes.Clone(good)
+		bad[len(`{"fromSize":`)] = '0'
+		if bytes.Equal(good, bad) {
+			t.Fatal("nothing was removed in this ledger")
+		}
+		put(t, dir, fileGCState, bad)
+		if r := verified(t, dir, verifier); len(r.Differences) != 1 || r.Differences[0].Offset != int64(len(`{"fromSize":`)) {
+			t.Errorf("%q: %+v", bad, r.Differences)
+		}
+		put(t, dir, fileGCState, good)
+	})
 	t.Run("cut and longer", func(t *testing.T) {
 		for _, file := range files {
 			good := get(t, dir, file)
